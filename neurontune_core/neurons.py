@@ -35,10 +35,19 @@ def decoder_layers(model: nn.Module) -> nn.ModuleList:
     Raises:
         InputError: no list of `num_hidden_layers` layers is found.
     """
+    return model.get_submodule(layers_path(model))  # type: ignore[return-value]
+
+
+def layers_path(model: nn.Module) -> str:
+    """Return where in the model its list of decoder layers is, as `model.layers`.
+
+    Raises:
+        InputError: no list of `num_hidden_layers` layers is found.
+    """
     count = model.config.get_text_config().num_hidden_layers  # type: ignore[union-attr, operator]
-    for module in model.modules():
+    for path, module in model.named_modules():
         if isinstance(module, nn.ModuleList) and len(module) == count and _has_attention(module[0]):
-            return module
+            return path
     raise InputError(f"model: {type(model).__name__} has no list of {count} decoder layers; it is not a decoder")
 
 

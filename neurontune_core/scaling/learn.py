@@ -10,10 +10,11 @@ import torch
 
 from neurontune_core.config import ScalingConfig
 from neurontune_core.model.load import ChatModel
+from neurontune_core.neurons import scaled
 from neurontune_core.progress import Track, silent
 from neurontune_core.records import NeuronSet, PromptPair, ScalingFactors
 from neurontune_core.scaling.checkpoint import Checkpoint, Progress, restore, to_bytes
-from neurontune_core.scaling.episodes import Episode, EpisodeSampler, encode
+from neurontune_core.scaling.episodes import EpisodeSampler, batches_of, encode_episodes
 from neurontune_core.scaling.losses import Example, base_states
 from neurontune_core.scaling.outer import outer_step
 from neurontune_core.scaling.validation import RefusalJudge, Score, validate, validation_prompts
@@ -85,18 +86,19 @@ def learn_scaling(
     if checkpoint and (saved := checkpoint.load()):
         restore(progress, saved)
     started = time.perf_counter() - progress.seconds
-    examples = _encoded(chat, episodes, config)
+    examples = encode_episodes(chat, [episode for step in episodes for episode in step], config)
     # all of them first, in one order: a run that goes on from a checkpoint gets the same numbers as one in one go
     base = base_states(chat, [e for e in examples.values() if e.role == "utility"], batch_tokens)
     left = range(progress.steps, config.steps)
     for step in track(left, "learning alpha", len(left)):
         if config.patience and progress.stale >= config.patience:
             break
-        batches = [_batches(episode, examples) for episode in episodes[step]]
+        batches = [batches_of(episode, examples) for episode in episodes[step]]
         row = outer_step(progress, batches, base, neurons, config, chat, batch_tokens)
         progress.rows.append(row)
         if refuses and chosen and (progress.steps % config.validate_every == 0 or progress.steps == config.steps):
-            score = validate(chat, neurons, progress.alpha, chosen, refuses, config, batch_tokens)
+            with scaled(chat.model, neurons, progress.alpha):
+                score = validate(chat, chosen, refuses, config, batch_tokens)
             row |= _compare(progress, score)
             progress.seconds = time.perf_counter() - started
             if checkpoint:
@@ -104,7 +106,7 @@ def learn_scaling(
         if report:
             report(step, row)
     alpha = progress.best_alpha if progress.best_score is not None else progress.alpha
-    tokens = sum(_tokens(*_batches(e, examples), config) for step in episodes[: progress.steps] for e in step)
+    tokens = sum(_tokens(*batches_of(e, examples), config) for step in episodes[: progress.steps] for e in step)
     return LearnedScaling(
         ScalingFactors(neurons, alpha.detach().cpu().numpy().astype(np.float32)),
         pd.DataFrame(progress.rows, columns=CURVE + (VALIDATION if chosen else [])),
@@ -117,18 +119,6 @@ def _start(neurons: NeuronSet, config: ScalingConfig, chat: ChatModel) -> Progre
     alpha = torch.tensor(starts, device=chat.device, dtype=torch.float32, requires_grad=True)
     optimiser = torch.optim.Adam([alpha], betas=ADAM_BETAS, eps=config.adam_epsilon)
     return Progress(alpha, optimiser, alpha.detach().clone())
-
-
-def _encoded(chat: ChatModel, episodes: Sequence[Sequence[Episode]], config: ScalingConfig) -> dict[str, Example]:
-    used = {pair.id: pair for step in episodes for episode in step for pair in episode.support + episode.query}
-    return {
-        example.id: example for example in encode(chat, [used[name] for name in sorted(used)], config.utility_tokens)
-    }
-
-
-def _batches(episode: Episode, examples: Mapping[str, Example]) -> tuple[list[Example], list[Example]]:
-    support, query = ([examples[p.id] for p in part if p.id in examples] for part in (episode.support, episode.query))
-    return support, query
 
 
 def _tokens(support: Sequence[Example], query: Sequence[Example], config: ScalingConfig) -> int:
