@@ -185,6 +185,16 @@ class ScalingConfig(Section):
     prior_width: float = Field(
         default=3.0, gt=0, description="Gauss-Newton: how far from 1 a factor is expected to be, before any example."
     )
+    damping: float = Field(
+        default=5.0,
+        ge=0,
+        description="Gauss-Newton: how strongly a step is held to where the model was measured, in units of the prior.",
+    )
+    balances: tuple[Annotated[float, Field(gt=0)], ...] = Field(
+        default=(),
+        description="Gauss-Newton, after the last step: solve again with `utility_weight` times each of these, and "
+        "keep the factors that validate best.",
+    )
     outer_learning_rate: float = Field(
         default=0.1, gt=0, description="First Adam step size of the outer loop; it falls to 0 on a cosine."
     )

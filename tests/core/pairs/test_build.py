@@ -84,7 +84,7 @@ def test_facts_count_what_is_there(built: BuiltPairs) -> None:
     assert built.facts["pairs"] == len(built.pairs)
     for split, count in Counter(pair.split for pair in built.pairs).items():
         assert built.facts[f"pairs_{split}"] == count
-    assert built.facts["rows/shipped_harmful"] == 990 and built.facts["queries/shipped_harmful"] == 40
+    assert built.facts["rows/shipped_harmful"] == 1620 and built.facts["queries/shipped_harmful"] == 40
     assert built.facts["queries"] == 80
     assert built.facts["boundary_merged_share"] == 0 and built.facts["thinking_none"] == 1
     assert all(isinstance(value, float) for value in built.facts.values())
