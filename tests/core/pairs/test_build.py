@@ -154,6 +154,14 @@ def test_the_summary_counts_every_pair_in_every_division(built: BuiltPairs) -> N
     }
 
 
+def test_an_attack_met_in_validation_alone_is_not_held_out(built: BuiltPairs) -> None:
+    met = {pair.attack_category for pair in built.pairs if pair.split == "validation" and pair.attack_name}
+    pairs = [pair for pair in built.pairs if pair.split != "train" or pair.attack_category not in met]
+    examples = summarise(pairs, built.ranking, built.rejected, built.sources)["examples"]
+    splits = {row["split"] for kind, rows in examples.items() if kind.endswith("held-out attack") for row in rows}
+    assert met and splits == {"test"}
+
+
 def test_the_text_of_the_summary_says_it_all(built: BuiltPairs) -> None:
     summary = summarise(built.pairs, built.ranking, built.rejected, built.sources)
     text = format_summary(summary)
