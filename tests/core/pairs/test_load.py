@@ -74,7 +74,7 @@ def test_a_limit_draws_by_the_seed_and_is_counted() -> None:
         loaded = load.load(config)
         assert [(s.rows, s.queries, s.left_out_by_limit) for s in loaded.sources] == [
             (1620, 20, 1600),
-            (2439, 20, 2419),
+            (1439, 20, 1419),
         ]
         return [query.id for query in loaded.queries]
 
