@@ -8,7 +8,7 @@ from attribution_cases import attribute, prompt_pair, relative_difference, tiny_
 from attribution_reference import reference_scores
 from transformers import AutoModelForCausalLM
 
-from neurontune_core.attribution.encode import encode_pair, constant_rotary_length
+from neurontune_core.attribution.encode import constant_rotary_length, encode_pair
 from neurontune_core.attribution.shard import attribute_shard
 from neurontune_core.config import AttributionConfig
 from neurontune_core.errors import InputError
