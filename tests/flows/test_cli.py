@@ -81,6 +81,16 @@ def test_bad_input_is_one_line_and_exit_code_2(
     assert all(word in err for word in words)
 
 
+def test_a_root_that_cannot_be_made_is_bad_input(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    monkeypatch.setattr(environment, "own_prefect_home", lambda runtime: Path(runtime.root) / ".prefect")
+    (tmp_path / "file").touch()
+    code, out, err = call(monkeypatch, capsys, "run", "--preset", "tiny", "--set", f"runtime.root={tmp_path}/file/root")
+    assert (code, out) == (2, "")
+    assert err.startswith("neurontune: error: runtime.root: ") and str(tmp_path / "file") in err
+
+
 @pytest.mark.parametrize(
     ("error", "code", "line"),
     [
