@@ -15,7 +15,7 @@ from pathlib import Path
 from statistics import mean, median
 
 import torch
-from attribution_machine import PeakMemory, matmul_peak, memory_now, timed
+from attribution_machine import PeakMemory, memory_now
 from attribution_report import Row, print_table, record
 from attribution_rivals import CAPTUM_STEPS, LOOP_STEPS, captum_scores, loop_scores
 from torch import Tensor
@@ -30,6 +30,7 @@ from neurontune_core.config import AttributionConfig, ModelConfig, RuntimeConfig
 from neurontune_core.model import tiny
 from neurontune_core.model.load import ChatModel, choose_device, load
 from neurontune_core.model.source import describe
+from neurontune_core.model.throughput import matmul_peak, timed
 from neurontune_core.records import PromptPair
 
 QUERY = "How do I get into my neighbour's house while they are away?"

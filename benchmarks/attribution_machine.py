@@ -1,36 +1,9 @@
 """What the machine can do and what a process takes of it."""
 
 import threading
-import time
-from collections.abc import Callable
-from typing import Any
 
 import psutil
 import torch
-
-
-def matmul_peak(device: torch.device, dtype: torch.dtype, size: int, repeats: int = 6) -> float:
-    """Best measured FLOP/s of a square matrix product."""
-    left, right = (torch.randn(size, size, device=device, dtype=dtype) for _ in range(2))
-    best = 0.0
-    for _ in range(repeats):
-        _, seconds = timed(lambda: left @ right, device)
-        best = max(best, 2 * size**3 / seconds)
-    return best
-
-
-def timed(run: Callable[[], Any], device: torch.device) -> tuple[Any, float]:
-    """A function's result and its seconds."""
-    synchronise(device)
-    started = time.perf_counter()
-    result = run()
-    synchronise(device)
-    return result, time.perf_counter() - started
-
-
-def synchronise(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
 
 
 class PeakMemory:

@@ -142,6 +142,34 @@ def judge(
 
 
 @app.command()
+def study(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A shipped study (`neurontune studies`), or `own`.")],
+    preset: Preset = "smollm2",
+    settings: Settings = None,
+    variants: Annotated[
+        list[str] | None,
+        typer.Option("--variant", metavar="'NAME: FIELD=VALUE ...'", help="A variant, in place of the study's own."),
+    ] = None,
+    trials: Annotated[int, typer.Option(min=1, help="Trials of automatic-count on validation data.")] = 8,
+    to: Annotated[str | None, typer.Option("--to", metavar="FOLDER", help="Put page and drawing there too.")] = None,
+    debug: Debug = False,
+) -> None:
+    """Run the pipeline under several settings and compare the results in one table."""
+    from flows.run import run_study
+
+    run_study(name, preset, settings or [], variants or [], trials, to, debug)
+
+
+@app.command()
+def studies() -> None:
+    """List the shipped studies and what each asks."""
+    from neurontune_core.studies.catalogue import STUDIES
+
+    for name, study in STUDIES.items():
+        typer.echo(f"{name:<22} {len(study.variants):>2} variants  {study.question}")
+
+
+@app.command()
 def export(
     run: Run,
     to: Annotated[str, typer.Option("--to", metavar="FOLDER", help="Folder to make; refused if it is in use.")],

@@ -31,7 +31,8 @@ def evaluate(
     if benchmarks:
         chosen = config.evaluation.model_copy(update={"benchmarks": benchmarks})
         config = config.model_copy(update={"evaluation": chosen})
-    made = {stage: found.artifact(stage) for stage in ("pairs", "scaling")}
+    changing = "baseline" if "baseline" in found.stages else "scaling"
+    made = {stage: found.artifact(stage) for stage in ("pairs", changing)}
     inputs, title = prepare(config), f"{found.name} evaluated"
     refresh: tuple[Stage, ...] = ("base", "tuned", "evaluation") if force else ()
     with recorded(config, title, inputs.model.identity, refresh) as record:

@@ -20,6 +20,7 @@ from neurontune_core.model.source import ModelReference
 from neurontune_core.pairs.build import input_digests
 from neurontune_core.records import Artifact
 from neurontune_core.selection.select import check_counts
+from tasks.baseline import fit_baseline
 from tasks.evaluation import answer_base, answer_tuned, evaluate_model
 from tasks.mlflow_store import tracking_uri
 from tasks.models import describe
@@ -77,6 +78,23 @@ def pairs_only(config: PipelineConfig = DEFAULTS) -> Artifact:
         return run_stage(run, make_pairs, config=config.pairs, datasets=datasets, model=model)
 
 
+@flow(name="selection", flow_run_name=_name_flow_run)
+def selection_only(config: PipelineConfig = DEFAULTS) -> dict[str, Artifact]:
+    """Find the neurons of a configuration and learn nothing: the stages from the pairs to the selection."""
+    inputs = prepare(config)
+    with recorded(config, name_run(config), inputs.model.identity, ()) as run:
+        return find_neurons(run, config, inputs)
+
+
+@flow(name="scaling", flow_run_name=_name_flow_run)
+def scaling_only(config: PipelineConfig = DEFAULTS) -> dict[str, Artifact]:
+    """Learn the factors of a configuration and look at no test prompt: the stages from the pairs to the scaling."""
+    inputs = prepare(config)
+    with recorded(config, name_run(config), inputs.model.identity, ()) as run:
+        made = find_neurons(run, config, inputs)
+        return made | learn_change(run, config, inputs, made)
+
+
 @flow(name="neurontune", flow_run_name=_name_flow_run)
 def pipeline(config: PipelineConfig = DEFAULTS, refresh: tuple[Stage, ...] = ()) -> dict[str, Artifact]:
     """Find and scale the neurons that carry safety and utility in a chat model, and measure what that changes.
@@ -89,24 +107,44 @@ def pipeline(config: PipelineConfig = DEFAULTS, refresh: tuple[Stage, ...] = ())
         The artifacts of the stages that make one each (all but attribution) and the report, by stage.
     """
     inputs = prepare(config)
-    model = inputs.model
-    with recorded(config, name_run(config), model.identity, refresh) as run:
-        pairs = run_stage(run, make_pairs, config=config.pairs, datasets=inputs.datasets, model=model)
-        shards = run_shards(run, config.attribution, pairs, model)
-        scores = run_stage(run, merge_scores, config=config.scores, shards=shards)
-        neurons = run_stage(run, select_neurons, config=config.selection, scores=scores, model=model)
-        scaling = run_stage(run, learn_scaling, config=config.scaling, pairs=pairs, neurons=neurons, model=model)
-        made = {artifact.stage: artifact for artifact in (pairs, scores, neurons, scaling)}
+    with recorded(config, name_run(config), inputs.model.identity, refresh) as run:
+        made = find_neurons(run, config, inputs)
+        made |= learn_change(run, config, inputs, made)
         return made | measure(run, config, name_run(config), inputs, made)
+
+
+def find_neurons(run: PipelineRun, config: PipelineConfig, inputs: Inputs) -> dict[str, Artifact]:
+    """Run the stages from the pairs to the selection."""
+    model = inputs.model
+    pairs = run_stage(run, make_pairs, config=config.pairs, datasets=inputs.datasets, model=model)
+    shards = run_shards(run, config.attribution, pairs, model)
+    scores = run_stage(run, merge_scores, config=config.scores, shards=shards)
+    neurons = run_stage(run, select_neurons, config=config.selection, scores=scores, model=model)
+    return {artifact.stage: artifact for artifact in (pairs, scores, neurons)}
+
+
+def learn_change(
+    run: PipelineRun, config: PipelineConfig, inputs: Inputs, made: Mapping[str, Artifact]
+) -> dict[str, Artifact]:
+    """Learn the scaling factors, or fit the baseline that stands in for them."""
+    data = {"pairs": made["pairs"], "neurons": made["selection"], "model": inputs.model}
+    if config.baseline.method == "none":
+        return {"scaling": run_stage(run, learn_scaling, config=config.scaling, **data)}
+    return {"baseline": run_stage(run, fit_baseline, config=config.baseline, scaling=config.scaling, **data)}
+
+
+def change_of(made: Mapping[str, Artifact]) -> Artifact:
+    """Return what changes the model, of the artifacts of a run: its factors or its baseline."""
+    return made["baseline"] if "baseline" in made else made["scaling"]
 
 
 def measure(
     run: PipelineRun, config: PipelineConfig, title: str, inputs: Inputs, made: Mapping[str, Artifact]
 ) -> dict[str, Artifact]:
-    """Evaluate the factors among what was made (stages `pairs` and `scaling` at least), and write the report."""
+    """Evaluate what changes the model (stages `pairs` and `scaling` or `baseline` at least), and write the report."""
     model, evaluation = inputs.model, config.evaluation
     base = run_stage(run, answer_base, config=evaluation, pairs=made["pairs"], sets=inputs.sets, model=model)
-    tuned = run_stage(run, answer_tuned, config=evaluation, base=base, scaling=made["scaling"], model=model)
+    tuned = run_stage(run, answer_tuned, config=evaluation, base=base, change=change_of(made), model=model)
     judged = run_stage(run, evaluate_model, config=evaluation, base=base, tuned=tuned, judges=inputs.judges)
     new = {artifact.stage: artifact for artifact in (base, tuned, judged)}
     report = write_report(config, title, dict(made) | new, model, run.runtime.root, run.record)

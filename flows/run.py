@@ -1,11 +1,13 @@
 """What the command line runs with Prefect: the pipeline, the pairs alone, the plan."""
 
 import json
+import shlex
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, cast
 
 from flows import console, environment, server
 from flows.stage_names import STAGES
@@ -97,6 +99,45 @@ def run_one_shard(run: str, index: int, settings: Sequence[str], force: bool, de
 
         made = attribution_shard(found.run_id, index, tuple(settings), force)
     print(f"{made.uri.removeprefix('file://')}")
+
+
+def run_study(
+    name: str,
+    preset: str,
+    settings: Sequence[str],
+    variants: Sequence[str],
+    trials: int,
+    to: str | None,
+    debug: bool,
+) -> None:
+    """Run a study, print its page, and copy page and drawing to a folder if one is named.
+
+    Raises:
+        InputError: bad input, found before a model is loaded.
+    """
+    started = time.monotonic()
+    given = dict(_variant(text) for text in variants)
+    config = load_config(preset, settings)
+    with embedded(config, preset, debug):
+        from flows.study import choose, study
+        from neurontune_core import artifacts
+        from tasks.study import PAGE, PLOT
+
+        choose(name, given)
+        folder = artifacts.open_folder(study(cast(Any, name), preset, tuple(settings), given or None, trials))
+    page = (folder / PAGE).read_text(encoding="utf-8")
+    if to is not None:
+        Path(to).mkdir(parents=True, exist_ok=True)
+        (Path(to) / f"{name}.md").write_text(page, encoding="utf-8")
+        (Path(to) / f"{name}.svg").write_bytes((folder / PLOT).read_bytes())
+    print(f"{page}\n{folder}\n{time.monotonic() - started:.0f} s in all")
+
+
+def _variant(text: str) -> tuple[str, tuple[str, ...]]:
+    name, colon, changes = text.partition(":")
+    if not colon or not name.strip():
+        raise InputError(f"--variant: {text!r} is not of the form 'NAME: SECTION.FIELD=VALUE ...'")
+    return name.strip(), tuple(shlex.split(changes))
 
 
 @contextmanager

@@ -1,67 +1,106 @@
-"""Studies: the pipeline under several settings, with one table that compares them."""
+"""Studies: the pipeline under several settings, and one page that compares them."""
 
-from typing import Literal, get_args
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Literal
 
-from prefect import flow
-from prefect.artifacts import create_table_artifact
+from prefect import flow, tags
+from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
-from flows.pipeline import pipeline
-from neurontune_core import artifacts
+from flows.pipeline import pipeline, prepare, selection_only
+from flows.stages import recorded
+from flows.trials import run_trials
+from neurontune_core import artifacts, reproduce, tables
 from neurontune_core.config import load_config
 from neurontune_core.errors import InputError
+from neurontune_core.records import Artifact
+from neurontune_core.studies.catalogue import STUDIES, Study
+from neurontune_core.studies.page import shown_rows
+from tasks.study import PAGE, TABLE, Variant, write_study
 
-StudyName = Literal["random-neurons", "neuron-count", "meta-gradient", "own"]
-STUDIES: dict[str, dict[str, tuple[str, ...]]] = {
-    "random-neurons": {"score": ("selection.method=score",), "random": ("selection.method=random",)},
-    "neuron-count": {
-        str(count): (f"selection.safety_neurons={count}", f"selection.utility_neurons={count}")
-        for count in (500, 1500, 4000)
-    },
-    "meta-gradient": {"first order": ("scaling.order=first",), "second order": ("scaling.order=second",)},
-}
-"""Named studies: a name and the settings of each variant."""
+StudyName = Literal[
+    "baselines",
+    "attribution-validity",
+    "neuron-count",
+    "cross-attack",
+    "cross-task",
+    "overlap",
+    "layers",
+    "automatic-count",
+    "seeds",
+    "meta-gradient",
+    "own",
+]
 
 
 @flow(name="study", flow_run_name="study {study} {preset}")
 def study(
-    study: StudyName = "random-neurons",
+    study: StudyName = "baselines",
     preset: str = "smollm2",
     settings: tuple[str, ...] = (),
     variants: dict[str, tuple[str, ...]] | None = None,
-) -> list[dict[str, str]]:
+    trials: int = 8,
+) -> Artifact:
     """Run the pipeline once a variant; stages the variants share are computed once.
 
     Args:
         study: A named study, or `own` for the variants given below.
         preset: Shipped preset, or path of a TOML file, that all variants start from.
         settings: Changes common to all variants, as `section.field=value`.
-        variants: Of `own`: a name and its settings for each variant, e.g. `{"20 steps": ["scaling.steps=20"]}`.
+        variants: Of `own`, or to replace a study's: a name and its settings for each variant, e.g.
+            `{"20 steps": ["scaling.steps=20"]}`.
+        trials: Trials of `automatic-count`: numbers of neurons tried on validation data.
 
     Returns:
-        The rows of the comparison: variant, settings, Safety-Utility F1 with its interval.
+        The study's artifact: the table, the drawing and the page.
 
     Raises:
         InputError: a setting that does not fit, found before anything is computed.
     """
-    chosen = STUDIES.get(study, variants or {})
-    if not chosen:
-        raise InputError(f"variants: study {study!r} has none; give some, or choose among {', '.join(names())}")
-    configs = {name: load_config(preset, [*settings, *changes]) for name, changes in chosen.items()}
-    rows = []
-    for name, config in configs.items():
-        facts = artifacts.read_manifest(pipeline(config)["evaluation"])["facts"]
-        low, high = facts["eval/su_f1_low"], facts["eval/su_f1_high"]
-        rows.append(
-            {
-                "variant": name,
-                "settings": " ".join(chosen[name]),
-                "SU-F1": f"{facts['eval/su_f1']:.2f} [{low:.2f}, {high:.2f}]",
-            }
+    chosen = choose(study, variants)
+    # all that can be wrong with any variant is found before the first one is run
+    configs = {name: load_config(preset, [*settings, *changes]) for name, changes in chosen.variants.items()}
+    for config in configs.values():
+        prepare(config)
+    found: list[dict[str, float]] = []
+    with tags(f"study:{study}"):
+        if chosen.chosen_by_trials:
+            (fixed,) = configs.values()
+            best, found = run_trials(fixed, trials)
+            configs["chosen by trials"] = best
+        run_one = pipeline if chosen.through == "evaluation" else selection_only
+        ran = {
+            name: Variant(run_one(config), prepare(config).model, reproduce.command(config))
+            for name, config in configs.items()
+        }
+        common = load_config(preset, settings)
+        command = reproduce.study_command(
+            study, preset, settings, variants or {}, trials if chosen.chosen_by_trials else None
         )
-    create_table_artifact(key="study", table=rows, description=f"Study {study}: Safety-Utility F1 with 95% intervals.")
-    return rows
+        with recorded(common, f"study {study} {common.runtime.preset}", prepare(common).model.identity, ()) as run:
+            result = write_study(study, chosen, ran, found, command, run.runtime.root, run.record)
+    _publish(result, chosen)
+    return result
 
 
-def names() -> tuple[str, ...]:
-    """Return the names of the shipped studies."""
-    return tuple(name for name in get_args(StudyName) if name in STUDIES)
+def choose(study: str, variants: Mapping[str, tuple[str, ...]] | None) -> Study:
+    """Return a named study, its variants replaced where some are given.
+
+    Raises:
+        InputError: unknown study, or `own` without variants.
+    """
+    if study == "own":
+        if not variants:
+            raise InputError("variants: study 'own' has none; give some, or choose among " + ", ".join(STUDIES))
+        return Study("Own variants", "How do these settings compare?", variants)
+    if study not in STUDIES:
+        raise InputError(f"study: unknown name {study!r}; choose among {', '.join([*STUDIES, 'own'])}")
+    return replace(STUDIES[study], variants=variants) if variants else STUDIES[study]
+
+
+def _publish(result: Artifact, chosen: Study) -> None:
+    """Put the table and the page on the flow run's page in the Prefect UI."""
+    folder = artifacts.open_folder(result)
+    rows = shown_rows(tables.load_table(folder, TABLE), chosen)
+    create_table_artifact(key="study", table=rows, description=f"{chosen.question} With 95% intervals.")
+    create_markdown_artifact(key="study-page", markdown=(folder / PAGE).read_text(encoding="utf-8"))

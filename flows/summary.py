@@ -76,7 +76,7 @@ def show(made: Mapping[str, Artifact], runtime: RuntimeConfig, console: Console)
     for row in rows:
         table.add_row(*row.values(), end_section=row is rows[-2])
     console.print(table)
-    places = {stage: made[stage].uri for stage in ("scaling", "evaluation")}
+    places = {stage: made[stage].uri for stage in ("scaling", "baseline", "evaluation") if stage in made}
     for name, uri in (places | {"report": f"{made['report'].uri}/{FILE}"}).items():
         console.print(f"{name + ':':<12} {uri.removeprefix('file://')}", soft_wrap=True, highlight=False)
     for name, command in ui_commands(runtime).items():

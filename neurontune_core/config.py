@@ -159,10 +159,12 @@ class SelectionConfig(Section):
     overlap: Literal["drop", "safety_first", "stronger"] = Field(
         default="stronger", description="What happens to a neuron that ranks high in both roles."
     )
-    method: Literal["score", "random"] = Field(
-        default="score", description="Rank by attribution score, or draw at random (the control)."
+    method: Literal["score", "random", "shuffled", "layers"] = Field(
+        default="score",
+        description="Rank by attribution score, or a control: neurons drawn at random; scores shuffled within each "
+        "layer; all neurons of the highest-scored layers.",
     )
-    seed: int = Field(default=0, ge=0, description="Seed of the random control.")
+    seed: int = Field(default=0, ge=0, description="Seed of the random and the shuffled control.")
 
 
 class ScalingConfig(Section):
@@ -182,6 +184,16 @@ class ScalingConfig(Section):
     )
     prior_width: float = Field(
         default=3.0, gt=0, description="Gauss-Newton: how far from 1 a factor is expected to be, before any example."
+    )
+    damping: float = Field(
+        default=5.0,
+        ge=0,
+        description="Gauss-Newton: how strongly a step is held to where the model was measured, in units of the prior.",
+    )
+    balances: tuple[Annotated[float, Field(gt=0)], ...] = Field(
+        default=(),
+        description="Gauss-Newton, after the last step: solve again with `utility_weight` times each of these, and "
+        "keep the factors that validate best.",
     )
     outer_learning_rate: float = Field(
         default=0.1, gt=0, description="First Adam step size of the outer loop; it falls to 0 on a cosine."
@@ -232,6 +244,18 @@ class ScalingConfig(Section):
         if self.outer_optimiser == "gauss_newton" and self.order == "second":
             raise ValueError("order is 'second', which outer_optimiser 'gauss_newton' has not; use 'adam', or 'first'")
         return self
+
+
+class BaselineConfig(Section):
+    """Another method in place of learned factors, to compare with on the same data and budget."""
+
+    method: Literal["none", "fixed_factors", "system_prompt", "steering", "lora"] = Field(
+        default="none",
+        description="`none`: NeuronTune itself; `fixed_factors`: the selected neurons, one factor a role; "
+        "`system_prompt`: a self-reminder; `steering`: the refusal direction is added to the residual stream; `lora`: "
+        "LoRA fine-tuning with as many parameters and steps as the factors (peft).",
+    )
+    lora_learning_rate: float = Field(default=5e-3, gt=0, description="First Adam step size of LoRA.")
 
 
 class EvaluationConfig(Section):
@@ -321,6 +345,7 @@ class PipelineConfig(Section):
     scores: ScoresConfig = ScoresConfig()
     selection: SelectionConfig = SelectionConfig()
     scaling: ScalingConfig = ScalingConfig()
+    baseline: BaselineConfig = BaselineConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
     runtime: RuntimeConfig = RuntimeConfig()
 

@@ -35,10 +35,21 @@ def decoder_layers(model: nn.Module) -> nn.ModuleList:
     Raises:
         InputError: no list of `num_hidden_layers` layers is found.
     """
+    return model.get_submodule(layers_path(model))  # type: ignore[return-value]
+
+
+def layers_path(model: nn.Module) -> str:
+    """Return where in the model its list of decoder layers is, as `model.layers`.
+
+    Raises:
+        InputError: no list of `num_hidden_layers` layers is found.
+    """
     count = model.config.get_text_config().num_hidden_layers  # type: ignore[union-attr, operator]
-    for module in model.get_decoder().modules():  # type: ignore[operator]
-        if isinstance(module, nn.ModuleList) and len(module) == count and any(map(_has_attention, module)):
-            return module
+    language = set(model.get_decoder().modules())  # type: ignore[operator]
+    for path, module in model.named_modules():
+        found = module in language and isinstance(module, nn.ModuleList) and len(module) == count
+        if found and any(map(_has_attention, module)):
+            return path
     raise InputError(f"model: {type(model).__name__} has no list of {count} decoder layers; it is not a decoder")
 
 

@@ -2,7 +2,7 @@
 
 import json
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from neurontune_core.config import PipelineConfig, load_config, preset_names, set_value
@@ -28,6 +28,18 @@ def command(config: PipelineConfig) -> str:
     for field, value in changes.items():
         words += ["--set", f"{field}={_written(value)}"]
     return shlex.join(words)
+
+
+def study_command(
+    study: str, preset: str, settings: Sequence[str], variants: Mapping[str, Sequence[str]], trials: int | None
+) -> str:
+    """Return the command that makes a study again; `trials` is None where the study has none."""
+    words = ["neurontune", "study", study, *([] if preset == DEFAULT else ["--preset", preset])]
+    for setting in settings:
+        words += ["--set", setting]
+    for name, changes in variants.items():
+        words += ["--variant", f"{name}: {' '.join(changes)}"]
+    return shlex.join(words + ([] if trials is None else ["--trials", str(trials)]))
 
 
 def _leaves(config: PipelineConfig) -> Iterator[tuple[str, Any]]:

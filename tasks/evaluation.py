@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from neurontune_core import artifacts, tables
+from neurontune_core.baselines.storage import load_change
 from neurontune_core.config import EvaluationConfig, RuntimeConfig
 from neurontune_core.data.library import PublicLibrary
 from neurontune_core.evaluation import answers, evaluate
@@ -29,9 +30,9 @@ def base_key(config: EvaluationConfig, pairs: Artifact, sets: Sequence[str], mod
     return artifacts.stage_key(BASE, answers.VERSION, answers.settings(config), model.identity, inputs)
 
 
-def tuned_key(config: EvaluationConfig, base: Artifact, scaling: Artifact, model: ModelReference) -> str:
-    """Return the content key of the answers these factors make the model give to the same prompts."""
-    inputs = [base.digest, scaling.digest]
+def tuned_key(config: EvaluationConfig, base: Artifact, change: Artifact, model: ModelReference) -> str:
+    """Return the content key of the answers these factors, or a baseline, make the model give to the same prompts."""
+    inputs = [base.digest, change.digest]
     return artifacts.stage_key(TUNED, answers.VERSION, answers.settings(config), model.identity, inputs)
 
 
@@ -68,7 +69,7 @@ def answer_base(
 def answer_tuned(
     config: EvaluationConfig,
     base: Artifact,
-    scaling: Artifact,
+    change: Artifact,
     model: ModelReference,
     runtime: RuntimeConfig,
     record: Tracking,
@@ -77,13 +78,13 @@ def answer_tuned(
 
     def fill(folder: Path) -> Mapping[str, float]:
         before = tables.load_table(artifacts.open_folder(base), "answers")
-        factors = tables.load_scaling(artifacts.open_folder(scaling))
+        changing = load_change(artifacts.open_folder(change))
         with loaded(model, runtime, working=True) as chat:
-            given, moved = answers.tuned_answers(before, factors, config, chat, runtime.batch_tokens, tracker(TUNED))
+            given, moved = answers.tuned_answers(before, changing, config, chat, runtime.batch_tokens, tracker(TUNED))
         tables.save_table(folder, "answers", given)
         return answers.facts_of(given) | moved
 
-    return carry_out(TUNED, tuned_key(config, base, scaling, model), fill, config, [base, scaling], runtime, record)
+    return carry_out(TUNED, tuned_key(config, base, change, model), fill, config, [base, change], runtime, record)
 
 
 @stage_task(STAGE, key)

@@ -43,7 +43,8 @@ def write_report(
 def _gathered(
     config: PipelineConfig, title: str, made: Mapping[str, Artifact], model: ModelReference, earlier: list[EarlierRun]
 ) -> RunRecord:
-    evaluation, scaling = (artifacts.open_folder(made[stage]) for stage in ("evaluation", "scaling"))
+    evaluation = artifacts.open_folder(made["evaluation"])
+    scaling = artifacts.open_folder(made["scaling"]) if "scaling" in made else None
     others = [artifact for artifact in made.values() if artifact.stage != "evaluation"]
     return RunRecord(
         title=title,
@@ -51,8 +52,8 @@ def _gathered(
         rates=tables.load_table(evaluation, "rates"),
         completions=tables.load_table(evaluation, "completions"),
         facts=facts_of(made["evaluation"]) | {f"{a.stage}/{n}": v for a in others for n, v in facts_of(a).items()},
-        scaling=tables.load_scaling(scaling),
-        curve=tables.load_table(scaling, "curve"),
+        scaling=tables.load_scaling(scaling) if scaling else None,
+        curve=tables.load_table(scaling, "curve") if scaling else None,
         neurons_per_layer=model.neurons_per_layer,
         settings=config.model_dump(mode="json", exclude={"runtime"}),
         versions=artifacts.read_manifest(made["evaluation"])["versions"],

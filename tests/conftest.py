@@ -116,18 +116,26 @@ def core_calls(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
         curve = pd.DataFrame({"step": [0, 1], "loss": [2.0, 1.0]})
         for row in curve.to_dict("records"):
             report(int(row["step"]), row)
-        return SimpleNamespace(scaling=factors, curve=curve, facts={"loss_last": 1.0})
+        validation = 1 - abs(len(neurons.safety) - 6) / 100  # best with six
+        return SimpleNamespace(scaling=factors, curve=curve, facts={"loss_last": 1.0, "validation_su_f1": validation})
 
     def base_answers(prompts: Any, settings: Any, *_: Any, **__: Any) -> Any:
         return pd.DataFrame({"prompt": [prompts[0].response], "tokens": [[1, settings.max_new_tokens]]})
 
     def tuned_answers(before: Any, factors: Any, settings: Any, *_: Any) -> Any:
-        return before.assign(completion=f"{len(factors.alpha)}"), {"eval/kl_to_base": 0.25}
+        said = "baseline" if not hasattr(factors, "alpha") else f"{len(factors.alpha)}"
+        return before.assign(completion=said), {"eval/kl_to_base": 0.25}
 
     def evaluate(base: Any, tuned: Any, settings: Any, moved: Any) -> Any:
         completions = pd.DataFrame(
-            {"benchmark": ["shipped"], "prompt": ["p"], "completion": [f"{settings.seed}"], "verdict": ["refusal"]}
-        )
+            [
+                {"benchmark": f"{role}_plain", "id": role, "query_id": role, "role": role, "prompt": "p",
+                 "attack_category": "", "model": model, "completion": f"{settings.seed}", "verdict": "refusal",
+                 "refused": True, "broken": False, "judge": "rules"}
+                for role in ("safety", "utility")
+                for model in ("base", "tuned")
+            ]
+        )  # fmt: skip
         rates = pd.DataFrame(
             [
                 {"benchmark": name, "role": role, "model": model, "n": 4, "refused": 2, "rate": 0.5, "low": 0.15,
@@ -137,7 +145,8 @@ def core_calls(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
             ]
         )  # fmt: skip
         scores = {f"eval/su_f1{suffix}{end}": 0.5 for suffix in ("", "_base") for end in ("", "_low", "_high")}
-        facts = {"refusal_rate/harmful": 0.5} | scores | moved
+        shares = {f"eval/{name}{suffix}": 0.5 for name in ("safety", "utility", "broken") for suffix in ("", "_base")}
+        facts = {"refusal_rate/harmful": 0.5} | scores | shares | moved
         return SimpleNamespace(completions=completions, rates=rates, facts=facts)
 
     monkeypatch.setattr(models, "load", lambda *_: SimpleNamespace())

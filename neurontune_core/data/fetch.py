@@ -103,7 +103,7 @@ def local_file(dataset: Dataset, role_file: RoleFile, path: str, section: str = 
     """
     file = Path(path).expanduser()
     if file.is_dir():
-        data = [each for each in file.iterdir() if each.suffix in FORMATS]
+        data = [each for each in file.iterdir() if each.suffix.lower() in FORMATS]
         named = file / Path(role_file.file).name
         file = data[0] if len(data) == 1 and not named.exists() else named
     if not file.is_file():

@@ -88,9 +88,11 @@ def _layout(field: str, name: str, file: RoleFile, rows: Sequence[Row]) -> Layou
     for layout in file.layouts:
         if columns.issuperset(layout.columns):
             return layout
+    if not columns:
+        raise InputError(f"{field}: the file has no row that can be read; give the file as it was published")
     known = " or ".join(", ".join(layout.columns) for layout in file.layouts)
     raise InputError(
-        f"{field}: the file has columns {', '.join(sorted(columns)) or '(none)'}, but {name} is known by "
+        f"{field}: the file has columns {', '.join(sorted(columns))}, but {name} is known by "
         f"{known}; give the file as it was published"
     )
 

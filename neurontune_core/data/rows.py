@@ -34,15 +34,16 @@ def read_rows(path: Path) -> list[Row]:
     Raises:
         InputError: unknown suffix, or the file as a whole cannot be read.
     """
-    if path.suffix not in FORMATS:
+    suffix = path.suffix.lower()
+    if suffix not in FORMATS:
         raise InputError(f"{path}: unknown format {path.suffix!r}; give a file that ends in {', '.join(FORMATS)}")
     try:
-        if path.suffix == ".parquet":
+        if suffix == ".parquet":
             return [Row(i, values) for i, values in enumerate(parquet.read_table(path).to_pylist(), start=1)]
         text = path.read_text(encoding="utf-8-sig")
-        if path.suffix == ".csv":
+        if suffix == ".csv":
             return list(_csv_rows(text))
-        if path.suffix == ".json" and text.lstrip().startswith("["):
+        if suffix == ".json" and text.lstrip().startswith("["):
             return [_checked(number, value) for number, value in enumerate(json.loads(text), start=1)]
         return list(_json_lines(text))
     except UnicodeDecodeError as error:
@@ -50,19 +51,28 @@ def read_rows(path: Path) -> list[Row]:
             f"{path}: not UTF-8 ({error.reason} at byte {error.start}); convert the file to UTF-8"
         ) from error
     except (csv.Error, json.JSONDecodeError, pa.ArrowException) as error:
-        raise InputError(f"{path}: not a readable {path.suffix[1:]} file: {error}") from error
+        raise InputError(f"{path}: not a readable {suffix[1:]} file: {error}") from error
 
 
 def _csv_rows(text: str) -> Iterator[Row]:
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)
-    try:
-        header = next(reader, [])
-        for number, fields in enumerate((fields for fields in reader if fields), start=1):
-            values = dict(zip(header, fields, strict=False))
-            problem = "" if len(fields) == len(header) else f"{len(fields)} fields where the header has {len(header)}"
-            yield Row(number, values, problem)
-    except csv.Error as error:
-        raise csv.Error(f"line {reader.line_num}: {error}") from error
+    header = next(reader, [])
+    number = 0
+    while True:
+        try:
+            fields = next(reader)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            # after a stray quote the next line can be read, but one that never closes has swallowed all that follows
+            if "expected after" not in str(error):
+                raise csv.Error(f"line {reader.line_num}: {error}") from error
+            fields, fault = [""], f"not CSV: {error}"
+        else:
+            fault = f"{len(fields)} fields where the header has {len(header)}" if len(fields) != len(header) else ""
+        if fields:
+            number += 1
+            yield Row(number, dict(zip(header, fields, strict=False)), fault)
 
 
 def _json_lines(text: str) -> Iterator[Row]:

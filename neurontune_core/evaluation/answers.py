@@ -4,15 +4,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
-import torch
 
 from neurontune_core.config import EvaluationConfig, contents
 from neurontune_core.evaluation import benchmarks
 from neurontune_core.evaluation.divergence import response_divergence
 from neurontune_core.evaluation.public_sets import Library
+from neurontune_core.interventions import Intervention, applied
 from neurontune_core.model.generate import decode, generate
 from neurontune_core.model.load import ChatModel
-from neurontune_core.neurons import scaled
 from neurontune_core.progress import Track, silent
 from neurontune_core.records import PromptPair, ScalingFactors
 
@@ -54,7 +53,7 @@ def base_answers(
 
 def tuned_answers(
     base: pd.DataFrame,
-    scaling: ScalingFactors,
+    change: ScalingFactors | Intervention,
     config: EvaluationConfig,
     chat: ChatModel,
     batch_tokens: int,
@@ -67,25 +66,20 @@ def tuned_answers(
 
     Args:
         base: `base_answers`.
-        scaling: the factors.
+        change: the factors, or a baseline.
         config: the same as the base model's.
-        chat: the base model; it is scaled while it answers.
+        chat: the base model; it is changed while it answers.
         batch_tokens: tokens a batch holds at most.
         track: progress of the batches.
 
     Raises:
         NumericalError: the tuned model's logits are not finite.
     """
-    alpha = torch.from_numpy(scaling.alpha).to(chat.device)
-    with scaled(chat.model, scaling.neurons, alpha):
-        answers = _answered(base.drop(columns=["tokens", "completion"]), config, chat, batch_tokens, track)
+    with applied(change, chat) as changed:
+        answers = _answered(base.drop(columns=["tokens", "completion"]), config, changed, batch_tokens, track)
     ordinary = base[benchmarks.are_ordinary(base)]
-    responses = [
-        (chat.prompt_tokens(prompt), ids)
-        for prompt, ids in zip(ordinary["prompt"], token_lists(ordinary), strict=True)
-        if ids
-    ]
-    divergence = response_divergence(chat, scaling, responses, batch_tokens, track)
+    responses = [(prompt, ids) for prompt, ids in zip(ordinary["prompt"], token_lists(ordinary), strict=True) if ids]
+    divergence = response_divergence(chat, change, responses, batch_tokens, track)
     if divergence is None:
         return answers, {}
     return answers, {"eval/kl_to_base": divergence.kl, "eval/perplexity_ratio": divergence.perplexity_ratio}

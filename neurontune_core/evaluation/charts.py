@@ -134,11 +134,12 @@ def safety_utility(points: Sequence[Point]) -> Markup:
         if point.kind != "earlier":
             side = -1 if point.utility > 0.8 else 1
             anchor = "end" if side < 0 else "start"
+            below = point.safety > 0.95 or (point.kind == "base" and point.safety > 0.05)
             plot.add(
                 "text",
                 point.label,
                 x=x + 11 * side,
-                y=y + (14 if point.kind == "base" else -4),
+                y=y + (14 if below else -4),
                 cls=f"label {anchor} strong",
             )
     return plot.markup()

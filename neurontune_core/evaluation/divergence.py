@@ -8,11 +8,11 @@ import torch
 from torch import Tensor
 
 from neurontune_core.errors import NumericalError
+from neurontune_core.interventions import Intervention, applied
 from neurontune_core.model import head
 from neurontune_core.model.batches import by_length
 from neurontune_core.model.likelihood import TokenSequence, response_hidden, shared_prefix
 from neurontune_core.model.load import ChatModel
-from neurontune_core.neurons import scaled
 from neurontune_core.progress import Track, silent
 from neurontune_core.records import ScalingFactors
 
@@ -30,12 +30,14 @@ class Divergence:
 @torch.inference_mode()
 def response_divergence(
     chat: ChatModel,
-    scaling: ScalingFactors,
-    responses: Sequence[tuple[list[int], list[int]]],
+    change: ScalingFactors | Intervention,
+    responses: Sequence[tuple[str, list[int]]],
     batch_tokens: int,
     track: Track = silent,
 ) -> Divergence | None:
-    """Return the divergence of the tuned from the base model over (prompt, base response) token ids, None if empty.
+    """Return the divergence of the tuned from the base model over prompts and the base's responses, None if empty.
+
+    A response is given as token ids; a prompt as text, because a system prompt may be what is tuned.
 
     `KL = 1/T sum_t sum_v p_t(v) log(p_t(v) / q_t(v))` and `ratio = exp(1/T sum_t log(p_t(y_t) / q_t(y_t)))` over all T
     response tokens y, p the base and q the tuned model.
@@ -45,15 +47,17 @@ def response_divergence(
     """
     if not responses:
         return None
-    sequences = [TokenSequence(list(prompt), list(response)) for prompt, response in responses]
-    alpha = torch.from_numpy(scaling.alpha).to(chat.device)
+    sequences = _sequences(chat, responses)
+    with applied(change, chat) as changed:
+        own = _sequences(changed, responses)
     kl, excess, count = 0.0, 0.0, 0
-    groups = by_length([len(sequence.tokens) for sequence in sequences], batch_tokens)
+    longest = [max(len(a.tokens), len(b.tokens)) for a, b in zip(sequences, own, strict=True)]
+    groups = by_length(longest, batch_tokens)
     for group in track(groups, "comparing with the base model", len(groups)):
-        batch = [sequences[i] for i in group]
+        batch, same = [sequences[i] for i in group], [own[i] for i in group]
         base, tokens, _ = response_hidden(chat, batch, shared_prefix(chat, batch))
-        with scaled(chat.model, scaling.neurons, alpha):
-            tuned, _, _ = response_hidden(chat, batch, shared_prefix(chat, batch))
+        with applied(change, chat) as changed:
+            tuned, _, _ = response_hidden(changed, same, shared_prefix(changed, same))
         for before, after, targets in zip(base.split(256), tuned.split(256), tokens.split(256), strict=True):
             p, q = (torch.log_softmax(head.logits(chat.model, hidden), dim=-1) for hidden in (before, after))
             kl += float((p.exp() * (p - q)).sum(-1).double().sum())
@@ -63,6 +67,10 @@ def response_divergence(
         raise NumericalError(f"evaluation: the divergence over {len(responses)} responses is not finite; check alpha")
     # a model scaled out of all sense must not end the evaluation in an overflow
     return Divergence(kl / count, math.exp(min(excess / count, LARGEST_LOG_RATIO)))
+
+
+def _sequences(chat: ChatModel, responses: Sequence[tuple[str, list[int]]]) -> list[TokenSequence]:
+    return [TokenSequence(chat.prompt_tokens(prompt), list(response)) for prompt, response in responses]
 
 
 def _chosen(log_probabilities: Tensor, targets: Tensor) -> Tensor:

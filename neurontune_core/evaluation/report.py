@@ -52,7 +52,8 @@ class RunRecord:
     """Everything a report shows; plain data, whoever has gathered it.
 
     `settings` is the whole configuration (`PipelineConfig.model_dump(mode="json")`), `digests` the digest of every
-    stage's artifact by stage, `command` the shell command that makes the run again.
+    stage's artifact by stage, `command` the shell command that makes the run again. A baseline has neither factors nor
+    a curve.
     """
 
     title: str
@@ -60,8 +61,8 @@ class RunRecord:
     rates: pd.DataFrame
     completions: pd.DataFrame
     facts: Mapping[str, float]
-    scaling: ScalingFactors
-    curve: pd.DataFrame
+    scaling: ScalingFactors | None
+    curve: pd.DataFrame | None
     neurons_per_layer: Sequence[int]
     settings: Mapping[str, Any]
     versions: Mapping[str, str]
@@ -92,13 +93,9 @@ def render_report(record: RunRecord) -> str:
         benchmarks=paired_rows(record.rates, "benchmark"),
         scatter=charts.safety_utility(_points(record)),
         categories=[(title, rows) for title, rows in _categories(record.completions) if rows],
-        factors=factor_charts(record.scaling, record.neurons_per_layer),
-        factor_counts=factor_counts(record.scaling),
-        curves=[
-            (title, charts.curve(title, record.curve["step"].tolist(), record.curve[name].tolist()))
-            for name, title in CURVES.items()
-            if name in record.curve and len(record.curve)
-        ],
+        factors=factor_charts(record.scaling, record.neurons_per_layer) if record.scaling else {},
+        factor_counts=factor_counts(record.scaling) if record.scaling else [],
+        curves=list(_curves(record.curve)),
         changed=changed,
         left_out=left_out,
         changes=sorted({row["change"] for row in changed}),
@@ -212,6 +209,13 @@ def percent(value: float) -> str:
 def spoken(name: str) -> str:
     """Return a category or benchmark name as words."""
     return re.sub(r"\bheldout\b", "held-out", name.replace("_", " ")).replace("/", ": ")
+
+
+def _curves(curve: pd.DataFrame | None) -> Iterator[tuple[str, Markup]]:
+    if curve is not None and len(curve):
+        for name, title in CURVES.items():
+            if name in curve:
+                yield title, charts.curve(title, curve["step"].tolist(), curve[name].tolist())
 
 
 def _points(record: RunRecord) -> list[Point]:

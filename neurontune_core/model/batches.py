@@ -24,6 +24,32 @@ def by_length(lengths: Sequence[int], batch_tokens: int, fullness: float = 0.0) 
     return groups
 
 
+def by_beginning(prompts: Sequence[Sequence[int]], fewest: int = 4) -> list[list[int]]:
+    """Return groups of indices of prompts that share at least half of their tokens at the beginning; last, the rest.
+
+    So prompts in one wrapper come together, and what they begin with can be run once. A group smaller than `fewest`
+    joins the rest.
+    """
+    order = sorted(range(len(prompts)), key=lambda i: (list(prompts[i]), i))
+    groups: list[list[int]] = []
+    for index in order:
+        first = prompts[groups[-1][0]] if groups else []
+        # of sorted texts the first and the last of a group share least
+        shared = common_length(first, prompts[index])
+        if groups and 2 * shared >= max(len(prompts[index]), max(len(prompts[i]) for i in groups[-1])):
+            groups[-1].append(index)
+        else:
+            groups.append([index])
+    alike = [group for group in groups if len(group) >= fewest]
+    rest = [index for group in groups if len(group) < fewest for index in group]
+    return alike + ([rest] if rest else [])
+
+
+def common_length(one: Sequence[int], other: Sequence[int]) -> int:
+    """Return how many tokens two texts begin with in common."""
+    return next((i for i, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
+
+
 def padded(
     sequences: Sequence[Sequence[int]], pad: int, device: torch.device, left: bool = False
 ) -> tuple[Tensor, Tensor]:
@@ -43,5 +69,4 @@ def shared_length(prompts: Sequence[Sequence[int]]) -> int:
     if len(prompts) < 2:
         return 0
     # between the least and the greatest in dictionary order lie all others, with whatever these two share
-    first, last = (list(end)[:-1] for end in (min(map(tuple, prompts)), max(map(tuple, prompts))))
-    return next((i for i, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), min(len(first), len(last)))
+    return common_length(min(map(tuple, prompts))[:-1], max(map(tuple, prompts))[:-1])

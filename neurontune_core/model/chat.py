@@ -33,7 +33,9 @@ def encode_prompt(tokenizer: PreTrainedTokenizerBase, prompt: str, system: str |
     """
     # a template has written its special tokens itself; adding them again would double the beginning of the sequence
     plain = tokenizer.chat_template is None
-    return list(tokenizer(prompt_text(tokenizer, prompt, system), add_special_tokens=plain)["input_ids"])
+    ids = list(tokenizer(prompt_text(tokenizer, prompt, system), add_special_tokens=plain)["input_ids"])
+    # some tokenizers close every text with an end token, after which a model would have nothing to say
+    return ids[:-1] if plain and ids[-1:] == [tokenizer.eos_token_id] else ids
 
 
 def prompt_text(tokenizer: PreTrainedTokenizerBase, prompt: str, system: str | None = None) -> str:

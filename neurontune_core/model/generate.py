@@ -6,7 +6,7 @@ import torch
 from transformers import DynamicCache
 
 from neurontune_core.model import head
-from neurontune_core.model.batches import by_length, padded, shared_length
+from neurontune_core.model.batches import by_beginning, by_length, padded, shared_length
 from neurontune_core.model.load import ChatModel
 from neurontune_core.progress import Track, silent
 
@@ -24,7 +24,10 @@ def generate(
         batch_tokens: tokens (prompt and continuation, padding included) a batch holds at most.
         track: progress of the batches.
     """
-    groups = by_length([len(prompt) + max_new_tokens for prompt in prompts], batch_tokens)
+    groups = []
+    for alike in by_beginning(prompts):
+        lengths = [len(prompts[i]) + max_new_tokens for i in alike]
+        groups += [[alike[i] for i in group] for group in by_length(lengths, batch_tokens)]
     completions: list[list[int]] = [[] for _ in prompts]
     for group in track(groups, "generating", len(groups)):
         for index, completion in zip(

@@ -52,11 +52,13 @@ def check_splits(
         if splits[query.id] != "test" and _is_held_out(query, config):
             raise InputError(f"pairs: {query.id} is of a held-out unsafety category but in split {splits[query.id]}")
     for role, field in (("safety", "harmful"), ("utility", "benign")):
+        own = [group for query, group in zip(queries, groups, strict=True) if query.role == role]
+        alike = f" (its {len(own)} queries are near copies, kept together)" if len(set(own)) < 3 < len(own) else ""
         for split in ("train", "test"):
             if not any(query.role == role and splits[query.id] == split for query in queries):
                 raise InputError(
-                    f"pairs.{field}: no query is left for split {split!r}; add a dataset, raise its limit, hold out "
-                    "fewer categories, or change pairs.test_fraction"
+                    f"pairs.{field}: no query is left for split {split!r}{alike}; add a dataset, raise its limit, hold "
+                    "out fewer categories, or change pairs.test_fraction"
                 )
 
 

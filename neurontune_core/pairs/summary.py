@@ -74,12 +74,12 @@ def _by_split(pairs: Sequence[PromptPair], value: Callable[[PromptPair], str]) -
 
 
 def _kinds(pairs: Sequence[PromptPair]) -> dict[str, list[PromptPair]]:
-    """Return pairs by kind: role, and plain, attacked, or attacked as in no training pair; categories take turns."""
-    trained = {pair.attack_category for pair in pairs if pair.split == "train"}
+    """Return pairs by kind: role, and plain, attacked, or attacked as in test alone; categories take turns."""
+    met = {pair.attack_category for pair in pairs if pair.split != "test"}
     kinds: dict[str, dict[str, list[PromptPair]]] = {}
     for pair in pairs:
         role = "harmful" if pair.role == "safety" else "benign"
-        unseen = pair.attack_category not in trained
+        unseen = pair.attack_category not in met
         kind = f"{role}, {'plain' if not pair.attack_name else 'held-out attack' if unseen else 'attacked'}"
         kinds.setdefault(kind, {}).setdefault(pair.query_category, []).append(pair)
     return {kind: [members[0] for members in kinds[kind].values()] for kind in sorted(kinds)}

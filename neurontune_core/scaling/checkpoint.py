@@ -28,7 +28,8 @@ class Progress:
     """Where learning stands: the factors `[neuron]`, what moves them, the best so far, and the curve.
 
     Adam keeps its moments in `optimiser`, Gauss-Newton what it has measured in `margins`. `rows` has a row an outer
-    step; `best_score` is None until a validation; `stale` counts validations since the best.
+    step; `best_score` is None until a validation; `stale` counts validations since the best; `balance` is the multiple
+    of `utility_weight` that the best was solved with after the last step, if it was.
     """
 
     alpha: Tensor
@@ -38,6 +39,7 @@ class Progress:
     best_score: float | None = None
     best_step: int = 0
     stale: int = 0
+    balance: float | None = None
     seconds: float = 0.0
     rows: list[dict[str, float]] = field(default_factory=list)
 

@@ -2,7 +2,7 @@
 
 import random
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from neurontune_core.config import ScalingConfig
@@ -119,3 +119,16 @@ def encode(chat: ChatModel, pairs: Sequence[PromptPair], utility_tokens: int) ->
             prompts[pair.attack_name].append(sequence.prompt)
     shared = {wrapper: shared_length(mine) for wrapper, mine in prompts.items()}
     return [replace(example, shared=shared[example.wrapper]) for example in examples]
+
+
+def encode_episodes(chat: ChatModel, episodes: Sequence[Episode], config: ScalingConfig) -> dict[str, Example]:
+    """Return every pair of the episodes as an example, by id; pairs with an empty response are left out."""
+    used = {pair.id: pair for episode in episodes for pair in episode.support + episode.query}
+    ordered = [used[name] for name in sorted(used)]
+    return {example.id: example for example in encode(chat, ordered, config.utility_tokens)}
+
+
+def batches_of(episode: Episode, examples: Mapping[str, Example]) -> tuple[list[Example], list[Example]]:
+    """Return the support and the query batch of an episode."""
+    support, query = ([examples[p.id] for p in part if p.id in examples] for part in (episode.support, episode.query))
+    return support, query

@@ -1,7 +1,7 @@
 """Gradients of the two-level loop: of the joint loss on a batch, and of one episode through its inner steps."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 
 import torch
 from torch import Tensor
@@ -9,6 +9,7 @@ from transformers import PreTrainedModel
 
 from neurontune_core.config import ScalingConfig
 from neurontune_core.model.load import ChatModel
+from neurontune_core.neurons import scaled
 from neurontune_core.records import NeuronSet, Role
 from neurontune_core.scaling.losses import Example, micro_batches, response_losses
 
@@ -86,16 +87,38 @@ def joint_gradient(
 
     Each loss is the mean over the role's examples; the batch is run in parts that fit `batch_tokens`.
     """
+
+    def change() -> AbstractContextManager[None]:
+        return scaled(chat.model, neurons, alpha)
+
+    (gradient,), means = gradients(chat, change, [alpha], examples, base, config, batch_tokens, create_graph)
+    return gradient, means
+
+
+def gradients(
+    chat: ChatModel,
+    change: Callable[[], AbstractContextManager[None]],
+    parameters: Sequence[Tensor],
+    examples: Sequence[Example],
+    base: Mapping[str, Tensor],
+    config: ScalingConfig,
+    batch_tokens: int,
+    create_graph: bool = False,
+) -> tuple[list[Tensor], dict[Role, float]]:
+    """Return the gradients of `L_safety + lambda L_utility` in the parameters of any change, and both losses in nats.
+
+    `change` lends the changed model once for every part of the batch, which is run in parts that fit `batch_tokens`.
+    """
     counts = {role: sum(example.role == role for example in examples) for role in ("safety", "utility")}
     weights: dict[Role, float] = {"safety": 1.0, "utility": config.utility_weight}
-    gradient = torch.zeros_like(alpha)
+    totals = [torch.zeros_like(parameter) for parameter in parameters]
     means: dict[Role, float] = {}
     for part in micro_batches(examples, batch_tokens):
-        with explicit_attention(chat.model):
-            losses = response_losses(chat, neurons, alpha, part, base, config)
+        with explicit_attention(chat.model), change():
+            losses = response_losses(chat, part, base, config)
         joint = torch.stack([weights[role] / counts[role] * loss for role, loss in losses.items()]).sum()
-        (piece,) = torch.autograd.grad(joint, alpha, create_graph=create_graph)
-        gradient = gradient + piece
+        pieces = torch.autograd.grad(joint, parameters, create_graph=create_graph)
+        totals = [total + piece for total, piece in zip(totals, pieces, strict=True)]
         for role, loss in losses.items():
             means[role] = means.get(role, 0.0) + float(loss.detach()) / counts[role]
-    return gradient, means
+    return totals, means

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,18 +11,23 @@ import torch
 
 from neurontune_core.config import ScalingConfig
 from neurontune_core.model.load import ChatModel
+from neurontune_core.model.throughput import Work, counted, matmul_peak
+from neurontune_core.neurons import scaled
 from neurontune_core.progress import Track, silent
 from neurontune_core.records import NeuronSet, PromptPair, ScalingFactors
 from neurontune_core.scaling.checkpoint import Checkpoint, Progress, restore, to_bytes
-from neurontune_core.scaling.episodes import Episode, EpisodeSampler, encode
+from neurontune_core.scaling.episodes import Episode, EpisodeSampler, batches_of, encode_episodes
+from neurontune_core.scaling.gauss_newton import solve
 from neurontune_core.scaling.losses import Example, base_states
-from neurontune_core.scaling.outer import outer_step
+from neurontune_core.scaling.outer import bounded, measures_both, outer_step
 from neurontune_core.scaling.validation import RefusalJudge, Score, validate, validation_prompts
 
-VERSION = 3
+VERSION = 4
 ADAM_BETAS = (0.9, 0.99)
 """The second moment forgets within the some dozens of steps a run has; at the usual 0.999 it never settles."""
 CURVE = ["step", "loss", "safety_loss", "utility_loss", "gradient_norm", "alpha_mean_shift"]
+COUNTED_STEPS = 4
+"""Operations are counted in the first steps of a run: all kinds of steps are among them."""
 VALIDATION = ["validation_safety", "validation_utility", "validation_su_f1"]
 """Columns of the curve, the latter filled at validations only and absent where there are none."""
 
@@ -56,7 +62,7 @@ def learn_scaling(
     Inner loop, an episode: `alpha' = alpha - eta_inner grad(L_safety + lambda L_utility)(alpha; support)`. Outer loop:
     Adam on `alpha` with the gradient of `L_safety + lambda L_utility` at `alpha'` on query batches, averaged over the
     step's episodes: at `alpha'` itself (first order), or through the inner step (second order); or Gauss-Newton steps
-    on the same losses, in first order.
+    on the same losses, in first order, which at last also try other balances of the two losses on validation prompts.
 
     Args:
         pairs: all pairs; the training split is learned from, the validation split chooses, the test split is not used.
@@ -85,31 +91,70 @@ def learn_scaling(
     if checkpoint and (saved := checkpoint.load()):
         restore(progress, saved)
     started = time.perf_counter() - progress.seconds
-    examples = _encoded(chat, episodes, config)
+    examples = encode_episodes(chat, [episode for step in episodes for episode in step], config)
     # all of them first, in one order: a run that goes on from a checkpoint gets the same numbers as one in one go
-    base = base_states(chat, [e for e in examples.values() if e.role == "utility"], batch_tokens)
-    left = range(progress.steps, config.steps)
+    base = base_states(chat, _compared(episodes, examples, config), batch_tokens)
+    left, work = range(progress.steps, config.steps), Work()
     for step in track(left, "learning alpha", len(left)):
         if config.patience and progress.stale >= config.patience:
             break
-        batches = [_batches(episode, examples) for episode in episodes[step]]
-        row = outer_step(progress, batches, base, neurons, config, chat, batch_tokens)
+        batches = [batches_of(episode, examples) for episode in episodes[step]]
+        with counted(work) if step - left.start < COUNTED_STEPS else nullcontext():
+            row = outer_step(progress, batches, base, neurons, config, chat, batch_tokens)
         progress.rows.append(row)
         if refuses and chosen and (progress.steps % config.validate_every == 0 or progress.steps == config.steps):
-            score = validate(chat, neurons, progress.alpha, chosen, refuses, config, batch_tokens)
+            with scaled(chat.model, neurons, progress.alpha):
+                score = validate(chat, chosen, refuses, config, batch_tokens)
             row |= _compare(progress, score)
             progress.seconds = time.perf_counter() - started
             if checkpoint:
                 checkpoint.save(to_bytes(progress))
         if report:
             report(step, row)
+    if refuses and chosen and progress.margins:
+        _balance(progress, neurons, config, chat, batch_tokens, chosen, refuses)
     alpha = progress.best_alpha if progress.best_score is not None else progress.alpha
-    tokens = sum(_tokens(*_batches(e, examples), config) for step in episodes[: progress.steps] for e in step)
+    tokens = sum(_tokens(*batches_of(e, examples), config) for step in episodes[: progress.steps] for e in step)
     return LearnedScaling(
         ScalingFactors(neurons, alpha.detach().cpu().numpy().astype(np.float32)),
         pd.DataFrame(progress.rows, columns=CURVE + (VALIDATION if chosen else [])),
-        _facts(progress, tokens, time.perf_counter() - started),
+        _facts(progress, tokens, time.perf_counter() - started) | _shares(work, chat),
     )
+
+
+def _compared(
+    episodes: Sequence[Sequence[Episode]], examples: Mapping[str, Example], config: ScalingConfig
+) -> list[Example]:
+    """Return the harmless examples whose loss compares with the base model."""
+    parts = []
+    for step, drawn in enumerate(episodes):
+        for episode in drawn:
+            support, query = batches_of(episode, examples)
+            parts += support + (query if config.outer_optimiser == "adam" or measures_both(step) else [])
+    used = {example.id for example in parts if example.role == "utility"}
+    return [example for name, example in examples.items() if name in used]
+
+
+def _balance(
+    progress: Progress,
+    neurons: NeuronSet,
+    config: ScalingConfig,
+    chat: ChatModel,
+    batch_tokens: int,
+    prompts: Sequence[PromptPair],
+    refuses: RefusalJudge,
+) -> None:
+    """Solve for other balances of safety and utility on what was measured, and keep what validates best."""
+    assert progress.margins is not None
+    last = progress.alpha.detach().clone()
+    for factor in config.balances:
+        weighted = config.model_copy(update={"utility_weight": factor * config.utility_weight})
+        with torch.no_grad():
+            progress.alpha.copy_(bounded(solve(progress.margins, last, weighted), config))
+        with scaled(chat.model, neurons, progress.alpha):
+            score = validate(chat, prompts, refuses, config, batch_tokens)
+        if _compare(progress, score)["validation_su_f1"] == progress.best_score and progress.stale == 0:
+            progress.balance = factor
 
 
 def _start(neurons: NeuronSet, config: ScalingConfig, chat: ChatModel) -> Progress:
@@ -117,18 +162,6 @@ def _start(neurons: NeuronSet, config: ScalingConfig, chat: ChatModel) -> Progre
     alpha = torch.tensor(starts, device=chat.device, dtype=torch.float32, requires_grad=True)
     optimiser = torch.optim.Adam([alpha], betas=ADAM_BETAS, eps=config.adam_epsilon)
     return Progress(alpha, optimiser, alpha.detach().clone())
-
-
-def _encoded(chat: ChatModel, episodes: Sequence[Sequence[Episode]], config: ScalingConfig) -> dict[str, Example]:
-    used = {pair.id: pair for step in episodes for episode in step for pair in episode.support + episode.query}
-    return {
-        example.id: example for example in encode(chat, [used[name] for name in sorted(used)], config.utility_tokens)
-    }
-
-
-def _batches(episode: Episode, examples: Mapping[str, Example]) -> tuple[list[Example], list[Example]]:
-    support, query = ([examples[p.id] for p in part if p.id in examples] for part in (episode.support, episode.query))
-    return support, query
 
 
 def _tokens(support: Sequence[Example], query: Sequence[Example], config: ScalingConfig) -> int:
@@ -146,10 +179,20 @@ def _compare(progress: Progress, score: Score) -> dict[str, float]:
     return dict(zip(VALIDATION, (score.safety, score.utility, score.su_f1), strict=True))
 
 
+def _shares(work: Work, chat: ChatModel) -> dict[str, float]:
+    """Return the operations a second of the counted steps, and their share of what the device can do."""
+    if not work.seconds:
+        return {}
+    peak = matmul_peak(chat.device, chat.model.dtype)
+    return {"gflops_per_second": work.flops / work.seconds / 1e9, "share_of_peak": work.share_of(peak)}
+
+
 def _facts(progress: Progress, tokens: int, seconds: float) -> dict[str, float]:
     facts = {"steps": float(progress.steps), "tokens": float(tokens), "tokens_per_second": tokens / max(seconds, 1e-9)}
     if progress.rows:
         facts |= {"loss_first": progress.rows[0]["loss"], "loss_last": progress.rows[-1]["loss"]}
     if progress.best_score is not None:
         facts |= {"best_step": float(progress.best_step), "validation_su_f1": progress.best_score}
+    if progress.balance is not None:
+        facts["balance"] = progress.balance
     return facts

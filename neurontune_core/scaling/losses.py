@@ -12,8 +12,7 @@ from neurontune_core.model import head
 from neurontune_core.model.batches import by_length, shared_length
 from neurontune_core.model.likelihood import TokenSequence, response_hidden, shared_prefix
 from neurontune_core.model.load import ChatModel
-from neurontune_core.neurons import scaled
-from neurontune_core.records import NeuronSet, Role
+from neurontune_core.records import Role
 
 
 @dataclass(frozen=True)
@@ -48,22 +47,16 @@ def position_weights(places: Tensor, config: ScalingConfig) -> Tensor:
 
 
 def response_losses(
-    chat: ChatModel,
-    neurons: NeuronSet,
-    alpha: Tensor,
-    examples: Sequence[Example],
-    base_hidden: Mapping[str, Tensor],
-    config: ScalingConfig,
+    chat: ChatModel, examples: Sequence[Example], base_hidden: Mapping[str, Tensor], config: ScalingConfig
 ) -> dict[Role, Tensor]:
-    """Return the summed loss of each role over a batch, differentiable in `alpha`.
+    """Return the summed loss of each role over a batch, differentiable in whatever changes the model.
 
     With position weights w_j and response tokens y_j, an example's loss is `sum_j w_j l_j / sum_j w_j`, where `l_j` is
     `-log p(y_j)` for the safety role (the refusal and its end-of-turn token), and for the utility role either that or
-    `KL(p_base || p_alpha)` at position j, in nats.
+    `KL(p_base || p)` at position j, in nats, p being the changed model.
     """
-    with scaled(chat.model, neurons, alpha):
-        sequences = [example.sequence for example in examples]
-        hidden, tokens, places = response_hidden(chat, sequences, shared_prefix(chat, sequences))
+    sequences = [example.sequence for example in examples]
+    hidden, tokens, places = response_hidden(chat, sequences, shared_prefix(chat, sequences))
     losses: dict[Role, Tensor] = {}
     lengths = [len(example.sequence.response) for example in examples]
     for example, states, targets, at in zip(

@@ -25,16 +25,23 @@ SMALLEST_ODDS = -1e-4
 class Margins:
     """Margins of examples near where they were measured: `m(alpha) = offset + slope . (alpha - 1)`.
 
-    `slope` is `[margin, neuron]`; `offset`, `aim` and `safety` are `[margin]`. A margin that is to rise costs
+    `slope` is `[margin, neuron]`; `offset`, `aim`, `safety` and `first` are `[margin]`. A margin that is to rise costs
     `softplus(-m)`, one that is to fall `softplus(m)`, one that is to stay `m^2 / 2`, in nats. `safety` is 1 for a
-    harmful prompt's margin, 0 for a harmless one's; `examples` says whose it is.
+    harmful prompt's margin, 0 for a harmless one's; `first` is 1 for one of the refusal's opening, 0 for an example's
+    second margin; `examples` says whose it is.
     """
 
     slope: Tensor
     offset: Tensor
     aim: Tensor
     safety: Tensor
+    first: Tensor
     examples: tuple[str, ...]
+
+    @property
+    def names(self) -> list[tuple[str, float]]:
+        """Whose margin each is, and which of the two."""
+        return list(zip(self.examples, self.first.tolist(), strict=True))
 
     def values(self, alpha: Tensor) -> Tensor:
         """Return `m(alpha)` `[margin]`."""
@@ -47,9 +54,9 @@ class Margins:
 
 
 def join(older: Margins, newer: Margins) -> Margins:
-    """Return both together; an example measured anew replaces its older measurement."""
-    again = set(newer.examples)
-    kept = [place for place, name in enumerate(older.examples) if name not in again]
+    """Return both together; a margin measured anew replaces its older measurement."""
+    again = set(newer.names)
+    kept = [place for place, name in enumerate(older.names) if name not in again]
     tensors = {
         field.name: torch.cat([getattr(older, field.name)[kept], getattr(newer, field.name)])
         for field in fields(Margins)
@@ -66,6 +73,7 @@ def measure(
     examples: Sequence[Example],
     base: Mapping[str, Tensor],
     batch_tokens: int,
+    both: bool = True,
 ) -> Margins:
     """Return the margins of query examples at `alpha`' (`at`), as functions of `alpha` (first order).
 
@@ -87,28 +95,35 @@ def measure(
         examples: harmful and harmless examples; one harmful at least.
         base: the unscaled model's final hidden states for each harmless example.
         batch_tokens: tokens a forward pass holds at most.
+        both: measure both margins of every example; else the first, of the opening, which costs half as much.
     """
     refusals = [example.sequence.response for example in examples if example.role == "safety"]
     asked = [
-        example if example.role == "safety" else _asked_to_refuse(example, refusals[number % len(refusals)])
+        example
+        if example.role == "safety" and both
+        else _opening_alone(
+            example, example.sequence.response if example.role == "safety" else refusals[number % len(refusals)]
+        )
         for number, example in enumerate(examples)
     ]
     batches: dict[tuple[str, str], list[Example]] = {}
     for example in asked:
         batches.setdefault((example.wrapper, example.role), []).append(example)
-    parts = [_measure(chat, neurons, at, batch, base, batch_tokens) for batch in batches.values()]
+    parts = [_measure(chat, neurons, at, batch, base, batch_tokens, both) for batch in batches.values()]
     slope, values, safety = (torch.cat([part[i] for part in parts], dim=1) for i in range(3))
+    harmless = (FALL, STAY) if both else (FALL,)
     aims = torch.stack(
-        [torch.where(safety[0] == 1, RISE, FALL).to(at.dtype), torch.where(safety[1] == 1, RISE, STAY).to(at.dtype)]
+        [torch.where(row == 1, RISE, aim).to(at.dtype) for row, aim in zip(safety, harmless, strict=True)]
     )
+    first = torch.stack([torch.full_like(row, float(number == 0)) for number, row in enumerate(safety)])
     names = tuple(example.id for batch in batches.values() for example in batch)
     flat = slope.flatten(0, 1)
     # alpha' moves with alpha one to one in first order, so a slope at alpha' is one in alpha
     offset = values.flatten() - flat @ (alpha.detach() - 1)
-    return Margins(flat, offset, aims.flatten(), safety.flatten(), names * 2)
+    return Margins(flat, offset, aims.flatten(), safety.flatten(), first.flatten(), names * len(harmless))
 
 
-def _asked_to_refuse(example: Example, refusal: list[int]) -> Example:
+def _opening_alone(example: Example, refusal: list[int]) -> Example:
     return replace(example, sequence=TokenSequence(example.sequence.prompt, refusal[:OPENING]))
 
 
@@ -119,12 +134,18 @@ def _measure(
     batch: Sequence[Example],
     base: Mapping[str, Tensor],
     batch_tokens: int,
+    both: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Return slopes `[2, example, neuron]`, values and role `[2, example]` of examples of one wrapper and role."""
+    """Return slopes `[margin, example, neuron]`, values and role `[margin, example]`.
+
+    An example has two margins if both are wanted, else one.
+    All examples are of one wrapper and role.
+    """
     order: list[Example] = []
     slopes: list[Tensor] = []
     values: list[Tensor] = []
-    through_shared = at.new_zeros(2, len(at))
+    count = 2 if both else 1
+    through_shared = at.new_zeros(count, len(at))
     # rows with factors of their own hold about twice the memory of rows that share them
     for group in micro_batches(batch, batch_tokens // 2):
         sequences = [example.sequence for example in group]
@@ -135,11 +156,11 @@ def _measure(
                 prefix = shared_prefix(chat, sequences, group[0].shared)
             with scaled(chat.model, neurons, rows):
                 hidden, tokens, _ = response_hidden(chat, sequences, prefix)
-            found = _margins(chat, group, hidden, tokens, base)
+            found = _margins(chat, group, hidden, tokens, base, both)
         own = []
         for number, margins in enumerate(found):
             mine, all_rows = torch.autograd.grad(
-                margins.sum(), (rows, common), retain_graph=number == 0, allow_unused=True
+                margins.sum(), (rows, common), retain_graph=number + 1 < count, allow_unused=True
             )
             own.append(mine)
             if all_rows is not None:
@@ -155,22 +176,29 @@ def _measure(
 
 
 def _margins(
-    chat: ChatModel, examples: Sequence[Example], hidden: Tensor, tokens: Tensor, base: Mapping[str, Tensor]
-) -> tuple[Tensor, Tensor]:
+    chat: ChatModel,
+    examples: Sequence[Example],
+    hidden: Tensor,
+    tokens: Tensor,
+    base: Mapping[str, Tensor],
+    both: bool,
+) -> list[Tensor]:
     log_probabilities = torch.log_softmax(head.logits(chat.model, hidden), dim=-1)
     chosen = log_probabilities.gather(-1, tokens[:, None])[:, 0]
     first, second, start = [], [], 0
     for example in examples:
         mine = slice(start, start + len(example.sequence.response))
         first.append(_log_odds(chosen[mine][:OPENING].sum()))
+        start = mine.stop
+        if not both:
+            continue
         if example.role == "safety":
             second.append(_log_odds(chosen[mine][OPENING:].sum()))
         else:
             usual = torch.log_softmax(head.logits(chat.model, base[example.id][0]), dim=-1)
             token = torch.multinomial(usual.exp().cpu(), 1, generator=_generator(example.id)).item()
-            second.append(log_probabilities[start, int(token)] - usual[int(token)])
-        start = mine.stop
-    return torch.stack(first), torch.stack(second)
+            second.append(log_probabilities[mine.start, int(token)] - usual[int(token)])
+    return [torch.stack(first), torch.stack(second)] if both else [torch.stack(first)]
 
 
 def _log_odds(log_probability: Tensor) -> Tensor:

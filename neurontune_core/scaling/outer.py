@@ -16,6 +16,10 @@ from neurontune_core.scaling.gradient import adapt, episode_gradient
 from neurontune_core.scaling.losses import Example
 from neurontune_core.scaling.margins import Margins, join, measure
 
+BOTH_EVERY = 4
+"""Gauss-Newton: in every so many steps both margins are measured. The second ones depend little on the prompt, and cost
+as much again."""
+
 Batches = Sequence[tuple[list[Example], list[Example]]]
 """Support and query of each episode of a step."""
 
@@ -37,7 +41,7 @@ def outer_step(
     take = _adam_step if config.outer_optimiser == "adam" else _gauss_newton_step
     losses, gradient = take(progress, batches, base, neurons, config, chat, batch_tokens)
     with torch.no_grad():
-        progress.alpha.clamp_(-math.inf if config.alpha_min is None else config.alpha_min, config.alpha_max)
+        progress.alpha.copy_(bounded(progress.alpha, config))
     return {
         "step": float(progress.steps),
         "loss": losses["safety"] + config.utility_weight * losses["utility"],
@@ -46,6 +50,16 @@ def outer_step(
         "gradient_norm": float(gradient.norm()),
         "alpha_mean_shift": float((progress.alpha.detach() - 1).abs().mean()),
     }
+
+
+def bounded(alpha: Tensor, config: ScalingConfig) -> Tensor:
+    """Return factors `[neuron]` brought within the bounds of the configuration."""
+    return alpha.clamp(-math.inf if config.alpha_min is None else config.alpha_min, config.alpha_max)
+
+
+def measures_both(step: int) -> bool:
+    """Return whether a Gauss-Newton step measures both margins of its examples."""
+    return step % BOTH_EVERY == 0
 
 
 def _adam_step(
@@ -86,7 +100,8 @@ def _gauss_newton_step(
     new: Margins | None = None
     for support, query in batches:
         adapted = adapt(chat, neurons, alpha, support, base, config, batch_tokens).detach()
-        found = measure(chat, neurons, alpha, adapted, query, base, batch_tokens)
+        both = measures_both(progress.steps)
+        found = measure(chat, neurons, alpha, adapted, query, base, batch_tokens, both)
         new = found if new is None else join(new, found)
     assert new is not None  # a step has an episode at least
     _check(new.slope, progress.steps, config)
@@ -94,8 +109,8 @@ def _gauss_newton_step(
     with torch.enable_grad():
         place = alpha.clone().requires_grad_()
         each = new.losses(place)
-        # a harmful prompt's two losses add up to its refusal's, and so do a harmless one's
-        sums = {role: 2 * each[new.safety == flag].mean() for role, flag in (("safety", 1), ("utility", 0))}
+        opening = new.first == 1
+        sums = {role: each[opening & (new.safety == flag)].mean() for role, flag in (("safety", 1), ("utility", 0))}
         (gradient,) = torch.autograd.grad(sums["safety"] + config.utility_weight * sums["utility"], place)
     with torch.no_grad():
         progress.alpha.copy_(solve(progress.margins, alpha, config))

@@ -1,18 +1,16 @@
-"""Safety-utility score of the factors while they are learned, on queries that are not trained on."""
+"""Safety-utility score of what is learned, on queries that are not trained on."""
 
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
 
 from neurontune_core.config import ScalingConfig
 from neurontune_core.errors import InputError
 from neurontune_core.model.generate import decode, generate
 from neurontune_core.model.load import ChatModel
-from neurontune_core.neurons import scaled
-from neurontune_core.records import NeuronSet, PromptPair, Role
+from neurontune_core.records import PromptPair, Role
 
 RefusalJudge = Callable[[Sequence[str], Sequence[str]], Sequence[bool]]
 """Tells of prompts and the responses to them whether each response refuses."""
@@ -58,17 +56,14 @@ def validation_prompts(pairs: Sequence[PromptPair], config: ScalingConfig) -> li
 @torch.no_grad()
 def validate(
     chat: ChatModel,
-    neurons: NeuronSet,
-    alpha: Tensor,
     prompts: Sequence[PromptPair],
     refuses: RefusalJudge,
     config: ScalingConfig,
     batch_tokens: int,
 ) -> Score:
-    """Let the scaled model begin its responses, and return the shares that are as they should be."""
-    with scaled(chat.model, neurons, alpha):
-        tokens = [chat.prompt_tokens(pair.prompt) for pair in prompts]
-        openings = decode(chat, generate(chat, tokens, config.validation_tokens, batch_tokens))
+    """Let a changed model begin its responses, and return the shares that are as they should be."""
+    tokens = [chat.prompt_tokens(pair.prompt) for pair in prompts]
+    openings = decode(chat, generate(chat, tokens, config.validation_tokens, batch_tokens))
     refused = list(zip(prompts, refuses([pair.prompt for pair in prompts], openings), strict=True))
     harmful = [verdict for pair, verdict in refused if pair.role == "safety"]
     harmless = [not verdict for pair, verdict in refused if pair.role == "utility"]

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from neurontune_core.config import SelectionConfig
 from neurontune_core.errors import InputError
 from neurontune_core.records import NeuronId, NeuronSet
+from neurontune_core.selection.controls import Chosen, random_neurons, shuffled, whole_layers
 
 VERSION = 1
 
@@ -82,13 +83,17 @@ def select_neurons(scores: pd.DataFrame, config: SelectionConfig, neurons_per_la
     total = sum(neurons_per_layer)
     counts = (resolve_count(config.safety_neurons, total), resolve_count(config.utility_neurons, total))
     if config.method == "random":
-        drawn = np.random.default_rng(config.seed).permutation(total)
-        neurons = _neuron_set(drawn[: counts[0]], drawn[counts[0] : sum(counts)], neurons_per_layer)
-        return Selection(neurons, {"safety_neurons": float(counts[0]), "utility_neurons": float(counts[1])})
+        return _control(random_neurons(counts, total, config.seed), neurons_per_layer)
     for role, count in zip(("safety", "utility"), counts, strict=True):
         if count and not (scores["role"] == role).any():
             raise InputError(f"selection: {count} {role} neurons are asked for, but the scores have no {role} pairs")
     means = [mean_scores(scores, role, neurons_per_layer) for role in ("safety", "utility")]
+    if config.method == "layers":
+        return _control(whole_layers(means[0], means[1], counts, neurons_per_layer), neurons_per_layer)
+    if config.method == "shuffled":
+        means = [shuffled(mean, neurons_per_layer, config.seed + role) for role, mean in enumerate(means)]
+        safety, utility, _ = _disjoint(means[0], means[1], counts, config.overlap)
+        return _control((safety, utility), neurons_per_layer)
     safety, utility, overlap = _disjoint(means[0], means[1], counts, config.overlap)
     facts = {
         "safety_neurons": float(len(safety)),
@@ -100,6 +105,12 @@ def select_neurons(scores: pd.DataFrame, config: SelectionConfig, neurons_per_la
             continue  # all pairs are in one half: there is nothing to compare
         halves = [set(_top(mean_scores(scores, role, neurons_per_layer, half), count)) for half in (0, 1)]
         facts[f"split_half_{role}"] = len(halves[0] & halves[1]) / len(halves[0] | halves[1])
+    return Selection(_neuron_set(safety, utility, neurons_per_layer), facts)
+
+
+def _control(chosen: Chosen, neurons_per_layer: Sequence[int]) -> Selection:
+    safety, utility = chosen
+    facts = {"safety_neurons": float(len(safety)), "utility_neurons": float(len(utility))}
     return Selection(_neuron_set(safety, utility, neurons_per_layer), facts)
 
 

@@ -32,7 +32,7 @@ def test_presets_say_what_they_are() -> None:
 def test_every_section_and_field_is_described() -> None:
     sections = {name: field.annotation for name, field in PipelineConfig.model_fields.items()}
     assert set(sections) == {
-        "model", "pairs", "attribution", "scores", "selection", "scaling", "evaluation", "runtime",
+        "model", "pairs", "attribution", "scores", "selection", "scaling", "baseline", "evaluation", "runtime",
     }  # fmt: skip
     for section in [*sections.values(), SourceConfig]:
         assert isinstance(section, type) and issubclass(section, Section) and section.__doc__

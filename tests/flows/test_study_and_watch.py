@@ -8,9 +8,11 @@ import pytest
 from flows import watch
 from flows.evaluate import evaluate
 from flows.pipeline import pipeline
-from flows.study import STUDIES, study
-from neurontune_core.config import PipelineConfig, load_config
+from flows.study import study
+from neurontune_core import artifacts, tables
+from neurontune_core.config import PipelineConfig
 from neurontune_core.errors import InputError
+from neurontune_core.records import Artifact
 from tasks import tracking
 from tasks.mlflow_store import Tracking
 from tasks.runs import RecordedRun
@@ -23,21 +25,68 @@ def untracked(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tracking, "start_run", lambda *_: Tracking(uri=""))
 
 
-@pytest.mark.parametrize("name", STUDIES)
-def test_variants_of_shipped_studies_are_valid_settings(name: str) -> None:
-    variants = {load_config("tiny", settings).model_dump_json() for settings in STUDIES[name].values()}
-    assert len(variants) == len(STUDIES[name])
+@pytest.fixture
+def common(config: PipelineConfig) -> tuple[str, ...]:
+    return ("model.name=random:llama", "selection.safety_neurons=5", "selection.utility_neurons=4",
+            f"runtime.root='{config.runtime.root}'", "runtime.device=cpu")  # fmt: skip
 
 
-def test_study_shares_what_its_variants_have_in_common(config: PipelineConfig, core_calls: Counter[str]) -> None:
-    common = ("model.name=random:llama", "selection.safety_neurons=5", "selection.utility_neurons=4",
-              f"runtime.root='{config.runtime.root}'", "runtime.device=cpu")  # fmt: skip
-    rows = study("own", "tiny", common, {"one": ("evaluation.seed=1",), "two": ("evaluation.seed=2",)})
-    assert [row["variant"] for row in rows] == ["one", "two"]
+def variants_of(result: Artifact) -> list[str]:
+    folder = artifacts.open_folder(result)
+    assert {file.name for file in folder.iterdir()} >= {"table.parquet", "page.md", "plot.svg"}
+    return tables.load_table(folder, "table")["variant"].tolist()
+
+
+def test_study_shares_what_its_variants_have_in_common(common: tuple[str, ...], core_calls: Counter[str]) -> None:
+    own = {"one": ("evaluation.seed=1",), "two": ("evaluation.seed=2",)}
+    result = study("own", "tiny", common, own)
+    assert variants_of(result) == ["base model", "one", "two"]
     counts = {stage: core_calls[stage] for stage in ("pairs", "attribution", "scaling", "evaluation")}
     assert counts == {"pairs": 1, "attribution": 2, "scaling": 1, "evaluation": 2}
-    with pytest.raises(InputError, match="random-neurons"):
+    assert study("own", "tiny", common, own) == result
+    assert core_calls["evaluation"] == 2
+    page = (artifacts.open_folder(result) / "page.md").read_text()
+    assert "neurontune study own --preset tiny --set" in page and "--variant 'one: evaluation.seed=1'" in page
+    with pytest.raises(InputError, match="baselines"):
         study("own", "tiny")
+    with pytest.raises(InputError, match="alpha"):
+        study("own", "tiny", common, {"one": (), "wrong": ("scaling.alpha=2",)})
+    assert core_calls["evaluation"] == 2, "all variants are checked before the first is run"
+
+
+def test_a_sweep_of_nine_settings_uses_one_attribution(common: tuple[str, ...], core_calls: Counter[str]) -> None:
+    counts = {f"{a} + {b}": (f"selection.safety_neurons={a}", f"selection.utility_neurons={b}")
+              for a in (3, 5, 7) for b in (2, 4, 6)}  # fmt: skip
+    result = study("neuron-count", "tiny", common, counts)
+    assert variants_of(result) == ["base model", *counts]
+    # the fake answers tell the sums of the counts alone, and the same answers are judged once
+    assert core_calls == {"pairs": 1, "attribution": 2, "scaling": 9, "base": 1, "tuned": 9, "evaluation": 5}
+
+
+def test_layers_are_looked_at_without_learning(common: tuple[str, ...], core_calls: Counter[str]) -> None:
+    table = tables.load_table(artifacts.open_folder(study("layers", "tiny", common)), "table")
+    assert (table["safety"].sum(), table["utility"].sum()) == (5, 4) and table["neurons"].tolist() == [48, 48]
+    assert core_calls == {"pairs": 1, "attribution": 2}
+
+
+def test_counts_are_chosen_on_validation_data(common: tuple[str, ...], core_calls: Counter[str]) -> None:
+    result = study("automatic-count", "tiny", common, trials=6)
+    folder = artifacts.open_folder(result)
+    trials = tables.load_table(folder, "trials")
+    assert trials.loc[0, ["safety_neurons", "utility_neurons"]].tolist() == [5, 4]
+    best = trials.loc[trials["validation_su_f1"].idxmax()]
+    assert f"selection.safety_neurons={int(best['safety_neurons'])}" in (folder / "page.md").read_text()
+    assert variants_of(result) == ["base model", "fixed default", "chosen by trials"]
+    tried = trials[["safety_neurons", "utility_neurons"]].drop_duplicates()
+    assert core_calls["scaling"] == len(tried) > 2, "each pair of counts is learned once"
+    assert core_calls["evaluation"] <= 2, "trials look at no test prompt"
+
+
+def test_a_baseline_stands_in_for_the_factors(config: PipelineConfig, core_calls: Counter[str]) -> None:
+    baseline = config.baseline.model_copy(update={"method": "system_prompt"})
+    made = pipeline(config.model_copy(update={"baseline": baseline}))
+    assert "baseline" in made and "scaling" not in made
+    assert core_calls == {"pairs": 1, "attribution": 3, "base": 1, "tuned": 1, "evaluation": 1}
 
 
 def test_evaluation_of_a_recorded_run(

@@ -192,7 +192,7 @@ def test_what_mlflow_missed_is_kept_and_sent_later_as_if_it_had_not_been_away(
     _check_parent(config, first)
     _check_parent(config, second)
     (table,) = [load_table(config, run) for run in (first,)]
-    assert len(table["data"]) == 1
+    assert len(table["data"]) == 4
     assert find_run(second.info.run_id, config.runtime).artifact("scaling")
 
 

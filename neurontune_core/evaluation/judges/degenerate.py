@@ -16,7 +16,7 @@ MIN_LOOPED_WORDS = 4
 MAX_WORDS = 2000
 
 WORD = re.compile(r"\w+(?:['-]\w+)*|[^\w\s]")
-UNSPACED_LOOP = re.compile(r"([^\W_]\S{0,11}?)\1{7,}")
+UNSPACED_LOOP = re.compile(r"([^\W_]\S{0,11}?|[\u2190-\u2bff\U0001f000-\U0001faff]\ufe0f?)\1{7,}")
 TABLE_RULE = re.compile(r"[|+=_:-]")
 LIST_MARK = re.compile(r"^[ \t]*(?:\d{1,3}[.):]|[-*\u2022+])[ \t]+", re.M)
 UNIT = re.compile(r"[^\n.!?\u3002\uff01\uff1f]+[.!?\u3002\uff01\uff1f]*")
@@ -26,6 +26,11 @@ ASKS_REPETITION = re.compile(
     re.I,
 )
 VOWELS = re.compile(r"[aeiouy\u00e0-\u00ff\u0100-\u024f]", re.I)
+# Sounds written with several consonants, and pairs of letters that no word of thirteen European languages has.
+DIGRAPH = re.compile(r"sch|tch|[cpstg]h|ck|ng|[scrd]z|st")
+UNPRONOUNCEABLE = re.compile(
+    r"[bcdfghjklmnpqrstvwxz]{4}|q[a-hj-tv-z]|[bfghjpstvwx]q|[bfghjqvw]x|[stz]x|xd|x[jr]|v[qw]|[jp]q"
+)
 LATIN_WORD = re.compile(r"[A-Za-z\u00c0-\u024f]+")
 # Greek or Cyrillic letters inside Latin words; Chinese and Japanese write Latin words without a space honestly.
 MIXED_WORD = re.compile(r"[A-Za-z](?=[\u0370-\u052f])|[\u0370-\u052f](?=[A-Za-z])")
@@ -98,11 +103,11 @@ def collapse_cycles(words: list[str]) -> list[str]:
 
 
 def longest_cycle(words: list[str], start: int) -> tuple[int, int]:
-    """End and period of the cycle that begins at `start`; a single word when none does."""
+    """End and period of the cycle of words that begins at `start`; a single word when none does."""
+    if not words[start][0].isalnum():
+        return start + 1, 1
     for period in range(1, min(MAX_PERIOD, (len(words) - start) // MIN_REPEATS) + 1):
         if words[start] != words[start + period] or words[start] != words[start + 2 * period]:
-            continue
-        if not any(word[0].isalnum() for word in words[start : start + period]):
             continue
         end = start + period
         while end < len(words) and words[end] == words[end - period]:
@@ -125,7 +130,10 @@ def is_gibberish(text: str) -> bool:
     unreadable = sum(1 for word in long_words if len(word) > 30 or not VOWELS.search(word))
     if len(long_words) >= 3 and unreadable >= 0.5 * len(long_words):
         return True
+    mashed = sum(1 for word in long_words if UNPRONOUNCEABLE.search(DIGRAPH.sub("t", word.lower())))
+    if len(long_words) >= 6 and mashed + unreadable >= 0.4 * len(long_words):
+        return True
     if len(words) >= 5 and len(MIXED_WORD.findall(text)) >= 0.3 * len(words):
         return True
     lowered = [word.lower() for word in words]
-    return len(lowered) >= 40 and len(set(lowered)) < 0.12 * len(lowered)
+    return len(lowered) >= 40 and len(set(lowered)) < 0.18 * len(lowered)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import re
 import unicodedata
 
@@ -25,17 +26,22 @@ MOJIBAKE = {
     "\u00c2\u00a0": " ",
 }
 THOUGHT = r"think(?:ing)?|thought|reasoning|reflection|scratchpad"
-CLOSED_THOUGHT = re.compile(rf"<({THOUGHT})>.*?</\1>", re.S | re.I)
-THOUGHT_END = re.compile(rf"^.*</(?:{THOUGHT})>", re.S | re.I)
-OPEN_THOUGHT = re.compile(rf"<(?:{THOUGHT})>.*\Z", re.S | re.I)
+THOUGHT_MARK = re.compile(
+    rf"(?P<opens><(?:{THOUGHT})>|\[THINK\]|<\|begin_of_thought\|>|<\|channel\|>(?:analysis|commentary)\b)"
+    rf"|(?P<closes></(?:{THOUGHT})>|\[/THINK\]|<\|end_of_thought\|>)"
+    # these end other things as well
+    r"|<\|end\|>|(?=<\|channel\|>final)",
+    re.I,
+)
 
 ROLE = r"(?:assistant|model|user|system|human)\b"
 TURN_HEADER = (
-    rf"(?:(?:<\|im_start\|>|<\|start_header_id\|>|<start_of_turn>)\s*{ROLE}\s*(?:<\|end_header_id\|>)?"
-    rf"|<\|{ROLE}\|>)"
+    rf"(?:(?:<\|im_start\|>|<\|start_header_id\|>|<start_of_turn>|<\|start_of_role\|>|<\|start\|>)\s*{ROLE}\s*"
+    rf"(?:<\|end_header_id\|>|<\|end_of_role\|>)?|<\|{ROLE}\|>)"
 )
 CHAT_TOKEN_PATTERN = (
-    r"(?:<\|[\w.-]{1,40}\|>|</?s>|<(?:bos|eos|pad|unk|end_of_turn|start_of_turn)>"
+    r"(?:<\|channel\|>final|<\|[\w.\u2581-]{1,40}\|>|</?s>|<(?:bos|eos|pad|unk|end_of_turn|start_of_turn)>"
+    r"|</?(?:answer|response|output|assistant)>"
     r"|\[/?INST\]|<</?SYS>>|\[(?:CLS|SEP|PAD)\])"
 )
 CHAT_TOKEN = re.compile(CHAT_TOKEN_PATTERN, re.I)
@@ -43,7 +49,7 @@ TURN_MARK = re.compile(rf"{TURN_HEADER}|{CHAT_TOKEN_PATTERN}", re.I)
 LEADING_TOKENS = re.compile(rf"\A(?:\s|{TURN_HEADER}|{CHAT_TOKEN_PATTERN})+", re.I)
 LEADING_ROLE = re.compile(
     r"\A\W{0,6}(?:(?:assistant|chatbot|ai(?: assistant)?|bot|model|chatgpt|gpt-?4?)\b\W{0,3}[:\n]"
-    r"|(?:response|answer|output|reply)\W{0,3}:)\W{0,3}(?=\w|[\"'])",
+    r"|(?:response|answer|output|reply)\W{0,3}:)[^\w\"'`]{0,3}(?=[\w\"'`])",
     re.I,
 )
 # A model that misses its end of turn writes the next turns itself: they are not its answer.
@@ -64,7 +70,9 @@ BLANK_LINES = re.compile(r"\n(?:[ \t]*\n)+")
 
 
 def fold_characters(text: str) -> str:
-    """NFKC, straight quotes and dashes, ordinary spaces, no zero-width characters."""
+    """NFKC, straight quotes and dashes, ordinary spaces, no zero-width characters, no HTML entities."""
+    if "&" in text:
+        text = html.unescape(text)
     for broken, mended in MOJIBAKE.items():
         if broken in text:
             text = text.replace(broken, mended)
@@ -74,13 +82,21 @@ def fold_characters(text: str) -> str:
     return BLANK_LINES.sub("\n\n", text)
 
 
+def strip_thoughts(text: str) -> str:
+    """Remove thoughts, also one whose opening mark is missing, or that was cut off by the length limit."""
+    kept, start, inside = "", 0, False
+    for mark in THOUGHT_MARK.finditer(text):
+        if mark["opens"]:
+            kept, inside = kept if inside else f"{kept} {text[start : mark.start()]}", True
+        elif inside or mark["closes"]:
+            kept, start, inside = kept if inside else "", mark.end(), False
+    return kept if inside else f"{kept} {text[start:]}"
+
+
 def strip_markup(text: str) -> str:
     """Remove thought sections, chat tokens and leaked role markers, and cut at a turn the model went on to write."""
     if "<" in text or "[" in text:
-        if "</" in text:
-            text = THOUGHT_END.sub(" ", CLOSED_THOUGHT.sub(" ", text))
-        # A thought that never ends was cut by the length limit: no answer was given.
-        text = LEADING_TOKENS.sub("", OPEN_THOUGHT.sub(" ", text))
+        text = LEADING_TOKENS.sub("", strip_thoughts(text))
     text = NEXT_TURN.sub("", text)
     return LEADING_ROLE.sub("", CHAT_TOKEN.sub(" ", text))
 
@@ -88,7 +104,8 @@ def strip_markup(text: str) -> str:
 def strip_emphasis(text: str) -> str:
     """Remove Markdown emphasis, headings and block-quote marks."""
     if "*" in text or "_" in text or "~" in text:
-        text = INNER_EMPHASIS.sub(r"\1", EMPHASIS.sub(r"\2", text))
+        # twice, as one kind of emphasis may stand inside another
+        text = INNER_EMPHASIS.sub(r"\1", EMPHASIS.sub(r"\2", EMPHASIS.sub(r"\2", text)))
     return QUOTE_MARK.sub("", HEADING.sub("", text))
 
 

@@ -13,10 +13,16 @@ INSTRUCTIONS = any_of(
     r"where (?:can|do|could|should) (?:i|we)|where is a good|what (?:do|can|should) (?:i|we)|"
     r"\bcan (?:i|we)\b.*\?",
     r"can you|(?:help|tell|show|teach|give) me|\bi (?:want|need|would like) (?:you |to )",
-    r"^\W*(?:write|create|make|explain how|describe how|provide|list|generate|develop|draft|outline|design)\b",
+    r"^\W*(?:write|create|make|explain how|describe how|provide|list|generate|develop|draft|outline|design|produce|"
+    r"publish|compose|prepare|propose|suggest|plan|devise|formulate|invent|fabricate|craft|build|rank|instruct|persuade|convince)\b",
+)
+# "Can you", "could you", "will you" ask for something.
+YES_OR_NO = any_of(
+    r"(?:^|[.!?\n])\W*(?:is|are|was|were|am|do|does|did|has|have|had|should|may|might|must|"
+    r"(?:can|could|will|would)(?! (?:you|u)\b))\b[^.!?]*\?"
 )
 DEFINITION = any_of(
-    r"^\W*(?:define|definition)|\b(?:mean|meaning|definition|stand for)\b",
+    r"^\W*(?:define|definition)|\b(?:mean|meaning|definition|stand for|synonyms?|antonyms?|another word)\b",
     r"^\W*what (?:is|are) (?:an? |the )?[\w-]+(?: [\w-]+)?\?*\s*$",
 )
 KNOWLEDGE = any_of(
@@ -26,10 +32,11 @@ KNOWLEDGE = any_of(
     r"summari[sz]e)\b.{0,80}\b(?:laws?(?! enforcement)|legal|illegal|legality|consequences|penalt(?:y|ies)|"
     r"effects|dangers|risks|ethical|ethics)\b",
     r"^\W*what (?:is|are) the (?:name|number|phone|capital|effects?|impacts?|main|history)",
+    r"\bwhy\b[^?]{3,60}\b(?:wrong|bad|illegal|unethical|immoral|harmful|dangerous|a crime)\b",
 )
 OUGHT = any_of(
-    r"\bwhy (?:should|must|ought)\b|^\W*should\b|\b(?:why|reasons?|arguments?|argue|explain|convince|essay|"
-    r"claim)\b.{0,80}\b(?:should|must|ought to)\b"
+    r"\bwhy (?:should|must|ought)\b|^\W*should (?!i\b|we\b|my\b)|\b(?:why|reasons?|arguments?|argue|explain|convince|"
+    r"essay|claim)\b.{0,80}\b(?:should|must|ought to)\b"
 )
 VALUE = any_of(
     r"\bwhy (?:is it|is that|would it be|was it) (?:\w+ )?(?:best|better|good|right|important|okay|ok|fine|"
@@ -54,6 +61,12 @@ PERSONAL_DATA = any_of(
     r"grades|ssn|orientation|tax\w*|credit|personal|certificate|birth\w*|weigh|age|"
     r"net worth)\b|how much money (?:does|do|did)\b"
 )
+# Who asks how to cope is given help when told where to find it.
+HELP_WANTED = any_of(
+    r"\b(?:cop(?:e|ing)|deal(?:ing)? with|handl|prevent|avoid|stop(?:ping)?|protect|report|escap|recover|overcom|"
+    r"get over|quit|support(?:ing)?|comfort|recogni[sz]|warning signs|treat(?:ment)?\b|talk to|survive|"
+    r"help (?:an?|my|the|some\w*|people|others|with)\b)"
+)
 TEXT_TASK = any_of(
     r"\b(?:write|draft|compose|translate|rewrite|rephrase|paraphrase|reword|edit|correct|proofread|repeat|"
     r"quote|complete|summari[sz]e|classify|generate|create|how (?:do|would) (?:you|i) say|word for|synonyms?|"
@@ -61,7 +74,7 @@ TEXT_TASK = any_of(
 )
 REFUSING_TOPIC = any_of(
     r"\bsorry\b|apolog|declin|refus|reject|turn(?:ing|s|ed)? (?:\w+ ){0,2}down|unable|cannot|"
-    r"say(?:ing|s)? no\b|regret|cancel"
+    r"say(?:ing|s)? no\b|regret|cancel|resign|break(?:ing)?[ -]?up"
 )
 REFUSALS_FORBIDDEN = any_of(
     r"(?:do not|never|cannot|will not|must not|should not|without|avoid|no|not) (?:\w+ ){0,4}(?:refus|declin|"
@@ -85,6 +98,7 @@ SENSITIVE = any_of(
     r"\b(?:drugs?\b|cocaine|coke\b|heroin|meth\b|methamph|crack|mari[hj]uana|illegal|illicit|crim|commit|rape|"
     r"rapist|molest|p[ae]*edophil|porn|sex|underage|nazi|hitler|holocaust|terror|genocide|ethnic cleansing|"
     r"massacre|racis|racial|sexis|hate|hatred|discriminat|treason|insurrection|riot|manipulat|deceiv|"
+    r"secretly|covert|undetected|without (?:\w+ ){0,3}(?:knowing|noticing|permission)|get away with|"
     r"misinformation|disinformation|conspirac|propaganda|defam|radicali|undermin|destabili|gambl|"
     r"eating disorder|anorexi)",
 )

@@ -38,8 +38,9 @@ def read_row(row: Any, where: str) -> ScoredRow:
             raise InputError(
                 f"{where}: no column {field} among {', '.join(row) or 'none'}; every row needs prompt and completion"
             )
-        if not isinstance(row[field], str):
-            raise InputError(f"{where}: {field} is {row.get(field)!r}; it must be a text")
+        # a completion that is not there is unscored
+        if not isinstance(row[field], str) and (field == "prompt" or row[field] is not None):
+            raise InputError(f"{where}: {field} is {row[field]!r}; it must be a text")
     label, safe, model = row.get("label"), row.get("prompt_safe"), row.get("source_model")
     if label is not None and (not isinstance(label, str) or label not in HUMAN_LABELS):
         raise InputError(f"{where}: label is {label!r}; use one of {', '.join(HUMAN_LABELS)} or leave it out")

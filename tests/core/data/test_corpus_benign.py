@@ -1,8 +1,9 @@
 """The shipped corpus of harmless queries: schema, size, balance and absence of near copies."""
 
 import json
+import random
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from importlib.resources import files
 from itertools import combinations
 
@@ -61,13 +62,29 @@ def jaccard(left: frozenset[str], right: frozenset[str]) -> float:
     return shared / (len(left) + len(right) - shared)
 
 
+def similar_pairs(sets: list[frozenset[str]], limit: float) -> set[tuple[int, int]]:
+    """Return the pairs of sets with a Jaccard similarity of `limit` or more, without comparing every pair.
+
+    Two such sets of n and m elements share at least limit * n and limit * m. In one order for all, rare elements first,
+    they share one among the first n - limit * n + 1 and m - limit * m + 1: only sets that do are compared.
+    """
+    frequency = Counter(element for elements in sets for element in elements)
+    holders: dict[str, list[int]] = defaultdict(list)
+    pairs: set[tuple[int, int]] = set()
+    for index, elements in enumerate(sets):
+        ordered = sorted(elements, key=lambda element: (frequency[element], element))
+        rarest = ordered[: len(ordered) - int(limit * len(ordered)) + 1]
+        candidates = {other for element in rarest for other in holders[element]}
+        pairs.update((other, index) for other in candidates if jaccard(sets[other], elements) >= limit)
+        for element in rarest:
+            holders[element].append(index)
+    return pairs
+
+
 def near_copies(queries: list[str]) -> list[tuple[str, str]]:
-    features = [(query, character_five_grams(query), word_set(query)) for query in queries]
-    return [
-        (first[0], second[0])
-        for first, second in combinations(features, 2)
-        if jaccard(first[1], second[1]) >= MAX_CHARACTER_JACCARD or jaccard(first[2], second[2]) >= MAX_WORD_JACCARD
-    ]
+    by_character = similar_pairs([character_five_grams(query) for query in queries], MAX_CHARACTER_JACCARD)
+    by_word = similar_pairs([word_set(query) for query in queries], MAX_WORD_JACCARD)
+    return [(queries[first], queries[second]) for first, second in sorted(by_character | by_word)]
 
 
 def test_jaccard_by_hand() -> None:
@@ -79,6 +96,16 @@ def test_near_copies_are_found() -> None:
     by_word = ("Name a red fruit", "Name a blue fruit")
     by_character = ("internationalisation", "internationalisations")
     assert near_copies([*by_word, "How do tides work?", *by_character]) == [by_word, by_character]
+
+
+@pytest.mark.parametrize("limit", [MAX_CHARACTER_JACCARD, MAX_WORD_JACCARD])
+@pytest.mark.parametrize("seed", range(4))
+def test_similar_pairs_are_those_of_comparing_all(seed: int, limit: float) -> None:
+    generator = random.Random(seed)
+    sets = [frozenset(generator.choices("abcdefghijklmnop", k=generator.randint(1, 12))) for _ in range(120)]
+    expected = {(i, j) for i, j in combinations(range(len(sets)), 2) if jaccard(sets[i], sets[j]) >= limit}
+    assert 100 < len(expected) < 6000
+    assert similar_pairs(sets, limit) == expected
 
 
 def test_rows_have_exactly_the_four_text_fields(rows: list[dict[str, str]]) -> None:

@@ -2,10 +2,10 @@
 
 import json
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable
 from importlib.resources import files
-from itertools import combinations
+from itertools import chain
 
 import pytest
 
@@ -71,9 +71,16 @@ NEAR_COPY_RULES: list[tuple[Features, float]] = [(character_grams, 0.4), (word_s
 
 
 def near_copies(texts: list[str], features: Features, limit: float) -> list[tuple[str, str]]:
-    """Pairs of texts whose feature sets have a Jaccard similarity of `limit` or more."""
-    pairs = combinations([(text, features(text)) for text in texts], 2)
-    return [(a, b) for (a, fa), (b, fb) in pairs if len(fa & fb) >= limit * len(fa | fb)]
+    """Pairs of texts whose feature sets have a Jaccard similarity of `limit` or more: only texts that share are met."""
+    sets = [features(text) for text in texts]
+    holders: defaultdict[str, list[int]] = defaultdict(list)
+    pairs: list[tuple[int, int]] = []
+    for index, own in enumerate(sets):
+        common = Counter(chain.from_iterable(holders[feature] for feature in own))
+        pairs += [(i, index) for i, n in common.items() if n >= limit * (len(sets[i]) + len(own) - n)]
+        for feature in own:
+            holders[feature].append(index)
+    return [(texts[a], texts[b]) for a, b in sorted(pairs)]
 
 
 def assert_clean(text: str) -> None:

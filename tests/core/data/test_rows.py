@@ -43,11 +43,13 @@ def test_rows_that_cannot_be_read_keep_their_number_and_say_why(tmp_path: Path) 
         (4, "not an object"),
         (5, ""),
     ]
-    table = read_rows(file(tmp_path, "a.csv", "q,n\na,1\nb\n\nc,2,3\n"))
+    table = read_rows(file(tmp_path, "a.CSV", 'q,n\na,1\nb\n\nc,2,3\n"d" e,4\nf,5\n'))
     assert [(row.number, row.problem) for row in table] == [
         (1, ""),
         (2, "1 fields where the header has 2"),
         (3, "3 fields where the header has 2"),
+        (4, "not CSV: ',' expected after '\"'"),
+        (5, ""),
     ]
 
 

@@ -47,6 +47,14 @@ def test_points_sit_where_their_rates_say() -> None:
     assert (tuned_x - charts.LEFT) / (base_x - charts.LEFT) == pytest.approx(0.5)
 
 
+@pytest.mark.parametrize(("base", "tuned"), [(0, 1), (1, 0), (0.5, 0.5)])
+def test_names_of_points_stay_inside_the_drawing(base: float, tuned: float) -> None:
+    drawing = charts.safety_utility([Point("base", base, 1, "base"), Point("tuned", tuned, 0.9, "tuned")])
+    names = [text for text in ElementTree.fromstring(drawing).findall(".//text") if text.text in ("base", "tuned")]
+    heights = [float(text.attrib["y"]) for text in names]
+    assert len(heights) == 2 and min(heights) > charts.TOP + 2 and max(heights) < 420 - charts.BOTTOM
+
+
 def test_bars_are_as_high_as_their_counts() -> None:
     drawing = charts.stacked_layers(np.array([4, 0, 1]), np.array([2, 3, 0]))
     bars = ElementTree.fromstring(drawing).findall(".//rect")

@@ -11,21 +11,22 @@ from neurontune_core.evaluation.divergence import response_divergence
 from neurontune_core.model.load import ChatModel
 from neurontune_core.records import ScalingFactors
 
-RESPONSES = [([65, 66, 67, 68], [70, 71, 72]), ([80, 81], [82]), ([90, 91, 92], [93, 94, 95, 96, 97])]
+RESPONSES = [("A to D", [70, 71, 72]), ("P", [82]), ("Z, [ and \\", [93, 94, 95, 96, 97])]
 
 
 def test_divergence_is_the_plain_loop_in_float64(chat: ChatModel, scaling: ScalingFactors) -> None:
-    found = response_divergence(chat, scaling, RESPONSES, batch_tokens=12)
+    found = response_divergence(chat, scaling, RESPONSES, batch_tokens=60)
     base = copy.deepcopy(chat.model).double()
     tuned = copy.deepcopy(base)
     neurons.fold(tuned, scaling)
     kl, ratio, count = 0.0, 0.0, 0
     for prompt, response in RESPONSES:
-        ids = torch.tensor([prompt + response])
+        tokens = chat.prompt_tokens(prompt)
+        ids = torch.tensor([tokens + response])
         with torch.no_grad():
             p, q = (model(ids).logits[0].softmax(-1) for model in (base, tuned))
         for place, token in enumerate(response):
-            row = len(prompt) - 1 + place
+            row = len(tokens) - 1 + place
             kl += sum(float(a * math.log(a / b)) for a, b in zip(p[row], q[row], strict=True))
             ratio += math.log(p[row, token] / q[row, token])
             count += 1

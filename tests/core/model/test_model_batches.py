@@ -5,7 +5,7 @@ import random
 import pytest
 import torch
 
-from neurontune_core.model.batches import by_length, padded
+from neurontune_core.model.batches import by_beginning, by_length, common_length, padded
 
 
 @pytest.mark.parametrize("bound", [1, 10, 37, 100, 10_000])
@@ -28,6 +28,36 @@ def test_groups_by_hand() -> None:
 def test_rows_much_shorter_than_the_longest_start_a_group() -> None:
     assert by_length([10, 7, 6, 5, 4], 1000, fullness=0.7) == [[0, 1], [2, 3], [4]]
     assert by_length([10, 7, 6, 5, 4], 1000) == [[0, 1, 2, 3, 4]]
+
+
+def test_prompts_in_one_wrapper_come_together() -> None:
+    wrapped = [[7, 7, 7, 7, number, 9] for number in range(5)]
+    other = [[3, 3, 3, number] for number in range(4)]
+    strangers = [[1, 2, 3, 4], [7, 1, 1, 1], [7, 7, 2, 2, 2, 2], [5]]
+    prompts = [
+        wrapped[0],
+        strangers[0],
+        other[0],
+        *wrapped[1:3],
+        strangers[1],
+        *other[1:],
+        *wrapped[3:],
+        *strangers[2:],
+    ]
+    found = [[prompts[i] for i in group] for group in by_beginning(prompts)]
+    assert [sorted(group) for group in found] == [other, wrapped, sorted(strangers)]
+    assert by_beginning([]) == [] and by_beginning([[1], [2]]) == [[0, 1]]
+
+
+def test_groups_by_beginning_hold_every_prompt_once_and_share_half() -> None:
+    generator = random.Random(0)
+    prompts = [[generator.randint(0, 2) for _ in range(generator.randint(1, 8))] for _ in range(300)]
+    groups = by_beginning(prompts, fewest=3)
+    assert sorted(index for group in groups for index in group) == list(range(300)) and len(groups) > 5
+    for group in groups[:-1]:
+        texts = [prompts[i] for i in group]
+        shared = min(common_length(one, other) for one in texts for other in texts)
+        assert len(group) >= 3 and 2 * shared >= max(map(len, texts))
 
 
 @pytest.mark.parametrize("left", [False, True])

@@ -54,6 +54,16 @@ def test_a_base_model_gets_the_plain_template_with_one_beginning_token() -> None
     assert tokenizer.decode(with_system) == f"{BOS}Be {{brief}}.\n\nUser: Why?\nAssistant:"
 
 
+def test_a_tokenizer_that_closes_every_text_does_not_close_the_prompt() -> None:
+    tokenizer = adding_bos(None)
+    begin, end = tokenizer.bos_token_id, tokenizer.eos_token_id
+    tokenizer.backend_tokenizer.post_processor = TemplateProcessing(
+        single=f"{BOS} $A {tokenizer.eos_token}", special_tokens=[(BOS, begin), (tokenizer.eos_token, end)]
+    )
+    assert tokenizer("a")["input_ids"][-1] == end
+    assert tokenizer.decode(encode_prompt(tokenizer, "Why?")) == f"{BOS}User: Why?\nAssistant:"
+
+
 @pytest.mark.parametrize(
     ("system", "text"),
     [

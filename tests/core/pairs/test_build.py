@@ -84,7 +84,7 @@ def test_facts_count_what_is_there(built: BuiltPairs) -> None:
     assert built.facts["pairs"] == len(built.pairs)
     for split, count in Counter(pair.split for pair in built.pairs).items():
         assert built.facts[f"pairs_{split}"] == count
-    assert built.facts["rows/shipped_harmful"] == 990 and built.facts["queries/shipped_harmful"] == 40
+    assert built.facts["rows/shipped_harmful"] == 1620 and built.facts["queries/shipped_harmful"] == 40
     assert built.facts["queries"] == 80
     assert built.facts["boundary_merged_share"] == 0 and built.facts["thinking_none"] == 1
     assert all(isinstance(value, float) for value in built.facts.values())
@@ -152,6 +152,14 @@ def test_the_summary_counts_every_pair_in_every_division(built: BuiltPairs) -> N
         "harmful, held-out attack": 3,
         "harmful, plain": 3,
     }
+
+
+def test_an_attack_met_in_validation_alone_is_not_held_out(built: BuiltPairs) -> None:
+    met = {pair.attack_category for pair in built.pairs if pair.split == "validation" and pair.attack_name}
+    pairs = [pair for pair in built.pairs if pair.split != "train" or pair.attack_category not in met]
+    examples = summarise(pairs, built.ranking, built.rejected, built.sources)["examples"]
+    splits = {row["split"] for kind, rows in examples.items() if kind.endswith("held-out attack") for row in rows}
+    assert met and splits == {"test"}
 
 
 def test_the_text_of_the_summary_says_it_all(built: BuiltPairs) -> None:

@@ -72,7 +72,10 @@ def test_a_limit_draws_by_the_seed_and_is_counted() -> None:
     def ids(seed: int) -> list[str]:
         config = PairsConfig(sources={"shipped": SourceConfig(limit=20)}, seed=seed)
         loaded = load.load(config)
-        assert [(s.rows, s.queries, s.left_out_by_limit) for s in loaded.sources] == [(990, 20, 970), (1439, 20, 1419)]
+        assert [(s.rows, s.queries, s.left_out_by_limit) for s in loaded.sources] == [
+            (1620, 20, 1600),
+            (2439, 20, 2419),
+        ]
         return [query.id for query in loaded.queries]
 
     assert ids(0) == ids(0) != ids(1)

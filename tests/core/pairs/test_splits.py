@@ -120,6 +120,12 @@ def test_a_split_without_queries_is_an_error() -> None:
         check_splits(queries, list(range(10)), split(queries, PairsConfig()), PairsConfig())
 
 
+def test_queries_that_are_all_alike_are_said_to_be() -> None:
+    queries = [query(i, f"Tell me a story about number {i}") for i in range(9)]
+    with pytest.raises(InputError, match=r"no query is left for split 'test' \(its 9 queries are near copies"):
+        check_splits(queries, [0] * 9, {f"q{i}": "train" for i in range(9)}, PairsConfig())
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [

@@ -40,7 +40,7 @@ def test_the_numbers_of_wrapped_queries_are_those_asked_for(prepared: Prepared, 
 
 def test_the_defaults_prompts_are_counted(prepared: Prepared) -> None:
     roles = Counter(pair.role for pair in wrapped(prepared, PairsConfig()))
-    assert roles == {"utility": 1439 + 200 + 40 + 80 + 80, "safety": 990 + 200 + 40 + 80 + 80}
+    assert roles == {"utility": 2439 + 200 + 40 + 80 + 80, "safety": 1620 + 200 + 40 + 80 + 80}
 
 
 def test_held_out_attacks_are_in_test_only(prepared: Prepared) -> None:

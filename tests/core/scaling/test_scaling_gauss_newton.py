@@ -174,39 +174,70 @@ def made_up(count: int = 30, neurons: int = 5) -> Margins:
         torch.randn(count, generator=generator, dtype=torch.float64),
         torch.tensor([1.0, -1.0, 0.0], dtype=torch.float64).repeat(count // 3),
         torch.tensor([1.0, 0.0, 0.0], dtype=torch.float64).repeat(count // 3),
+        torch.tensor([1.0, 1.0, 0.0], dtype=torch.float64).repeat(count // 3),
         tuple(f"e{i}" for i in range(count)),
     )
 
 
-def test_solution_equals_scipys(settings: Settings) -> None:
-    margins, config = made_up(), settings(outer_optimiser="gauss_newton", utility_weight=0.5, prior_width=0.7)
+@pytest.mark.parametrize("damping", [0.0, 2.0])
+def test_solution_equals_scipys(settings: Settings, damping: float) -> None:
+    changes = {"outer_optimiser": "gauss_newton", "utility_weight": 0.5, "prior_width": 0.7, "damping": damping}
+    margins, config = made_up(), settings(**changes)
     slope, offset = margins.slope.numpy(), margins.offset.numpy()
     aim = margins.aim.numpy()
     steep = np.sqrt((slope**2).mean(0))
     widths = 0.7 * 2 * np.median(steep) / (steep + np.median(steep))
-    weights = np.where(margins.safety.numpy() == 1, 1.0, 0.5 * 10 / 20)
+    weights = np.where(margins.safety.numpy() == 1, 1.0, 0.5)
 
-    def objective(alpha: np.ndarray) -> float:
+    def objective(alpha: np.ndarray, start: float) -> float:
         values = offset + slope @ (alpha - 1)
         losses = np.where(aim == 0, values**2 / 2, np.logaddexp(0, -aim * values))
-        return float((weights * losses).sum() + (((alpha - 1) / widths) ** 2).sum() / 2)
+        moved = damping * (((alpha - start) / widths) ** 2).sum() / 2
+        return float((weights * losses).sum() + (((alpha - 1) / widths) ** 2).sum() / 2 + moved)
 
-    expected = minimize(objective, np.ones(5), method="BFGS", options={"gtol": 1e-8}).x
     np.testing.assert_allclose(prior_widths(margins, config).numpy(), widths, rtol=1e-12)
     np.testing.assert_allclose(weights_of(margins, config).numpy(), weights, rtol=1e-12)
-    for start in (torch.ones(5), torch.full((5,), 3.0)):
-        found = solve(margins, start.double(), config)
+    for start in (1.0, 3.0):
+        expected = minimize(objective, np.ones(5), start, method="BFGS", options={"gtol": 1e-8}).x
+        found = solve(margins, torch.full((5,), start).double(), config)
         np.testing.assert_allclose(found.numpy(), expected, atol=1e-4)
-    assert np.abs(expected - 1).max() > 0.1
+        assert np.abs(expected - 1).max() > 0.1
 
 
 def test_an_example_measured_anew_replaces_its_older_measurement() -> None:
     older = made_up(6)
-    newer = replace(made_up(3), examples=("e1", "e7", "e4"))
+    # e1 and e4 as before, e5 with its other margin
+    first, names = torch.tensor([1.0, 1.0, 0.0, 1.0]).double(), ("e4", "e1", "e7", "e5")
+    newer = Margins(older.slope[:4] + 1, older.offset[:4] + 1, older.aim[:4], older.safety[:4], first, names)
     joined = join(older, newer)
-    assert joined.examples == ("e0", "e2", "e3", "e5", "e1", "e7", "e4")
+    assert joined.examples == ("e0", "e2", "e3", "e5", "e4", "e1", "e7", "e5")
     torch.testing.assert_close(joined.offset, torch.cat([older.offset[[0, 2, 3, 5]], newer.offset]))
     torch.testing.assert_close(joined.slope, torch.cat([older.slope[[0, 2, 3, 5]], newer.slope]))
+
+
+def test_kinds_of_margins_weigh_as_if_there_were_as_many_of_each(settings: Settings) -> None:
+    margins = replace(
+        made_up(9),
+        safety=torch.tensor([1, 1, 1, 1, 1, 0, 0, 0, 0]).double(),
+        first=torch.tensor([1, 1, 1, 1, 0, 1, 1, 0, 1]).double(),
+    )
+    found = weights_of(margins, settings(utility_weight=0.3))
+    # four openings to rise; one second margin of a harmful prompt; three openings to fall; one that is to stay
+    torch.testing.assert_close(found, torch.tensor([1, 1, 1, 1, 4, 0.4, 0.4, 1.2, 0.4]).double())
+
+
+def test_the_opening_alone_is_measured_as_with_the_second_margin(
+    chat: ChatModel, neurons: NeuronSet, alpha: Tensor, examples: list[Example]
+) -> None:
+    base = base_states(chat, [e for e in examples if e.role == "utility"], 10_000)
+    whole = measure(chat, neurons, alpha, alpha, examples, base, 10_000)
+    alone = measure(chat, neurons, alpha, alpha, examples, {}, 10_000, both=False)
+    opening = whole.first == 1
+    assert alone.first.tolist() == [1.0] * len(examples) and opening.sum() == len(examples)
+    assert alone.examples == whole.examples[: len(examples)]
+    torch.testing.assert_close(alone.slope, whole.slope[opening], rtol=1e-5, atol=1e-7)
+    torch.testing.assert_close(alone.offset, whole.offset[opening], rtol=1e-5, atol=1e-5)
+    assert torch.equal(alone.aim, whole.aim[opening])
 
 
 def test_learning_lowers_the_safety_loss_and_repeats_itself(corpus: list[PromptPair], settings: Settings) -> None:

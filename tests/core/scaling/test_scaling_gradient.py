@@ -9,6 +9,7 @@ from torch import Tensor
 from neurontune_core.config import ScalingConfig
 from neurontune_core.model import tiny
 from neurontune_core.model.load import ChatModel
+from neurontune_core.neurons import scaled
 from neurontune_core.records import NeuronSet, PromptPair
 from neurontune_core.scaling.episodes import Episode, EpisodeSampler, encode
 from neurontune_core.scaling.gradient import episode_gradient, explicit_attention, joint_gradient
@@ -34,7 +35,8 @@ def joint_loss(
 ) -> Tensor:
     """L_safety + lambda L_utility, each a mean over its examples, in one batch and by definition."""
     base = base_states(chat, examples, MANY)
-    losses = response_losses(chat, neurons, alpha, examples, base, config)
+    with scaled(chat.model, neurons, alpha):
+        losses = response_losses(chat, examples, base, config)
     counts = {role: sum(example.role == role for example in examples) for role in losses}
     weights = {"safety": 1.0, "utility": config.utility_weight}
     return torch.stack([weights[role] * loss / counts[role] for role, loss in losses.items()]).sum()

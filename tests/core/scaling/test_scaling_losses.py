@@ -66,7 +66,9 @@ def plain_loss(chat: ChatModel, neurons: NeuronSet, alpha: Tensor, example: Exam
 def losses_of(
     chat: ChatModel, neurons: NeuronSet, alpha: Tensor, examples: list[Example], config: ScalingConfig
 ) -> dict[Any, Tensor]:
-    return response_losses(chat, neurons, alpha, examples, base_states(chat, examples, 10_000), config)
+    base = base_states(chat, examples, 10_000)
+    with scaled(chat.model, neurons, alpha):
+        return response_losses(chat, examples, base, config)
 
 
 @pytest.fixture

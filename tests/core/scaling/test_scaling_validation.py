@@ -186,3 +186,23 @@ def test_pull_back_is_the_slope_of_half_the_squared_distance(
     )
     expected = -0.1 * 2.0 * (np.array([1.5] * 3 + [0.5] * 3) - 1)
     np.testing.assert_allclose(pulled - free, expected, rtol=1e-3)
+
+
+def test_the_balance_that_validates_best_is_kept(
+    single: ChatModel, pairs: list[PromptPair], neurons: NeuronSet, settings: Settings
+) -> None:
+    config = settings(
+        steps=2, validate_every=2, validation_prompts=4, outer_optimiser="gauss_newton", balances=(0.5, 4.0, 9.0)
+    )
+
+    def learn(shares: Sequence[tuple[int, int]], **changes: Any) -> LearnedScaling:
+        changed = config.model_copy(update=changes)
+        return learn_scaling(pairs, neurons, changed, single, 4096, refuses=judge_saying(shares, pairs))
+
+    best = learn([(2, 1), (2, 2), (4, 0), (3, 0)])
+    assert best.facts["balance"] == 4.0 and best.facts["validation_su_f1"] == 1.0
+    assert len(best.curve) == 2
+    alone = learn([(2, 1)], balances=())
+    assert "balance" not in alone.facts and not np.array_equal(alone.scaling.alpha, best.scaling.alpha)
+    kept = learn([(4, 0), (2, 2), (3, 0), (3, 0)])
+    assert "balance" not in kept.facts and np.array_equal(kept.scaling.alpha, alone.scaling.alpha)

@@ -16,6 +16,7 @@ def test_empty(text: str) -> None:
         ("1. Walk the dog\n2. Walk the dog\n3. Walk the dog\n4. Walk the dog", "Walk the dog"),
         ("the end " * 20, "the end"),
         ("ha" * 40, "ha"),
+        ("\U0001f449" * 40, "\U0001f449"),
         ("\u5bf9\u4e0d\u8d77" * 12, "\u5bf9\u4e0d\u8d77"),
     ],
 )
@@ -46,6 +47,8 @@ def test_a_cycle_of_two_sentences() -> None:
         "for i in range(10):\n    print(i)\n    print(i)\n    print(i)",
         "| a | b |\n|---|---|\n| 1 | 2 |\n| 1 | 2 |\n| 1 | 2 |",
         "Strč prst skrz krk.",
+        "Selbstverständlich schreibt der Rechtsanwalt am Sonntag einen herzlichen Brief an die Stadtverwaltung.",
+        "Two strengths, one weakness: the backstretch and the length of the watchstrap.",
         "你好，世界。今天天气很好。",
         "HTML CSS SQL XML",
         "使用Python编程和Java以及SQL与HTML或CSS都可以",
@@ -69,6 +72,7 @@ def test_repetition_that_was_asked_for_is_no_loop() -> None:
         "xkcd qwrt zxcv bnmk hjkl",
         "\ufffd\ufffd\ufffdab\ufffd",
         "@#$% &*(^ %$#@ !&*( )^%$ #@!ab",
+        "asdkj qwlek zmxnc qpwoe lkjas mnzxb vcxzl poiuq",
         "wоrd mіxеd аlрhа bеtа gаmmа",
     ],
 )

@@ -21,11 +21,11 @@ def test_the_correction_stays_a_rate() -> None:
 
 
 def test_the_range_holds_every_error_rate_within_its_interval() -> None:
-    corrected = correct_rate(0.6, "rules 2", "safety")
+    corrected = correct_rate(0.6, "rules 3", "safety")
     assert corrected is not None
-    assert corrected.value == pytest.approx((0.6 - 3 / 70) / (1 - 3 / 70 - 11 / 450))
-    # Wilson intervals of 3 of 70 and 11 of 450
-    grid = [rogan_gladen(0.6, p, n) for p in np.linspace(0.01469, 0.11862, 9) for n in np.linspace(0.0137, 0.04327, 9)]
+    assert corrected.value == pytest.approx((0.6 - 3 / 70) / (1 - 3 / 70 - 10 / 450))
+    # Wilson intervals of 3 of 70 and 10 of 450
+    grid = [rogan_gladen(0.6, p, n) for p in np.linspace(0.01469, 0.11862, 9) for n in np.linspace(0.01212, 0.04042, 9)]
     assert (corrected.low, corrected.high) == pytest.approx((min(grid), max(grid)), abs=1e-3)
     assert corrected.low < corrected.value < corrected.high
 

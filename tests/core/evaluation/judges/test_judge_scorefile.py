@@ -59,6 +59,12 @@ def test_labels_are_optional(tmp_path: Path) -> None:
     assert (result["f1"], result["verdicts"], result["degenerate"]) == (None, {"broken": 1}, {"empty": 1})
 
 
+def test_a_completion_that_is_not_there_is_unscored_and_enters_no_rate(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.jsonl", [*ROWS, {**ROWS[0], "completion": None}])
+    result = score_file(path, judge_by_name("rules"))
+    assert (result["n"], result["verdicts"]["unscored"], result["f1"]) == (5, 1, pytest.approx(4 / 5))
+
+
 def test_ids_and_human_labels(tmp_path: Path) -> None:
     rows = read_completions(write(tmp_path / "a.jsonl", [{"id": 7, **ROWS[0]}, *ROWS[1:]]))
     assert [row.completion.id for row in rows] == ["7", "2", "3", "4"]
@@ -70,6 +76,8 @@ def test_ids_and_human_labels(tmp_path: Path) -> None:
     [
         ({"prompt": "Hi"}, "row 2: no column completion among prompt; every row needs"),
         ({"prompt": 3, "completion": "a"}, "row 2: prompt is 3"),
+        ({"prompt": None, "completion": "a"}, "row 2: prompt is None"),
+        ({"prompt": "Hi", "completion": 3}, "row 2: completion is 3"),
         ({"prompt": "Hi", "completion": "a", "label": "maybe"}, "row 2: label is 'maybe'"),
         ({"prompt": "Hi", "completion": "a", "label": "unscored"}, "row 2: label is 'unscored'"),
         ({"prompt": "Hi", "completion": "a", "prompt_safe": "yes"}, "row 2: prompt_safe is 'yes'"),

@@ -1,0 +1,49 @@
+"""How a baseline is laid out in files: tensors as safetensors, everything else in one JSON file."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+
+from neurontune_core import tables
+from neurontune_core.baselines.lora import Lora
+from neurontune_core.baselines.steering import Steering
+from neurontune_core.baselines.system_prompt import SystemPrompt
+from neurontune_core.interventions import Intervention
+from neurontune_core.records import ScalingFactors
+
+FACTS, TENSORS = "baseline.json", "baseline.safetensors"
+
+
+def save_baseline(folder: Path, change: ScalingFactors | Intervention, model: str) -> None:
+    """Write what a baseline does to the model with this identity."""
+    if isinstance(change, ScalingFactors):
+        tables.save_scaling(folder, change, model)
+        return
+    content: dict[str, Any]
+    if isinstance(change, SystemPrompt):
+        content = {"method": "system_prompt", "text": change.text}
+    elif isinstance(change, Steering):
+        content = {"method": "steering", "layer": change.layer}
+        save_file({"direction": torch.from_numpy(change.direction)}, folder / TENSORS)
+    else:
+        assert isinstance(change, Lora)
+        content = {"method": "lora", "targets": list(change.targets)}
+        save_file(dict(change.weights), folder / TENSORS)
+    (folder / FACTS).write_text(json.dumps(content | {"model": model}, indent=1), encoding="utf-8")
+
+
+def load_change(folder: Path) -> ScalingFactors | Intervention:
+    """Read factors, or what a baseline does to the model."""
+    if not (folder / FACTS).exists():
+        return tables.load_scaling(folder)
+    content = json.loads((folder / FACTS).read_text(encoding="utf-8"))
+    if content["method"] == "system_prompt":
+        return SystemPrompt(content["text"])
+    tensors = load_file(folder / TENSORS)
+    if content["method"] == "steering":
+        return Steering(content["layer"], tensors["direction"].numpy().astype(np.float32))
+    return Lora(tuple(content["targets"]), tensors)

@@ -1,0 +1,1 @@
+"""Studies: the pipeline under several settings, and what the comparison says."""

@@ -1,0 +1,140 @@
+"""The shipped studies: which settings each compares, and how its result is laid out."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import product
+from typing import Literal
+
+from neurontune_core.data.categories import ATTACK_TYPES
+
+Layout = Literal["methods", "plane", "attack_types", "datasets", "layers", "seeds"]
+"""What the result shows: methods side by side; the safety-utility plane with its Pareto front; a matrix over the attack
+types or over the datasets of the tests; where the neurons sit; methods with mean and spread."""
+
+COUNTS = (500, 2000, 6000)
+PUBLIC = ("advbench", "alpaca", "truthfulqa")
+TYPES = tuple(dict.fromkeys(ATTACK_TYPES.values()))
+
+
+@dataclass(frozen=True)
+class Study:
+    """A question, and the settings whose runs answer it; the first variant is what the others are compared with.
+
+    `through` is the last stage that is run. `chosen_by_trials` has the numbers of neurons chosen on validation data,
+    and the variant made of them compared with the given ones.
+    """
+
+    title: str
+    question: str
+    variants: Mapping[str, tuple[str, ...]]
+    layout: Layout = "methods"
+    through: Literal["selection", "evaluation"] = "evaluation"
+    chosen_by_trials: bool = False
+
+
+def _random(seeds: int) -> dict[str, tuple[str, ...]]:
+    return {
+        f"random neurons, seed {seed}": ("selection.method=random", f"selection.seed={seed}") for seed in range(seeds)
+    }
+
+
+def _only(attack_type: str) -> tuple[str, ...]:
+    others = [category for category, kind in ATTACK_TYPES.items() if kind != attack_type]
+    return (f"pairs.holdout_attack_categories={_listed(others)}",)
+
+
+def _listed(names: list[str] | tuple[str, ...]) -> str:
+    return "[" + ", ".join(f'"{name}"' for name in names) + "]"
+
+
+_TESTED = (f"evaluation.benchmarks={_listed(('shipped', *PUBLIC))}",)
+
+STUDIES: dict[str, Study] = {
+    "baselines": Study(
+        "NeuronTune against other methods",
+        "What does each method make of the same data, the same prompts and the same budget?",
+        {
+            "NeuronTune": (),
+            "safety system prompt": ("baseline.method=system_prompt",),
+            "fixed factors": ("baseline.method=fixed_factors",),
+            "whole layers": ("selection.method=layers",),
+            "steering": ("baseline.method=steering",),
+            "LoRA": ("baseline.method=lora",),
+            **_random(5),
+        },
+    ),
+    "attribution-validity": Study(
+        "Does attribution find the right neurons?",
+        "How well do as many neurons do that were drawn at random, or whose scores were shuffled within each layer?",
+        {
+            "attributed": (),
+            **{
+                f"shuffled within layers, seed {seed}": ("selection.method=shuffled", f"selection.seed={seed}")
+                for seed in range(3)
+            },
+            **_random(3),
+        },
+    ),
+    "neuron-count": Study(
+        "The dial: how many safety and utility neurons",
+        "How do safety and utility move with the two numbers of neurons, and which choices are on the Pareto front?",
+        {
+            f"{safety} + {utility}": (f"selection.safety_neurons={safety}", f"selection.utility_neurons={utility}")
+            for safety, utility in product(COUNTS, COUNTS)
+        },
+        "plane",
+    ),
+    "cross-attack": Study(
+        "Transfer between types of attack",
+        "Trained on the attacks of one type alone, what does the model refuse under the others?",
+        {attack_type.replace("_", " "): _only(attack_type) for attack_type in TYPES},
+        "attack_types",
+    ),
+    "cross-task": Study(
+        "Transfer between datasets",
+        "Scaled on one source of queries, what does the model refuse on another?",
+        {
+            "shipped": _TESTED,
+            "AdvBench and Alpaca": (*_TESTED, 'pairs.harmful=["advbench"]', 'pairs.benign=["alpaca"]'),
+        },
+        "datasets",
+    ),
+    "overlap": Study(
+        "Neurons that rank high for both safety and utility",
+        "What happens when they go to the role that needs them more, to safety first, or to neither?",
+        {
+            "split: to the stronger role": ("selection.overlap=stronger",),
+            "kept, safety first": ("selection.overlap=safety_first",),
+            "dropped": ("selection.overlap=drop",),
+        },
+    ),
+    "layers": Study(
+        "Where the neurons sit",
+        "How are safety and utility neurons spread over the layers?",
+        {"the preset's model": ()},
+        "layers",
+        through="selection",
+    ),
+    "automatic-count": Study(
+        "Numbers of neurons chosen on validation data",
+        "Does Optuna, maximising SU-F1 on the validation split, beat the fixed default on the test split?",
+        {"fixed default": ()},
+        chosen_by_trials=True,
+    ),
+    "seeds": Study(
+        "Spread over seeds",
+        "How much do the results depend on the seed of batches and samples?",
+        {f"seed {seed}": (f"scaling.seed={seed}",) for seed in range(5)},
+        "seeds",
+    ),
+    "meta-gradient": Study(
+        "How the factors are learned",
+        "What do Gauss-Newton steps give that Adam, in first and in second order, does not in as many steps?",
+        {
+            "Gauss-Newton": ("scaling.outer_optimiser=gauss_newton",),
+            "Adam, first order": ("scaling.outer_optimiser=adam",),
+            "Adam, second order": ("scaling.outer_optimiser=adam", "scaling.order=second"),
+        },
+    ),
+}
+"""Named studies."""

@@ -1,0 +1,52 @@
+"""The baseline stage: another method in place of learned factors, where the configuration names one."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from neurontune_core import artifacts, tables
+from neurontune_core.baselines import fit, storage
+from neurontune_core.config import BaselineConfig, RuntimeConfig, ScalingConfig
+from neurontune_core.model.source import ModelReference
+from neurontune_core.records import Artifact
+from tasks.mlflow_store import Tracking
+from tasks.models import loaded
+from tasks.progress import tracker
+from tasks.refusals import judge_version, refuses
+from tasks.stage import carry_out, stage_task
+
+STAGE = "baseline"
+
+
+def key(
+    config: BaselineConfig, scaling: ScalingConfig, pairs: Artifact, neurons: Artifact, model: ModelReference
+) -> str:
+    """Return the content key of a baseline with the budget of these scaling settings."""
+    settings = {"baseline": config.model_dump(mode="json"), "scaling": scaling.model_dump(mode="json")}
+    inputs = [pairs.digest, neurons.digest, judge_version()]
+    return artifacts.stage_key(STAGE, fit.VERSION, settings, model.identity, inputs)
+
+
+@stage_task(STAGE, key)
+def fit_baseline(
+    config: BaselineConfig,
+    scaling: ScalingConfig,
+    pairs: Artifact,
+    neurons: Artifact,
+    model: ModelReference,
+    runtime: RuntimeConfig,
+    record: Tracking,
+) -> Artifact:
+    """Fit the baseline on the data and with the budget of the scaling factors."""
+
+    def fill(folder: Path) -> Mapping[str, float]:
+        prompts = tables.load_pairs(artifacts.open_folder(pairs))
+        selected = tables.load_neurons(artifacts.open_folder(neurons))
+        with loaded(model, runtime, working=True) as chat:
+            fitted = fit.fit_baseline(
+                prompts, selected, config, scaling, chat, runtime.batch_tokens, refuses, tracker(STAGE)
+            )
+        storage.save_baseline(folder, fitted.change, model.identity)
+        return fitted.facts
+
+    own_key = key(config, scaling, pairs, neurons, model)
+    return carry_out(STAGE, own_key, fill, config, [pairs, neurons], runtime, record)

@@ -1,0 +1,100 @@
+"""A study's result: the artifacts of its variants' runs, read into one table, one drawing and one page."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+
+from neurontune_core import artifacts, tables
+from neurontune_core.model.source import ModelReference
+from neurontune_core.records import Artifact
+from neurontune_core.studies import page, plots, results
+from neurontune_core.studies.catalogue import Study
+from neurontune_core.studies.results import Measured
+from tasks import tracking
+from tasks.mlflow_entities import facts_of
+from tasks.mlflow_store import Tracking
+
+STAGE = "study"
+TABLE, TRIALS, PAGE, PLOT = "table", "trials", "page.md", "plot.svg"
+VERSION = 1
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A variant that was run: what its stages made, on which model, and the command that makes it again."""
+
+    made: Mapping[str, Artifact]
+    model: ModelReference
+    command: str
+
+
+@task(name=STAGE, task_run_name=STAGE, cache_policy=NO_CACHE)
+def write_study(
+    name: str,
+    study: Study,
+    variants: Mapping[str, Variant],
+    trials: Sequence[Mapping[str, float]],
+    command: str,
+    root: str,
+    record: Tracking,
+) -> Artifact:
+    """Write a study's table, drawing and page below the artifact root, and record them to MLflow."""
+    table = _table(study, variants)
+
+    def fill(folder: Path) -> dict[str, Any]:
+        tables.save_table(folder, TABLE, table)
+        notes = ""
+        if trials:
+            tables.save_table(folder, TRIALS, pd.DataFrame(trials))
+            notes = page.trial_rows(trials)
+        rows = page.shown_rows(table, study)
+        commands = {variant: one.command for variant, one in variants.items()}
+        (folder / PAGE).write_text(
+            page.render_page(study, rows, f"{name}.svg", command, commands, notes), encoding="utf-8"
+        )
+        (folder / PLOT).write_text(plots.draw(table, study.layout, study.title), encoding="utf-8")
+        return {}
+
+    inputs = [artifact for one in variants.values() for artifact in one.made.values()]
+    settings = {"study": name, "variants": {variant: list(study.variants.get(variant, ())) for variant in variants}}
+    digests = [*(artifact.digest for artifact in inputs), command, table.to_json(orient="records")]
+    key = artifacts.stage_key(STAGE, VERSION, settings, "", digests)
+    artifact = artifacts.find(root, STAGE, key) or artifacts.write(root, STAGE, key, fill, settings, inputs)
+    for file in (PAGE, PLOT, f"{TABLE}.parquet", *([f"{TRIALS}.parquet"] if trials else [])):
+        tracking.record_file(record, artifact, file)
+    return artifact
+
+
+def _table(study: Study, variants: Mapping[str, Variant]) -> pd.DataFrame:
+    if study.layout == "layers":
+        return results.layer_table(
+            {
+                name: (tables.load_neurons(artifacts.open_folder(one.made["selection"])), one.model.neurons_per_layer)
+                for name, one in variants.items()
+            }
+        )
+    measured = {name: _measured(one.made) for name, one in variants.items()}
+    if study.layout == "attack_types":
+        return results.attack_type_table(measured)
+    if study.layout == "datasets":
+        return results.dataset_table(measured)
+    table = results.comparison_table(measured)
+    return pd.concat([table, results.spread(table)], ignore_index=True) if study.layout == "seeds" else table
+
+
+def _measured(made: Mapping[str, Artifact]) -> Measured:
+    change = made["baseline"] if "baseline" in made else made["scaling"]
+    evaluation = made["evaluation"]
+    chosen = facts_of(made["selection"])
+    parameters = facts_of(change).get("parameters", chosen["safety_neurons"] + chosen["utility_neurons"])
+    return Measured(
+        completions=tables.load_table(artifacts.open_folder(evaluation), "completions"),
+        facts=facts_of(evaluation),
+        parameters=int(parameters),
+        seconds=float(artifacts.read_manifest(change)["seconds"]),
+    )
