@@ -11,6 +11,7 @@ from fsspec.implementations.local import LocalFileSystem
 
 from flows.console import show_own_lines
 from neurontune_core.config import RuntimeConfig, load_config
+from neurontune_core.errors import InputError
 
 # the same as prefect.toml, which is found only in the project's folder
 DEFAULTS = {
@@ -37,11 +38,18 @@ RUNNING = "running.json"
 
 
 def apply(runtime: RuntimeConfig, quiet: bool) -> None:
-    """Set defaults in the environment; `quiet` leaves the console to this project's own lines."""
+    """Set defaults in the environment; `quiet` leaves the console to this project's own lines.
+
+    Raises:
+        InputError: the artifact root cannot be made.
+    """
     for name, value in (DEFAULTS | (QUIET if quiet else {})).items():
         os.environ.setdefault(name, value)
     if (home := own_prefect_home(runtime)) is not None:
-        home.mkdir(parents=True, exist_ok=True)
+        try:
+            home.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError(f"runtime.root: {error}; choose a folder that can be made and written to") from error
         os.environ["PREFECT_HOME"] = str(home)
         for name, value in running_servers(home).items():
             os.environ.setdefault(name, value)

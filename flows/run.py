@@ -78,9 +78,9 @@ def run_plan(preset: str, settings: Sequence[str], debug: bool) -> None:
     print(f"pairs                      {plan.pairs}")
     print(f"shards                     {plan.shards}")
     print(f"floating-point operations  {plan.flops:.3g}")
-    print(f"expected seconds           {plan.seconds:.0f} ({plan.seconds_per_pair:.2f} a pair)")
+    print(f"expected seconds           {plan.seconds:.1f} ({plan.seconds_per_pair:.2f} a pair)")
     print(f"memory                     {plan.memory_bytes / 2**20:.0f} MiB")
-    print(f"disk                       {plan.disk_bytes / 2**20:.1f} MiB")
+    print(f"disk                       {plan.disk_bytes / 2**20:.2f} MiB")
 
 
 def run_one_shard(run: str, index: int, settings: Sequence[str], force: bool, debug: bool) -> None:

@@ -30,7 +30,7 @@ class LayerCoverage:
 
 
 def decoder_layers(model: nn.Module) -> nn.ModuleList:
-    """Return the model's list of decoder layers.
+    """Return the list of decoder layers of the model, of its language part if it sees or hears as well.
 
     Raises:
         InputError: no list of `num_hidden_layers` layers is found.
@@ -45,8 +45,10 @@ def layers_path(model: nn.Module) -> str:
         InputError: no list of `num_hidden_layers` layers is found.
     """
     count = model.config.get_text_config().num_hidden_layers  # type: ignore[union-attr, operator]
+    language = set(model.get_decoder().modules())  # type: ignore[operator]
     for path, module in model.named_modules():
-        if isinstance(module, nn.ModuleList) and len(module) == count and _has_attention(module[0]):
+        found = module in language and isinstance(module, nn.ModuleList) and len(module) == count
+        if found and any(map(_has_attention, module)):
             return path
     raise InputError(f"model: {type(model).__name__} has no list of {count} decoder layers; it is not a decoder")
 
@@ -245,7 +247,8 @@ def _has_attention(layer: nn.Module) -> bool:
 
 def _is_expert_bank(module: nn.Module) -> bool:
     parameters: Sequence[Tensor] = list(module.parameters(recurse=False))
-    return any(parameter.dim() == 3 for parameter in parameters) or (
+    stacked = any(parameter.dim() == 3 for parameter in parameters) and not isinstance(module, nn.Conv1d)
+    return stacked or (
         isinstance(module, nn.ModuleList) and len(module) > 1 and all(any(m.parameters()) for m in module)
     )
 

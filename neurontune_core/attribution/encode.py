@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from transformers import PreTrainedModel
 
 from neurontune_core.errors import InputError
 from neurontune_core.model.chat import encode_response
@@ -59,14 +60,35 @@ def encode_pair(pair: PromptPair, chat: ChatModel, response_tokens: int) -> Enco
     """Return the token ids of a pair: prompts as the model is given them, system message included.
 
     Raises:
-        InputError: a prompt or the response has no token.
+        InputError: a prompt or the response has no token, or the model turns the tokens of so long a text otherwise.
     """
     query, prompt = chat.prompt_tokens(pair.query), chat.prompt_tokens(pair.prompt)
     response = encode_response(chat.tokenizer, pair.response, None)[:response_tokens]
     for name, ids in (("query", query), ("prompt", prompt), ("response", response)):
         if not ids:
             raise InputError(f"pair {pair.id}: its {name} has no token, so nothing can be attributed; remove the pair")
+    length, most = max(len(query), len(prompt)) + len(response) - 1, constant_rotary_length(chat.model)
+    if most is not None and length > most:
+        raise InputError(
+            f"pair {pair.id}: its text has {length} tokens, and {type(chat.model).__name__} turns the tokens of a text "
+            f"of more than {most} otherwise (rotary embeddings that depend on the length), so that no beginning can be "
+            f"shared; remove the pair"
+        )
     return EncodedPair(pair.id, tuple(query), tuple(prompt), tuple(response))
+
+
+def constant_rotary_length(model: PreTrainedModel) -> int | None:
+    """Return up to which length of a text its rotary embeddings do not depend on that length; None if they never do."""
+    config = model.config.get_text_config()
+    rules = getattr(config, "rope_parameters", None) or {}
+    # one rule for all layers, or one for each kind of layer
+    each = [rules] if "rope_type" in rules else [rule for rule in rules.values() if isinstance(rule, dict)]
+    lengths = [
+        rule.get("original_max_position_embeddings") or config.max_position_embeddings
+        for rule in each
+        if rule.get("rope_type") in ("dynamic", "longrope")
+    ]
+    return min(lengths, default=None)
 
 
 def make_batch(pairs: Sequence[EncodedPair], device: torch.device) -> Batch:

@@ -1,7 +1,6 @@
 """How much memory the wavefront may use, and how much a token in a layer takes."""
 
-import os
-
+import psutil
 import torch
 from torch import Tensor
 from transformers import PreTrainedModel
@@ -27,7 +26,7 @@ def activation_budget(model: PreTrainedModel) -> int:
         unused = torch.cuda.memory_reserved(model.device) - torch.cuda.memory_allocated(model.device)
         return int((free + unused) * CUDA_SHARE_OF_FREE)
     weights = sum({each.data_ptr(): each.nbytes for each in model.parameters()}.values())
-    available = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    available = psutil.virtual_memory().available
     return max(SMALLEST_BUDGET, min(int(weights * CPU_SHARE_OF_WEIGHTS), available // 2))
 
 

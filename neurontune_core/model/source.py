@@ -10,6 +10,7 @@ from huggingface_hub import HfApi, constants
 from huggingface_hub.errors import (
     GatedRepoError,
     HFValidationError,
+    HTTPError,
     LocalEntryNotFoundError,
     RepositoryNotFoundError,
     RevisionNotFoundError,
@@ -116,7 +117,7 @@ def skeleton(config: ModelConfig, revision: str | None = None) -> PreTrainedMode
     """Return the model without weights (on torch's meta device), made from its configuration.
 
     Raises:
-        InputError: the model is not there or its configuration is not readable.
+        InputError: the model is not there, is no causal language model, or its configuration is not readable.
     """
     scheme, _, rest = config.name.partition(":")
     if scheme == "packaged":
@@ -128,8 +129,14 @@ def skeleton(config: ModelConfig, revision: str | None = None) -> PreTrainedMode
         if not Path(config.name).exists():
             revision = revision or _hub_commit(config)
         shape = _read_configuration(config.name, revision)
-    with torch.device("meta"):
-        model: PreTrainedModel = AutoModelForCausalLM.from_config(shape)
+    try:
+        with torch.device("meta"):
+            model: PreTrainedModel = AutoModelForCausalLM.from_config(shape)
+    except ValueError as error:
+        reason = str(error).partition("\n")[0]
+        raise InputError(
+            f"model.name: {config.name!r} cannot be made a causal language model ({reason}); choose a decoder"
+        ) from error
     if config.skip_uncovered_layers:
         neurons.leave_out_uncovered(model)
     return model
@@ -191,6 +198,11 @@ def _hub_commit(config: ModelConfig) -> str:
         ) from error
     except (RepositoryNotFoundError, HFValidationError, LocalEntryNotFoundError) as error:
         raise InputError(f"model.name: {config.name!r} is neither a folder nor a model on the hub; {remedy}") from error
+    except (HTTPError, OSError) as error:
+        raise InputError(
+            f"model.name: {config.name!r} is no local folder, and the hub cannot be reached ({error}); "
+            f"give a local folder, or try again when it can"
+        ) from error
     if commit is None:
         raise InputError(f"model.revision: the hub names no commit for {config.name!r}; set model.revision")
     return commit

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from transformers import AutoModelForCausalLM, Gemma3Config, Lfm2Config
 
 from neurontune_core import neurons
 from neurontune_core.errors import InputError
@@ -39,6 +40,28 @@ def test_one_uncovered_layer_is_named():
     model.model.layers[1].mlp = torch.nn.Identity()
     with pytest.raises(InputError, match=r"1 of 2 layers.*layer 1: no linear map to the residual stream"):
         neurons.neuron_counts(model)
+
+
+def test_the_language_part_is_found_beside_a_vision_part_of_as_many_layers():
+    shape = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4}
+    config = Gemma3Config(
+        text_config={**shape, "vocab_size": 264, "num_key_value_heads": 2, "head_dim": 8},
+        vision_config={**shape, "image_size": 28, "patch_size": 14},
+        mm_tokens_per_image=1, image_token_index=263, boi_token_index=262, eoi_token_index=261,
+    )  # fmt: skip
+    model = AutoModelForCausalLM.from_config(config)
+    assert [row.path for row in neurons.coverage(model)] == ["mlp.down_proj"] * 2
+    assert neurons.decoder_layers(model) is model.model.language_model.layers
+
+
+def test_layers_of_other_kinds_than_attention_are_reported_for_what_they_are():
+    config = tiny.configuration("llama").to_dict()
+    layers = ["conv", "full_attention"]
+    model = AutoModelForCausalLM.from_config(
+        Lfm2Config(**{name: config[name] for name in ("vocab_size", "hidden_size", "num_attention_heads",
+                   "num_key_value_heads", "num_hidden_layers")}, layer_types=layers, pad_token_id=0)
+    )  # fmt: skip
+    assert [(row.path, row.problem) for row in neurons.coverage(model)] == [("feed_forward.w2", "")] * 2
 
 
 def test_a_square_up_projection_is_told_from_the_down_projection_only_by_width():

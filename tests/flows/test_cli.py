@@ -2,12 +2,14 @@
 
 import json
 import os
+import re
 import signal
 import sqlite3
 import subprocess
 import sys
 import threading
 import time
+from contextlib import nullcontext
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
@@ -16,8 +18,10 @@ import pytest
 from pydantic import BaseModel
 
 from flows import cli, environment
+from neurontune_core import tables
 from neurontune_core.config import PipelineConfig, RuntimeConfig
 from neurontune_core.errors import InputError
+from neurontune_core.records import PromptPair
 
 HEAVY = ("torch", "prefect", "mlflow", "transformers", "pandas")
 
@@ -81,6 +85,16 @@ def test_bad_input_is_one_line_and_exit_code_2(
     assert all(word in err for word in words)
 
 
+def test_a_root_that_cannot_be_made_is_bad_input(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    monkeypatch.setattr(environment, "own_prefect_home", lambda runtime: Path(runtime.root) / ".prefect")
+    (tmp_path / "file").touch()
+    code, out, err = call(monkeypatch, capsys, "run", "--preset", "tiny", "--set", f"runtime.root={tmp_path}/file/root")
+    assert (code, out) == (2, "")
+    assert err.startswith("neurontune: error: runtime.root: ") and str(tmp_path / "file") in err
+
+
 @pytest.mark.parametrize(
     ("error", "code", "line"),
     [
@@ -108,6 +122,34 @@ def test_debug_shows_the_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "argv", ["neurontune", "run", "--debug"])
     with pytest.raises(ValueError, match="bug"):
         cli._exit_code()
+
+
+def test_plan_prints_what_attribution_would_take(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """The pairs are at hand here; that the flow finds or builds them is tested with the flow."""
+    pairs = [
+        PromptPair(
+            id=f"{role}{number}", role=role, query_id="q", query="How?", query_category="c", prompt=f"{number}: how?",
+            response="No.", attack_type="t", attack_category="a", attack_name="n", selected=True, source="s",
+            split="train",
+        )
+        for role in ("safety", "utility") for number in range(3)
+    ]  # fmt: skip
+    tables.save_pairs(tmp_path, pairs)
+    monkeypatch.setattr("flows.run.embedded", lambda *_: nullcontext())
+    monkeypatch.setattr("flows.pipeline.pairs_only", lambda config: None)
+    monkeypatch.setattr("neurontune_core.artifacts.open_folder", lambda artifact: tmp_path)
+    settings = ("runtime.device=cpu", "attribution.pairs_per_role=2", "attribution.shards=2")
+    options = [word for setting in settings for word in ("--set", setting)]
+    code, out, _ = call(monkeypatch, capsys, "plan", "--preset", "tiny", *options)
+    assert code == 0
+    patterns = [
+        r"pairs +4", r"shards +2", r"floating-point operations +[\d.]+e\+\d\d",
+        r"expected seconds +\d+\.\d \(.* a pair\)", r"memory +[1-9]\d* MiB", r"disk +0\.\d\d MiB",
+    ]  # fmt: skip
+    for line, pattern in zip(out.splitlines(), patterns, strict=True):
+        assert re.fullmatch(pattern, line)
 
 
 def test_settings_lists_every_field(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

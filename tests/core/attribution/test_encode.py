@@ -3,11 +3,17 @@
 from dataclasses import replace
 
 import pytest
-from attribution_cases import prompt_pair, tiny_chat
+import torch
+from attribution_cases import attribute, prompt_pair, relative_difference, tiny_chat
+from attribution_reference import reference_scores
+from transformers import AutoModelForCausalLM
 
-from neurontune_core.attribution.encode import encode_pair
+from neurontune_core.attribution.encode import constant_rotary_length, encode_pair
 from neurontune_core.attribution.shard import attribute_shard
 from neurontune_core.config import AttributionConfig
+from neurontune_core.errors import InputError
+from neurontune_core.model import tiny
+from neurontune_core.model.load import ChatModel
 
 
 def test_prompts_hold_the_system_message():
@@ -34,3 +40,38 @@ def test_response_tokens_bound_the_response(bound):
     chat = tiny_chat("llama", layers=2)
     encoded = encode_pair(prompt_pair(0), chat, bound)
     assert encoded.response == tuple(chat.tokenizer("I am"[:bound])["input_ids"])
+
+
+def long_context_chat(family, **settings):
+    config = tiny.configuration(family)
+    config.update(settings)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = AutoModelForCausalLM.from_config(config).double().eval().requires_grad_(False)
+    return ChatModel(model, tiny.tokenizer(), torch.device("cpu"))
+
+
+def rotary(family, most):
+    """Settings of a model that turns the tokens of longer texts than `most` otherwise."""
+    if family == "llama":
+        return {"rope_parameters": {"rope_type": "dynamic", "rope_theta": 1e4, "factor": 4.0},
+                "max_position_embeddings": most}  # fmt: skip
+    factors = {"short_factor": [1.0] * 4, "long_factor": [4.0, 3.0, 2.0, 8.0]}
+    return {"rope_parameters": {"rope_type": "longrope", "rope_theta": 1e4, "partial_rotary_factor": 1.0, **factors,
+                                "original_max_position_embeddings": most},
+            "original_max_position_embeddings": most}  # fmt: skip
+
+
+@pytest.mark.parametrize("family", ["llama", "phi3"])
+def test_a_text_whose_length_changes_its_rotary_embeddings_is_refused(family):
+    pair = prompt_pair(0)
+    encoded = encode_pair(pair, tiny_chat("llama", layers=2), 12)
+    length = max(len(encoded.query), len(encoded.prompt)) + len(encoded.response) - 1
+    with pytest.raises(InputError, match=rf"pair {pair.id}: its text has {length} tokens.* of more than {length - 1}"):
+        encode_pair(pair, long_context_chat(family, **rotary(family, length - 1)), 12)
+    chat = long_context_chat(family, **rotary(family, length))
+    assert encode_pair(pair, chat, 12) == encoded and constant_rotary_length(chat.model) == length
+    (found,) = attribute(chat, [encoded], nodes=2)
+    expected, _ = reference_scores(chat.model, encoded.query, encoded.prompt, encoded.response, 2, False, True)
+    assert relative_difference(found, torch.cat(expected)) < 1e-5
+    assert constant_rotary_length(tiny_chat(family).model) is None

@@ -1,6 +1,7 @@
 """Cutting the wavefront: every layer and point once, within the limit, with the same result, also after running out."""
 
 import itertools
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -134,3 +135,11 @@ def test_pairs_per_batch():
     assert memory.pairs_per_batch(torch.device("cuda"), 12, 91, 1.0, 10**9) == 8192 // (12 * 91)
     assert memory.pairs_per_batch(torch.device("cuda"), 12, 91, 4e8, 10**9) == 2
     assert memory.pairs_per_batch(torch.device("cuda"), 12, 91, 4e9, 10**9) == 1
+
+
+@pytest.mark.parametrize(("available", "budget"), [(1 << 40, 400 << 20), (200 << 20, 100 << 20), (1 << 20, 64 << 20)])
+def test_the_budget_is_a_share_of_the_weights_and_of_what_is_available(available, budget, monkeypatch):
+    monkeypatch.setattr(memory.psutil, "virtual_memory", lambda: SimpleNamespace(available=available))
+    model = torch.nn.Module()
+    model.device, model.weight = torch.device("cpu"), torch.nn.Parameter(torch.empty(1000 << 18, device="meta"))
+    assert memory.activation_budget(model) == budget

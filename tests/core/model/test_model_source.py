@@ -9,7 +9,9 @@ import httpx
 import pytest
 import torch
 from huggingface_hub import HfApi, constants
+from huggingface_hub import errors as hub_errors
 from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError, RevisionNotFoundError
+from transformers import T5Config
 
 from neurontune_core.config import ModelConfig
 from neurontune_core.errors import InputError
@@ -162,7 +164,15 @@ def test_answers_of_the_hub_are_explained(monkeypatch: pytest.MonkeyPatch, error
         describe(ModelConfig(name="some/model", revision="mine"))
 
 
-def test_a_lost_connection_is_not_called_bad_input(monkeypatch: pytest.MonkeyPatch) -> None:
-    answer_of_hub(monkeypatch, ConnectionError("reset"))
-    with pytest.raises(ConnectionError, match="reset"):
+@pytest.mark.parametrize("error", [ConnectionError("no route"), hub_errors.HTTPError("no route")])
+def test_a_hub_out_of_reach_is_explained_with_the_name(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+    answer_of_hub(monkeypatch, error)
+    message = r"model\.name: 'some/model' is no local folder, and the hub cannot be reached \(no route\)"
+    with pytest.raises(InputError, match=message):
         describe(ModelConfig(name="some/model"))
+
+
+def test_a_model_that_is_no_causal_language_model_is_explained(tmp_path: Path) -> None:
+    T5Config(d_model=16, d_ff=16, num_layers=1, num_heads=2).save_pretrained(tmp_path)
+    with pytest.raises(InputError, match=r"model\.name: .* cannot be made a causal language model \(Unrecognized conf"):
+        skeleton(ModelConfig(name=str(tmp_path)))
