@@ -92,6 +92,19 @@ def test_number_format_tied_weights_and_generation_settings_are_kept(base_folder
     assert AutoTokenizer.from_pretrained(tmp_path / "tuned").chat_template == template
 
 
+def test_several_chat_templates_are_kept_where_anybody_can_read_them(base_folder, factors, tmp_path):
+    base = base_folder("llama")
+    tokenizer = AutoTokenizer.from_pretrained(base.name)
+    tokenizer.chat_template = {"default": tokenizer.chat_template, "tools": "{{ messages[0].content }}"}
+    tokenizer.save_pretrained(base.name)
+    write_folder(tmp_path / "tuned", factors, base, str(tmp_path / "root"), {})
+    assert AutoTokenizer.from_pretrained(tmp_path / "tuned").chat_template == tokenizer.chat_template
+    (tmp_path / "new").mkdir()
+    for path in (tmp_path / "tuned").rglob("*"):
+        if path.is_dir():
+            assert path.stat().st_mode == (tmp_path / "new").stat().st_mode, path.name
+
+
 def test_a_folder_that_is_in_use_is_left_alone(base_folder, factors, tmp_path):
     base = base_folder("llama")
     target = tmp_path / "mine"
