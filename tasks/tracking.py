@@ -81,8 +81,7 @@ def start_run(config: PipelineConfig, name: str, model: str) -> Tracking:
     tags = _code_tags() | _group_tags(config) | {"neurontune.model": model, "neurontune.root": runtime.root}
     tags[FLOW_TAG] = str(prefect.runtime.flow_run.flow_name)
     tracking = tracking.model_copy(update={"run_id": open_run(tracking, name, tags)})
-    if not is_kept(tracking.run_id):
-        tracking = tracking.model_copy(update={"experiment_id": experiment_of(tracking)})
+    tracking = tracking.model_copy(update={"experiment_id": _experiment_if_known(tracking)})
     record_parameters(tracking, tracking.run_id, settings)
     record_configuration(tracking, settings)
     return tracking
@@ -275,9 +274,20 @@ def close_leftovers(tracking: Tracking, status: str) -> None:
         client_of(tracking.uri).set_terminated(run.info.run_id, ended, end_time=now())
 
 
+def _experiment_if_known(tracking: Tracking) -> str:
+    """Return the id of the experiment, so that it is asked for once; "" where MLflow does not have the run yet."""
+    if is_kept(tracking.run_id):
+        return ""
+    try:
+        return experiment_of(tracking)
+    except Exception as error:
+        logger.warning("MLflow: cannot tell the experiment: %s: %s", type(error).__name__, error)
+        return ""
+
+
 def run_link(tracking: Tracking) -> str:
     """Return the address of the pipeline's run below the MLflow server's own, "" if it was not recorded."""
-    recorded = tracking.run_id and not is_kept(tracking.run_id)
+    recorded = tracking.experiment_id and tracking.run_id and not is_kept(tracking.run_id)
     return f"#/experiments/{tracking.experiment_id}/runs/{tracking.run_id}" if recorded else ""
 
 

@@ -4,6 +4,7 @@ import json
 import logging
 import time
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -225,7 +226,9 @@ def test_after_a_slow_failure_records_are_kept_at_once(
     assert mlflow_spool.waiting(root) == [f"record it {name}" for name in ("pairs", "scores", "scaling", "selection")]
     kept = "".join(file.read_text() for file in Path(root).glob(".unrecorded/*"))
     assert "secret" not in kept and "elsewhere" in kept
-    assert mlflow_spool.send(config.runtime) == mlflow_spool.Sent(0, [], mlflow_spool.waiting(root))
+    assert mlflow_spool.send(config.runtime) == mlflow_spool.Sent(
+        0, [], mlflow_spool.waiting(root), ("http://elsewhere",)
+    )
     assert calls == ["pairs", "pairs"], "the first failed again, so the others were not tried"
 
 
@@ -239,6 +242,60 @@ def test_what_can_never_be_recorded_is_dropped_with_its_reason(
     assert sent.sent == 0 and not sent.left
     assert len(sent.refused) == 1 and sent.refused[0].startswith("record artifact pairs (ArtifactError: ")
     assert not mlflow_spool.waiting(root)
+
+
+def keep_something(config: PipelineConfig, monkeypatch: pytest.MonkeyPatch, uri: str = "") -> None:
+    """Open a run while MLflow is away."""
+    with monkeypatch.context() as away:
+        away.setattr(mlflow_spool, "client_of", lambda _: 1 / 0)
+        place = Tracking(uri=uri or tracking_uri(config.runtime), root=config.runtime.root, experiment="neurontune")
+        tracking.open_run(place, "kept", {})
+
+
+def test_two_that_send_at_once_send_everything_once(config: PipelineConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    for _ in range(3):
+        keep_something(config, monkeypatch)
+    create = mlflow_spool.create_run
+
+    def slowly(*args: Any) -> str:
+        time.sleep(0.2)
+        return create(*args)
+
+    monkeypatch.setattr(tracking, "create_run", slowly)
+    with ThreadPoolExecutor() as pool:
+        sent = [found.result() for found in [pool.submit(mlflow_spool.send, config.runtime) for _ in range(2)]]
+    assert sorted(each.sent for each in sent) == [0, 3]
+    assert len(runs_of(config)[0]) == 3
+
+
+def test_a_record_that_another_sends_or_that_is_damaged_stops_nothing(
+    config: PipelineConfig, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    keep_something(config, monkeypatch)
+    folder = Path(config.runtime.root) / mlflow_spool.FOLDER
+    (folder / "0-damaged.json").touch()
+    (folder / "9-gone.json").symlink_to(folder / "elsewhere")
+    assert mlflow_spool.waiting(config.runtime.root) == ["open run kept"]
+    assert "0-damaged.json is no record that can be read; put aside" in caplog.text
+    assert mlflow_spool.send(config.runtime).sent == 1
+
+
+def test_a_server_that_fails_now_and_then_stops_no_run(config: PipelineConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = Counter[str]()
+
+    def failing(*args: Any) -> str:
+        calls["all"] += 1
+        if calls["all"] == 2:
+            raise ConnectionError("gone for a moment")
+        return mlflow_store.open_experiment(*args)
+
+    monkeypatch.setattr(mlflow_spool, "open_experiment", failing)
+    record = tracking.start_run(config, "run", "model")
+    assert calls["all"] == 2 and record.run_id and not record.experiment_id
+    assert tracking.run_link(record) == ""
+    tracking.finish_run(record, [], None)
+    assert [run.info.status for run in runs_of(config)[0]] == ["FINISHED"]
+    assert not mlflow_spool.waiting(config.runtime.root)
 
 
 def test_no_password_is_shown() -> None:
