@@ -1,8 +1,10 @@
 """The tree of MLflow runs a pipeline run leaves, on a real SQLite store with fake core functions."""
 
+import base64
 import json
 import logging
 import time
+import zlib
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -14,7 +16,7 @@ from flows.pipeline import pipeline
 from neurontune_core.config import PipelineConfig
 from neurontune_core.data import corpus
 from neurontune_core.records import Artifact
-from tasks import evaluation, mlflow_spool, mlflow_store, scaling, scores, tracking
+from tasks import evaluation, mlflow_spool, mlflow_store, mlflow_view, scaling, scores, tracking
 from tasks.mlflow_entities import metrics_of, parameters_of
 from tasks.mlflow_store import Tracking, client_of, tracking_uri
 from tasks.runs import find_run
@@ -62,14 +64,31 @@ def test_runs_of_an_executed_and_of_a_reused_pipeline(config: PipelineConfig, co
         "pairs",
         *(f"shipped/{file}" for file in corpus.FILES),
     }
-    _check_parent(config, first)
-    _check_parent(config, second)
+    _check_walk_back(executed, "")
+    _check_walk_back(reused, " [cached]")
+    files = {f"shipped/{file}" for file in corpus.FILES}
+    for parent in (first, second):
+        _check_parent(config, parent)
+        assert {item.dataset.name for item in parent.inputs.dataset_inputs} == files
+    assert files < {item.dataset.name for item in reused["pairs [cached]"].inputs.dataset_inputs}
     _check_shards(config, executed["attribution"], [1.0, 1.0, 1.0])
     _check_shards(config, reused["attribution [cached]"], [0.0, 0.0, 0.0])
     files = {
         file.path for file in client_of(tracking_uri(config.runtime)).list_artifacts(executed["scaling"].info.run_id)
     }
     assert files == {"alpha.safetensors", "curve.parquet", "manifest.json"}
+
+
+def _check_walk_back(steps: dict[str, Run], cached: str) -> None:
+    """Every step links to the steps of the same run that its inputs are from."""
+    inputs = {
+        "attribution": ["pairs"], "scores": ["attribution"], "selection": ["scores"], "scaling": ["pairs", "selection"],
+        "base": ["pairs"], "tuned": ["base", "scaling"], "evaluation": ["base", "tuned"],
+    }  # fmt: skip
+    for stage, names in inputs.items():
+        note = steps[stage + cached].data.tags["mlflow.note.content"]
+        links = [f"[{name}](#/experiments/1/runs/{steps[name + cached].info.run_id})" for name in names]
+        assert note.endswith(f"Made from {', '.join(links)}."), note
 
 
 def _check_datasets(run: Run, made: dict[str, Any]) -> None:
@@ -303,6 +322,26 @@ def test_no_password_is_shown() -> None:
     assert shown == "postgresql://database:5432/mlflow"
     assert mlflow_store.without_password("http://localhost:5000") == "http://localhost:5000"
     assert mlflow_store.without_password("sqlite:////data/a@b/mlflow.db") == "sqlite:////data/a@b/mlflow.db"
+
+
+def test_the_view_offers_the_settings_that_differ(config: PipelineConfig) -> None:
+    client = client_of(tracking_uri(config.runtime))
+    for nodes, threads in ((3, 1), (5, 2)):
+        attribution = config.attribution.model_copy(update={"nodes": nodes})
+        runtime = config.runtime.model_copy(update={"threads": threads})
+        run = config.model_copy(update={"attribution": attribution, "runtime": runtime})
+        record = tracking.start_run(run, "run", "model")
+        client.set_tag(record.run_id, tracking.FLOW_TAG, tracking.PIPELINE)
+        tracking.finish_run(record, [], None)
+    experiment = client.get_experiment_by_name("neurontune")
+    packed = json.loads(experiment.tags[mlflow_view.TAG])["state"].removeprefix("deflate;")
+    columns = json.loads(zlib.decompress(base64.b64decode(packed)))["selectedColumns"]
+    wanted = {"attribution.nodes", *mlflow_view.SETTINGS}
+    assert {name for name in columns if name.startswith("params")} == {f"params.`{name}`" for name in wanted}
+    assert mlflow_view.table_link(experiment.experiment_id) in experiment.tags["mlflow.note.content"]
+    client.set_experiment_tag(experiment.experiment_id, "mlflow.note.content", "mine")
+    tracking.offer_view(record)
+    assert client.get_experiment_by_name("neurontune").tags["mlflow.note.content"] == "mine"
 
 
 def test_names_of_metrics_and_parameters() -> None:
