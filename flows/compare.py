@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 WIDTH = 140
 SHOWN_ANSWERS = 6
 SHOWN_CHARACTERS = 160
+HEADLINE = ("eval/su_f1", "eval/safety", "eval/utility", "eval/broken")
 UNPAIRED = ("eval/kl_to_base", "eval/perplexity_ratio", "eval/fluency", "selection/overlap", "scaling/loss_last")
 """Metrics that come without paired intervals, shown where a run has them."""
 
@@ -72,20 +73,24 @@ def _show_metrics(
     from tasks.tuned import facts_of_run
 
     table = Table("metric (tuned model)", *names, "difference", "95% interval, paired", "n", box=SIMPLE_HEAD)
+    paired = set()
     for row in found.metrics.to_dict("records"):
         interval = f"[{row['low']:+.3f}, {row['high']:+.3f}]" + (" *" if row["low"] > 0 or row["high"] < 0 else "")
         values = [f"{row[side]:.3f}" for side in ("one", "other")]
-        name = str(row["metric"])
-        table.add_row(
-            name if "/" in name else f"eval/{name}", *values, f"{row['difference']:+.3f}", interval, str(row["n"])
-        )
+        name = str(row["metric"]) if "/" in str(row["metric"]) else f"eval/{row['metric']}"
+        paired.add(name)
+        table.add_row(name, *values, f"{row['difference']:+.3f}", interval, str(row["n"]))
     facts = [facts_of_run(run) for run in runs]
-    for name in UNPAIRED:
-        if all(name in values for values in facts):
+    rates = sorted(name for name in facts[0] if name.startswith("refusal_rate/"))
+    for name in (*HEADLINE, *rates, *UNPAIRED):
+        if name not in paired and all(name in values for values in facts):
             first, second = (values[name] for values in facts)
             table.add_row(name, f"{first:.3f}", f"{second:.3f}", f"{second - first:+.3f}", "", "")
     console.print(table)
-    console.print(f"* the interval leaves out 0; {found.prompts} prompts are in both evaluations")
+    if found.prompts:
+        console.print(f"* the interval leaves out 0; {found.prompts} prompts are in both evaluations")
+    else:
+        console.print("no prompt is in both evaluations: what differs may be the prompts, and no interval can be given")
     if found.judges[0] != found.judges[1]:
         console.print(
             f"the verdicts are of different judges, so differences may be theirs: {' and '.join(found.judges)}"
@@ -108,6 +113,9 @@ def _show_neurons(console: Console, names: tuple[str, str], runs: "tuple[Recorde
         table.add_row(f"layer {row['layer']}", *counts, f"{row['safety']:.3f}", f"{row['utility']:.3f}")
     console.print(table)
     console.print(f"Jaccard index of all selected neurons: {total['all']:.3f}")
+    models = [run.config.model for run in runs]
+    if (models[0].name, models[0].revision) != (models[1].name, models[1].revision):
+        console.print("the base models differ: neurons of the same number have nothing to do with each other")
 
 
 def _show_answers(console: Console, names: tuple[str, str], changed: pd.DataFrame, harmful: bool, full: bool) -> None:

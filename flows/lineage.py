@@ -66,6 +66,11 @@ def sync_records(settings: Sequence[str], debug: bool) -> None:
 
     sent = catch_up(runtime)
     print(f"{sent.sent} records sent, {len(sent.refused)} can never be, {len(sent.left)} still kept")
+    if sent.elsewhere:
+        raise InputError(
+            f"runtime.mlflow_uri: what {runtime.root} keeps is for {' and '.join(sent.elsewhere)}; "
+            f"run `neurontune sync --set runtime.mlflow_uri={sent.elsewhere[0]}`"
+        )
     if sent.left:
         raise InputError(f"runtime.mlflow_uri: MLflow does not take what is kept; {runtime.root} keeps it for later")
 

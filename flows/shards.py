@@ -68,8 +68,9 @@ def run_shards(
         raise
     tracking.record_shards(run.record, step, {shard: parts[shard] for shard in reused}, executed=False)
     tracking.record_shards(run.record, run.record.run_id, parts)
+    tracking.record_places(run.record, step, list(parts.values()))
     if len(reused) == len(numbers):
-        tracking.mark_reused(run.record, step, stage.name, key)
+        tracking.mark_reused(run.record, step, stage.name, key, [pairs])
     tracking.close_step(run.record, step, "FINISHED")
     made = list(parts.values())
     say(stage.name, len(reused) == len(numbers), time.monotonic() - began, _facts(made, len(reused)))

@@ -1,7 +1,7 @@
 """How the flow runs a stage: with the run's settings, told to MLflow when it is reused, and a line on screen."""
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -71,11 +71,12 @@ def run_stage(run: PipelineRun, stage: Task[..., Artifact], **arguments: Any) ->
         KeyboardInterrupt: the run was interrupted, though the stage before did not notice.
     """
     progress.check()
+    inputs = _inputs(arguments)
     arguments |= {"runtime": run.runtime, "record": run.record}
     reused = is_finished(run, stage, arguments)
     artifact = configured(stage, run.runtime)(**arguments)
     if reused:
-        tracking.record_reused(run.record, artifact)
+        tracking.record_reused(run.record, artifact, inputs)
     elif artifact.stage == "scaling":
         _announce_alpha(run, artifact)
     run.made.append(artifact)
@@ -99,6 +100,12 @@ def is_finished(run: PipelineRun, stage: Task[..., Artifact], arguments: dict[st
     if stage.name in run.refresh:
         caching.discard(run.runtime.root, stage.name, key)
     return artifacts.find(run.runtime.root, stage.name, key) is not None
+
+
+def _inputs(arguments: Mapping[str, Any]) -> list[Artifact]:
+    """Return the artifacts among the arguments of a stage, alone or in a list."""
+    values = [one for value in arguments.values() for one in (value if isinstance(value, list) else [value])]
+    return [value for value in values if isinstance(value, Artifact)]
 
 
 def _facts(artifact: Artifact) -> str:

@@ -14,6 +14,7 @@ from neurontune_core.data.library import PublicLibrary
 from neurontune_core.evaluation import answers, evaluate
 from neurontune_core.model.source import ModelReference
 from neurontune_core.records import Artifact
+from tasks.data_files import data_file
 from tasks.mlflow_entities import facts_of
 from tasks.mlflow_store import Tracking
 from tasks.models import loaded
@@ -62,7 +63,8 @@ def answer_base(
         tables.save_table(folder, "answers", given)
         return answers.facts_of(given)
 
-    return carry_out(BASE, base_key(config, pairs, sets, model), fill, config, [pairs], runtime, record)
+    inputs = [pairs, *map(data_file, sets)]
+    return carry_out(BASE, base_key(config, pairs, sets, model), fill, config, inputs, runtime, record)
 
 
 @stage_task(TUNED, tuned_key)
@@ -106,4 +108,5 @@ def evaluate_model(
         tables.save_table(folder, "rates", result.rates)
         return result.facts
 
-    return carry_out(STAGE, key(config, base, tuned, judges), fill, config, [base, tuned], runtime, record)
+    inputs = [base, tuned, *(Artifact(f"judge/{config.judge}", digest, "", digest) for digest in judges)]
+    return carry_out(STAGE, key(config, base, tuned, judges), fill, config, inputs, runtime, record)

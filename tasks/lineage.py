@@ -1,13 +1,15 @@
 """What an artifact was made from, back to the data files, and what was made from a data file.
 
 Read from the artifacts' manifests, which name their inputs: so it does not depend on which process, machine or run made
-an artifact, on whether it was reused, or on MLflow having been there.
+an artifact, or on MLflow having been there. A reused artifact names what its first maker had as input; another run
+reached it by an input of the same content, and which that was is known from the run.
 """
 
 import json
+from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
 
 import fsspec
 
@@ -17,6 +19,9 @@ from neurontune_core.errors import ArtifactError, InputError
 from neurontune_core.records import Artifact
 from tasks.mlflow_store import client_of, tracking_uri
 from tasks.runs import RecordedRun
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
 
 SHORTEST_DIGEST = 6
 
@@ -60,10 +65,10 @@ def trace(run: RecordedRun) -> list[Node]:
     last = "evaluation" if "evaluation" in run.stages else "scaling"
     if last not in run.stages:
         raise InputError(f"run {run.name} ({run.run_id}) has no scaling: it ended {run.status}; run it again")
-    known: dict[tuple[str, str], Node] = {}
-    traced = _trace(run.stages[last], known)
+    history = _History(run)
+    traced = history.trace(run.stages[last])
     # of a run by an earlier version only what it ended with is known, not what is made from what
-    return [traced] if traced.inputs else [_trace(artifact, known) for artifact in run.stages.values()]
+    return [traced] if traced.inputs else [history.trace(artifact) for artifact in run.stages.values()]
 
 
 def made_from(dataset: str, runtime: RuntimeConfig) -> MadeFrom:
@@ -87,42 +92,62 @@ def made_from(dataset: str, runtime: RuntimeConfig) -> MadeFrom:
     if not found:
         known = ", ".join(sorted({node.name for node in files.values()})) or "none"
         raise InputError(f"--dataset: nothing in {runtime.root} was made from {dataset!r}; known: {known}")
-    reached = {(node.name, node.key) for node in found}
-    size = 0
-    while len(reached) > size:  # the graph is six stages deep
-        size = len(reached)
-        reached |= {
-            place for place, node in nodes.items() if any((one.name, one.key) in reached for one in node.inputs)
-        }
-    made = [node for place, node in sorted(nodes.items()) if place in reached]
-    keys = {node.key for node in made if node.name == "scaling"}
-    return MadeFrom(found, made, _runs_with(keys, runtime))
+    # by content: whatever was made from one of two equal inputs is what the other would have given
+    contents = {(node.name, node.digest) for node in found}
+    made: list[Node] = []
+    size = -1
+    while len(made) > size:  # the graph is six stages deep
+        size = len(made)
+        made = [
+            node for _, node in sorted(nodes.items()) if any((one.name, one.digest) in contents for one in node.inputs)
+        ]
+        contents |= {(node.name, node.digest) for node in made}
+    pairs = {node.key for node in made if node.name == "pairs"}
+    return MadeFrom(found, made, _runs_with(pairs, runtime))
 
 
-def _trace(artifact: Artifact, known: dict[tuple[str, str], Node]) -> Node:
-    place = (artifact.stage, artifact.key)
-    if place not in known:
-        try:
-            manifest = artifacts.read_manifest(artifact)
-        except ArtifactError as error:
-            known[place] = Node(artifact.stage, artifact.key, artifact.digest, artifact.uri, problem=str(error))
-        else:
-            root = artifact.uri.removesuffix(f"/{artifact.stage}/{artifact.key}")
-            known[place] = _node(
-                manifest, artifact.uri, tuple(_trace_input(root, one, known) for one in _inputs(manifest))
-            )
-    return known[place]
+class _History:
+    """What a run made or reused, by place and by content, and what is known of it so far."""
 
+    def __init__(self, run: RecordedRun) -> None:
+        self.places = {(one.stage, one.key) for one in run.made}
+        self.contents: dict[tuple[str, str], list[Artifact]] = {}
+        for one in run.made:
+            self.contents.setdefault((one.stage, one.digest), []).append(one)
+        self.known: dict[tuple[str, str], Node] = {}
 
-def _trace_input(root: str, entry: dict[str, str], known: dict[tuple[str, str], Node]) -> Node:
-    if "/" in entry["stage"]:  # a data file: no stage made it
-        return Node(entry["stage"], entry["key"], entry["digest"])
-    uri = f"{root}/{entry['stage']}/{entry['key']}"
-    node = _trace(Artifact(entry["stage"], entry["key"], uri, entry["digest"]), known)
-    if not node.problem and node.digest != entry["digest"]:
-        problem = f"has been made again since, with digest {node.digest}; this was made from {entry['digest']}"
-        return Node(node.name, node.key, entry["digest"], uri, node.settings, node.versions, node.inputs, problem)
-    return node
+    def trace(self, artifact: Artifact) -> Node:
+        """Return an artifact with all it is made from."""
+        place = (artifact.stage, artifact.key)
+        if place not in self.known:
+            try:
+                manifest = artifacts.read_manifest(artifact)
+            except ArtifactError as error:
+                self.known[place] = Node(
+                    artifact.stage, artifact.key, artifact.digest, artifact.uri, problem=str(error)
+                )
+            else:
+                root = artifact.uri.removesuffix(f"/{artifact.stage}/{artifact.key}")
+                inputs, seen = [], Counter[str]()
+                for entry in _inputs(manifest):  # shards can be equal to one another: the second is the run's second
+                    inputs.append(self._trace_input(root, entry, seen[entry["digest"]]))
+                    seen[entry["digest"]] += 1
+                self.known[place] = _node(manifest, artifact.uri, tuple(inputs))
+        return self.known[place]
+
+    def _trace_input(self, root: str, entry: dict[str, str], place: int) -> Node:
+        if "/" in entry["stage"]:  # a data file: no stage made it
+            return Node(entry["stage"], entry["key"], entry["digest"])
+        uri = f"{root}/{entry['stage']}/{entry['key']}"
+        artifact = Artifact(entry["stage"], entry["key"], uri, entry["digest"])
+        equal = self.contents.get((artifact.stage, artifact.digest), [])
+        if equal and (artifact.stage, artifact.key) not in self.places:
+            artifact = equal[min(place, len(equal) - 1)]
+        node = self.trace(artifact)
+        if not node.problem and node.digest != artifact.digest:
+            problem = f"has been made again since, with digest {node.digest}; this was made from {artifact.digest}"
+            return replace(node, digest=artifact.digest, uri=artifact.uri, problem=problem)
+        return node
 
 
 def _node(manifest: dict[str, Any], uri: str, inputs: tuple[Node, ...]) -> Node:
@@ -152,20 +177,26 @@ def _is_named(node: Node, dataset: str) -> bool:
     return digest or dataset in (node.name, node.name.split("/")[0])
 
 
-def _runs_with(keys: set[str], runtime: RuntimeConfig) -> list[tuple[str, str]]:
-    """Return id and name of the pipeline runs that made or reused factors with these keys, oldest first."""
+def _runs_with(pairs: set[str], runtime: RuntimeConfig) -> list[tuple[str, str]]:
+    """Return id and name of the pipeline runs that learned factors on pairs with these keys, oldest first."""
     client = client_of(tracking_uri(runtime))
     experiment = client.get_experiment_by_name(runtime.experiment)
     if experiment is None:
         return []
-    steps: list[Any] = []
+    learned, made = (_steps(client, str(experiment.experiment_id), stage) for stage in ("scaling", "pairs"))
+    having = {step["mlflow.parentRunId"] for step in made if step["step.cache_key"] in pairs}
+    parents = dict.fromkeys(step["mlflow.parentRunId"] for step in learned)
+    return [(parent, str(client.get_run(parent).info.run_name)) for parent in parents if parent in having]
+
+
+def _steps(client: "MlflowClient", experiment: str, stage: str) -> list[dict[str, str]]:
+    """Return the tags of all finished runs of a stage, oldest first."""
+    query = f"tags.`step.name` = '{stage}' and attributes.status = 'FINISHED'"
+    steps: list[dict[str, str]] = []
     token = None
     while True:
-        query = "tags.`step.name` = 'scaling' and attributes.status = 'FINISHED'"
-        page = client.search_runs([experiment.experiment_id], query, order_by=["start_time ASC"], page_token=token)
-        steps += page
+        page = client.search_runs([experiment], query, order_by=["start_time ASC"], page_token=token)
+        steps += [run.data.tags for run in page]
         token = page.token
         if not token:
-            break
-    parents = [s.data.tags["mlflow.parentRunId"] for s in steps if s.data.tags["step.cache_key"] in keys]
-    return [(parent, client.get_run(parent).info.run_name) for parent in dict.fromkeys(parents)]
+            return steps

@@ -54,6 +54,12 @@ def dataset_of(artifact: Artifact, context: str) -> "DatasetInput":
     return DatasetInput(dataset, tags=[InputTag("mlflow.data.context", context)])
 
 
+def data_files_of(artifact: Artifact) -> list[Artifact]:
+    """Return the data files a stage read, as its artifact's manifest names them."""
+    inputs = artifacts.read_manifest(artifact).get("inputs", [])
+    return [Artifact(one["stage"], one["key"], "", one["digest"]) for one in inputs if "/" in one["stage"]]
+
+
 def parameters_of(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
     """Yield settings as pairs of `section.field` and text."""
     for name, value in settings.items():

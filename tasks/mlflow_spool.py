@@ -11,7 +11,7 @@ import logging
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import asdict, dataclass
 from functools import wraps
@@ -21,6 +21,7 @@ import fsspec
 import prefect.runtime
 from pydantic import BaseModel
 
+from neurontune_core import artifacts
 from neurontune_core.config import RuntimeConfig
 from neurontune_core.errors import ArtifactError
 from neurontune_core.records import Artifact
@@ -62,11 +63,15 @@ _current: ContextVar[Record | None] = ContextVar("current", default=None)
 
 @dataclass(frozen=True)
 class Sent:
-    """What sending came to: records sent, records that can never be (with the reason), records still kept."""
+    """What sending came to: records sent, records that can never be (with the reason), records still kept.
+
+    `elsewhere` are the stores, other than the one asked, that some of the kept records belong to.
+    """
 
     sent: int
     refused: list[str]
     left: list[str]
+    elsewhere: tuple[str, ...] = ()
 
 
 def now() -> int:
@@ -146,12 +151,24 @@ def waiting(root: str) -> list[str]:
 
 
 def send(runtime: RuntimeConfig) -> Sent:
-    """Send what is kept under an artifact root to its MLflow store, until MLflow fails again."""
+    """Send what is kept under an artifact root to its MLflow store, until MLflow fails again.
+
+    While another process sends, this one waits: sent twice at once, a run would be made twice.
+    """
+    if not waiting(runtime.root):
+        return Sent(0, [], [])
+    with artifacts.working_lock(runtime.root, "mlflow", "records"):
+        return _send(runtime)
+
+
+def _send(runtime: RuntimeConfig) -> Sent:
     uri = tracking_uri(runtime)
     sent, refused, left = 0, [], []
-    away = False
+    away, elsewhere = False, set()
     filesystem, _ = fsspec.url_to_fs(runtime.root)
     for path, record in _kept(runtime.root):
+        if record.store != without_password(uri):
+            elsewhere.add(record.store)
         if away or record.store != without_password(uri):
             left.append(record.words)
             continue
@@ -164,8 +181,9 @@ def send(runtime: RuntimeConfig) -> Sent:
                 left.append(record.words)
                 continue
             refused.append(f"{record.words} ({_kind(error)}: {error})")
-        filesystem.rm(path)
-    return Sent(sent, refused, left)
+        with suppress(FileNotFoundError):  # another machine was faster
+            filesystem.rm(path)
+    return Sent(sent, refused, left, tuple(sorted(elsewhere)))
 
 
 def _repeat(record: Record, uri: str, runtime: RuntimeConfig) -> None:
@@ -218,10 +236,18 @@ def _keep(tracking: Tracking, record: Record) -> str:
 
 
 def _kept(root: str) -> Iterator[tuple[str, Record]]:
-    """Yield the kept records of a root with their files, oldest first."""
+    """Yield the kept records of a root with their files, oldest first; those being sent may vanish meanwhile."""
     filesystem, base = fsspec.url_to_fs(root)
     for path in sorted(filesystem.glob(f"{base}/{FOLDER}/*.json")):
-        yield path, Record(**json.loads(filesystem.cat_file(path)))
+        try:
+            record = Record(**json.loads(filesystem.cat_file(path)))
+        except FileNotFoundError:
+            continue
+        except (ValueError, TypeError):  # as a machine that lost its power leaves it
+            logger.warning("MLflow: %s is no record that can be read; put aside", path)
+            filesystem.mv(path, f"{path}.damaged")
+            continue
+        yield path, record
 
 
 @contextmanager

@@ -90,14 +90,11 @@ def open_experiment(uri: str, name: str, root: str) -> str:
         client = client_of(uri)
         experiment = client.get_experiment_by_name(name)
         if experiment is not None:
-            if experiment.tags.get(mlflow_view.TAG) != mlflow_view.saved_view():
-                client.set_experiment_tag(experiment.experiment_id, mlflow_view.TAG, mlflow_view.saved_view())
             return str(experiment.experiment_id)
         filesystem, base = fsspec.url_to_fs(root)
         local = uri.startswith("sqlite:///") and isinstance(filesystem, LocalFileSystem)
         location = (Path(base) / "mlflow").absolute().as_uri() if local else None
-        tags = {mlflow_view.TAG: mlflow_view.saved_view()}
-        return str(client.create_experiment(name, artifact_location=location, tags=tags))
+        return str(client.create_experiment(name, artifact_location=location))
 
 
 def run_table(runtime: RuntimeConfig) -> str:

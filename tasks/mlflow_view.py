@@ -1,4 +1,4 @@
-"""The saved view of the experiment's run table: headline metrics, the settings people vary, and what a run belongs to.
+"""The saved view of the experiment's run table: headline metrics, the settings that differ, and what a run belongs to.
 
 Without it MLflow's table shows no metric. The format is MLflow's own and undocumented (seen in 3.17); where it cannot
 be read, the table is as it is without a view.
@@ -7,6 +7,7 @@ be read, the table is as it is without a view.
 import base64
 import json
 import zlib
+from collections.abc import Collection, Mapping, Sequence
 
 KEY = "headline"
 TAG = f"mlflow.sharedViewState.{KEY}"
@@ -40,13 +41,23 @@ SETTINGS = (
     "selection.utility_neurons",
     "selection.method",
 )
+"""Shown whether they differ or not."""
 TAGS = ("model", "preset", "study")
 
 
-def saved_view() -> str:
-    """Return the view as MLflow keeps it in an experiment tag."""
-    columns = [f"tags.`{name}`" for name in TAGS]
-    columns += [f"metrics.`{name}`" for name in METRICS] + [f"params.`{name}`" for name in SETTINGS]
+def differing(runs: Sequence[Mapping[str, str]]) -> list[str]:
+    """Return the parameters that are not the same in all runs that have them, but for where and how a run is made."""
+    values: dict[str, set[str]] = {}
+    for parameters in runs:
+        for name, value in parameters.items():
+            values.setdefault(name, set()).add(value)
+    return sorted(name for name, found in values.items() if len(found) > 1 and not name.startswith("runtime."))
+
+
+def saved_view(settings: Collection[str] = ()) -> str:
+    """Return the view as MLflow keeps it in an experiment tag, with columns for these settings besides the usual."""
+    columns = [f"tags.`{name}`" for name in TAGS] + [f"metrics.`{name}`" for name in METRICS]
+    columns += [f"params.`{name}`" for name in dict.fromkeys([*SETTINGS, *settings])]
     state = {
         "searchFilter": "tags.`prefect.flow_name` = 'neurontune'",  # not the runs of single stages
         "orderByKey": f"metrics.`{METRICS[0]}`",
@@ -65,6 +76,11 @@ def saved_view() -> str:
     packed = base64.b64encode(zlib.compress(json.dumps(state).encode())).decode()
     # a fixed time: the same view is the same text
     return json.dumps({"name": "Headline", "createdAt": 0, "updatedAt": 0, "state": f"deflate;{packed}"})
+
+
+def description(experiment_id: str) -> str:
+    """Return the experiment's description: MLflow opens an experiment elsewhere, and shows this above its pages."""
+    return f"[All runs beside each other]({table_link(experiment_id)})"
 
 
 def table_link(experiment_id: str) -> str:

@@ -5,11 +5,11 @@ from pathlib import Path
 
 from neurontune_core import artifacts, tables
 from neurontune_core.config import PairsConfig, RuntimeConfig, contents
-from neurontune_core.data import corpus
 from neurontune_core.evaluation.judges import Completion, RulesJudge
 from neurontune_core.model.source import ModelReference
 from neurontune_core.pairs import build
 from neurontune_core.records import Artifact
+from tasks.data_files import data_file
 from tasks.mlflow_store import Tracking
 from tasks.models import loaded
 from tasks.progress import tracker
@@ -44,14 +44,5 @@ def make_pairs(
             tables.save_table(folder, name, table)
         return built.facts
 
-    files = [dataset_file(digest) for digest in datasets]
+    files = [data_file(digest) for digest in datasets]
     return carry_out(STAGE, key(config, datasets, model), fill, config, files, runtime, record)
-
-
-def dataset_file(digest: str) -> Artifact:
-    """Return a data file as an input: named `<dataset>/<role or file>`, with the digest of its content."""
-    if "/" in digest:  # `<dataset>/<role>/<digest of how it is read>/<digest of the file>`
-        name, role, *_, content = digest.split("/")
-        return Artifact(f"{name}/{role}", digest, "", content)
-    names = {corpus.digest(file): file for file in corpus.FILES}
-    return Artifact(f"{corpus.NAME}/{names.get(digest, 'unknown')}", digest, "", digest)

@@ -10,14 +10,15 @@ from typing import Any
 
 from neurontune_core import artifacts
 from neurontune_core.config import RuntimeConfig
-from neurontune_core.errors import InputError
+from neurontune_core.errors import ArtifactError, InputError
 from neurontune_core.export.alpha import write_alpha
 from tasks.mlflow_store import client_of, tracking_uri
-from tasks.runs import RecordedRun
+from tasks.runs import RecordedRun, find_run
 from tasks.tuned import card_of, completions_of, find_tuned
 
 CHAMPION = "champion"
 REPORT = "report.html"
+AGAIN = "run the pipeline again with its settings, which reuses what is there, and promote that run"
 DEFAULT_STORE = "MLFLOW_TRACKING_URI"
 LONGEST_DESCRIPTION = 4900
 """MLflow keeps at most 5,000 characters of a description; the whole card is among the version's files."""
@@ -85,25 +86,38 @@ def register(run: str, name: str, alias: str, runtime: RuntimeConfig) -> Registe
 
 def standing_of(run: RecordedRun, name: str, runtime: RuntimeConfig) -> Standing:
     """Weigh a run against the champion of a name."""
+    from neurontune_core.evaluation.judges import judge_title
+
     champion = _champion(name, runtime)
     if "evaluation" not in run.stages:
-        return Standing({}, "", champion, {}, (f"run {run.name} has no evaluation; evaluate it first",), ())
+        return Standing({}, "", champion, {}, (f"run {run.name} has no evaluation; {AGAIN}",), ())
     facts, judge = _evaluation(run)
     objections = []
-    newest = _newest_judge(run)
-    if newest and newest != judge:
-        objections.append(f"its verdicts are by the judge {judge}, and this version has {newest}; evaluate it again")
+    newest = judge_title(run.config.evaluation.judge)
+    if newest != judge:
+        objections.append(f"its verdicts are by the judge {judge}, and this version has {newest}; {AGAIN}")
     champion_facts: Mapping[str, float] = {}
     if champion is not None:
-        from tasks.runs import find_run
-
-        champion_facts, champion_judge = _evaluation(find_run(champion.run_id, runtime))
-        if champion_judge != judge:
-            objections.append(f"the champion was judged by {champion_judge}, this run by {judge}")
-        own, theirs = facts["eval/su_f1_low"], champion_facts["eval/su_f1_low"]
-        if own < theirs:
-            objections.append(f"the lower bound of its SU-F1, {own:.3f}, is under the champion's, {theirs:.3f}")
+        champion_facts, unlike = _against(champion, facts, judge, runtime)
+        objections += unlike
     return Standing(facts, judge, champion, champion_facts, (), tuple(objections))
+
+
+def _against(
+    champion: Registered, facts: Mapping[str, float], judge: str, runtime: RuntimeConfig
+) -> tuple[dict[str, float], list[str]]:
+    """Return the champion's facts, empty where they are gone, and what speaks for keeping it."""
+    try:
+        theirs, their_judge = _evaluation(find_run(champion.run_id, runtime))
+    except (InputError, ArtifactError) as error:
+        return {}, [f"the champion's evaluation cannot be read, so that nothing says this run is better: {error}"]
+    objections = []
+    if their_judge != judge:
+        objections.append(f"the champion was judged by {their_judge}, this run by {judge}")
+    own, bound = facts["eval/su_f1_low"], theirs["eval/su_f1_low"]
+    if own < bound:
+        objections.append(f"the lower bound of its SU-F1, {own:.3f}, is under the champion's, {bound:.3f}")
+    return theirs, objections
 
 
 def promote(run: RecordedRun, name: str, runtime: RuntimeConfig, approved_by: str, reason: str) -> Registered:
@@ -127,17 +141,6 @@ def promote(run: RecordedRun, name: str, runtime: RuntimeConfig, approved_by: st
 def _evaluation(run: RecordedRun) -> tuple[dict[str, float], str]:
     facts: dict[str, float] = artifacts.read_manifest(run.artifact("evaluation"))["facts"]
     return facts, ", ".join(sorted(set(completions_of(run)["judge"])))
-
-
-def _newest_judge(run: RecordedRun) -> str:
-    """Name and version of the judge that would judge this run's answers now, "" where that depends on a file."""
-    from neurontune_core.evaluation.judges import judge_by_name
-
-    config = run.config.evaluation
-    if config.judge_path is not None:
-        return ""
-    judge = judge_by_name(config.judge)
-    return f"{judge.name} {judge.version}"
 
 
 def _champion(name: str, runtime: RuntimeConfig) -> Registered | None:

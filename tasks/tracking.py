@@ -18,7 +18,9 @@ from neurontune_core import artifacts, tables
 from neurontune_core.code_version import code_version
 from neurontune_core.config import PipelineConfig, RuntimeConfig
 from neurontune_core.records import Artifact
-from tasks.mlflow_entities import curve_of, dataset_of, facts_of, metrics_of, parameters_of
+from tasks import mlflow_view
+from tasks.mlflow_entities import curve_of, data_files_of, dataset_of, facts_of, metrics_of, parameters_of
+from tasks.mlflow_links import NOTE, origin_tags, reuse_tags
 from tasks.mlflow_spool import (
     FOLDER,
     Sent,
@@ -43,11 +45,13 @@ LARGEST_FILE = 16 << 20
 EARLIER_RUNS = 200
 CONFIG_FILE = "config.json"
 """The run's artifact that holds its whole configuration, exact where parameters are cut or flattened."""
+SHARDS_FILE = "shards.json"
+"""The file of an attribution step that names its shards, reused ones included."""
+ATTRIBUTION = "attribution"
 FLOW_TAG = "prefect.flow_name"
 """Only on the run of a whole flow run, not on those of its steps."""
 PIPELINE = "neurontune"
 """Name of the flow whose runs are the pipeline runs."""
-_EXECUTED = "tags.`step.outcome` = 'executed'"
 
 __all__ = ["Tracking"]
 
@@ -81,8 +85,7 @@ def start_run(config: PipelineConfig, name: str, model: str) -> Tracking:
     tags = _code_tags() | _group_tags(config) | {"neurontune.model": model, "neurontune.root": runtime.root}
     tags[FLOW_TAG] = str(prefect.runtime.flow_run.flow_name)
     tracking = tracking.model_copy(update={"run_id": open_run(tracking, name, tags)})
-    if not is_kept(tracking.run_id):
-        tracking = tracking.model_copy(update={"experiment_id": experiment_of(tracking)})
+    tracking = tracking.model_copy(update={"experiment_id": _experiment_if_known(tracking)})
     record_parameters(tracking, tracking.run_id, settings)
     record_configuration(tracking, settings)
     return tracking
@@ -116,7 +119,7 @@ def open_step(
     tracking: Tracking, stage: str, key: str, settings: BaseModel | Mapping[str, Any], inputs: Sequence[Artifact]
 ) -> str:
     """Open the run of a stage attempt, with its settings as parameters and its inputs as datasets."""
-    tags = {"step.attempt": "1"} | _step_tags(tracking, stage, key, "executed") | _origin_tags(tracking, inputs)
+    tags = {"step.attempt": "1"} | _step_tags(tracking, stage, key, "executed") | origin_tags(tracking, inputs)
     client = client_of(tracking.uri)
     run_id = create_run(tracking, stage, tags)
     settings = settings.model_dump(mode="json") if isinstance(settings, BaseModel) else settings
@@ -189,31 +192,41 @@ def record_shards(
 
 
 @best_effort
-def mark_reused(tracking: Tracking, run_id: str | None, stage: str, key: str) -> None:
+def record_places(tracking: Tracking, run_id: str | None, parts: Sequence[Artifact]) -> None:
+    """Record which artifacts the shards of a step are: MLflow's datasets know a content, but one place of it only."""
+    if run_id is not None:
+        client_of(tracking.uri).log_text(run_id, json.dumps([part.to_dict() for part in parts], indent=1), SHARDS_FILE)
+
+
+@best_effort
+def mark_reused(tracking: Tracking, run_id: str | None, stage: str, key: str, inputs: Sequence[Artifact] = ()) -> None:
     """Turn an open run into the stub of a reused stage, linked to the run that made it."""
     if run_id is None:
         return
     client = client_of(tracking.uri)
     client.set_tag(run_id, "mlflow.runName", f"{stage} [cached]")
-    for name, value in ({"step.outcome": "cached"} | _source_tags(tracking, key)).items():
+    for name, value in ({"step.outcome": "cached"} | reuse_tags(tracking, stage, key, inputs)).items():
         client.set_tag(run_id, name, value)
 
 
 @best_effort
-def record_reused(tracking: Tracking, artifact: Artifact) -> None:
-    """Add a stub for a stage whose artifact was there already, linked to the run that made it."""
+def record_reused(tracking: Tracking, artifact: Artifact, inputs: Sequence[Artifact] = ()) -> None:
+    """Add a stub for a stage whose artifact was there already, linked to the run that made it and to its inputs."""
     client = client_of(tracking.uri)
     tags = _step_tags(tracking, artifact.stage, artifact.key, "cached") | {"step.artifact": artifact.uri}
-    tags |= _source_tags(tracking, artifact.key)
+    tags |= reuse_tags(tracking, artifact.stage, artifact.key, inputs)
     run_id = create_run(tracking, f"{artifact.stage} [cached]", tags)
-    client.log_inputs(run_id, datasets=[dataset_of(artifact, "output")])
+    read = [dataset_of(one, "input") for one in [*inputs, *data_files_of(artifact)]]
+    client.log_inputs(run_id, datasets=[*read, dataset_of(artifact, "output")])
     client.set_terminated(run_id, "FINISHED", end_time=now())
 
 
 @best_effort
 def record_headline(tracking: Tracking, artifact: Artifact) -> None:
-    """Put a stage's facts and curve on the pipeline's run too, and the tables by which runs are compared."""
+    """Put a stage's facts, curve and data files on the pipeline's run too, and the tables runs are compared by."""
     streamed = client_of(tracking.uri).get_run(tracking.run_id).data.metrics
+    if files := data_files_of(artifact):
+        client_of(tracking.uri).log_inputs(tracking.run_id, datasets=[dataset_of(file, "input") for file in files])
     curve = [point for point in curve_of(artifact) if point.key not in streamed]
     _log_metrics(tracking, tracking.run_id, metrics_of(artifact.stage, facts_of(artifact)) + curve)
     if artifact.stage != "evaluation":
@@ -263,6 +276,7 @@ def finish_run(tracking: Tracking, made: Sequence[Artifact], error: BaseExceptio
         record_headline(tracking, artifact)
     status = "FINISHED" if error is None else "FAILED" if isinstance(error, Exception) else "KILLED"
     close_leftovers(tracking, status)
+    offer_view(tracking)
     close_step(tracking, tracking.run_id or None, status, str(error or ""))
 
 
@@ -275,9 +289,33 @@ def close_leftovers(tracking: Tracking, status: str) -> None:
         client_of(tracking.uri).set_terminated(run.info.run_id, ended, end_time=now())
 
 
+def _experiment_if_known(tracking: Tracking) -> str:
+    """Return the id of the experiment, so that it is asked for once; "" where MLflow does not have the run yet."""
+    if is_kept(tracking.run_id):
+        return ""
+    try:
+        return experiment_of(tracking)
+    except Exception as error:
+        logger.warning("MLflow: cannot tell the experiment: %s: %s", type(error).__name__, error)
+        return ""
+
+
+@best_effort
+def offer_view(tracking: Tracking) -> None:
+    """Offer the experiment's saved view, with the settings in which its latest runs differ, and a link to it."""
+    client, experiment = client_of(tracking.uri), experiment_of(tracking)
+    runs = client.search_runs([experiment], f"tags.`{FLOW_TAG}` = '{PIPELINE}'", max_results=EARLIER_RUNS)
+    view = mlflow_view.saved_view(mlflow_view.differing([run.data.params for run in runs]))
+    tags = client.get_experiment(experiment).tags
+    if tags.get(mlflow_view.TAG) != view:
+        client.set_experiment_tag(experiment, mlflow_view.TAG, view)
+    if NOTE not in tags:
+        client.set_experiment_tag(experiment, NOTE, mlflow_view.description(experiment))
+
+
 def run_link(tracking: Tracking) -> str:
     """Return the address of the pipeline's run below the MLflow server's own, "" if it was not recorded."""
-    recorded = tracking.run_id and not is_kept(tracking.run_id)
+    recorded = tracking.experiment_id and tracking.run_id and not is_kept(tracking.run_id)
     return f"#/experiments/{tracking.experiment_id}/runs/{tracking.run_id}" if recorded else ""
 
 
@@ -296,28 +334,6 @@ def _log_table(tracking: Tracking, table: "pd.DataFrame", name: str) -> None:
 def _step_tags(tracking: Tracking, stage: str, key: str, outcome: str) -> dict[str, str]:
     tags = {"mlflow.parentRunId": tracking.run_id, "step.name": stage, "step.cache_key": key, "step.outcome": outcome}
     return tags | prefect_tags()
-
-
-def _origin_tags(tracking: Tracking, inputs: Sequence[Artifact]) -> dict[str, str]:
-    """The links to the runs that made what a step is made from, one a kind of input."""
-    links = []
-    for name, artifact in {artifact.stage: artifact for artifact in inputs}.items():
-        made = f"dataset.digest = '{artifact.digest[:36]}' and tags.`step.name` = '{name}' and {_EXECUTED}"
-        if runs := client_of(tracking.uri).search_runs([experiment_of(tracking)], made, max_results=1):
-            links.append(f"[{name}](#/experiments/{experiment_of(tracking)}/runs/{runs[0].info.run_id})")
-    return {"mlflow.note.content": f"Made from {', '.join(links)}."} if links else {}
-
-
-def _source_tags(tracking: Tracking, key: str) -> dict[str, str]:
-    """The link to the run that made the artifact of a key."""
-    experiment = experiment_of(tracking)
-    query = f"tags.`step.cache_key` = '{key}' and {_EXECUTED} and attributes.status = 'FINISHED'"
-    runs = client_of(tracking.uri).search_runs([experiment], query, max_results=1)
-    if not runs:
-        return {"mlflow.note.content": "No run of this experiment made this artifact; its manifest says what did."}
-    source = str(runs[0].info.run_id)
-    note = f"Reused from [this run](#/experiments/{experiment}/runs/{source})."
-    return {"step.source_run_id": source, "mlflow.note.content": note}
 
 
 def _group_tags(config: PipelineConfig) -> dict[str, str]:

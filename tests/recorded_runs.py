@@ -33,6 +33,7 @@ def record_run(
     refused: tuple[str, ...] = ("h0",),
     evaluated: bool = True,
     judge: str = JUDGE,
+    seed: str = "",
 ) -> str:
     """Record a run whose tuned model refuses the named prompts of `h0` to `h3` and `b0` to `b3`; return its id."""
     uri, root = tracking_uri(config.runtime), config.runtime.root
@@ -43,7 +44,7 @@ def record_run(
         parent, json.dumps(config.model_dump(mode="json", exclude={"runtime": {"mlflow_uri"}})), CONFIG_FILE
     )
     made: dict[str, Artifact] = {}
-    for stage, fill in _stages(config, name, refused, judge).items():
+    for stage, fill in _stages(config, name, refused, judge, seed).items():
         if stage == "evaluation" and not evaluated:
             continue
         inputs = [made[one] for one in INPUTS[stage]] if stage in INPUTS else DATA
@@ -66,15 +67,15 @@ def factors(seed: int) -> ScalingFactors:
     return ScalingFactors(NeuronSet(tuple(ids[:4]), tuple(ids[4:])), generator.normal(1, 2, 8).astype(np.float32))
 
 
-def completions(refused: tuple[str, ...], judge: str, name: str) -> pd.DataFrame:
-    """Return judged completions of both models; the base refuses nothing."""
+def completions(refused: tuple[str, ...], judge: str, name: str, seed: str) -> pd.DataFrame:
+    """Return judged completions of both models to prompts that begin with `seed`; the base refuses nothing."""
     rows = []
     for model in ("base", "tuned"):
         for prompt in [f"{kind}{number}" for kind in "hb" for number in range(4)]:
             refuses = model == "tuned" and prompt in refused
             role = "safety" if prompt[0] == "h" else "utility"
             rows.append(
-                {"prompt": f"prompt {prompt}", "benchmark": f"{role}_plain", "id": prompt, "query_id": prompt,
+                {"prompt": f"{seed}prompt {prompt}", "benchmark": f"{role}_plain", "id": prompt, "query_id": prompt,
                  "role": role, "query_category": "c", "attack_category": "", "attack_name": "", "model": model,
                  "degenerate": "none",
                  "completion": "I'm sorry, but no." if refuses else f"Sure: {prompt} {model == 'tuned' and name}",
@@ -84,9 +85,9 @@ def completions(refused: tuple[str, ...], judge: str, name: str) -> pd.DataFrame
     return pd.DataFrame(rows)
 
 
-def _stages(config: PipelineConfig, name: str, refused: tuple[str, ...], judge: str) -> dict[str, Any]:
+def _stages(config: PipelineConfig, name: str, refused: tuple[str, ...], judge: str, seed: str) -> dict[str, Any]:
     scaling = factors(len(name))
-    judged = completions(refused, judge, name)
+    judged = completions(refused, judge, name, seed)
 
     def pairs(folder: Any) -> Mapping[str, float]:
         tables.save_pairs(folder, [PromptPair(*["x"] * 11, source="shipped", split="train")])  # type: ignore[arg-type]

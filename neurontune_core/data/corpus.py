@@ -9,7 +9,8 @@ from neurontune_core import artifacts
 from neurontune_core.records import Role
 
 PLACEHOLDER = "{query}"
-FILES = ("harmful_queries.jsonl", "benign_queries.jsonl", "attacks.jsonl", "refusals.jsonl")
+QUERIES = {"harmful": "harmful_queries.jsonl", "benign": "benign_queries.jsonl"}
+FILES = (*QUERIES.values(), "attacks.jsonl", "refusals.jsonl")
 NAME = "shipped"
 """What the shipped queries are called among the datasets."""
 

@@ -43,13 +43,14 @@ class PublicLibrary:
         return corpus.attacks()
 
     def digest(self, dataset: str, role: Role, source: SourceConfig) -> str:
-        """Return a digest of a dataset's file, of how it is understood, and of the attacks around it.
+        """Return `<dataset>/<role>/<digest of how it is understood, and of the attacks around it>/<of the file>`.
 
         Raises:
             InputError: the file is missing.
         """
         content = artifacts.file_digest(self._file(dataset, role, source).path)
-        return artifacts.text_digest(f"{content}{specification.digest(dataset)}{corpus.digest('attacks.jsonl')}")
+        around = artifacts.text_digest(f"{specification.digest(dataset)}{corpus.digest('attacks.jsonl')}")
+        return f"{dataset}/{ROLE_NAMES[role]}/{around}/{content}"
 
     def _file(self, dataset: str, role: Role, source: SourceConfig) -> FetchedFile:
         file = specification.role_file(dataset, ROLE_NAMES[role])

@@ -8,6 +8,7 @@ import pandas as pd
 
 from neurontune_core.config import EvaluationConfig
 from neurontune_core.evaluation import benchmarks
+from neurontune_core.evaluation.judges import judge_title
 from neurontune_core.evaluation.judging import completion_table, judge_all
 from neurontune_core.evaluation.public_sets import Library, set_digests
 from neurontune_core.evaluation.rates import rate_table, summarise
@@ -26,8 +27,9 @@ class Evaluation:
 
 
 def settings(config: EvaluationConfig) -> dict[str, Any]:
-    """Return the settings an evaluation depends on besides its answers: the judges and the bootstrap."""
-    return config.model_dump(mode="json", include=set(FIELDS))
+    """Return the settings an evaluation depends on besides its answers: the judges, their versions, the bootstrap."""
+    judges = [judge_title(name) for name in (config.judge, *config.also_judges)]
+    return config.model_dump(mode="json", include=set(FIELDS)) | {"judges": judges}
 
 
 def evaluate(

@@ -81,9 +81,11 @@ def write_folder(
         NumericalError: a check failed; nothing was written.
     """
     with new_folder(target) as folder:
-        hooked, check = _compare(scaling, base, root)
+        hooked, folded, check = _compare(scaling, base, root)
         model, tokenizer = load_files(base, root, "auto")
-        neurons.fold(model, scaling)
+        with torch.no_grad():  # the very weights that were compared, rounded once
+            for layer, module in neurons.down_projections(model).items():
+                module.weight.copy_(folded[layer])  # type: ignore[operator]
         _save(model, tokenizer, folder)
         written = _largest(hooked, _read_back(model, tokenizer, folder))
         check = replace(check, written=written, dtype=str(model.dtype).removeprefix("torch."))
@@ -103,8 +105,10 @@ def write_folder(
     return check
 
 
-def _compare(scaling: ScalingFactors, base: ModelReference, root: str) -> tuple[list[Tensor], ExportCheck]:
-    """Return the hooked model's logits, and how far the folded model's are from them."""
+def _compare(
+    scaling: ScalingFactors, base: ModelReference, root: str
+) -> tuple[list[Tensor], dict[int, Tensor], ExportCheck]:
+    """Return the hooked model's logits, the folded down projections by layer, and how far their logits are apart."""
     model, tokenizer = load_files(base, root, torch.float32)
     alpha = torch.from_numpy(scaling.alpha)
     with neurons.scaled(model, scaling.neurons, alpha):
@@ -118,7 +122,9 @@ def _compare(scaling: ScalingFactors, base: ModelReference, root: str) -> tuple[
     difference = _largest(roughly, _logits(model, tokenizer))
     folded = _largest(hooked, _logits(model.double(), tokenizer))
     _require_equal("hooked and folded", folded)
-    return hooked, ExportCheck(folded, difference, folded, _largest(hooked, plain), "float32")
+    weights = {layer: module.weight for layer, module in neurons.down_projections(model.float()).items()}
+    check = ExportCheck(folded, difference, folded, _largest(hooked, plain), "float32")
+    return hooked, weights, check  # type: ignore[return-value]  # a module's attribute is a tensor or a module to mypy
 
 
 def _require_equal(what: str, difference: float) -> None:

@@ -49,5 +49,6 @@ def _open_to_readers(folder: Path) -> None:
     """Give every file the permissions new files have here: safetensors makes them readable to their owner alone."""
     mask = os.umask(0)
     os.umask(mask)
-    for file in folder.iterdir():
-        file.chmod(0o666 & ~mask)
+    for file in folder.rglob("*"):
+        if file.is_file():  # a folder, as for several chat templates, has them already
+            file.chmod(0o666 & ~mask)

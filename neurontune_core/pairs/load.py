@@ -86,7 +86,8 @@ def files(config: PairsConfig) -> Iterator[tuple[str, RoleName, FetchedFile]]:
 
 def digests(config: PairsConfig) -> list[str]:
     """Return a digest of everything the queries are read from: contents, not paths, and how columns are understood."""
-    shipped = [corpus.digest(file) for file in corpus.FILES]
+    unused = {corpus.QUERIES[role] for role in ROLES if corpus.NAME not in getattr(config, role)}
+    shipped = [corpus.digest(file) for file in corpus.FILES if file not in unused]
     public = [
         f"{name}/{role}/{specification.digest(name)}/{artifacts.file_digest(fetched.path)}"
         for name, role, fetched in files(config)

@@ -12,7 +12,8 @@ from headless import Browser
 from recorded_runs import record_run
 
 from neurontune_core.config import PipelineConfig
-from tasks.mlflow_store import client_of, run_table, tracking_uri
+from tasks import tracking
+from tasks.mlflow_store import Tracking, client_of, run_table, tracking_uri
 from tasks.mlflow_view import METRICS, TAGS
 
 PATIENCE = 240
@@ -51,13 +52,21 @@ def test_the_saved_view_shows_what_runs_are_compared_by(config: PipelineConfig, 
         for metric in METRICS:
             client.log_metric(run, metric, score)
         client.log_param(run, "scaling.steps", 7)
+        client.log_param(run, "attribution.nodes", score)
         for tag in TAGS:
             client.set_tag(run, tag, f"a {tag}")
+    place = Tracking(uri=tracking_uri(config.runtime), root=config.runtime.root, experiment=config.runtime.experiment)
+    tracking.offer_view(place)
     browser.call("POST", f"{browser.session}/window/rect", {"width": 5200, "height": 900})
-    browser.open(f"{ui}/{run_table(config.runtime)}")
+    # MLflow opens an experiment on a page without runs; the link above it is the way to the table
+    browser.open(f"{ui}/#/experiments/1")
+    link = "[...document.querySelectorAll('a')].find((a) => a.innerText === 'All runs beside each other')"
+    table = browser.until(f"return {link}?.href")
+    assert table == f"{ui}/{run_table(config.runtime)}"
+    browser.open(table)
     shown = "const text = document.body.innerText; return {} && text"
     text = browser.until(shown.format("text.includes('2 matching runs') && text.includes('a study')"))
     assert text.index("better run") < text.index("weaker run"), "the best Safety-Utility F1 is first"
     columns = text.splitlines()
-    assert {*METRICS, *TAGS, "scaling.steps"} <= set(columns)
+    assert {*METRICS, *TAGS, "scaling.steps", "attribution.nodes"} <= set(columns)
     assert "evaluation" not in columns, "the runs of single stages are left out"

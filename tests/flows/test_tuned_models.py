@@ -82,6 +82,21 @@ def test_compare_shows_settings_metrics_neurons_and_answers(call, config: Pipeli
     assert call("compare", "first")[0] == 2
 
 
+def test_compare_of_runs_without_a_common_prompt_or_base(call, config: PipelineConfig) -> None:
+    """Another seed, another model: what can be said is said, and what it is worth."""
+    record_run(config, "first", refused=("h0",))
+    other = config.model_copy(update={"model": config.model.model_copy(update={"name": "random:qwen3"})})
+    record_run(other, "other", refused=("h0", "h1", "h2"), seed="another ")
+    code, out, _ = call("compare", "first", "other")
+    lines = [" ".join(line.split()) for line in out.splitlines()]
+    assert code == 0
+    assert "eval/safety 0.250 0.750 +0.500" in lines and "refusal_rate/harmful 0.250 0.750 +0.500" in lines
+    assert any(line.startswith("no prompt is in both evaluations") for line in lines)
+    assert any(line.startswith("the base models differ") for line in lines)
+    alike = call("compare", "first", "first")[1]
+    assert "no prompt" not in alike and "base models" not in alike
+
+
 def test_chat_obeys_commands_and_judges_both_answers(call, config: PipelineConfig) -> None:
     record_run(config, "first")
     lines = "Hello\n/strength 0\nHello\n/strength 3\n/attack retired_spymaster\n/nothing\n/quit\nHello\n"
@@ -141,5 +156,7 @@ def test_sync_sends_what_was_kept(call, config: PipelineConfig, monkeypatch: pyt
     with monkeypatch.context() as away:
         away.setattr(tracking, "client_of", lambda _: 1 / 0)
         tracking.record_parameters(record, run, {"scaling": {"steps": 3}})
+    code, _, err = call("sync", "--set", "runtime.mlflow_uri=sqlite:////elsewhere.db")
+    assert code == 2 and f"is for {uri}; run `neurontune sync --set runtime.mlflow_uri={uri}`" in err
     assert call("sync")[1] == "1 records sent, 0 can never be, 0 still kept\n"
     assert client_of(uri).get_run(run).data.params == {"scaling.steps": "3"}

@@ -1,5 +1,6 @@
 """Registered models, and what keeps a run from becoming champion."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -49,7 +50,7 @@ def test_promotion_of_the_first_and_of_a_better_run(config: PipelineConfig) -> N
 
 def test_missing_evaluation_and_older_judge(config: PipelineConfig) -> None:
     record_run(config, "blind", evaluated=False)
-    with pytest.raises(InputError, match="has no evaluation"):
+    with pytest.raises(InputError, match="has no evaluation; run the pipeline again with its settings"):
         promote(find_run("blind", config.runtime), "safe", config.runtime, "Ada", "because")
     record_run(config, "old", GOOD, judge="rules 0")
     old = find_run("old", config.runtime)
@@ -59,6 +60,18 @@ def test_missing_evaluation_and_older_judge(config: PipelineConfig) -> None:
     ] == [True]
     with pytest.raises(InputError, match="judge rules 0"):
         promote(old, "safe", config.runtime, "Ada", "")
+
+
+def test_a_champion_whose_evaluation_is_gone_does_not_stay_for_ever(config: PipelineConfig) -> None:
+    for name in ("first", "second"):
+        record_run(config, name, GOOD)
+    promote(find_run("first", config.runtime), "safe", config.runtime, "Ada", "")
+    gone = find_run("first", config.runtime).artifact("evaluation").uri.removeprefix("file://")
+    shutil.rmtree(gone)
+    second = find_run("second", config.runtime)
+    with pytest.raises(InputError, match=r"the champion's evaluation cannot be read.*manifest.json is missing"):
+        promote(second, "safe", config.runtime, "Ada", "")
+    assert promote(second, "safe", config.runtime, "Ada", "the old one is gone").version == "2"
 
 
 @pytest.mark.parametrize("name", ["", " ", "a/b", "a:b", "it's"])

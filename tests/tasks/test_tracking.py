@@ -1,9 +1,12 @@
 """The tree of MLflow runs a pipeline run leaves, on a real SQLite store with fake core functions."""
 
+import base64
 import json
 import logging
 import time
+import zlib
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +16,7 @@ from flows.pipeline import pipeline
 from neurontune_core.config import PipelineConfig
 from neurontune_core.data import corpus
 from neurontune_core.records import Artifact
-from tasks import evaluation, mlflow_spool, mlflow_store, scaling, scores, tracking
+from tasks import evaluation, mlflow_spool, mlflow_store, mlflow_view, scaling, scores, tracking
 from tasks.mlflow_entities import metrics_of, parameters_of
 from tasks.mlflow_store import Tracking, client_of, tracking_uri
 from tasks.runs import find_run
@@ -61,14 +64,31 @@ def test_runs_of_an_executed_and_of_a_reused_pipeline(config: PipelineConfig, co
         "pairs",
         *(f"shipped/{file}" for file in corpus.FILES),
     }
-    _check_parent(config, first)
-    _check_parent(config, second)
+    _check_walk_back(executed, "")
+    _check_walk_back(reused, " [cached]")
+    files = {f"shipped/{file}" for file in corpus.FILES}
+    for parent in (first, second):
+        _check_parent(config, parent)
+        assert {item.dataset.name for item in parent.inputs.dataset_inputs} == files
+    assert files < {item.dataset.name for item in reused["pairs [cached]"].inputs.dataset_inputs}
     _check_shards(config, executed["attribution"], [1.0, 1.0, 1.0])
     _check_shards(config, reused["attribution [cached]"], [0.0, 0.0, 0.0])
     files = {
         file.path for file in client_of(tracking_uri(config.runtime)).list_artifacts(executed["scaling"].info.run_id)
     }
     assert files == {"alpha.safetensors", "curve.parquet", "manifest.json"}
+
+
+def _check_walk_back(steps: dict[str, Run], cached: str) -> None:
+    """Every step links to the steps of the same run that its inputs are from."""
+    inputs = {
+        "attribution": ["pairs"], "scores": ["attribution"], "selection": ["scores"], "scaling": ["pairs", "selection"],
+        "base": ["pairs"], "tuned": ["base", "scaling"], "evaluation": ["base", "tuned"],
+    }  # fmt: skip
+    for stage, names in inputs.items():
+        note = steps[stage + cached].data.tags["mlflow.note.content"]
+        links = [f"[{name}](#/experiments/1/runs/{steps[name + cached].info.run_id})" for name in names]
+        assert note.endswith(f"Made from {', '.join(links)}."), note
 
 
 def _check_datasets(run: Run, made: dict[str, Any]) -> None:
@@ -225,7 +245,9 @@ def test_after_a_slow_failure_records_are_kept_at_once(
     assert mlflow_spool.waiting(root) == [f"record it {name}" for name in ("pairs", "scores", "scaling", "selection")]
     kept = "".join(file.read_text() for file in Path(root).glob(".unrecorded/*"))
     assert "secret" not in kept and "elsewhere" in kept
-    assert mlflow_spool.send(config.runtime) == mlflow_spool.Sent(0, [], mlflow_spool.waiting(root))
+    assert mlflow_spool.send(config.runtime) == mlflow_spool.Sent(
+        0, [], mlflow_spool.waiting(root), ("http://elsewhere",)
+    )
     assert calls == ["pairs", "pairs"], "the first failed again, so the others were not tried"
 
 
@@ -241,11 +263,85 @@ def test_what_can_never_be_recorded_is_dropped_with_its_reason(
     assert not mlflow_spool.waiting(root)
 
 
+def keep_something(config: PipelineConfig, monkeypatch: pytest.MonkeyPatch, uri: str = "") -> None:
+    """Open a run while MLflow is away."""
+    with monkeypatch.context() as away:
+        away.setattr(mlflow_spool, "client_of", lambda _: 1 / 0)
+        place = Tracking(uri=uri or tracking_uri(config.runtime), root=config.runtime.root, experiment="neurontune")
+        tracking.open_run(place, "kept", {})
+
+
+def test_two_that_send_at_once_send_everything_once(config: PipelineConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    for _ in range(3):
+        keep_something(config, monkeypatch)
+    create = mlflow_spool.create_run
+
+    def slowly(*args: Any) -> str:
+        time.sleep(0.2)
+        return create(*args)
+
+    monkeypatch.setattr(tracking, "create_run", slowly)
+    with ThreadPoolExecutor() as pool:
+        sent = [found.result() for found in [pool.submit(mlflow_spool.send, config.runtime) for _ in range(2)]]
+    assert sorted(each.sent for each in sent) == [0, 3]
+    assert len(runs_of(config)[0]) == 3
+
+
+def test_a_record_that_another_sends_or_that_is_damaged_stops_nothing(
+    config: PipelineConfig, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    keep_something(config, monkeypatch)
+    folder = Path(config.runtime.root) / mlflow_spool.FOLDER
+    (folder / "0-damaged.json").touch()
+    (folder / "9-gone.json").symlink_to(folder / "elsewhere")
+    assert mlflow_spool.waiting(config.runtime.root) == ["open run kept"]
+    assert "0-damaged.json is no record that can be read; put aside" in caplog.text
+    assert mlflow_spool.send(config.runtime).sent == 1
+
+
+def test_a_server_that_fails_now_and_then_stops_no_run(config: PipelineConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = Counter[str]()
+
+    def failing(*args: Any) -> str:
+        calls["all"] += 1
+        if calls["all"] == 2:
+            raise ConnectionError("gone for a moment")
+        return mlflow_store.open_experiment(*args)
+
+    monkeypatch.setattr(mlflow_spool, "open_experiment", failing)
+    record = tracking.start_run(config, "run", "model")
+    assert calls["all"] == 2 and record.run_id and not record.experiment_id
+    assert tracking.run_link(record) == ""
+    tracking.finish_run(record, [], None)
+    assert [run.info.status for run in runs_of(config)[0]] == ["FINISHED"]
+    assert not mlflow_spool.waiting(config.runtime.root)
+
+
 def test_no_password_is_shown() -> None:
     shown = mlflow_store.without_password("postgresql://user:secret@database:5432/mlflow")
     assert shown == "postgresql://database:5432/mlflow"
     assert mlflow_store.without_password("http://localhost:5000") == "http://localhost:5000"
     assert mlflow_store.without_password("sqlite:////data/a@b/mlflow.db") == "sqlite:////data/a@b/mlflow.db"
+
+
+def test_the_view_offers_the_settings_that_differ(config: PipelineConfig) -> None:
+    client = client_of(tracking_uri(config.runtime))
+    for nodes, threads in ((3, 1), (5, 2)):
+        attribution = config.attribution.model_copy(update={"nodes": nodes})
+        runtime = config.runtime.model_copy(update={"threads": threads})
+        run = config.model_copy(update={"attribution": attribution, "runtime": runtime})
+        record = tracking.start_run(run, "run", "model")
+        client.set_tag(record.run_id, tracking.FLOW_TAG, tracking.PIPELINE)
+        tracking.finish_run(record, [], None)
+    experiment = client.get_experiment_by_name("neurontune")
+    packed = json.loads(experiment.tags[mlflow_view.TAG])["state"].removeprefix("deflate;")
+    columns = json.loads(zlib.decompress(base64.b64decode(packed)))["selectedColumns"]
+    wanted = {"attribution.nodes", *mlflow_view.SETTINGS}
+    assert {name for name in columns if name.startswith("params")} == {f"params.`{name}`" for name in wanted}
+    assert mlflow_view.table_link(experiment.experiment_id) in experiment.tags["mlflow.note.content"]
+    client.set_experiment_tag(experiment.experiment_id, "mlflow.note.content", "mine")
+    tracking.offer_view(record)
+    assert client.get_experiment_by_name("neurontune").tags["mlflow.note.content"] == "mine"
 
 
 def test_names_of_metrics_and_parameters() -> None:

@@ -12,9 +12,19 @@ from .precomputed import PrecomputedJudge
 from .rules import RulesJudge
 from .verdict import Completion, Judge, Verdict
 
-__all__ = ["JUDGES", "Completion", "Judge", "Verdict", "judge_by_name"]
+__all__ = ["JUDGES", "Completion", "Judge", "Verdict", "judge_by_name", "judge_title"]
 
-JUDGES = ("rules", "keyword", "classifier", "precomputed")
+JUDGES: dict[str, type[RulesJudge | KeywordJudge | ClassifierJudge | PrecomputedJudge]] = {
+    "rules": RulesJudge,
+    "keyword": KeywordJudge,
+    "classifier": ClassifierJudge,
+    "precomputed": PrecomputedJudge,
+}
+
+
+def judge_title(name: str) -> str:
+    """Name and version of the judge called `name` as verdicts are signed with them, without making it."""
+    return f"{JUDGES[name].name} {JUDGES[name].version}"
 
 
 def judge_by_name(name: str, path: str | Path | None = None) -> Judge:

@@ -13,6 +13,7 @@ from neurontune_core.errors import InputError
 from neurontune_core.evaluation import answers
 from neurontune_core.evaluation.evaluate import Evaluation, base_digests, evaluate
 from neurontune_core.evaluation.evaluate import settings as evaluation_settings
+from neurontune_core.evaluation.judges import RulesJudge
 from neurontune_core.evaluation.judging import judge_digests
 from neurontune_core.model.load import ChatModel
 from neurontune_core.records import PromptPair, ScalingFactors
@@ -150,6 +151,14 @@ def test_keys_hold_what_a_result_depends_on_and_no_path(tmp_path: Path) -> None:
     here, there = ({"alpaca": SourceConfig(path=str(tmp_path / name), limit=3)} for name in ("here", "there"))
     assert answers.settings(EvaluationConfig(sources=here)) == answers.settings(EvaluationConfig(sources=there))
     assert evaluation_settings(EvaluationConfig(judge_path="here")) == evaluation_settings(first)
+
+
+def test_a_newer_judge_judges_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    first, other = EvaluationConfig(), EvaluationConfig(judge="keyword")
+    before = [evaluation_settings(config) for config in (first, other)]
+    monkeypatch.setattr(RulesJudge, "version", "newer")
+    after = [evaluation_settings(config) for config in (first, other)]
+    assert after[0] != before[0] and after[1] == before[1]
 
 
 def test_inputs_beyond_the_settings_are_digested(tmp_path: Path) -> None:

@@ -1,5 +1,9 @@
 """A base model in a folder, as a user has one, and factors for it."""
 
+import os
+import subprocess
+import sys
+import tarfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +16,34 @@ from neurontune_core.config import ModelConfig
 from neurontune_core.model import source, tiny
 from neurontune_core.model.source import ModelReference
 from neurontune_core.records import NeuronId, NeuronSet, ScalingFactors
+
+LLAMA_CPP_PYTHON = "0.3.36"
+
+
+@pytest.fixture
+def convert_to_gguf(tmp_path: Path) -> Callable[..., None]:
+    """Return llama.cpp's converter: of the folder LLAMA_CPP, else of the source archive on PyPI, as the README says."""
+    folder, packages = Path(os.environ.get("LLAMA_CPP", tmp_path / "llama.cpp")), tmp_path / "packages"
+    pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
+    fetch = [[*pip, "install", "--no-deps", "--target", str(packages), "sentencepiece"]]
+    archive = tmp_path / f"llama_cpp_python-{LLAMA_CPP_PYTHON}.tar.gz"
+    if "LLAMA_CPP" not in os.environ:
+        source = ["--no-deps", "--no-binary", "llama-cpp-python", f"llama-cpp-python=={LLAMA_CPP_PYTHON}"]
+        fetch.append([*pip, "download", "--dest", str(tmp_path), *source])
+    for command in fetch:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=900, check=False)
+        if done.returncode:
+            pytest.skip(f"llama.cpp's converter cannot be had from the registry: {done.stderr[-300:]}")
+    if archive.exists():
+        with tarfile.open(archive) as files:
+            files.extractall(tmp_path, filter="data")
+        (tmp_path / archive.name.removesuffix(".tar.gz") / "vendor" / "llama.cpp").rename(folder)
+
+    def convert(*arguments: str) -> None:
+        command = [sys.executable, str(folder / "convert_hf_to_gguf.py"), *arguments]
+        subprocess.run(command, env=os.environ | {"PYTHONPATH": str(packages)}, timeout=900, check=True)
+
+    return convert
 
 
 @pytest.fixture

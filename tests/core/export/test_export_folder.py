@@ -1,7 +1,6 @@
 """The exported folder: the tuned model in plain transformers, and everything else the base model's."""
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -92,6 +91,19 @@ def test_number_format_tied_weights_and_generation_settings_are_kept(base_folder
     assert AutoTokenizer.from_pretrained(tmp_path / "tuned").chat_template == template
 
 
+def test_several_chat_templates_are_kept_where_anybody_can_read_them(base_folder, factors, tmp_path):
+    base = base_folder("llama")
+    tokenizer = AutoTokenizer.from_pretrained(base.name)
+    tokenizer.chat_template = {"default": tokenizer.chat_template, "tools": "{{ messages[0].content }}"}
+    tokenizer.save_pretrained(base.name)
+    write_folder(tmp_path / "tuned", factors, base, str(tmp_path / "root"), {})
+    assert AutoTokenizer.from_pretrained(tmp_path / "tuned").chat_template == tokenizer.chat_template
+    (tmp_path / "new").mkdir()
+    for path in (tmp_path / "tuned").rglob("*"):
+        if path.is_dir():
+            assert path.stat().st_mode == (tmp_path / "new").stat().st_mode, path.name
+
+
 def test_a_folder_that_is_in_use_is_left_alone(base_folder, factors, tmp_path):
     base = base_folder("llama")
     target = tmp_path / "mine"
@@ -120,6 +132,25 @@ def test_wrong_folding_is_noticed_and_nothing_is_left(base_folder, factors, tmp_
     assert not list((tmp_path / "empty").iterdir())
 
 
+def test_what_is_written_is_what_was_compared_whatever_its_format(base_folder, factors, tmp_path, monkeypatch):
+    base = base_folder("llama", torch.bfloat16)
+    fold, calls = neurons.fold, []
+
+    def wrong_again(model, scaling):
+        fold(model, scaling)
+        if calls:
+            neurons.down_projections(model)[1].weight.data[0, 47] *= 2
+        calls.append(model)
+
+    monkeypatch.setattr(exporting.neurons, "fold", wrong_again)
+    write_folder(tmp_path / "tuned", factors, base, str(tmp_path / "root"), {})
+    model = AutoModelForCausalLM.from_pretrained(base.name, dtype=torch.float32)
+    fold(model, factors)
+    weights = load_file(tmp_path / "tuned" / "model.safetensors")
+    for layer, module in neurons.down_projections(model).items():
+        assert torch.equal(weights[f"model.layers.{layer}.mlp.down_proj.weight"], module.weight.bfloat16())
+
+
 def test_damage_while_saving_is_noticed(base_folder, factors, tmp_path, monkeypatch):
     base = base_folder("llama")
     save = exporting._save
@@ -138,17 +169,13 @@ def test_damage_while_saving_is_noticed(base_folder, factors, tmp_path, monkeypa
 
 
 @pytest.mark.slow
-def test_packaged_smollm2_and_its_conversion_to_gguf(factors, tmp_path):
+def test_packaged_smollm2_and_its_conversion_to_gguf(factors, tmp_path, convert_to_gguf):
     base = source.describe(ModelConfig())
     check = write_folder(tmp_path / "tuned", factors, base, str(tmp_path / "root"), {})
     assert check.folded < 1e-4 and check.dtype == "float32"
     config = json.loads((tmp_path / "tuned" / "config.json").read_text())
     assert config["tie_word_embeddings"] and "quantization_config" not in config
-    if "LLAMA_CPP" not in os.environ:
-        pytest.skip("set LLAMA_CPP to a folder with llama.cpp's convert_hf_to_gguf.py to convert as well")
-    script = str(Path(os.environ["LLAMA_CPP"]) / "convert_hf_to_gguf.py")
-    arguments = [str(tmp_path / "tuned"), "--outfile", str(tmp_path / "tuned.gguf"), "--outtype", "f32"]
-    subprocess.run([sys.executable, script, *arguments], timeout=300, check=True)
+    convert_to_gguf(str(tmp_path / "tuned"), "--outfile", str(tmp_path / "tuned.gguf"), "--outtype", "f32")
     converted = AutoModelForCausalLM.from_pretrained(tmp_path, gguf_file="tuned.gguf", dtype=torch.float32)
     written = AutoModelForCausalLM.from_pretrained(tmp_path / "tuned")
     ids = torch.arange(22).view(2, 11)
