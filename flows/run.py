@@ -87,7 +87,7 @@ def run_one_shard(run: str, index: int, settings: Sequence[str], force: bool, de
     Raises:
         InputError: no such run or shard.
     """
-    config = change_runtime(PipelineConfig(), settings)
+    config = change_runtime(load_config(), settings)
     environment.apply(config.runtime, quiet=not debug)
     from tasks.runs import find_run
 

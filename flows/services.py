@@ -17,7 +17,7 @@ import yaml
 
 from flows import environment, server
 from neurontune_core import artifacts
-from neurontune_core.config import PipelineConfig, change_runtime
+from neurontune_core.config import change_runtime, load_config
 from neurontune_core.errors import InputError, NeuronTuneError
 from tasks.mlflow_store import tracking_uri, without_password
 
@@ -54,7 +54,7 @@ def up(settings: Sequence[str], port: int, mlflow_port: int) -> None:
         InputError: a port is in use, or the MLflow store has no place.
         ServiceError: a service did not come up.
     """
-    runtime = change_runtime(PipelineConfig(), settings).runtime
+    runtime = change_runtime(load_config(), settings).runtime
     root, uri = artifacts.absolute_root(runtime.root), tracking_uri(runtime)
     for option, number in (("--port", port), ("--mlflow-port", mlflow_port)):
         _check_free(option, number)
