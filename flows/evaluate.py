@@ -4,7 +4,7 @@ from prefect import flow
 
 from flows.pipeline import DEFAULTS, measure, prepare
 from flows.stage_names import Stage
-from flows.stages import recorded
+from flows.stages import recorded, rename_flow_run
 from neurontune_core.config import change_runtime
 from neurontune_core.records import Artifact
 from tasks.runs import LATEST, find_run
@@ -17,7 +17,7 @@ def evaluate(
     """Measure what the scaling factors of a recorded run change, on the run's own benchmarks or on others.
 
     Args:
-        run: Whose factors: MLflow run id, Prefect flow run id, name of the run, or `latest`.
+        run: Whose factors: MLflow run id, Prefect flow run id, name of the run, or `latest` that ended well.
         benchmarks: `shipped`, or public sets such as `advbench`, plain or wrapped in attacks (`advbench/heldout`);
             the run's own if none is given.
         settings: Changes to where and how it runs, as `runtime.field=value`, e.g. `runtime.device=cuda`.
@@ -26,13 +26,14 @@ def evaluate(
     Raises:
         InputError: no such run or benchmark, or the run has learned no factors.
     """
-    found = find_run(run, change_runtime(DEFAULTS, settings).runtime)
+    found = find_run(run, change_runtime(DEFAULTS, settings).runtime, run == LATEST)
     config = change_runtime(found.config, settings)
     if benchmarks:
         chosen = config.evaluation.model_copy(update={"benchmarks": benchmarks})
         config = config.model_copy(update={"evaluation": chosen})
     made = {stage: found.artifact(stage) for stage in ("pairs", "scaling")}
     inputs, title = prepare(config), f"{found.name} evaluated"
+    rename_flow_run(title)
     refresh: tuple[Stage, ...] = ("base", "tuned", "evaluation") if force else ()
     with recorded(config, title, inputs.model.identity, refresh) as record:
         return measure(record, config, title, inputs, made)["evaluation"]

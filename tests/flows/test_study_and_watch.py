@@ -45,7 +45,14 @@ def test_evaluation_of_a_recorded_run(
 ) -> None:
     made = pipeline(config)
     found = RecordedRun("abc", "llama", "FINISHED", config, {name: each for name, each in made.items()})
-    monkeypatch.setattr("flows.evaluate.find_run", lambda *_: found)
+    asked: list[bool] = []
+
+    def find(run: str, runtime: Any, finished: bool) -> RecordedRun:
+        asked.append(finished)
+        return found
+
+    monkeypatch.setattr("flows.evaluate.find_run", find)
+    assert evaluate() == made["evaluation"] and asked == [True], "the latest is that which ended well"
     assert evaluate("abc") == evaluate("abc", ("shipped",)) == made["evaluation"]
     assert core_calls["tuned"] == core_calls["evaluation"] == 1
     assert evaluate("abc", force=True) == made["evaluation"]
