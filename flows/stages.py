@@ -12,6 +12,7 @@ from prefect.client.orchestration import get_client
 from prefect.context import FlowRunContext, TagsContext
 from prefect.events import emit_event
 
+from flows.cancelling import cancellable
 from flows.stage_names import Stage
 from neurontune_core import artifacts
 from neurontune_core.config import PipelineConfig, RuntimeConfig
@@ -56,7 +57,7 @@ def recorded(config: PipelineConfig, name: str, model: str, refresh: Sequence[St
     failure: BaseException | None = None
     try:
         # tags are the flow run's alone: Prefect asks the server about the limits of each tag before it starts a task
-        with TagsContext(current_tags=set()):
+        with TagsContext(current_tags=set()), cancellable():
             yield run
     except BaseException as error:
         failure = error

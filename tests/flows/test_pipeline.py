@@ -13,9 +13,11 @@ import pytest
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import FlowRun
 from prefect.client.schemas.sorting import FlowRunSort
+from prefect.exceptions import Abort
 from prefect.flow_engine import run_flow
-from prefect.states import AwaitingRetry
+from prefect.states import AwaitingRetry, Cancelling
 
+from flows import cancelling
 from flows.pipeline import attribution_shard, pairs_only, pipeline
 from flows.shards import ShardError
 from neurontune_core import artifacts
@@ -329,6 +331,27 @@ def test_interrupt_ends_shards_at_their_next_item_and_leaves_nothing(
     root = Path(config.runtime.root)
     assert not [path for path in (root / ".partial").iterdir() if path.is_dir()]
     assert not (root / "attribution").exists()
+
+
+def test_run_without_a_worker_is_cancelled_in_the_ui(
+    config: PipelineConfig, core_calls: Counter[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cancelling, "LOOK_SECONDS", 0.1)
+
+    def endless(mine: Any, settings: Any, chat: Any, memory: Any, track: Any) -> Any:
+        with get_client(sync_client=True) as client:
+            client.set_flow_run_state(newest_run().id, Cancelling(), force=True)
+        for _ in track(range(1000), "attributing", 1000):
+            time.sleep(0.05)
+
+    monkeypatch.setattr(attribution.shards, "attribute_shard", endless)
+    started = time.monotonic()
+    with pytest.raises(Abort):
+        pipeline(config)
+    assert time.monotonic() - started < 40
+    state = newest_run().state
+    assert state is not None and state.is_cancelled(), "not crashed, or it would be resumed"
+    assert not [path for path in (Path(config.runtime.root) / ".partial").iterdir() if path.is_dir()]
 
 
 def test_results_are_published_to_prefect(config: PipelineConfig, core_calls: Counter[str]) -> None:
