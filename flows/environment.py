@@ -23,6 +23,8 @@ DEFAULTS = {
     "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
     "PREFECT_CLOUD_ENABLE_ORCHESTRATION_TELEMETRY": "false",
     "PREFECT_TELEMETRY_ENABLE_RESOURCE_METRICS": "false",
+    "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",  # without them nobody notices that a machine is gone
+    "PREFECT_RESULTS_DEFAULT_SERIALIZER": "json",  # a failed run's error is kept, and nothing is ever pickled
     "PREFECT_LOGGING_EXTRA_LOGGERS": "neurontune",
     "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",
 }

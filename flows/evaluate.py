@@ -4,36 +4,43 @@ from prefect import flow
 
 from flows.pipeline import DEFAULTS, measure, prepare
 from flows.stage_names import Stage
-from flows.stages import recorded
-from neurontune_core.config import change_runtime
+from flows.stages import recorded, rename_flow_run
+from neurontune_core.config import SourceConfig, change_runtime
 from neurontune_core.records import Artifact
 from tasks.runs import LATEST, find_run
 
 
 @flow(name="evaluate", flow_run_name="evaluate {run}")
 def evaluate(
-    run: str = LATEST, benchmarks: tuple[str, ...] = (), settings: tuple[str, ...] = (), force: bool = False
+    run: str = LATEST,
+    benchmarks: tuple[str, ...] = (),
+    sources: dict[str, SourceConfig] = {},  # noqa: B006  # what the form shows; never changed
+    settings: tuple[str, ...] = (),
+    force: bool = False,
 ) -> Artifact:
     """Measure what the scaling factors of a recorded run change, on the run's own benchmarks or on others.
 
     Args:
-        run: Whose factors: MLflow run id, Prefect flow run id, name of the run, or `latest`.
+        run: Whose factors: MLflow run id, Prefect flow run id, name of the run, or `latest` that ended well.
         benchmarks: `shipped`, or public sets such as `advbench`, plain or wrapped in attacks (`advbench/heldout`);
             the run's own if none is given.
+        sources: Per public set, where the run's own settings do not say: local path, hub commit, row limit, as
+            `{"advbench": {"path": "FILE"}}`.
         settings: Changes to where and how it runs, as `runtime.field=value`, e.g. `runtime.device=cuda`.
         force: Evaluate again though the result is there.
 
     Raises:
         InputError: no such run or benchmark, or the run has learned no factors.
     """
-    found = find_run(run, change_runtime(DEFAULTS, settings).runtime)
+    found = find_run(run, change_runtime(DEFAULTS, settings).runtime, run == LATEST)
     config = change_runtime(found.config, settings)
-    if benchmarks:
-        chosen = config.evaluation.model_copy(update={"benchmarks": benchmarks})
-        config = config.model_copy(update={"evaluation": chosen})
+    evaluation = config.evaluation
+    chosen = {"benchmarks": benchmarks or evaluation.benchmarks, "sources": evaluation.sources | sources}
+    config = config.model_copy(update={"evaluation": evaluation.model_copy(update=chosen)})
     changing = "baseline" if "baseline" in found.stages else "scaling"
     made = {stage: found.artifact(stage) for stage in ("pairs", changing)}
     inputs, title = prepare(config), f"{found.name} evaluated"
+    rename_flow_run(title)
     refresh: tuple[Stage, ...] = ("base", "tuned", "evaluation") if force else ()
     with recorded(config, title, inputs.model.identity, refresh) as record:
         return measure(record, config, title, inputs, made)["evaluation"]

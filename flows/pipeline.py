@@ -9,7 +9,7 @@ from prefect import flow
 from flows import summary
 from flows.shards import run_shards
 from flows.stage_names import STAGES, Stage
-from flows.stages import PipelineRun, recorded, run_stage
+from flows.stages import PipelineRun, recorded, rename_flow_run, run_stage
 from neurontune_core.config import PipelineConfig, change_runtime, load_config
 from neurontune_core.data.library import PublicLibrary
 from neurontune_core.errors import InputError
@@ -173,6 +173,7 @@ def attribution_shard(
         raise InputError(f"shard: {shard} is not one of 1 to {config.attribution.shards}, the shards of {found.name}")
     model, datasets, *_ = prepare(config)
     name = f"{found.name} shard {shard}"
+    rename_flow_run(name)
     with recorded(config, name, model.identity, ("attribution",) if force else ()) as record:
         pairs = run_stage(record, make_pairs, config=config.pairs, datasets=datasets, model=model)
         (part,) = run_shards(record, config.attribution, pairs, model, only=shard - 1)

@@ -8,7 +8,7 @@ from prefect.flow_runs import pause_flow_run
 from prefect.input import RunInput
 from pydantic import Field
 
-from neurontune_core.config import PipelineConfig, change_runtime
+from neurontune_core.config import change_runtime, load_config
 from neurontune_core.errors import InputError
 from tasks.registry import Standing, check_name, promote, standing_of
 from tasks.runs import LATEST, RecordedRun, find_run
@@ -40,7 +40,7 @@ def promotion(
         InputError: no such run, nobody approved, or something speaks against it and is not overridden.
     """
     check_name(name)
-    runtime = change_runtime(PipelineConfig(), settings).runtime
+    runtime = change_runtime(load_config(), settings).runtime
     found = find_run(run, runtime)
     standing = standing_of(found, name, runtime)
     create_markdown_artifact(key="promotion", markdown=_text(found, standing, name))

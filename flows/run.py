@@ -89,7 +89,7 @@ def run_one_shard(run: str, index: int, settings: Sequence[str], force: bool, de
     Raises:
         InputError: no such run or shard.
     """
-    config = change_runtime(PipelineConfig(), settings)
+    config = change_runtime(load_config(), settings)
     environment.apply(config.runtime, quiet=not debug)
     from tasks.runs import find_run
 
@@ -151,6 +151,7 @@ def embedded(config: PipelineConfig, preset: str, debug: bool) -> Iterator[None]
     ready = start_prefect()
     # these imports take seconds, and so does the server: they share them
     from prefect import tags
+    from prefect.exceptions import Abort
     from prefect.settings import PREFECT_API_URL, temporary_settings
 
     from flows.pipeline import prepare
@@ -158,7 +159,10 @@ def embedded(config: PipelineConfig, preset: str, debug: bool) -> Iterator[None]
     console.show_own_lines()
     prepare(config)
     with temporary_settings({PREFECT_API_URL: ready()}), tags(preset):
-        yield
+        try:
+            yield
+        except Abort as error:
+            raise KeyboardInterrupt("cancelled in the UI") from error
 
 
 def start_prefect() -> Callable[[], str]:

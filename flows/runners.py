@@ -5,6 +5,7 @@ Worker processes of this machine get a card each, by CUDA_VISIBLE_DEVICES: what 
 
 import multiprocessing
 import os
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
@@ -29,7 +30,7 @@ def make_runner(runtime: RuntimeConfig) -> TaskRunner[Any]:
     cards = _cards(runtime)
     if runtime.runner == "processes":
         started = multiprocessing.get_context("spawn").Value("i", 0)
-        return ProcessPoolTaskRunner(runtime.workers, initializer=_take_card, initargs=(cards, started))
+        return ProcessPoolTaskRunner(runtime.workers, initializer=_begin_worker, initargs=(cards, started))
     try:
         from distributed import Nanny, Scheduler, SpecCluster
         from prefect_dask import DaskTaskRunner
@@ -87,12 +88,21 @@ def _card_of(worker: int, cards: Sequence[str]) -> dict[str, str]:
     return {VISIBLE: cards[worker % len(cards)]} if cards else {}
 
 
-def _take_card(cards: Sequence[str], started: Any) -> None:
-    """Give the process this runs in, the next to have started, its card."""
+def _begin_worker(cards: Sequence[str], started: Any) -> None:
+    """Give the worker process this runs in, the next to have started, its card, and let it end with its run."""
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     with started.get_lock():
         number = started.value
         started.value += 1
     os.environ.update(_card_of(number, cards))
+
+
+def _end_with_parent() -> None:
+    """End this process once the one that started it is gone: if that was killed, nobody else tells its workers."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 @contextmanager

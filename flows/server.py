@@ -16,7 +16,7 @@ from pathlib import Path
 
 import httpx
 
-START_SECONDS = 120
+START_SECONDS = 600  # a machine busy with something else takes minutes
 POLL_SECONDS = 0.1
 
 

@@ -17,13 +17,12 @@ import yaml
 
 from flows import environment, server
 from neurontune_core import artifacts
-from neurontune_core.config import PipelineConfig, change_runtime
+from neurontune_core.config import change_runtime, load_config
 from neurontune_core.errors import InputError, NeuronTuneError
 from tasks.mlflow_store import tracking_uri, without_password
 
 PROJECT = Path(__file__).resolve().parent.parent
 DEPLOYMENTS = PROJECT / "deployments" / "prefect.yaml"
-START_SECONDS = 600  # a machine busy with something else takes minutes
 STOP_SECONDS = 15
 GPU_LIMIT = "gpu"
 
@@ -54,7 +53,7 @@ def up(settings: Sequence[str], port: int, mlflow_port: int) -> None:
         InputError: a port is in use, or the MLflow store has no place.
         ServiceError: a service did not come up.
     """
-    runtime = change_runtime(PipelineConfig(), settings).runtime
+    runtime = change_runtime(load_config(), settings).runtime
     root, uri = artifacts.absolute_root(runtime.root), tracking_uri(runtime)
     for option, number in (("--port", port), ("--mlflow-port", mlflow_port)):
         _check_free(option, number)
@@ -69,7 +68,6 @@ def up(settings: Sequence[str], port: int, mlflow_port: int) -> None:
         "PREFECT_API_URL": f"{prefect.address}/api",
         "NEURONTUNE_ROOT": root,
         "PREFECT_WORKER_QUERY_SECONDS": "2",
-        "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",
     }
     with _running(logs) as start:
         kept, noted = [], {"PREFECT_API_URL": shared["PREFECT_API_URL"]}
@@ -181,7 +179,7 @@ def _stop(pids: Sequence[int]) -> None:
 
 
 def _wait(name: str, answers: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + START_SECONDS
+    deadline = time.monotonic() + server.START_SECONDS
     while time.monotonic() < deadline:
         try:
             if answers():
@@ -189,7 +187,7 @@ def _wait(name: str, answers: Callable[[], bool]) -> None:
         except httpx.TransportError:
             pass
         time.sleep(0.2)
-    raise ServiceError(f"{name} does not answer after {START_SECONDS} s; see the logs in the artifact root")
+    raise ServiceError(f"{name} does not answer after {server.START_SECONDS} s; see the logs in the artifact root")
 
 
 def _is_online(api: str, pool: str) -> bool:
@@ -215,7 +213,7 @@ def _deploy(shared: dict[str, str]) -> str:
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=START_SECONDS,
+        timeout=server.START_SECONDS,
     )
     if done.returncode:
         raise ServiceError(f"the deployments could not be registered: {(done.stderr or done.stdout)[-500:]}")

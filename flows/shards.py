@@ -15,7 +15,8 @@ from neurontune_core.config import AttributionConfig, RuntimeConfig
 from neurontune_core.errors import InputError, NeuronTuneError
 from neurontune_core.model.source import ModelReference
 from neurontune_core.records import Artifact
-from tasks import attribution, progress, tracking
+from tasks import attribution, progress, retries, tracking
+from tasks.mlflow_spool import is_kept
 from tasks.stage import configured
 
 logger = logging.getLogger("neurontune")
@@ -44,8 +45,8 @@ def run_shards(
         only: run this shard alone, counted from 0.
 
     Raises:
-        InputError: the shards failed for bad input.
-        ShardError: shards failed otherwise.
+        InputError: all of them failed for bad input.
+        ShardError: some failed, or for another reason.
     """
     progress.check()
     stage = attribution.attribute_shard
@@ -80,14 +81,17 @@ def run_shards(
 def _settle(run: PipelineRun, config: AttributionConfig, calls: Sequence[dict[str, Any]]) -> dict[int, Artifact]:
     """Run shards to their end; those lost with a killed worker process, which breaks the whole pool, run again."""
     results = _run_side_by_side(run.runtime, calls)
-    for _ in range(run.runtime.retries):
+    for attempt in range(run.runtime.retries):
         lost = [call for call in calls if isinstance(results[call["shard"]], BrokenExecutor)]
         if not lost:
             break
         logger.warning("attribution: a worker process was killed; %d shards run again", len(lost))
+        time.sleep(retries.delay(attempt))
         results |= _run_side_by_side(run.runtime, lost)
     failures = {shard: result for shard, result in results.items() if isinstance(result, Exception)}
     if failures:
+        if len(failures) == len(calls) and all(isinstance(error, InputError) for error in failures.values()):
+            raise InputError("; ".join(sorted({str(error) for error in failures.values()})))
         raise _shards_failed(run, config, failures)
     return {shard: result for shard, result in results.items() if isinstance(result, Artifact)}
 
@@ -106,9 +110,7 @@ def _run_side_by_side(runtime: RuntimeConfig, calls: Sequence[dict[str, Any]]) -
     return results
 
 
-def _shards_failed(run: PipelineRun, config: AttributionConfig, failures: dict[int, Exception]) -> NeuronTuneError:
-    if all(isinstance(error, InputError) for error in failures.values()):
-        return InputError("; ".join(sorted({str(error) for error in failures.values()})))
+def _shards_failed(run: PipelineRun, config: AttributionConfig, failures: dict[int, Exception]) -> ShardError:
     listed = "; ".join(
         f"{attribution.shard_name(shard, config)}: {type(error).__name__}: {error}" for shard, error in failures.items()
     )
@@ -121,7 +123,7 @@ def _shards_failed(run: PipelineRun, config: AttributionConfig, failures: dict[i
 def _remedy(run: PipelineRun, numbers: Sequence[int]) -> str:
     """What computes the failed shards alone: the command and the parameters of a deployment run."""
     again = "A retry, or the same run again, computes only what failed"
-    if not run.record.run_id:
+    if not run.record.run_id or is_kept(run.record.run_id):  # without MLflow nobody finds the run by an id
         return again
     places = _places(run.runtime)
     command = " && ".join(

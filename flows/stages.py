@@ -6,15 +6,19 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+import prefect.runtime
 from prefect import Task
-from prefect.context import TagsContext
+from prefect.client.orchestration import get_client
+from prefect.context import FlowRunContext, TagsContext
 from prefect.events import emit_event
 
+from flows.cancelling import cancellable
 from flows.stage_names import Stage
 from neurontune_core import artifacts
 from neurontune_core.config import PipelineConfig, RuntimeConfig
 from neurontune_core.records import Artifact
 from tasks import caching, progress, tracking
+from tasks.mlflow_spool import is_kept
 from tasks.mlflow_store import Tracking
 from tasks.stage import configured
 
@@ -54,7 +58,7 @@ def recorded(config: PipelineConfig, name: str, model: str, refresh: Sequence[St
     failure: BaseException | None = None
     try:
         # tags are the flow run's alone: Prefect asks the server about the limits of each tag before it starts a task
-        with TagsContext(current_tags=set()):
+        with TagsContext(current_tags=set()), cancellable():
             yield run
     except BaseException as error:
         failure = error
@@ -62,6 +66,12 @@ def recorded(config: PipelineConfig, name: str, model: str, refresh: Sequence[St
     finally:
         tracking.finish_run(record, run.made, failure)
         tracking.report_unrecorded(runtime)
+
+
+def rename_flow_run(name: str) -> None:
+    """Give the flow run its name: of one that takes up a recorded run the parameters tell only an id."""
+    with get_client(sync_client=True) as client:
+        client.update_flow_run(prefect.runtime.flow_run.id, name=name)
 
 
 def run_stage(run: PipelineRun, stage: Task[..., Artifact], **arguments: Any) -> Artifact:
@@ -86,7 +96,7 @@ def run_stage(run: PipelineRun, stage: Task[..., Artifact], **arguments: Any) ->
 
 def _announce_alpha(run: PipelineRun, scaling: Artifact) -> None:
     """Tell Prefect that there are new factors, for automations to act on."""
-    if run.record.run_id:
+    if run.record.run_id and not is_kept(run.record.run_id):
         emit_event(
             event="neurontune.alpha.created",
             resource={"prefect.resource.id": f"neurontune.alpha.{scaling.key}", "prefect.resource.name": "alpha"},
@@ -97,9 +107,20 @@ def _announce_alpha(run: PipelineRun, scaling: Artifact) -> None:
 def is_finished(run: PipelineRun, stage: Task[..., Artifact], arguments: dict[str, Any]) -> bool:
     """Tell whether a stage's artifact is there, after deleting it if the stage is to be refreshed."""
     key = caching.key_of(stage, arguments)
-    if stage.name in run.refresh:
+    found = artifacts.find(run.runtime.root, stage.name, key)
+    if found is not None and stage.name in run.refresh and not _made_in_this_run(found):
         caching.discard(run.runtime.root, stage.name, key)
-    return artifacts.find(run.runtime.root, stage.name, key) is not None
+        return False
+    return found is not None
+
+
+def _made_in_this_run(artifact: Artifact) -> bool:
+    """Tell whether an earlier attempt at this flow run made an artifact: a retry keeps what is refreshed already."""
+    context = FlowRunContext.get()
+    flow_run = context.flow_run if context else None
+    if flow_run is None or flow_run.run_count < 2 or flow_run.start_time is None:
+        return False
+    return bool(artifacts.read_manifest(artifact)["started"] >= flow_run.start_time.timestamp())
 
 
 def _inputs(arguments: Mapping[str, Any]) -> list[Artifact]:

@@ -1,6 +1,7 @@
 """What automations start when a run goes wrong: tell somebody, or take an abandoned run up again."""
 
 import logging
+import time
 from uuid import UUID
 
 from prefect import flow
@@ -13,6 +14,10 @@ from neurontune_core.errors import InputError
 
 MOST_RUNS = 5
 """A run that was abandoned this often is left alone."""
+
+SETTLE_SECONDS = 30
+"""How long a crashed run is left to its worker, which reports a crash twice: at once, and when it has cleared up. The
+second report would end a run that was resumed in between."""
 
 logger = logging.getLogger("neurontune")
 
@@ -45,19 +50,25 @@ def notify(flow_run_id: UUID, block: str = "") -> str:
 
 
 @flow(name="resume", flow_run_name="resume {flow_run_id}")
-def resume(flow_run_id: UUID) -> bool:
+def resume(flow_run_id: UUID, silent: bool = False) -> bool:
     """Start a run again whose process or machine is gone; what it had finished is reused.
 
     Args:
-        flow_run_id: The abandoned run; one without a deployment, one that has ended otherwise meanwhile and one that
-            was abandoned too often are left alone.
+        flow_run_id: The abandoned run; one without a deployment, one that has gone on or ended otherwise meanwhile and
+            one that was abandoned too often are left alone.
+        silent: It is said to run, but its machine is gone with its worker: nothing has been heard from it.
 
     Returns:
         Whether it was started again.
     """
     with get_client(sync_client=True) as client:
+        seen = client.read_flow_run(flow_run_id)
+        if not silent:
+            time.sleep(SETTLE_SECONDS)
         run = client.read_flow_run(flow_run_id)
-        abandoned = run.state is not None and (run.state.is_crashed() or run.state.is_running())
+        state = run.state
+        unchanged = state is not None and seen.state is not None and state.id == seen.state.id
+        abandoned = unchanged and state is not None and (state.is_running() if silent else state.is_crashed())
         if run.deployment_id is None or not abandoned or run.run_count >= MOST_RUNS:
             logger.info("%s is left alone", run.name)
             return False

@@ -9,6 +9,7 @@ import hashlib
 import json
 import math
 import os
+import shutil
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -120,6 +121,9 @@ def _make(
     filesystem, base = fsspec.url_to_fs(root)
     local = isinstance(filesystem, LocalFileSystem)
     started = time.time()
+    if local:  # what a killed process left behind: nobody else works on this key
+        for left in (Path(base) / ".partial").glob(f"{stage}-{key}-*"):
+            shutil.rmtree(left, ignore_errors=True)
     with tempfile.TemporaryDirectory(prefix=f"{stage}-{key}-", dir=Path(base) / ".partial" if local else None) as place:
         folder = Path(place) / "content"
         folder.mkdir()

@@ -8,7 +8,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
 
 from neurontune_core.errors import InputError
 
@@ -16,9 +16,9 @@ PASSWORD_IN_ADDRESS = r"[^/]+://[^/]*:[^/]*@"
 
 
 class Section(BaseModel):
-    """Base of all sections: frozen, and an unknown field is an error."""
+    """Base of all sections: frozen, and an unknown field is an error; an error's text leaves out what was given."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, hide_input_in_errors=True)
 
 
 class ModelConfig(Section):
@@ -289,7 +289,10 @@ class RuntimeConfig(Section):
 
     root: str = Field(
         default_factory=lambda: os.environ.get("NEURONTUNE_ROOT", "neurontune-artifacts"),
-        description="Artifact root: a folder or any fsspec URL; by default NEURONTUNE_ROOT or ./neurontune-artifacts.",
+        description="Artifact root: a folder or any fsspec URL; by default NEURONTUNE_ROOT or ./neurontune-artifacts. "
+        "Credentials come from the environment, never with the URL.",
+        validate_default=True,
+        json_schema_extra={"pattern": f"^(?!{PASSWORD_IN_ADDRESS})"},
     )
     mlflow_uri: str | None = Field(
         default=None,
@@ -327,12 +330,13 @@ class RuntimeConfig(Section):
         description="Prefect concurrency limit to hold while a model is in use; `gpu` by default on a CUDA device.",
     )
 
-    @field_validator("mlflow_uri")
+    @field_validator("root", "mlflow_uri")
     @classmethod
-    def _holds_no_password(cls, uri: str | None) -> str | None:
+    def _holds_no_password(cls, uri: str | None, field: ValidationInfo) -> str | None:
         # settings are parameters of the flow run, which anybody may read who sees the Prefect UI
         if uri is not None and re.match(PASSWORD_IN_ADDRESS, uri):
-            raise ValueError("an address with a password is no setting: put it into MLFLOW_TRACKING_URI")
+            place = "MLFLOW_TRACKING_URI" if field.field_name == "mlflow_uri" else "the environment, as fsspec reads it"
+            raise ValueError(f"an address with a password is no setting: put it into {place}")
         return uri
 
 
@@ -347,7 +351,7 @@ class PipelineConfig(Section):
     scaling: ScalingConfig = ScalingConfig()
     baseline: BaselineConfig = BaselineConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
-    runtime: RuntimeConfig = RuntimeConfig()
+    runtime: RuntimeConfig = Field(default_factory=RuntimeConfig)
 
 
 def contents(section: PairsConfig | EvaluationConfig) -> dict[str, Any]:

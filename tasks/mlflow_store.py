@@ -5,6 +5,7 @@ from contextlib import nullcontext
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import unquote, urlsplit
 
 import fsspec
 from filelock import FileLock
@@ -54,8 +55,7 @@ def tracking_uri(runtime: RuntimeConfig) -> str:
     Raises:
         InputError: the artifact root is no local folder and no URI is given.
     """
-    given = runtime.mlflow_uri or os.environ.get("MLFLOW_TRACKING_URI")
-    if given:
+    if given := runtime.mlflow_uri or _uri_of_environment():
         return given
     filesystem, base = fsspec.url_to_fs(runtime.root)
     if not isinstance(filesystem, LocalFileSystem):
@@ -64,6 +64,20 @@ def tracking_uri(runtime: RuntimeConfig) -> str:
             f"server or to sqlite:///FILE"
         )
     return f"sqlite:///{Path(base) / 'mlflow.db'}"
+
+
+def _uri_of_environment() -> str:
+    """Return MLFLOW_TRACKING_URI, after moving a server's user and password into the variables MLflow has for them.
+
+    MLflow's errors quote the address, and errors go to logs.
+    """
+    uri = os.environ.get("MLFLOW_TRACKING_URI", "")
+    parts = urlsplit(uri)
+    if parts.scheme in ("http", "https") and parts.password is not None:
+        os.environ["MLFLOW_TRACKING_USERNAME"] = unquote(parts.username or "")
+        os.environ["MLFLOW_TRACKING_PASSWORD"] = unquote(parts.password)
+        uri = os.environ["MLFLOW_TRACKING_URI"] = without_password(uri)
+    return uri
 
 
 def without_password(uri: str) -> str:

@@ -13,6 +13,10 @@ from neurontune_core.config import ModelConfig, RuntimeConfig
 from neurontune_core.model import source
 from neurontune_core.model.load import ChatModel, choose_device, load
 from neurontune_core.model.source import ModelReference
+from tasks.retries import is_out_of_memory
+
+LEASE_SECONDS = 60
+"""How long the slot of a killed run stays taken; a living one renews its own."""
 
 _in_use = threading.Lock()
 _loaded: dict[tuple[ModelReference, str, torch.device, bool], ChatModel] = {}
@@ -49,13 +53,14 @@ def loaded(reference: ModelReference, runtime: RuntimeConfig, working: bool) -> 
             _loaded[place] = load(*place)
         try:
             yield _loaded[place]
-        except torch.OutOfMemoryError:
-            _loaded.clear()
-            torch.cuda.empty_cache()
+        except RuntimeError as error:
+            if is_out_of_memory(error):
+                _loaded.clear()
+                torch.cuda.empty_cache()
             raise
 
 
 def _turn(device: torch.device, limit: str | None) -> AbstractContextManager[None]:
     """Wait for one's turn: a slot of a Prefect concurrency limit; one that was never set up limits nothing."""
     name = limit or ("gpu" if device.type == "cuda" else None)
-    return concurrency(name, occupy=1) if name else nullcontext()
+    return concurrency(name, occupy=1, lease_duration=LEASE_SECONDS) if name else nullcontext()

@@ -2,9 +2,11 @@
 
 import logging
 import re
+import sys
 import threading
 import time
 from collections.abc import Iterable, Iterator
+from concurrent.futures import CancelledError
 from typing import TYPE_CHECKING, TypeVar
 
 from tqdm import tqdm
@@ -55,9 +57,21 @@ def check() -> None:
 
     Raises:
         KeyboardInterrupt: it was.
+        CancelledError: this is a Dask worker, and the run elsewhere no longer waits for what is computed here.
     """
     if stop_requested.is_set():
         raise KeyboardInterrupt("the run was interrupted")
+    if _was_given_up():
+        raise CancelledError("the run was interrupted")  # at a KeyboardInterrupt a Dask worker ends altogether
+
+
+def _was_given_up() -> bool:
+    worker = sys.modules.get("distributed.worker")
+    key = getattr(worker.thread_state, "key", None) if worker is not None else None
+    if worker is None or key is None:
+        return False
+    task = worker.get_worker().state.tasks.get(key)
+    return task is None or task.state == "cancelled"
 
 
 class _Published:

@@ -338,3 +338,11 @@ def test_a_damaged_download_is_fetched_again(memory_root: str) -> None:
     folder = artifacts.open_folder(written)
     (folder / "numbers.txt").write_text("spoilt")
     assert (artifacts.open_folder(written) / "numbers.txt").read_text() == NUMBERS
+
+
+def test_what_a_killed_process_left_goes_with_the_next_attempt(tmp_path: Path) -> None:
+    left, another = (tmp_path / ".partial" / f"{STAGE}-{key}-abc" / "content" for key in (KEY, "another"))
+    left.mkdir(parents=True)
+    another.mkdir(parents=True)
+    write(tmp_path)
+    assert not left.exists() and another.exists(), "somebody may be at work on the other"

@@ -6,7 +6,15 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from neurontune_core.config import PipelineConfig, Section, SourceConfig, change_runtime, load_config, preset_names
+from neurontune_core.config import (
+    PipelineConfig,
+    RuntimeConfig,
+    Section,
+    SourceConfig,
+    change_runtime,
+    load_config,
+    preset_names,
+)
 from neurontune_core.errors import InputError
 
 
@@ -193,3 +201,17 @@ def test_password_in_an_address_is_refused_and_not_repeated(address: str) -> Non
         load_config("tiny", [f"runtime.mlflow_uri={address}"])
     assert "hidden" not in str(caught.value) and "//***@host" in str(caught.value)
     assert load_config("tiny", ["runtime.mlflow_uri=sqlite:////a:b@c/mlflow.db"]).runtime.mlflow_uri is not None
+
+
+def test_password_in_the_root_is_refused_and_not_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also one that comes from the environment: it would become a setting there."""
+    address = "ftp://ada:hidden@host/root"
+    with pytest.raises(InputError, match=r"runtime\.root: .*as fsspec reads it"):
+        load_config("tiny", [f"runtime.root={address}"])
+    monkeypatch.setenv("NEURONTUNE_ROOT", address)
+    with pytest.raises(InputError, match=r"runtime\.root: .*as fsspec reads it") as caught:
+        load_config("tiny")
+    assert "hidden" not in str(caught.value)
+    with pytest.raises(ValidationError) as raw:
+        RuntimeConfig()
+    assert "hidden" not in str(raw.value)

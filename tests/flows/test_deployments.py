@@ -5,6 +5,7 @@ import json
 import re
 import shutil
 import subprocess
+import tomllib
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -15,6 +16,8 @@ from jsonschema import Draft202012Validator
 from packaging.requirements import Requirement
 from prefect.client.schemas.objects import FlowRun
 from prefect.utilities.templating import find_placeholders
+
+from flows.environment import DEFAULTS
 
 PLACE = Path(__file__).parents[2] / "deployments"
 COMPOSE = PLACE / "production" / "compose.yaml"
@@ -105,6 +108,21 @@ def test_kubernetes_job_of_a_deployment_with_its_own_variables(prefect_server: N
     (notify,) = (deployment for deployment in declared if deployment["name"] == "notify")
     (container,) = job(**notify["work_pool"]["job_variables"])["spec"]["template"]["spec"]["containers"]
     assert container["resources"]["limits"]["nvidia.com/gpu"] == "0", "a notice takes no card"
+
+
+def test_prefect_toml_holds_what_runs_are_given_elsewhere() -> None:
+    """Workers started by Prefect's own command, in the project's folder, know of nothing else."""
+    found: dict[str, str] = {}
+
+    def collect(section: dict[str, Any], name: str) -> None:
+        for key, value in section.items():
+            if isinstance(value, dict):
+                collect(value, f"{name}_{key}")
+            else:
+                found[f"{name}_{key}".upper()] = str(value).lower() if isinstance(value, bool) else str(value)
+
+    collect(tomllib.loads((PLACE.parent / "prefect.toml").read_text()), "prefect")
+    assert found == {name: value for name, value in DEFAULTS.items() if name.startswith("PREFECT_")}
 
 
 def test_kubernetes_template_declares_its_variables() -> None:

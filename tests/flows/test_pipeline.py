@@ -10,8 +10,14 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.objects import FlowRun
+from prefect.client.schemas.sorting import FlowRunSort
+from prefect.exceptions import Abort
+from prefect.flow_engine import run_flow
+from prefect.states import AwaitingRetry, Cancelling
 
-from flows import cli
+from flows import cancelling, cli
 from flows.pipeline import attribution_shard, pairs_only, pipeline
 from flows.shards import ShardError
 from neurontune_core import artifacts
@@ -150,6 +156,55 @@ def test_failed_shard_is_named_and_the_others_are_kept(
     assert tried == [1]
 
 
+def test_error_of_a_failed_run_is_kept_as_json(
+    config: PipelineConfig, core_calls: Counter[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fail_shard(monkeypatch, {1}, RuntimeError("broken on purpose"))
+    with pytest.raises(ShardError):
+        pipeline(config)
+    state = newest_run().state
+    assert state is not None and state.is_failed() and state.data.serializer.type == "json"
+
+
+def test_retry_of_a_refreshing_run_keeps_what_it_had_refreshed(
+    config: PipelineConfig, core_calls: Counter[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pipeline(config)
+    bad = {1}
+    tried = fail_shard(monkeypatch, bad, RuntimeError("broken on purpose"))
+    refresh = ("attribution", "scaling")
+    with pytest.raises(ShardError):
+        pipeline(config, refresh=refresh)
+    assert tried == [0, 1, 2]
+    bad.clear()
+    tried.clear()
+    failed = newest_run()
+    with get_client(sync_client=True) as client:
+        client.set_flow_run_state(failed.id, AwaitingRetry(), force=True)
+        again = client.read_flow_run(failed.id)
+    run_flow(pipeline, flow_run=again, parameters={"config": config, "refresh": refresh})
+    assert tried == [1]
+    assert core_calls == ALL_ONCE | {"attribution": 6, "scaling": 2}, "scaling, which it had not come to, is refreshed"
+
+
+def newest_run() -> FlowRun:
+    with get_client(sync_client=True) as client:
+        (run,) = client.read_flow_runs(sort=FlowRunSort.EXPECTED_START_TIME_DESC, limit=1)
+    return run
+
+
+def test_bad_input_of_one_shard_is_named_too(
+    config: PipelineConfig, core_calls: Counter[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """MLflow is away: no id is given by which nobody would find the run."""
+    tried = fail_shard(monkeypatch, {2}, InputError("pairs: no attacked pair"))
+    monkeypatch.setattr(tracking, "start_run", lambda *_: Tracking(uri="", run_id="kept-abc"))
+    with pytest.raises(ShardError, match=r"attribution shard 3/3: InputError: pairs: no attacked pair") as failed:
+        pipeline(config)
+    assert tried == [0, 1, 2]
+    assert "A retry" in str(failed.value) and "kept-abc" not in str(failed.value)
+
+
 def test_one_shard_of_a_recorded_run(
     config: PipelineConfig, core_calls: Counter[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -161,7 +216,7 @@ def test_one_shard_of_a_recorded_run(
     )
     tried = fail_shard(monkeypatch, set(), RuntimeError())
     reused = attribution_shard("abc", 2)
-    assert tried == []
+    assert tried == [] and newest_run().name == "llama seed 0 shard 2"
     assert attribution_shard("abc", 2, force=True) == reused
     assert tried == [1]
     changed_files = {path.name for path in shards if path.stat().st_mtime_ns != written[path.name]}
@@ -282,6 +337,27 @@ def test_interrupt_ends_shards_at_their_next_item_and_leaves_nothing(
     assert not (root / "attribution").exists()
 
 
+def test_run_without_a_worker_is_cancelled_in_the_ui(
+    config: PipelineConfig, core_calls: Counter[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cancelling, "LOOK_SECONDS", 0.1)
+
+    def endless(mine: Any, settings: Any, chat: Any, memory: Any, track: Any) -> Any:
+        with get_client(sync_client=True) as client:
+            client.set_flow_run_state(newest_run().id, Cancelling(), force=True)
+        for _ in track(range(1000), "attributing", 1000):
+            time.sleep(0.05)
+
+    monkeypatch.setattr(attribution.shards, "attribute_shard", endless)
+    started = time.monotonic()
+    with pytest.raises(Abort):
+        pipeline(config)
+    assert time.monotonic() - started < 40
+    state = newest_run().state
+    assert state is not None and state.is_cancelled(), "not crashed, or it would be resumed"
+    assert not [path for path in (Path(config.runtime.root) / ".partial").iterdir() if path.is_dir()]
+
+
 def test_results_are_published_to_prefect(config: PipelineConfig, core_calls: Counter[str]) -> None:
     from prefect.artifacts import Artifact as Published
 
@@ -294,13 +370,10 @@ def test_results_are_published_to_prefect(config: PipelineConfig, core_calls: Co
 
 
 def test_flow_run_has_a_speaking_name_and_shards_are_numbered(config: PipelineConfig, core_calls: Counter[str]) -> None:
-    from prefect.client.orchestration import get_client
-    from prefect.client.schemas.sorting import FlowRunSort
-
     pipeline(changed(config, "pairs", seed=5))
+    run = newest_run()
+    assert run.name == "llama preset seed 5"
     with get_client(sync_client=True) as client:
-        (run,) = client.read_flow_runs(sort=FlowRunSort.EXPECTED_START_TIME_DESC, limit=1)
-        assert run.name == "llama preset seed 5"
         deadline = time.monotonic() + 20
         wanted = {"pairs", "scores", "selection", "scaling", "base", "tuned", "evaluation", "report"}
         wanted |= {f"attribution shard {number}/3" for number in (1, 2, 3)}

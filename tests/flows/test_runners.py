@@ -12,6 +12,7 @@ from typing import Literal
 
 import numpy as np
 import pandas as pd
+import psutil
 import pytest
 from prefect import flow, task
 
@@ -147,3 +148,26 @@ def test_killed_worker_process_is_replaced(tmp_path: Path, expected: pd.DataFram
     found = scores(tiny(str(root), "runtime.runner=processes", "runtime.workers=2"))
     np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-6)
     assert len(killed) == 1
+
+
+def test_worker_processes_end_with_a_killed_run() -> None:
+    """Nobody else is left to tell them, and each would keep its model, on a card of its own."""
+    program = """
+import multiprocessing, os, sys
+from concurrent.futures import ProcessPoolExecutor
+from flows.runners import _begin_worker
+
+spawn = multiprocessing.get_context("spawn")
+with ProcessPoolExecutor(1, spawn, _begin_worker, ([], spawn.Value("i", 0))) as pool:
+    print(pool.submit(os.getpid).result(), flush=True)
+    sys.stdin.read()
+"""
+    run = subprocess.Popen(
+        [sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        cwd=Path(__file__).parents[2],
+    )  # fmt: skip
+    with run:
+        assert run.stdout is not None
+        worker = psutil.Process(int(run.stdout.readline()))
+        run.kill()
+    worker.wait(timeout=60)

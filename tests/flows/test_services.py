@@ -12,8 +12,10 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import httpx
 import psutil
@@ -162,7 +164,9 @@ def fail_one(machine: Machine, change: str) -> tuple[str, str]:
     broken = machine.notes / "fail-1"
     broken.touch()
     run = machine.start("neurontune", settings(machine.root, change))
-    message = machine.end_of(run, "Failed")["message"]
+    state = machine.end_of(run, "Failed")
+    assert state["data"]["serializer"]["type"] == "json", "nothing is pickled"
+    message = state["message"]
     assert sorted(machine.take_computed()) == [0, 1, 2]
     assert "1 of 3 shards failed (attribution shard 2/3: RuntimeError: broken on purpose)" in message
     broken.unlink()
@@ -288,6 +292,26 @@ def test_promotion_asks_a_person(machine: Machine) -> None:
     assert version.tags["approved_by"] == "Ada"
     refused = machine.start("promotion", {"run": "no such run", "name": "safe"})
     assert "no run goes by 'no such run'" in machine.end_of(refused, "Failed")["message"]
+
+
+def test_event_handed_on_twice_starts_one_run(machine: Machine) -> None:
+    """As Prefect does where SQLite was busy: with the time the event had, and not at once."""
+
+    def announce(alpha: str) -> None:
+        event = {"event": "neurontune.alpha.created", "occurred": occurred, "payload": {"run": f"no run {alpha}"}}
+        resource = {"prefect.resource.id": f"neurontune.alpha.{alpha}"}
+        answer = machine.api.post("/events", json=[event | {"resource": resource, "id": str(uuid4())}])
+        answer.raise_for_status()
+
+    def asked() -> list[str]:
+        found = machine.post("/flow_runs/filter", {"limit": 200})
+        return sorted(str(run["parameters"].get("run")) for run in found if "no run" in str(run["parameters"]))
+
+    occurred = datetime.now(UTC).isoformat()
+    for alpha in ("one", "one", "other"):
+        announce(alpha)
+    until(asked, lambda runs: {"no run one", "no run other"} <= set(runs))
+    assert asked() == ["no run one", "no run other"]
 
 
 def test_new_alpha_is_evaluated_and_a_failure_announced(machine: Machine) -> None:

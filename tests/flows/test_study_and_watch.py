@@ -1,16 +1,21 @@
 """The smaller flows: a study of variants, evaluation of a recorded run, notices of failed runs."""
 
 from collections import Counter
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
+from uuid import UUID, uuid4
 
 import pytest
+from prefect.client.schemas.objects import State
+from prefect.states import Crashed, Pending, Running
 
 from flows import watch
 from flows.evaluate import evaluate
 from flows.pipeline import pipeline
 from flows.study import study
 from neurontune_core import artifacts, tables
-from neurontune_core.config import PipelineConfig
+from neurontune_core.config import PipelineConfig, SourceConfig
 from neurontune_core.errors import InputError
 from neurontune_core.records import Artifact
 from tasks import tracking
@@ -94,12 +99,24 @@ def test_evaluation_of_a_recorded_run(
 ) -> None:
     made = pipeline(config)
     found = RecordedRun("abc", "llama", "FINISHED", config, {name: each for name, each in made.items()})
-    monkeypatch.setattr("flows.evaluate.find_run", lambda *_: found)
+    asked: list[bool] = []
+
+    def find(run: str, runtime: Any, finished: bool) -> RecordedRun:
+        asked.append(finished)
+        return found
+
+    monkeypatch.setattr("flows.evaluate.find_run", find)
+    assert evaluate() == made["evaluation"] and asked == [True], "the latest is that which ended well"
     assert evaluate("abc") == evaluate("abc", ("shipped",)) == made["evaluation"]
     assert core_calls["tuned"] == core_calls["evaluation"] == 1
     assert evaluate("abc", force=True) == made["evaluation"]
     assert core_calls["tuned"] == core_calls["evaluation"] == 2
     assert core_calls["scaling"] == 1
+    with pytest.raises(InputError, match=r"evaluation\.sources\.advbench\.path: no file gone"):
+        evaluate("abc", ("advbench",), {"advbench": SourceConfig(path="gone")})
+    file = Path(__file__).parents[1] / "data" / "datasets" / "advbench_harmful_behaviors.csv"
+    evaluate("abc", ("advbench",), {"advbench": SourceConfig(path=str(file))})
+    assert core_calls["base"] == 3
 
 
 def test_failed_run_is_told_of_and_one_without_a_deployment_left_alone(
@@ -119,3 +136,48 @@ def test_failed_run_is_told_of_and_one_without_a_deployment_left_alone(
     said = watch.notify(run.id)
     assert said.startswith(run.name) and "Failed" in said and "broken on purpose" in said
     assert watch.resume(run.id) is False
+
+
+class FakeClient:
+    """A Prefect API whose run is in one state after another, each time somebody looks."""
+
+    def __init__(self, states: list[State], run_count: int = 1) -> None:
+        self.states, self.run_count, self.given = list(states), run_count, []  # type: ignore[var-annotated]
+
+    def __enter__(self) -> "FakeClient":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def read_flow_run(self, run: UUID) -> Any:
+        state = self.states.pop(0)
+        return SimpleNamespace(name="llama", state=state, deployment_id=uuid4(), run_count=self.run_count)
+
+    def set_flow_run_state(self, run: UUID, state: State, force: bool) -> None:
+        self.given.append(state.name)
+
+
+CRASHED, RUNNING = Crashed(id=uuid4()), Running(id=uuid4())
+
+
+@pytest.mark.parametrize(
+    ("states", "silent", "run_count", "resumed"),
+    [
+        ([CRASHED, CRASHED], False, 1, True),
+        ([CRASHED, Crashed(id=uuid4())], False, 1, False),  # the worker's second report starts one of its own
+        ([CRASHED, Pending(id=uuid4())], False, 1, False),  # a person was faster
+        ([RUNNING, RUNNING], False, 1, False),  # resumed before
+        ([RUNNING, RUNNING], True, 1, True),
+        ([CRASHED, CRASHED], True, 1, False),  # not silent: the other automation's
+        ([CRASHED, CRASHED], False, 5, False),
+    ],
+)
+def test_which_runs_are_resumed(
+    states: list[State], silent: bool, run_count: int, resumed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = FakeClient(states, run_count)
+    monkeypatch.setattr(watch, "get_client", lambda sync_client: client)
+    monkeypatch.setattr(watch, "SETTLE_SECONDS", 0)
+    assert watch.resume.fn(uuid4(), silent) is resumed
+    assert client.given == (["AwaitingRetry"] if resumed else [])

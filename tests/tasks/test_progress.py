@@ -1,7 +1,11 @@
 import logging
+import time
+from concurrent.futures import CancelledError
 from itertools import count
+from pathlib import Path
 
 import pytest
+from distributed import Client
 
 from tasks import progress
 
@@ -34,3 +38,31 @@ def test_stop_request_ends_the_loop() -> None:
             next(track)
     finally:
         progress.stop_requested.clear()
+
+
+def work_until_stopped(folder: Path) -> None:
+    try:
+        for _ in progress.tracker("attribution")(range(3000), "attributing", 3000):
+            (folder / "begun").touch()
+            time.sleep(0.01)
+    except CancelledError:
+        (folder / "stopped").touch()
+        raise
+
+
+@pytest.mark.slow
+def test_dask_worker_stops_what_nobody_waits_for_any_more(tmp_path: Path) -> None:
+    """A cancelled run tells only Dask, whose workers may be on other machines."""
+
+    def appears(name: str) -> bool:
+        deadline = time.monotonic() + 20
+        while not (there := (tmp_path / name).exists()) and time.monotonic() < deadline:
+            time.sleep(0.01)
+        return there
+
+    with Client(processes=False, n_workers=1, threads_per_worker=1, dashboard_address=None) as client:
+        future = client.submit(work_until_stopped, tmp_path)
+        assert appears("begun")
+        future.release()
+        assert appears("stopped")
+        assert client.submit(sum, [1, 2]).result() == 3, "the worker lives on"

@@ -1,6 +1,8 @@
 import errno
 from types import SimpleNamespace
 
+import aiohttp
+import botocore.exceptions
 import httpx
 import pytest
 import requests
@@ -10,7 +12,7 @@ from pydantic import ValidationError
 
 from neurontune_core.config import ScalingConfig
 from neurontune_core.errors import ArtifactError, InputError, NumericalError
-from tasks.retries import is_transient, retry_transient
+from tasks.retries import delay, is_transient, retry_transient
 
 
 def raised_from(error: Exception, cause: Exception) -> Exception:
@@ -41,7 +43,13 @@ def validation_error() -> ValidationError:
         requests.Timeout("late"),
         hub_error(503),
         hub_error(429),
+        requests.exceptions.ChunkedEncodingError("broke off"),
+        botocore.exceptions.EndpointConnectionError(endpoint_url="http://storage"),
+        botocore.exceptions.ReadTimeoutError(endpoint_url="http://storage"),
+        aiohttp.ServerDisconnectedError(),
+        aiohttp.ClientOSError(errno.ECONNREFUSED, "refused"),
         torch.OutOfMemoryError("device is full"),
+        RuntimeError("CUDA error: out of memory"),
         OSError(errno.EIO, "disk"),
         OSError(errno.ESTALE, "network share"),
         raised_from(OSError("could not reach the hub"), httpx.ConnectError("refused")),
@@ -63,6 +71,7 @@ def test_transient(error: Exception) -> None:
         validation_error(),
         ValueError("bug"),
         RuntimeError("CUDA error: illegal memory access"),
+        botocore.exceptions.NoCredentialsError(),
         FileNotFoundError(errno.ENOENT, "no such file"),
         OSError(errno.ENOSPC, "disk full"),
         PermissionError(errno.EACCES, "denied"),
@@ -74,3 +83,9 @@ def test_transient(error: Exception) -> None:
 def test_not_transient(error: Exception) -> None:
     assert not is_transient(error)
     assert not retry_transient(None, None, Failed(data=error))  # type: ignore[arg-type]
+
+
+def test_delays_double_and_differ() -> None:
+    for attempt, least in ((0, 2), (1, 4), (2, 8)):
+        delays = {delay(attempt) for _ in range(20)}
+        assert len(delays) > 1 and least <= min(delays) and max(delays) <= 1.5 * least

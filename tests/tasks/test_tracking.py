@@ -3,6 +3,7 @@
 import base64
 import json
 import logging
+import os
 import time
 import zlib
 from collections import Counter
@@ -342,6 +343,19 @@ def test_the_view_offers_the_settings_that_differ(config: PipelineConfig) -> Non
     client.set_experiment_tag(experiment.experiment_id, "mlflow.note.content", "mine")
     tracking.offer_view(record)
     assert client.get_experiment_by_name("neurontune").tags["mlflow.note.content"] == "mine"
+
+
+def test_password_of_a_server_leaves_its_address(config: PipelineConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """MLflow's errors quote the address it was given."""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "https://ada:hid%2Fden@server:5000")
+    for name in ("USERNAME", "PASSWORD"):
+        monkeypatch.setenv(f"MLFLOW_TRACKING_{name}", "older")
+    for _ in range(2):
+        assert tracking_uri(config.runtime) == os.environ["MLFLOW_TRACKING_URI"] == "https://server:5000"
+        assert os.environ["MLFLOW_TRACKING_USERNAME"] == "ada"
+        assert os.environ["MLFLOW_TRACKING_PASSWORD"] == "hid/den"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "postgresql://ada:hidden@database/mlflow")
+    assert "hidden" in tracking_uri(config.runtime), "a database has no other place for it"
 
 
 def test_names_of_metrics_and_parameters() -> None:
