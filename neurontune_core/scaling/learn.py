@@ -27,7 +27,8 @@ ADAM_BETAS = (0.9, 0.99)
 """The second moment forgets within the some dozens of steps a run has; at the usual 0.999 it never settles."""
 CURVE = ["step", "loss", "safety_loss", "utility_loss", "gradient_norm", "alpha_mean_shift"]
 COUNTED_STEPS = 4
-"""Operations are counted in the first steps of a run: all kinds of steps are among them."""
+"""Operations are counted in the first steps of a run: all kinds of steps are among them. They are the same steps in a
+run that goes on from a checkpoint, because a step that is counted rounds otherwise than one that is not."""
 VALIDATION = ["validation_safety", "validation_utility", "validation_su_f1"]
 """Columns of the curve, the latter filled at validations only and absent where there are none."""
 
@@ -99,7 +100,7 @@ def learn_scaling(
         if config.patience and progress.stale >= config.patience:
             break
         batches = [batches_of(episode, examples) for episode in episodes[step]]
-        with counted(work) if step - left.start < COUNTED_STEPS else nullcontext():
+        with counted(work) if step < COUNTED_STEPS else nullcontext():
             row = outer_step(progress, batches, base, neurons, config, chat, batch_tokens)
         progress.rows.append(row)
         if refuses and chosen and (progress.steps % config.validate_every == 0 or progress.steps == config.steps):
