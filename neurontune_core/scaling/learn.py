@@ -22,7 +22,7 @@ from neurontune_core.scaling.losses import Example, base_states
 from neurontune_core.scaling.outer import bounded, measures_both, outer_step
 from neurontune_core.scaling.validation import RefusalJudge, Score, validate, validation_prompts
 
-VERSION = 4
+VERSION = 5
 ADAM_BETAS = (0.9, 0.99)
 """The second moment forgets within the some dozens of steps a run has; at the usual 0.999 it never settles."""
 CURVE = ["step", "loss", "safety_loss", "utility_loss", "gradient_norm", "alpha_mean_shift"]

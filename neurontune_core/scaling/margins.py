@@ -85,7 +85,8 @@ def measure(
 
     A slope is the sum of what the factors do to the prompt's own words and to the words that all prompts of its wrapper
     begin with (a system message, an attack's). The latter are run once, and that part of the slope is the mean over the
-    examples of the same role and wrapper: the mean of their slopes is exact, and so is every value.
+    examples in the same wrapper: of the opening's margin over harmful and harmless ones together, because a mean over
+    each role would tell the fit what it is to find out. The mean of the slopes is exact, and so is every value.
 
     Args:
         chat: the model.
@@ -106,9 +107,9 @@ def measure(
         )
         for number, example in enumerate(examples)
     ]
-    batches: dict[tuple[str, str], list[Example]] = {}
+    batches: dict[str, list[Example]] = {}
     for example in asked:
-        batches.setdefault((example.wrapper, example.role), []).append(example)
+        batches.setdefault(example.wrapper, []).append(example)
     parts = [_measure(chat, neurons, at, batch, base, batch_tokens, both) for batch in batches.values()]
     slope, values, safety = (torch.cat([part[i] for part in parts], dim=1) for i in range(3))
     harmless = (FALL, STAY) if both else (FALL,)
@@ -139,13 +140,15 @@ def _measure(
     """Return slopes `[margin, example, neuron]`, values and role `[margin, example]`.
 
     An example has two margins if both are wanted, else one.
-    All examples are of one wrapper and role.
+    All examples are of one wrapper.
     """
     order: list[Example] = []
     slopes: list[Tensor] = []
     values: list[Tensor] = []
-    count = 2 if both else 1
-    through_shared = at.new_zeros(count, len(at))
+    safety = _are_safety(batch)
+    # an opening is the same to both roles, what follows it is not: margin, role, neuron
+    through_shared = at.new_zeros(2 if both else 1, 2, len(at))
+    counts = at.new_tensor([[len(batch)] * 2, [int((~safety).sum()), int(safety.sum())]]).clamp(min=1)
     # rows with factors of their own hold about twice the memory of rows that share them
     for group in micro_batches(batch, batch_tokens // 2):
         sequences = [example.sequence for example in group]
@@ -157,22 +160,32 @@ def _measure(
             with scaled(chat.model, neurons, rows):
                 hidden, tokens, _ = response_hidden(chat, sequences, prefix)
             found = _margins(chat, group, hidden, tokens, base, both)
-        own = []
-        for number, margins in enumerate(found):
-            mine, all_rows = torch.autograd.grad(
-                margins.sum(), (rows, common), retain_graph=number + 1 < count, allow_unused=True
+        mine = _are_safety(group)
+        parts = [(0, slice(2), found[0])]
+        parts += [
+            (1, slice(role, role + 1), found[1][mine == role]) for role in (0, 1) if both and bool((mine == role).any())
+        ]
+        own = rows.new_zeros(len(found), *rows.shape)
+        for number, roles, margins in parts:
+            of_rows, of_shared = torch.autograd.grad(
+                margins.sum(), (rows, common), retain_graph=margins is not parts[-1][-1], allow_unused=True
             )
-            own.append(mine)
-            if all_rows is not None:
-                through_shared[number] += all_rows / len(batch)
-        slopes.append(torch.stack(own))
+            own[number] += of_rows
+            if of_shared is not None:
+                through_shared[number, roles] += of_shared
+        slopes.append(own)
         values.append(torch.stack(found).detach().to(at.dtype))
         order += group
     names = [example.id for example in order]
     places = [names.index(example.id) for example in batch]
-    slope = torch.cat(slopes, dim=1)[:, places] + through_shared[:, None]
+    through_shared /= counts[: len(through_shared), :, None]
+    slope = torch.cat(slopes, dim=1)[:, places] + through_shared[:, safety.long()]
     value = torch.cat(values, dim=1)[:, places]
-    return slope, value, torch.full_like(value, float(batch[0].role == "safety"))
+    return slope, value, safety.to(value).expand_as(value)
+
+
+def _are_safety(examples: Sequence[Example]) -> Tensor:
+    return torch.tensor([example.role == "safety" for example in examples])
 
 
 def _margins(

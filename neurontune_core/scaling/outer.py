@@ -16,7 +16,7 @@ from neurontune_core.scaling.gradient import adapt, episode_gradient
 from neurontune_core.scaling.losses import Example
 from neurontune_core.scaling.margins import Margins, join, measure
 
-BOTH_EVERY = 4
+BOTH_EVERY = 6
 """Gauss-Newton: in every so many steps both margins are measured. The second ones depend little on the prompt, and cost
 as much again."""
 
