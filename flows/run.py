@@ -119,6 +119,9 @@ def run_study(
     given = dict(_variant(text) for text in variants)
     config = load_config(preset, settings)
     with embedded(config, preset, debug):
+        from rich.console import Console
+        from rich.markdown import Markdown
+
         from flows.study import choose, study
         from neurontune_core import artifacts
         from tasks.study import PAGE, PLOT
@@ -130,7 +133,9 @@ def run_study(
         Path(to).mkdir(parents=True, exist_ok=True)
         (Path(to) / f"{name}.md").write_text(page, encoding="utf-8")
         (Path(to) / f"{name}.svg").write_bytes((folder / PLOT).read_bytes())
-    print(f"{page}\n{folder}\n{time.monotonic() - started:.0f} s in all")
+    screen = Console()
+    screen.print(Markdown(page)) if screen.is_terminal else print(page)
+    print(f"{folder}\n{time.monotonic() - started:.0f} s in all")
 
 
 def _variant(text: str) -> tuple[str, tuple[str, ...]]:

@@ -27,19 +27,23 @@ def by_length(lengths: Sequence[int], batch_tokens: int, fullness: float = 0.0) 
 def by_beginning(prompts: Sequence[Sequence[int]], fewest: int = 4) -> list[list[int]]:
     """Return groups of indices of prompts that share at least half of their tokens at the beginning; last, the rest.
 
-    So prompts in one wrapper come together, and what they begin with can be run once. A group smaller than `fewest`
-    joins the rest.
+    So prompts in one wrapper come together, and what they begin with can be run once. What all prompts begin with (a
+    system message) does not count. A group smaller than `fewest` joins the rest.
     """
+    common = shared_length(prompts)
     order = sorted(range(len(prompts)), key=lambda i: (list(prompts[i]), i))
     groups: list[list[int]] = []
+    longest = 0
     for index in order:
-        first = prompts[groups[-1][0]] if groups else []
+        prompt = prompts[index][common:]
         # of sorted texts the first and the last of a group share least
-        shared = common_length(first, prompts[index])
-        if groups and 2 * shared >= max(len(prompts[index]), max(len(prompts[i]) for i in groups[-1])):
+        shared = common_length(prompts[groups[-1][0]][common:], prompt) if groups else 0
+        if groups and 2 * shared >= max(longest, len(prompt)):
             groups[-1].append(index)
+            longest = max(longest, len(prompt))
         else:
             groups.append([index])
+            longest = len(prompt)
     alike = [group for group in groups if len(group) >= fewest]
     rest = [index for group in groups if len(group) < fewest for index in group]
     return alike + ([rest] if rest else [])

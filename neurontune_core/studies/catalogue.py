@@ -11,7 +11,7 @@ Layout = Literal["methods", "plane", "attack_types", "datasets", "layers", "seed
 """What the result shows: methods side by side; the safety-utility plane with its Pareto front; a matrix over the attack
 types or over the datasets of the tests; where the neurons sit; methods with mean and spread."""
 
-COUNTS = (500, 2000, 6000)
+COUNTS = (1000, 4000, 8000)
 PUBLIC = ("advbench", "alpaca", "truthfulqa")
 TYPES = tuple(dict.fromkeys(ATTACK_TYPES.values()))
 

@@ -49,6 +49,13 @@ def test_prompts_in_one_wrapper_come_together() -> None:
     assert by_beginning([]) == [] and by_beginning([[1], [2]]) == [[0, 1]]
 
 
+def test_what_all_prompts_begin_with_groups_none() -> None:
+    system, wrapper = [9] * 20, [8] * 6
+    plain = [[*system, i, i + 1] for i in range(6)]
+    wrapped = [[*system, *wrapper, i] for i in range(4)]
+    assert by_beginning([*plain, *wrapped]) == [[6, 7, 8, 9], [0, 1, 2, 3, 4, 5]]
+
+
 def test_groups_by_beginning_hold_every_prompt_once_and_share_half() -> None:
     generator = random.Random(0)
     prompts = [[generator.randint(0, 2) for _ in range(generator.randint(1, 8))] for _ in range(300)]
