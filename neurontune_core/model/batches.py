@@ -24,15 +24,16 @@ def by_length(lengths: Sequence[int], batch_tokens: int, fullness: float = 0.0) 
     return groups
 
 
-def by_beginning(prompts: Sequence[Sequence[int]], fewest: int = 4) -> list[list[int]]:
+def by_beginning(prompts: Sequence[Sequence[int]], worth: int = 1) -> list[list[int]]:
     """Return groups of indices of prompts that share at least half of their tokens at the beginning; last, the rest.
 
     So prompts in one wrapper come together, and what they begin with can be run once. What all prompts begin with (a
-    system message) does not count. A group smaller than `fewest` joins the rest.
+    system message) does not count. A group in which that saves fewer than `worth` tokens joins the rest.
     """
     common = shared_length(prompts)
     order = sorted(range(len(prompts)), key=lambda i: (list(prompts[i]), i))
     groups: list[list[int]] = []
+    saved: list[int] = []
     longest = 0
     for index in order:
         prompt = prompts[index][common:]
@@ -41,11 +42,13 @@ def by_beginning(prompts: Sequence[Sequence[int]], fewest: int = 4) -> list[list
         if groups and 2 * shared >= max(longest, len(prompt)):
             groups[-1].append(index)
             longest = max(longest, len(prompt))
+            saved[-1] = shared * (len(groups[-1]) - 1)
         else:
             groups.append([index])
             longest = len(prompt)
-    alike = [group for group in groups if len(group) >= fewest]
-    rest = [index for group in groups if len(group) < fewest for index in group]
+            saved.append(0)
+    alike = [group for group, tokens in zip(groups, saved, strict=True) if tokens >= worth]
+    rest = [index for group, tokens in zip(groups, saved, strict=True) if tokens < worth for index in group]
     return alike + ([rest] if rest else [])
 
 

@@ -10,6 +10,11 @@ from neurontune_core.model.batches import by_beginning, by_length, padded, share
 from neurontune_core.model.load import ChatModel
 from neurontune_core.progress import Track, silent
 
+PASS_TOKENS = 50
+"""What a forward pass costs whatever it holds (reading all weights), in tokens that could be computed meanwhile."""
+WITHOUT_GRADIENTS = 4
+"""So many times the tokens of a pass that keeps what gradients need fit into the memory of one that does not."""
+
 
 @torch.inference_mode()
 def generate(
@@ -21,13 +26,15 @@ def generate(
         chat: the model.
         prompts: token ids of each prompt.
         max_new_tokens: longest continuation, in tokens.
-        batch_tokens: tokens (prompt and continuation, padding included) a batch holds at most.
+        batch_tokens: tokens a forward pass with gradients holds at most; a batch holds four times as many here, prompt
+            and continuation, padding included.
         track: progress of the batches.
     """
     groups = []
-    for alike in by_beginning(prompts):
+    # a group of its own costs a pass for each new token, and saves what its prompts begin with
+    for alike in by_beginning(prompts, PASS_TOKENS * max_new_tokens):
         lengths = [len(prompts[i]) + max_new_tokens for i in alike]
-        groups += [[alike[i] for i in group] for group in by_length(lengths, batch_tokens)]
+        groups += [[alike[i] for i in group] for group in by_length(lengths, WITHOUT_GRADIENTS * batch_tokens)]
     completions: list[list[int]] = [[] for _ in prompts]
     for group in track(groups, "generating", len(groups)):
         for index, completion in zip(

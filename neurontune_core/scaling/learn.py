@@ -19,10 +19,11 @@ from neurontune_core.scaling.checkpoint import Checkpoint, Progress, restore, to
 from neurontune_core.scaling.episodes import Episode, EpisodeSampler, batches_of, encode_episodes
 from neurontune_core.scaling.gauss_newton import solve
 from neurontune_core.scaling.losses import Example, base_states
-from neurontune_core.scaling.outer import bounded, measures_both, outer_step
+from neurontune_core.scaling.margins import stays_of
+from neurontune_core.scaling.outer import bounded, outer_step
 from neurontune_core.scaling.validation import RefusalJudge, Score, validate, validation_prompts
 
-VERSION = 5
+VERSION = 6
 ADAM_BETAS = (0.9, 0.99)
 """The second moment forgets within the some dozens of steps a run has; at the usual 0.999 it never settles."""
 CURVE = ["step", "loss", "safety_loss", "utility_loss", "gradient_norm", "alpha_mean_shift"]
@@ -128,10 +129,10 @@ def _compared(
 ) -> list[Example]:
     """Return the harmless examples whose loss compares with the base model."""
     parts = []
-    for step, drawn in enumerate(episodes):
+    for drawn in episodes:
         for episode in drawn:
             support, query = batches_of(episode, examples)
-            parts += support + (query if config.outer_optimiser == "adam" or measures_both(step) else [])
+            parts += support + (query if config.outer_optimiser == "adam" else stays_of(query))
     used = {example.id for example in parts if example.role == "utility"}
     return [example for name, example in examples.items() if name in used]
 

@@ -1,6 +1,6 @@
 """What each example asks of alpha, as numbers with their slopes: the joint loss, example by example."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 
 import torch
@@ -16,9 +16,17 @@ from neurontune_core.scaling.losses import Example, micro_batches
 
 OPENING = 3
 """Tokens by which a refusal is told from another response."""
+STAY_EVERY = 4
+"""One in so many harmless examples is also measured for how far its response moves from the base model's. That takes as
+many tokens as several openings, since what its prompt begins with cannot be run for all at once."""
 RISE, FALL, STAY = 1.0, -1.0, 0.0
+RISE_OR_FALL = (RISE, FALL)
+"""What a harmful prompt's margin is to do, and a harmless one's."""
 SMALLEST_ODDS = -1e-4
 """A log-probability nearer to 0 has log-odds that float32 cannot hold."""
+
+Kind = Callable[[Sequence[Example], Tensor, Tensor], Tensor]
+"""Makes of examples, log-probabilities `[token, vocabulary]` at their responses and response tokens a margin each."""
 
 
 @dataclass(frozen=True)
@@ -27,8 +35,8 @@ class Margins:
 
     `slope` is `[margin, neuron]`; `offset`, `aim`, `safety` and `first` are `[margin]`. A margin that is to rise costs
     `softplus(-m)`, one that is to fall `softplus(m)`, one that is to stay `m^2 / 2`, in nats. `safety` is 1 for a
-    harmful prompt's margin, 0 for a harmless one's; `first` is 1 for one of the refusal's opening, 0 for an example's
-    second margin; `examples` says whose it is.
+    harmful prompt's margin, 0 for a harmless one's; `first` is 1 for one of a refusal's opening, 0 for an example's
+    other margin; `examples` says whose it is.
     """
 
     slope: Tensor
@@ -40,7 +48,7 @@ class Margins:
 
     @property
     def names(self) -> list[tuple[str, float]]:
-        """Whose margin each is, and which of the two."""
+        """Whose margin each is, and which of its two."""
         return list(zip(self.examples, self.first.tolist(), strict=True))
 
     def values(self, alpha: Tensor) -> Tensor:
@@ -65,6 +73,11 @@ def join(older: Margins, newer: Margins) -> Margins:
     return Margins(**tensors, examples=tuple(older.examples[place] for place in kept) + newer.examples)
 
 
+def stays_of(examples: Sequence[Example]) -> list[Example]:
+    """Return the harmless examples of a query batch whose responses are compared with the base model's."""
+    return [example for example in examples if example.role == "utility"][::STAY_EVERY]
+
+
 def measure(
     chat: ChatModel,
     neurons: NeuronSet,
@@ -73,20 +86,24 @@ def measure(
     examples: Sequence[Example],
     base: Mapping[str, Tensor],
     batch_tokens: int,
-    both: bool = True,
+    rest: bool = True,
 ) -> Margins:
     """Return the margins of query examples at `alpha`' (`at`), as functions of `alpha` (first order).
 
-    With log-odds `o(P) = log P - log(1 - P)`, a harmful prompt has two margins that are to rise: `o(P(opening))` of
-    its refusal, and `o(P(rest | opening))`, the end-of-turn token included; their losses sum to the refusal's negative
-    log-likelihood. A harmless prompt has one that is to fall, `o(P(opening))` of a refusal of the same batch: its loss
-    is the KL from the base of refusing or not; and one that is to stay at 0, `log p_alpha(t) - log p_base(t)` at the
-    first response position for a token t drawn from the base: half its square is that position's KL to second order.
+    With log-odds `o(P) = log P - log(1 - P)`:
+
+    - a harmful prompt has `o(P(opening))` of its refusal, to rise, and `o(P(rest | opening))`, to rise as well, the
+      end-of-turn token included; their losses sum to the refusal's negative log-likelihood.
+    - a harmless prompt has `o(P(opening))` of a refusal of the same batch, to fall: its loss is the KL from the base of
+      refusing or not. One in `STAY_EVERY` has another that is to stay at 0, over its whole response by the base:
+      `sum_t s_t (log p_alpha(y_t) - log p_base(y_t))`, with a token y_t drawn from the base and a random sign s_t at
+      every position t. The mean of half its square over tokens and signs is the response's KL to second order.
 
     A slope is the sum of what the factors do to the prompt's own words and to the words that all prompts of its wrapper
-    begin with (a system message, an attack's). The latter are run once, and that part of the slope is the mean over the
-    examples in the same wrapper: of the opening's margin over harmful and harmless ones together, because a mean over
-    each role would tell the fit what it is to find out. The mean of the slopes is exact, and so is every value.
+    begin with (a system message, an attack's). The latter are run once for margins of the same kind, and that part of
+    the slope is the mean over the examples in the same wrapper: of openings over harmful and harmless ones together,
+    because a mean over each role would tell the fit what it is to find out. The mean of the slopes is exact, and so is
+    every value. Where a margin has random signs their mean would be nothing, so nothing is run once.
 
     Args:
         chat: the model.
@@ -94,38 +111,47 @@ def measure(
         alpha: factors `[neuron]` the inner steps started from.
         at: factors `[neuron]` after them, at which the model is run.
         examples: harmful and harmless examples; one harmful at least.
-        base: the unscaled model's final hidden states for each harmless example.
+        base: the unscaled model's final hidden states for each of `stays_of(examples)`.
         batch_tokens: tokens a forward pass holds at most.
-        both: measure both margins of every example; else the first, of the opening, which costs half as much.
+        rest: measure the rests of refusals as well.
     """
-    refusals = [example.sequence.response for example in examples if example.role == "safety"]
+    harmful = [example for example in examples if example.role == "safety"]
+    openings = [example.sequence.response[:OPENING] for example in harmful]
     asked = [
-        example
-        if example.role == "safety" and both
-        else _opening_alone(
-            example, example.sequence.response if example.role == "safety" else refusals[number % len(refusals)]
-        )
-        for number, example in enumerate(examples)
+        replace(example, sequence=TokenSequence(example.sequence.prompt, openings[number % len(openings)]))
+        for number, example in enumerate([*harmful, *(e for e in examples if e.role == "utility")])
     ]
-    batches: dict[str, list[Example]] = {}
-    for example in asked:
-        batches.setdefault(example.wrapper, []).append(example)
-    parts = [_measure(chat, neurons, at, batch, base, batch_tokens, both) for batch in batches.values()]
-    slope, values, safety = (torch.cat([part[i] for part in parts], dim=1) for i in range(3))
-    harmless = (FALL, STAY) if both else (FALL,)
-    aims = torch.stack(
-        [torch.where(row == 1, RISE, aim).to(at.dtype) for row, aim in zip(safety, harmless, strict=True)]
+
+    def run(kind: Kind, batch: Sequence[Example], shared: int) -> tuple[Tensor, Tensor]:
+        return _measure(chat, neurons, at, batch, shared, batch_tokens, kind)
+
+    def stay(given: Sequence[Example], log_probabilities: Tensor, tokens: Tensor) -> Tensor:
+        return _moved(chat, given, log_probabilities, base)
+
+    parts = [(batch, RISE_OR_FALL, 1.0, *run(_opened, batch, batch[0].shared)) for batch in _wrapped(asked)]
+    if rest:
+        parts += [(batch, RISE_OR_FALL, 0.0, *run(_gone_on, batch, batch[0].shared)) for batch in _wrapped(harmful)]
+    if stays := stays_of(examples):
+        parts.append((stays, (STAY, STAY), 0.0, *run(stay, stays, 0)))
+    slope = torch.cat([slopes for *_, slopes, _ in parts])
+    values = torch.cat([found for *_, found in parts])
+    rows = [(example, aims, first) for batch, aims, first, _, _ in parts for example in batch]
+    return Margins(
+        slope,
+        # alpha' moves with alpha one to one in first order, so a slope at alpha' is one in alpha
+        values - slope @ (alpha.detach() - 1),
+        aim=at.new_tensor([aims[example.role == "utility"] for example, aims, _ in rows]),
+        safety=at.new_tensor([float(example.role == "safety") for example, _, _ in rows]),
+        first=at.new_tensor([first for _, _, first in rows]),
+        examples=tuple(example.id for example, _, _ in rows),
     )
-    first = torch.stack([torch.full_like(row, float(number == 0)) for number, row in enumerate(safety)])
-    names = tuple(example.id for batch in batches.values() for example in batch)
-    flat = slope.flatten(0, 1)
-    # alpha' moves with alpha one to one in first order, so a slope at alpha' is one in alpha
-    offset = values.flatten() - flat @ (alpha.detach() - 1)
-    return Margins(flat, offset, aims.flatten(), safety.flatten(), first.flatten(), names * len(harmless))
 
 
-def _opening_alone(example: Example, refusal: list[int]) -> Example:
-    return replace(example, sequence=TokenSequence(example.sequence.prompt, refusal[:OPENING]))
+def _wrapped(examples: Sequence[Example]) -> list[list[Example]]:
+    batches: dict[str, list[Example]] = {}
+    for example in examples:
+        batches.setdefault(example.wrapper, []).append(example)
+    return list(batches.values())
 
 
 def _measure(
@@ -133,22 +159,15 @@ def _measure(
     neurons: NeuronSet,
     at: Tensor,
     batch: Sequence[Example],
-    base: Mapping[str, Tensor],
+    shared: int,
     batch_tokens: int,
-    both: bool,
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Return slopes `[margin, example, neuron]`, values and role `[margin, example]`.
-
-    An example has two margins if both are wanted, else one.
-    All examples are of one wrapper.
-    """
-    order: list[Example] = []
+    kind: Kind,
+) -> tuple[Tensor, Tensor]:
+    """Return slopes `[example, neuron]` and values `[example]`; the first `shared` tokens are the same in all."""
+    order: list[str] = []
     slopes: list[Tensor] = []
     values: list[Tensor] = []
-    safety = _are_safety(batch)
-    # an opening is the same to both roles, what follows it is not: margin, role, neuron
-    through_shared = at.new_zeros(2 if both else 1, 2, len(at))
-    counts = at.new_tensor([[len(batch)] * 2, [int((~safety).sum()), int(safety.sum())]]).clamp(min=1)
+    through_shared = torch.zeros_like(at)
     # rows with factors of their own hold about twice the memory of rows that share them
     for group in micro_batches(batch, batch_tokens // 2):
         sequences = [example.sequence for example in group]
@@ -156,68 +175,48 @@ def _measure(
         rows = at.detach().repeat(len(group), 1).requires_grad_()
         with explicit_attention(chat.model):
             with scaled(chat.model, neurons, common):
-                prefix = shared_prefix(chat, sequences, group[0].shared)
+                prefix = shared_prefix(chat, sequences, shared)
             with scaled(chat.model, neurons, rows):
                 hidden, tokens, _ = response_hidden(chat, sequences, prefix)
-            found = _margins(chat, group, hidden, tokens, base, both)
-        mine = _are_safety(group)
-        parts = [(0, slice(2), found[0])]
-        parts += [
-            (1, slice(role, role + 1), found[1][mine == role]) for role in (0, 1) if both and bool((mine == role).any())
-        ]
-        own = rows.new_zeros(len(found), *rows.shape)
-        for number, roles, margins in parts:
-            of_rows, of_shared = torch.autograd.grad(
-                margins.sum(), (rows, common), retain_graph=margins is not parts[-1][-1], allow_unused=True
-            )
-            own[number] += of_rows
-            if of_shared is not None:
-                through_shared[number, roles] += of_shared
+            found = kind(group, torch.log_softmax(head.logits(chat.model, hidden), dim=-1), tokens)
+        own, of_shared = torch.autograd.grad(found.sum(), (rows, common), allow_unused=True)
         slopes.append(own)
-        values.append(torch.stack(found).detach().to(at.dtype))
-        order += group
-    names = [example.id for example in order]
-    places = [names.index(example.id) for example in batch]
-    through_shared /= counts[: len(through_shared), :, None]
-    slope = torch.cat(slopes, dim=1)[:, places] + through_shared[:, safety.long()]
-    value = torch.cat(values, dim=1)[:, places]
-    return slope, value, safety.to(value).expand_as(value)
+        if of_shared is not None:
+            through_shared += of_shared / len(batch)
+        values.append(found.detach().to(at.dtype))
+        order += [example.id for example in group]
+    places = [order.index(example.id) for example in batch]
+    return torch.cat(slopes)[places] + through_shared, torch.cat(values)[places]
 
 
-def _are_safety(examples: Sequence[Example]) -> Tensor:
-    return torch.tensor([example.role == "safety" for example in examples])
+def _opened(group: Sequence[Example], log_probabilities: Tensor, tokens: Tensor) -> Tensor:
+    return torch.stack([_log_odds(part[:OPENING].sum()) for part in _chosen(group, log_probabilities, tokens)])
 
 
-def _margins(
-    chat: ChatModel,
-    examples: Sequence[Example],
-    hidden: Tensor,
-    tokens: Tensor,
-    base: Mapping[str, Tensor],
-    both: bool,
-) -> list[Tensor]:
-    log_probabilities = torch.log_softmax(head.logits(chat.model, hidden), dim=-1)
-    chosen = log_probabilities.gather(-1, tokens[:, None])[:, 0]
-    first, second, start = [], [], 0
-    for example in examples:
-        mine = slice(start, start + len(example.sequence.response))
-        first.append(_log_odds(chosen[mine][:OPENING].sum()))
-        start = mine.stop
-        if not both:
-            continue
-        if example.role == "safety":
-            second.append(_log_odds(chosen[mine][OPENING:].sum()))
-        else:
-            usual = torch.log_softmax(head.logits(chat.model, base[example.id][0]), dim=-1)
-            token = torch.multinomial(usual.exp().cpu(), 1, generator=_generator(example.id)).item()
-            second.append(log_probabilities[mine.start, int(token)] - usual[int(token)])
-    return [torch.stack(first), torch.stack(second)] if both else [torch.stack(first)]
+def _gone_on(group: Sequence[Example], log_probabilities: Tensor, tokens: Tensor) -> Tensor:
+    return torch.stack([_log_odds(part[OPENING:].sum()) for part in _chosen(group, log_probabilities, tokens)])
+
+
+def _moved(chat: ChatModel, group: Sequence[Example], log_probabilities: Tensor, base: Mapping[str, Tensor]) -> Tensor:
+    usual = torch.log_softmax(head.logits(chat.model, torch.cat([base[example.id] for example in group])), dim=-1)
+    drawn, signs = [], []
+    for example, own in zip(group, usual.split(_lengths(group)), strict=True):
+        generator = torch.Generator().manual_seed(int.from_bytes(example.id.encode()[-7:], "big"))
+        drawn.append(torch.multinomial(own.detach().exp().cpu(), 1, generator=generator).to(own.device))
+        signs.append(torch.randint(0, 2, (len(own),), generator=generator).to(own) * 2 - 1)
+    tokens = torch.cat(drawn)
+    moved = (log_probabilities.gather(-1, tokens) - usual.gather(-1, tokens))[:, 0] * torch.cat(signs)
+    return torch.stack([part.sum() for part in moved.split(_lengths(group))])
+
+
+def _chosen(group: Sequence[Example], log_probabilities: Tensor, tokens: Tensor) -> Sequence[Tensor]:
+    return log_probabilities.gather(-1, tokens[:, None])[:, 0].split(_lengths(group))
+
+
+def _lengths(group: Sequence[Example]) -> list[int]:
+    return [len(example.sequence.response) for example in group]
 
 
 def _log_odds(log_probability: Tensor) -> Tensor:
     bounded = log_probability.clamp(max=SMALLEST_ODDS)
     return bounded - torch.log(-torch.expm1(bounded))
-
-
-def _generator(name: str) -> torch.Generator:
-    return torch.Generator().manual_seed(int.from_bytes(name.encode()[-7:], "big"))

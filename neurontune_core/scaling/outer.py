@@ -16,9 +16,9 @@ from neurontune_core.scaling.gradient import adapt, episode_gradient
 from neurontune_core.scaling.losses import Example
 from neurontune_core.scaling.margins import Margins, join, measure
 
-BOTH_EVERY = 6
-"""Gauss-Newton: in every so many steps both margins are measured. The second ones depend little on the prompt, and cost
-as much again."""
+REST_EVERY = 6
+"""Gauss-Newton: in every so many steps the rests of refusals are measured too. They depend little on the prompt, and
+cost as much again."""
 
 Batches = Sequence[tuple[list[Example], list[Example]]]
 """Support and query of each episode of a step."""
@@ -55,11 +55,6 @@ def outer_step(
 def bounded(alpha: Tensor, config: ScalingConfig) -> Tensor:
     """Return factors `[neuron]` brought within the bounds of the configuration."""
     return alpha.clamp(-math.inf if config.alpha_min is None else config.alpha_min, config.alpha_max)
-
-
-def measures_both(step: int) -> bool:
-    """Return whether a Gauss-Newton step measures both margins of its examples."""
-    return step % BOTH_EVERY == 0
 
 
 def _adam_step(
@@ -100,8 +95,8 @@ def _gauss_newton_step(
     new: Margins | None = None
     for support, query in batches:
         adapted = adapt(chat, neurons, alpha, support, base, config, batch_tokens).detach()
-        both = measures_both(progress.steps)
-        found = measure(chat, neurons, alpha, adapted, query, base, batch_tokens, both)
+        rest = progress.steps % REST_EVERY == 0
+        found = measure(chat, neurons, alpha, adapted, query, base, batch_tokens, rest)
         new = found if new is None else join(new, found)
     assert new is not None  # a step has an episode at least
     _check(new.slope, progress.steps, config)

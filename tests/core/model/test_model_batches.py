@@ -47,6 +47,8 @@ def test_prompts_in_one_wrapper_come_together() -> None:
     found = [[prompts[i] for i in group] for group in by_beginning(prompts)]
     assert [sorted(group) for group in found] == [other, wrapped, sorted(strangers)]
     assert by_beginning([]) == [] and by_beginning([[1], [2]]) == [[0, 1]]
+    (together,) = by_beginning([*wrapped, *other], worth=100)
+    assert sorted(together) == [*range(len(wrapped) + len(other))]
 
 
 def test_what_all_prompts_begin_with_groups_none() -> None:
@@ -59,12 +61,12 @@ def test_what_all_prompts_begin_with_groups_none() -> None:
 def test_groups_by_beginning_hold_every_prompt_once_and_share_half() -> None:
     generator = random.Random(0)
     prompts = [[generator.randint(0, 2) for _ in range(generator.randint(1, 8))] for _ in range(300)]
-    groups = by_beginning(prompts, fewest=3)
+    groups = by_beginning(prompts, worth=3)
     assert sorted(index for group in groups for index in group) == list(range(300)) and len(groups) > 5
     for group in groups[:-1]:
         texts = [prompts[i] for i in group]
         shared = min(common_length(one, other) for one in texts for other in texts)
-        assert len(group) >= 3 and 2 * shared >= max(map(len, texts))
+        assert (len(group) - 1) * shared >= 3 and 2 * shared >= max(map(len, texts))
 
 
 @pytest.mark.parametrize("left", [False, True])

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -16,10 +17,10 @@ from neurontune_core.model import tiny
 from neurontune_core.model.load import ChatModel
 from neurontune_core.records import NeuronSet, PromptPair
 from neurontune_core.scaling.episodes import encode
-from neurontune_core.scaling.gauss_newton import prior_widths, solve, weights_of
+from neurontune_core.scaling.gauss_newton import prior_widths, solve, stiffness, weights_of
 from neurontune_core.scaling.learn import learn_scaling
 from neurontune_core.scaling.losses import Example, base_states
-from neurontune_core.scaling.margins import OPENING, Margins, join, measure
+from neurontune_core.scaling.margins import OPENING, Margins, join, measure, stays_of
 
 Settings = Callable[..., ScalingConfig]
 
@@ -71,20 +72,20 @@ def test_harmful_margins_are_the_refusals_log_odds_and_their_losses_its_likeliho
 ) -> None:
     base = base_states(chat, [e for e in examples if e.role == "utility"], 10_000)
     found = measure(chat, neurons, alpha, alpha, examples, base, 10_000)
-    count, checked = len(examples), 0
+    checked = 0
     for example in examples:
         if example.role != "safety":
             continue
         prompt, response = example.sequence.prompt, example.sequence.response
         opening = odds(log_probability(chat, neurons, alpha, prompt, response[:OPENING]))
         rest = odds(log_probability(chat, neurons, alpha, prompt + response[:OPENING], response[OPENING:]))
-        place = found.examples.index(example.id)
-        for row, margin in ((place, opening), (count + place, rest)):
+        place, second = row_of(found, example, 1), row_of(found, example, 0)
+        for row, margin in ((place, opening), (second, rest)):
             assert float(found.values(alpha)[row]) == pytest.approx(float(margin), rel=1e-5)
             assert (found.aim[row], found.safety[row], found.examples[row]) == (1, 1, example.id)
         whole = -float(log_probability(chat, neurons, alpha, prompt, response))
         losses = found.losses(alpha)
-        assert float(losses[place] + losses[count + place]) == pytest.approx(whole, rel=1e-5)
+        assert float(losses[place] + losses[second]) == pytest.approx(whole, rel=1e-5)
         checked += 1
     assert checked >= 3
 
@@ -92,31 +93,72 @@ def test_harmful_margins_are_the_refusals_log_odds_and_their_losses_its_likeliho
 def test_harmless_margins_are_of_refusing_and_of_moving_from_the_base(
     chat: ChatModel, neurons: NeuronSet, alpha: Tensor, examples: list[Example]
 ) -> None:
-    base = base_states(chat, [e for e in examples if e.role == "utility"], 10_000)
+    stays = stays_of(examples)
+    base = base_states(chat, stays, 10_000)
     found = measure(chat, neurons, alpha, alpha, examples, base, 10_000)
     refusals = [e.sequence.response for e in examples if e.role == "safety"]
-    count, ones = len(examples), torch.ones_like(alpha)
+    ones = torch.ones_like(alpha)
     at_one = measure(chat, neurons, ones, ones, examples, base, 10_000)
-    for number, example in enumerate(examples):
-        if example.role != "utility":
-            continue
-        opening = refusals[number % len(refusals)][:OPENING]
-        refusing = odds(log_probability(chat, neurons, alpha, example.sequence.prompt, opening))
-        place = found.examples.index(example.id)
-        assert float(found.values(alpha)[place]) == pytest.approx(float(refusing.detach()), rel=1e-5)
-        assert (found.aim[place], found.aim[count + place], found.safety[place]) == (-1, 0, 0)
-        assert float(found.losses(alpha)[place]) == pytest.approx(
-            float(torch.nn.functional.softplus(refusing.detach())), rel=1e-4
-        )
-        # the token is drawn by the example's name: nothing moves at alpha = 1, and one token's log-ratio elsewhere
-        assert float(at_one.values(ones)[count + place]) == pytest.approx(0, abs=1e-6)
-        moved = float(found.values(alpha)[count + place])
-        tuned, usual = (
-            torch.stack([log_probability(chat, neurons, a, example.sequence.prompt, [t]) for t in range(264)])
-            for a in (alpha, ones)
-        )
-        assert ((tuned - usual) - moved).abs().min() < 1e-5 < abs(moved)
-        assert float(found.losses(alpha)[count + place]) == pytest.approx(moved**2 / 2, rel=1e-4)
+    assert len(found.examples) == len(examples) + len(refusals) + len(stays) and stays
+    harmless = [e for e in examples if e.role == "utility"]
+    for number, example in enumerate(harmless):
+        opening = refusals[(len(refusals) + number) % len(refusals)][:OPENING]
+        refusing = odds(log_probability(chat, neurons, alpha, example.sequence.prompt, opening)).detach()
+        place = row_of(found, example, 1)
+        assert float(found.values(alpha)[place]) == pytest.approx(float(refusing), rel=1e-5)
+        assert (found.aim[place], found.safety[place]) == (-1, 0)
+        falling = torch.nn.functional.softplus(refusing)
+        assert float(found.losses(alpha)[place]) == pytest.approx(float(falling), rel=1e-4)
+    for example in stays:
+        place = row_of(found, example, 0)
+        assert (found.aim[place], found.safety[place]) == (0, 0)
+        assert float(at_one.values(ones)[row_of(at_one, example, 0)]) == pytest.approx(0, abs=1e-6)
+        moved = found.values(alpha)[place]
+        assert float(found.losses(alpha)[place]) == pytest.approx(float(moved**2 / 2), rel=1e-4)
+        at = alpha.clone().requires_grad_()
+        expected = moved_by_loop(chat, neurons, at, example)
+        (slope,) = torch.autograd.grad(expected, at)
+        assert float(moved) == pytest.approx(float(expected.detach()), rel=1e-5)
+        torch.testing.assert_close(found.slope[place].double(), slope, rtol=1e-4, atol=1e-6)
+
+
+def row_of(margins: Margins, example: Example, first: int) -> int:
+    return margins.names.index((example.id, float(first)))
+
+
+def moved_by_loop(chat: ChatModel, neurons: NeuronSet, alpha: Tensor, example: Example) -> Tensor:
+    """Sum over positions of `s_t (log p_alpha(y_t) - log p_base(y_t))`, y_t and s_t drawn by the example's name."""
+    generator = torch.Generator().manual_seed(int.from_bytes(example.id.encode()[-7:], "big"))
+    ones, (prompt, response) = torch.ones(len(alpha)), (example.sequence.prompt, example.sequence.response)
+    usual = [
+        torch.stack([log_probability(chat, neurons, ones, prompt + response[:t], [y]) for y in range(264)]).detach()
+        for t in range(len(response))
+    ]
+    drawn = torch.multinomial(torch.stack(usual).exp(), 1, generator=generator)[:, 0].tolist()
+    signs = (torch.randint(0, 2, (len(response),), generator=generator) * 2 - 1).tolist()
+    return torch.stack(
+        [
+            sign * (log_probability(chat, neurons, alpha, prompt + response[:t], [y]) - usual[t][y])
+            for t, (y, sign) in enumerate(zip(drawn, signs, strict=True))
+        ]
+    ).sum()
+
+
+def test_half_the_square_of_what_moves_is_the_kl_on_average() -> None:
+    """Over tokens and signs, to second order: here exactly, for a distribution that moves very little."""
+    generator = torch.Generator().manual_seed(0)
+    base = torch.randn(3, 5, generator=generator, dtype=torch.float64).log_softmax(-1)
+    tuned = (base + 0.01 * torch.randn(3, 5, generator=generator, dtype=torch.float64)).log_softmax(-1)
+    kl = float((base.exp() * (base - tuned)).sum())
+    mean = 0.0
+    for tokens in product(range(5), repeat=3):
+        for signs in product((-1, 1), repeat=3):
+            weight = float(torch.stack([base[t, y] for t, y in enumerate(tokens)]).sum().exp()) / 8
+            moved = sum(
+                sign * float(tuned[t, y] - base[t, y]) for t, (y, sign) in enumerate(zip(tokens, signs, strict=True))
+            )
+            mean += weight * moved**2 / 2
+    assert mean == pytest.approx(kl, rel=0.02)
 
 
 def test_slopes_are_exact_for_own_words_and_in_the_mean_for_shared_ones(
@@ -136,12 +178,12 @@ def test_slopes_are_exact_for_own_words_and_in_the_mean_for_shared_ones(
         own, full = slopes_of(
             group, alpha, lambda e, at, shared: (chat, neurons, at, e.sequence.prompt, refusal[:OPENING], shared)
         )
-        slopes = found.slope[[found.examples.index(example.id) for example in group]].double()
+        slopes = found.slope[[row_of(found, example, 1) for example in group]].double()
         torch.testing.assert_close(slopes, own + (full - own).mean(0), rtol=1e-4, atol=1e-6)
         torch.testing.assert_close(slopes.mean(0), full.mean(0), rtol=1e-4, atol=1e-6)
 
 
-def test_of_what_follows_the_opening_the_mean_is_each_roles_own(
+def test_slopes_of_what_follows_the_opening(
     chat: ChatModel, neurons: NeuronSet, alpha: Tensor, corpus: list[PromptPair]
 ) -> None:
     examples = encode(chat, corpus, 99)
@@ -158,7 +200,7 @@ def test_of_what_follows_the_opening_the_mean_is_each_roles_own(
             return chat, neurons, at, prompt + response[:OPENING], response[OPENING:], shared
 
         own, full = slopes_of(group, alpha, rest)
-        rows = [len(examples) + found.examples.index(example.id) for example in group]
+        rows = [row_of(found, example, 0) for example in group]
         torch.testing.assert_close(found.slope[rows].double(), own + (full - own).mean(0), rtol=1e-4, atol=1e-6)
 
 
@@ -217,16 +259,20 @@ def test_solution_equals_scipys(settings: Settings, damping: float) -> None:
     aim = margins.aim.numpy()
     steep = np.sqrt((slope**2).mean(0))
     widths = 0.7 * 2 * np.median(steep) / (steep + np.median(steep))
-    weights = np.where(margins.safety.numpy() == 1, 1.0, 0.5)
+    weights = np.where(margins.safety.numpy() == 1, 1.0, np.where(aim == 0, 0.25, 0.5))
+    # ten openings rise, and of what is to stay half is left to the neurons one by one
+    stiff = 0.25 * 10 * (slope[2::3] ** 2).mean(0)
 
     def objective(alpha: np.ndarray, start: float) -> float:
         values = offset + slope @ (alpha - 1)
         losses = np.where(aim == 0, values**2 / 2, np.logaddexp(0, -aim * values))
         moved = damping * (((alpha - start) / widths) ** 2).sum() / 2
-        return float((weights * losses).sum() + (((alpha - 1) / widths) ** 2).sum() / 2 + moved)
+        held = ((widths**-2 + stiff) * (alpha - 1) ** 2).sum() / 2
+        return float((weights * losses).sum() + held + moved)
 
     np.testing.assert_allclose(prior_widths(margins, config).numpy(), widths, rtol=1e-12)
     np.testing.assert_allclose(weights_of(margins, config).numpy(), weights, rtol=1e-12)
+    np.testing.assert_allclose(stiffness(margins, config).numpy(), stiff, rtol=1e-12)
     for start in (1.0, 3.0):
         expected = minimize(objective, np.ones(5), start, method="BFGS", options={"gtol": 1e-8}).x
         found = solve(margins, torch.full((5,), start).double(), config)
@@ -253,32 +299,30 @@ def test_kinds_of_margins_weigh_as_if_there_were_as_many_of_each(settings: Setti
     )
     found = weights_of(margins, settings(utility_weight=0.3))
     # four openings to rise; one second margin of a harmful prompt; three openings to fall; one that is to stay
-    torch.testing.assert_close(found, torch.tensor([1, 1, 1, 1, 4, 0.4, 0.4, 1.2, 0.4]).double())
+    torch.testing.assert_close(found, torch.tensor([1, 1, 1, 1, 4, 0.4, 0.4, 0.6, 0.4]).double())
 
 
-def test_the_opening_alone_is_measured_as_with_the_second_margin(
+def test_without_rests_the_other_margins_are_the_same(
     chat: ChatModel, neurons: NeuronSet, alpha: Tensor, examples: list[Example]
 ) -> None:
-    base = base_states(chat, [e for e in examples if e.role == "utility"], 10_000)
+    base = base_states(chat, stays_of(examples), 10_000)
     whole = measure(chat, neurons, alpha, alpha, examples, base, 10_000)
-    alone = measure(chat, neurons, alpha, alpha, examples, {}, 10_000, both=False)
-    opening = whole.first == 1
-    assert alone.first.tolist() == [1.0] * len(examples) and opening.sum() == len(examples)
-    assert alone.examples == whole.examples[: len(examples)]
-    torch.testing.assert_close(alone.slope, whole.slope[opening], rtol=1e-5, atol=1e-7)
-    torch.testing.assert_close(alone.offset, whole.offset[opening], rtol=1e-5, atol=1e-5)
-    assert torch.equal(alone.aim, whole.aim[opening])
+    without = measure(chat, neurons, alpha, alpha, examples, base, 10_000, rest=False)
+    left = (whole.first == 1) | (whole.safety == 0)
+    assert without.names == [name for name, stays in zip(whole.names, left.tolist(), strict=True) if stays]
+    for field in ("slope", "offset", "aim", "safety"):
+        torch.testing.assert_close(getattr(without, field), getattr(whole, field)[left])
 
 
 def test_learning_lowers_the_safety_loss_and_repeats_itself(corpus: list[PromptPair], settings: Settings) -> None:
     chat = ChatModel(tiny.model("llama").requires_grad_(False), tiny.tokenizer(), torch.device("cpu"))
     neurons = NeuronSet(*(tuple(made) for made in _halves()))
     config = settings(
-        steps=8, outer_optimiser="gauss_newton", utility_weight=1.0, inner_learning_rate=0.01, prior_width=1.0
+        steps=8, outer_optimiser="gauss_newton", utility_weight=0.1, inner_learning_rate=0.01, prior_width=1.0
     )
     learned = learn_scaling(corpus, neurons, config, chat, 4096)
     losses = learned.curve["safety_loss"]
-    assert losses.iloc[-4:].mean() < 0.9 * losses.iloc[0]
+    assert losses.iloc[-4:].mean() < 0.95 * losses.iloc[0]
     again = learn_scaling(corpus, neurons, config, chat, 4096)
     assert np.array_equal(learned.scaling.alpha, again.scaling.alpha)
 
