@@ -7,7 +7,7 @@ from neurontune_core.config import ScalingConfig
 from neurontune_core.scaling.margins import Margins
 
 ITERATIONS = 60
-MEASURED_SHARE = 0.5
+MEASURED_SHARE = 0.75
 """How much of the KL is taken as measured, in all directions; for the rest the neurons are taken one by one. Of
 thousands of factors most directions are in no measurement, and the fit would hide there."""
 
@@ -15,15 +15,15 @@ thousands of factors most directions are in no measurement, and the fit would hi
 def weights_of(margins: Margins, config: ScalingConfig) -> Tensor:
     """Return each margin's weight `[margin]`: as if there were as many of each kind as there are openings to rise.
 
-    Safety weighs 1 and utility `lambda`, margins that are to stay `MEASURED_SHARE` of it.
+    Refusing weighs 1, not refusing `lambda`, and that the response stays 1: `MEASURED_SHARE` of it here.
     """
     harmful = (margins.safety == 1) & (margins.first == 1)
     weights = torch.zeros_like(margins.safety)
     for role, weight in ((1, 1.0), (0, config.utility_weight)):
         for first in (1, 0):
             kind = (margins.safety == role) & (margins.first == first)
-            share = MEASURED_SHARE if (role, first) == (0, 0) else 1.0
-            weights[kind] = share * weight * harmful.sum() / kind.sum().clamp(min=1)
+            each = MEASURED_SHARE if (role, first) == (0, 0) else weight
+            weights[kind] = each * harmful.sum() / kind.sum().clamp(min=1)
     return weights
 
 
@@ -38,15 +38,15 @@ def prior_widths(margins: Margins, config: ScalingConfig) -> Tensor:
     return config.prior_width * 2 * middle / (steepness + middle)
 
 
-def stiffness(margins: Margins, config: ScalingConfig) -> Tensor:
+def stiffness(margins: Margins) -> Tensor:
     """Return how strongly the KL holds each factor at 1 where neurons are taken one by one `[neuron]`.
 
-    `r_j = (1 - MEASURED_SHARE) lambda n mean_i(slope_ij^2)` over the margins i that are to stay, n openings to rise.
+    `r_j = (1 - MEASURED_SHARE) n mean_i(slope_ij^2)` over the margins i that are to stay, n openings to rise.
     """
     stay = (margins.safety == 0) & (margins.first == 0)
     count = ((margins.safety == 1) & (margins.first == 1)).sum()
     each = margins.slope[stay].square().sum(0) / stay.sum().clamp(min=1)
-    return (1 - MEASURED_SHARE) * config.utility_weight * count * each
+    return (1 - MEASURED_SHARE) * count * each
 
 
 def solve(margins: Margins, alpha: Tensor, config: ScalingConfig) -> Tensor:
@@ -57,7 +57,7 @@ def solve(margins: Margins, alpha: Tensor, config: ScalingConfig) -> Tensor:
     near there. Without damping it is the maximum a posteriori estimate of a logistic regression.
     """
     precision = prior_widths(margins, config) ** -2
-    held = precision + stiffness(margins, config)
+    held = precision + stiffness(margins)
     scale, weights = held.rsqrt(), weights_of(margins, config)
     last = alpha.detach() - 1
     place = (last / scale).requires_grad_()

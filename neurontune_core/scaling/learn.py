@@ -23,7 +23,7 @@ from neurontune_core.scaling.margins import stays_of
 from neurontune_core.scaling.outer import bounded, outer_step
 from neurontune_core.scaling.validation import RefusalJudge, Score, validate, validation_prompts
 
-VERSION = 6
+VERSION = 7
 ADAM_BETAS = (0.9, 0.99)
 """The second moment forgets within the some dozens of steps a run has; at the usual 0.999 it never settles."""
 CURVE = ["step", "loss", "safety_loss", "utility_loss", "gradient_norm", "alpha_mean_shift"]
