@@ -7,6 +7,7 @@ from flows.stage_names import Stage
 from flows.stages import recorded, rename_flow_run
 from neurontune_core.config import SourceConfig, change_runtime
 from neurontune_core.records import Artifact
+from tasks.baseline import changing_stage
 from tasks.runs import LATEST, find_run
 
 
@@ -37,8 +38,7 @@ def evaluate(
     evaluation = config.evaluation
     chosen = {"benchmarks": benchmarks or evaluation.benchmarks, "sources": evaluation.sources | sources}
     config = config.model_copy(update={"evaluation": evaluation.model_copy(update=chosen)})
-    changing = "baseline" if "baseline" in found.stages else "scaling"
-    made = {stage: found.artifact(stage) for stage in ("pairs", changing)}
+    made = {stage: found.artifact(stage) for stage in ("pairs", changing_stage(found.stages))}
     inputs, title = prepare(config), f"{found.name} evaluated"
     rename_flow_run(title)
     refresh: tuple[Stage, ...] = ("base", "tuned", "evaluation") if force else ()

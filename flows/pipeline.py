@@ -20,7 +20,7 @@ from neurontune_core.model.source import ModelReference
 from neurontune_core.pairs.build import input_digests
 from neurontune_core.records import Artifact
 from neurontune_core.selection.select import check_counts
-from tasks.baseline import fit_baseline
+from tasks.baseline import changing_stage, fit_baseline
 from tasks.evaluation import answer_base, answer_tuned, evaluate_model
 from tasks.mlflow_store import tracking_uri
 from tasks.models import describe
@@ -133,18 +133,13 @@ def learn_change(
     return {"baseline": run_stage(run, fit_baseline, config=config.baseline, scaling=config.scaling, **data)}
 
 
-def change_of(made: Mapping[str, Artifact]) -> Artifact:
-    """Return what changes the model, of the artifacts of a run: its factors or its baseline."""
-    return made["baseline"] if "baseline" in made else made["scaling"]
-
-
 def measure(
     run: PipelineRun, config: PipelineConfig, title: str, inputs: Inputs, made: Mapping[str, Artifact]
 ) -> dict[str, Artifact]:
     """Evaluate what changes the model (stages `pairs` and `scaling` or `baseline` at least), and write the report."""
     model, evaluation = inputs.model, config.evaluation
     base = run_stage(run, answer_base, config=evaluation, pairs=made["pairs"], sets=inputs.sets, model=model)
-    tuned = run_stage(run, answer_tuned, config=evaluation, base=base, change=change_of(made), model=model)
+    tuned = run_stage(run, answer_tuned, config=evaluation, base=base, change=made[changing_stage(made)], model=model)
     judged = run_stage(run, evaluate_model, config=evaluation, base=base, tuned=tuned, judges=inputs.judges)
     new = {artifact.stage: artifact for artifact in (base, tuned, judged)}
     report = write_report(config, title, dict(made) | new, model, run.runtime.root, run.record)

@@ -1,6 +1,6 @@
 """The baseline stage: another method in place of learned factors, where the configuration names one."""
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from pathlib import Path
 
 from neurontune_core import artifacts, tables
@@ -15,6 +15,11 @@ from tasks.refusals import judge_version, refuses
 from tasks.stage import carry_out, stage_task
 
 STAGE = "baseline"
+
+
+def changing_stage(stages: Container[str]) -> str:
+    """Return which of a run's stages made what changes the model: its factors, or the baseline in their place."""
+    return STAGE if STAGE in stages else "scaling"
 
 
 def key(

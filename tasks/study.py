@@ -16,6 +16,7 @@ from neurontune_core.studies import page, plots, results
 from neurontune_core.studies.catalogue import Study
 from neurontune_core.studies.results import Measured
 from tasks import tracking
+from tasks.baseline import changing_stage
 from tasks.mlflow_entities import facts_of
 from tasks.mlflow_store import Tracking
 
@@ -88,7 +89,7 @@ def _table(study: Study, variants: Mapping[str, Variant]) -> pd.DataFrame:
 
 
 def _measured(made: Mapping[str, Artifact]) -> Measured:
-    change = made["baseline"] if "baseline" in made else made["scaling"]
+    change = made[changing_stage(made)]
     evaluation = made["evaluation"]
     chosen = facts_of(made["selection"])
     parameters = facts_of(change).get("parameters", chosen["safety_neurons"] + chosen["utility_neurons"])

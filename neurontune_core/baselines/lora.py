@@ -19,6 +19,7 @@ from neurontune_core.records import PromptPair
 from neurontune_core.scaling.episodes import EpisodeSampler, batches_of, encode_episodes
 from neurontune_core.scaling.gradient import gradients
 from neurontune_core.scaling.losses import base_states
+from neurontune_core.scaling.outer import step_size
 from neurontune_core.scaling.validation import RefusalJudge, validate, validation_prompts
 
 RANK = 1
@@ -111,7 +112,7 @@ def learn_lora(
             batch = [example for episode in step for part in batches_of(episode, examples) for example in part]
             found, losses = gradients(chat, nullcontext, trained, batch, base, config, batch_tokens)
             for group in optimiser.param_groups:
-                group["lr"] = learning_rate * (1 + math.cos(math.pi * (number - 1) / len(steps))) / 2
+                group["lr"] = step_size(learning_rate, number - 1, len(steps))
             for weight, gradient in zip(trained, found, strict=True):
                 weight.grad = gradient
             optimiser.step()

@@ -155,7 +155,8 @@ def _balance(
             progress.alpha.copy_(bounded(solve(progress.margins, last, weighted), config))
         with scaled(chat.model, neurons, progress.alpha):
             score = validate(chat, prompts, refuses, config, batch_tokens)
-        if _compare(progress, score)["validation_su_f1"] == progress.best_score and progress.stale == 0:
+        _compare(progress, score)
+        if progress.stale == 0:
             progress.balance = factor
 
 

@@ -93,16 +93,21 @@ def base_states(chat: ChatModel, examples: Sequence[Example], batch_tokens: int)
 Member = TypeVar("Member", bound=HasSequence)
 
 
+def by_wrapper(members: Sequence[Member]) -> list[list[Member]]:
+    """Return the members in groups of one wrapper each, wrappers in the order they are met."""
+    wrappers: dict[str, list[Member]] = {}
+    for member in members:
+        wrappers.setdefault(member.wrapper, []).append(member)
+    return list(wrappers.values())
+
+
 def micro_batches(members: Sequence[Member], batch_tokens: int) -> list[list[Member]]:
     """Return the members in groups that hold at most `batch_tokens` tokens, the words they share counted once.
 
     A group has one wrapper, whose words are then run once, and rows of similar length.
     """
-    wrappers: dict[str, list[Member]] = {}
-    for member in members:
-        wrappers.setdefault(member.wrapper, []).append(member)
     groups = []
-    for mine in wrappers.values():
+    for mine in by_wrapper(members):
         shared = shared_length([member.sequence.prompt for member in mine])
         lengths = [len(member.sequence.tokens) - shared for member in mine]
         groups += [[mine[i] for i in group] for group in by_length(lengths, batch_tokens, fullness=0.6)]

@@ -12,7 +12,7 @@ from neurontune_core.model.load import ChatModel
 from neurontune_core.neurons import scaled
 from neurontune_core.records import NeuronSet
 from neurontune_core.scaling.gradient import explicit_attention
-from neurontune_core.scaling.losses import Example, micro_batches
+from neurontune_core.scaling.losses import Example, by_wrapper, micro_batches
 
 OPENING = 3
 """Tokens by which a refusal is told from another response."""
@@ -128,9 +128,9 @@ def measure(
     def stay(given: Sequence[Example], log_probabilities: Tensor, tokens: Tensor) -> Tensor:
         return _moved(chat, given, log_probabilities, base)
 
-    parts = [(batch, RISE_OR_FALL, 1.0, *run(_opened, batch, batch[0].shared)) for batch in _wrapped(asked)]
+    parts = [(batch, RISE_OR_FALL, 1.0, *run(_opened, batch, batch[0].shared)) for batch in by_wrapper(asked)]
     if rest:
-        parts += [(batch, RISE_OR_FALL, 0.0, *run(_gone_on, batch, batch[0].shared)) for batch in _wrapped(harmful)]
+        parts += [(batch, RISE_OR_FALL, 0.0, *run(_gone_on, batch, batch[0].shared)) for batch in by_wrapper(harmful)]
     if stays := stays_of(examples):
         parts.append((stays, (STAY, STAY), 0.0, *run(stay, stays, 0)))
     slope = torch.cat([slopes for *_, slopes, _ in parts])
@@ -145,13 +145,6 @@ def measure(
         first=at.new_tensor([first for _, _, first in rows]),
         examples=tuple(example.id for example, _, _ in rows),
     )
-
-
-def _wrapped(examples: Sequence[Example]) -> list[list[Example]]:
-    batches: dict[str, list[Example]] = {}
-    for example in examples:
-        batches.setdefault(example.wrapper, []).append(example)
-    return list(batches.values())
 
 
 def _measure(

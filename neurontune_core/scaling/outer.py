@@ -57,6 +57,11 @@ def bounded(alpha: Tensor, config: ScalingConfig) -> Tensor:
     return alpha.clamp(-math.inf if config.alpha_min is None else config.alpha_min, config.alpha_max)
 
 
+def step_size(first: float, step: int, steps: int) -> float:
+    """Return the step size at a step counted from 0: it falls from `first` to 0 on a cosine."""
+    return first * (1 + math.cos(math.pi * step / steps)) / 2
+
+
 def _adam_step(
     progress: Progress,
     batches: Batches,
@@ -76,7 +81,7 @@ def _adam_step(
             losses[role] += value / len(batches)
     _check(gradient, progress.steps, config)
     for group in progress.optimiser.param_groups:
-        group["lr"] = config.outer_learning_rate * (1 + math.cos(math.pi * progress.steps / config.steps)) / 2
+        group["lr"] = step_size(config.outer_learning_rate, progress.steps, config.steps)
     alpha.grad = gradient
     progress.optimiser.step()
     return losses, gradient
@@ -93,9 +98,9 @@ def _gauss_newton_step(
 ) -> tuple[dict[Role, float], Tensor]:
     alpha = progress.alpha.detach()
     new: Margins | None = None
+    rest = progress.steps % REST_EVERY == 0
     for support, query in batches:
         adapted = adapt(chat, neurons, alpha, support, base, config, batch_tokens).detach()
-        rest = progress.steps % REST_EVERY == 0
         found = measure(chat, neurons, alpha, adapted, query, base, batch_tokens, rest)
         new = found if new is None else join(new, found)
     assert new is not None  # a step has an episode at least

@@ -37,6 +37,12 @@ def test_presets_say_what_they_are() -> None:
     assert (paper.selection.safety_neurons, paper.selection.utility_neurons) == (1500, 1500)
 
 
+def test_quick_preset_shares_all_stages_up_to_the_selection_with_the_default() -> None:
+    quick, default = load_config("smollm2-quick"), load_config("smollm2")
+    for section in ("model", "pairs", "attribution", "scores", "selection"):
+        assert getattr(quick, section) == getattr(default, section)
+
+
 def test_every_section_and_field_is_described() -> None:
     sections = {name: field.annotation for name, field in PipelineConfig.model_fields.items()}
     assert set(sections) == {
