@@ -113,6 +113,36 @@ def test_gradients_reach_the_factors():
     assert (alpha.grad != 0).all()
 
 
+@pytest.mark.parametrize("shape", [(2,), (2, 2)])
+def test_gradients_of_factors_are_those_of_differences_in_both_orders(shape):
+    """Second-order meta-learning differentiates the gradients again."""
+    model = tiny.model("gpt2").double().requires_grad_(False)  # in float64 throughout: others normalise in float32
+    model.set_attn_implementation("eager")
+    chosen = NeuronSet((NeuronId(0, 1),), (NeuronId(1, 2),))
+
+    def logits(alpha):
+        with neurons.scaled(model, chosen, alpha):
+            return model(input_ids=IDS[:, :4]).logits[:, -1, :5]
+
+    alpha = torch.full(shape, 1.3, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(logits, alpha)
+    assert torch.autograd.gradgradcheck(logits, alpha)
+
+
+def test_factors_that_bfloat16_has_not_still_count():
+    """1.003 is 1 in bfloat16, and so would 3.003 be 3: the mean over many activations tells."""
+    model = tiny.model("llama").bfloat16()
+    values: list[torch.Tensor] = []
+    chosen = NeuronSet(tuple(NeuronId(0, index) for index in range(48)), ())
+    alpha = torch.full((48,), 1.003)
+    activations = torch.randn(1, 4096, 48, generator=torch.Generator().manual_seed(0)).exp().bfloat16()
+    with neurons.edited(model, {0: lambda _: activations}), neurons.scaled(model, chosen, alpha):
+        module = neurons.down_projections(model)[0]
+        module.register_forward_pre_hook(lambda _, inputs: values.append(inputs[0]))
+        model(input_ids=torch.zeros(1, 4096, dtype=torch.long))
+    assert float(values[0].double().mean() / activations.double().mean()) == pytest.approx(1.003, abs=2e-4)
+
+
 def test_hooks_are_removed_after_an_error():
     model = tiny.model("llama")
 
