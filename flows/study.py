@@ -22,6 +22,7 @@ StudyName = Literal[
     "baselines",
     "attribution-validity",
     "neuron-count",
+    "frontier",
     "cross-attack",
     "cross-task",
     "overlap",

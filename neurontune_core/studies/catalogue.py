@@ -60,6 +60,7 @@ STUDIES: dict[str, Study] = {
             "whole layers": ("selection.method=layers",),
             "steering": ("baseline.method=steering",),
             "LoRA": ("baseline.method=lora",),
+            "LoRA, step size x 10": ("baseline.method=lora", "baseline.lora_learning_rate=0.05"),
             **_random(5),
         },
     ),
@@ -81,6 +82,19 @@ STUDIES: dict[str, Study] = {
         {
             f"{safety} + {utility}": (f"selection.safety_neurons={safety}", f"selection.utility_neurons={utility}")
             for safety, utility in product(COUNTS, COUNTS)
+        },
+        "plane",
+    ),
+    "frontier": Study(
+        "The frontier of safety and utility",
+        "How do safety and utility move with the weight of utility (lambda), and with the number of steps?",
+        {
+            "as set": (),
+            **{
+                f"lambda {weight:g}": (f"scaling.utility_weight={weight:g}", "scaling.balances=[]")
+                for weight in (1, 2.5, 12, 30)
+            },
+            **{f"{steps} steps": (f"scaling.steps={steps}",) for steps in (20, 40)},
         },
         "plane",
     ),

@@ -46,7 +46,7 @@ def _plane(axes: Axes, table: pd.DataFrame) -> None:
     tuned, base = table[table["variant"] != "base model"], table[table["variant"] == "base model"]
     front = tuned[pareto_front(tuned["safety"].tolist(), tuned["utility"].tolist())].sort_values("safety")
     axes.plot(front["safety"], front["utility"], color=UTILITY, alpha=0.5, label="Pareto front")
-    axes.scatter(tuned["safety"], tuned["utility"], color="black", s=22, label="safety + utility neurons")
+    axes.scatter(tuned["safety"], tuned["utility"], color="black", s=22, label="variants")
     axes.scatter(base["safety"], base["utility"], color=BASE, marker="s", s=22, label="base model")
     for row in tuned.to_dict("records"):
         axes.annotate(str(row["variant"]), (row["safety"], row["utility"]), (4, 4), textcoords="offset points", size=8)
