@@ -8,7 +8,7 @@ from torch import Tensor
 from transformers import DynamicCache
 
 from neurontune_core.model import head
-from neurontune_core.model.batches import by_length, padded, shared_length
+from neurontune_core.model.batches import by_beginning, by_length, padded, shared_length
 from neurontune_core.model.load import ChatModel
 from neurontune_core.progress import Track, silent
 
@@ -67,7 +67,12 @@ def response_log_probabilities(
     chat: ChatModel, sequences: Sequence[TokenSequence], batch_tokens: int, track: Track = silent
 ) -> list[float]:
     """Return `log P(response | prompt)` in nats of each sequence, summed over its response tokens."""
-    groups = by_length([len(sequence.tokens) for sequence in sequences], batch_tokens)
+    # prompts in one attack come together, whose words are then run once
+    groups = [
+        [alike[place] for place in group]
+        for alike in by_beginning([sequence.prompt for sequence in sequences])
+        for group in by_length([len(sequences[i].tokens) for i in alike], batch_tokens)
+    ]
     totals = [0.0] * len(sequences)
     for group in track(groups, "scoring responses", len(groups)):
         batch = [sequences[i] for i in group]
