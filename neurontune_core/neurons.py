@@ -143,9 +143,9 @@ def scaled(model: nn.Module, neurons: NeuronSet, alpha: Tensor) -> Iterator[None
 
 
 class _Scale(torch.autograd.Function):
-    """`a_j <- a_j + (alpha_j - 1) a_j` for the selected neurons: rounded once, though bfloat16 has no 1.004.
+    """`a_j <- a_j + (alpha_j - 1) a_j` for the selected neurons: bfloat16 has 0.003, though no 1.003.
 
-    A product of the whole layer in the wider format, and its gradient, would take a third of a training step.
+    So nothing is multiplied in a wider format, and only selected neurons' activations are summed for the gradient.
     """
 
     @staticmethod

@@ -130,7 +130,7 @@ def test_gradients_of_factors_are_those_of_differences_in_both_orders(shape):
 
 
 def test_factors_that_bfloat16_has_not_still_count():
-    """1.003 is 1 in bfloat16, and so would 3.003 be 3: the mean over many activations tells."""
+    """1.003 is 1 in bfloat16: the mean over many activations tells."""
     model = tiny.model("llama").bfloat16()
     values: list[torch.Tensor] = []
     chosen = NeuronSet(tuple(NeuronId(0, index) for index in range(48)), ())
