@@ -112,7 +112,7 @@ class PairsConfig(Section):
         description="How many of the shipped refusals harmful prompts are answered with; one is learned fastest.",
     )
     response_tokens: int = Field(
-        default=24, ge=1, description="Length of the model's own responses to harmless prompts."
+        default=24, ge=1, description="Length of the model's own responses to harmless training prompts."
     )
     seed: int = Field(default=0, ge=0, description="Seed of splits, wrappers and samples.")
 

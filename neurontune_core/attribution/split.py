@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from math import ceil
 from typing import TypeVar
 
 import torch
@@ -30,34 +29,33 @@ def row_layers(wave: Wave, layers: int) -> int:
 
 
 def cut(layers: int, points: Sequence[float], limit: int) -> list[Wave]:
-    """Return waves within `limit` row-layers: the points are divided first, then the layers.
+    """Return waves within `limit` row-layers: layers are divided first, then the points of a layer that is too large.
 
-    Dividing by points costs least, because every wave stays deep; a wave of one layer and one point is never cut.
-    The path's end costs no row and goes with the first point.
+    In the same memory, some layers at all points are more rows a matrix product than all layers at some points, because
+    no layer of a wave has to wait for its rows. A wave of one layer and one point is never cut.
     """
-    moving, end = Wave(range(layers), tuple(points)).moving, tuple(point for point in points if point == 1.0)
-    for groups in range(1, len(moving) + 1):
-        size = ceil(len(moving) / groups)
-        parts = [moving[start : start + size] for start in range(0, len(moving), size)]
-        if row_layers(Wave(range(layers), parts[0]), layers) <= limit:
-            return [Wave(range(layers), part + (end if place == 0 else ())) for place, part in enumerate(parts)]
-    if not moving:
-        return [Wave(range(layers), end)]
-    waves = []
+    waves: list[Wave] = []
     start = 0
     while start < layers:
         stop = start + 1
-        while stop < layers and row_layers(Wave(range(start, stop + 1), moving[:1]), layers) <= limit:
+        while stop < layers and row_layers(Wave(range(start, stop + 1), tuple(points)), layers) <= limit:
             stop += 1
-        waves += [Wave(range(start, stop), (point, *(end if place == 0 else ()))) for place, point in enumerate(moving)]
+        waves += (
+            cut_layer(start, layers, points, limit) if stop == start + 1 else [Wave(range(start, stop), tuple(points))]
+        )
         start = stop
     return waves
 
 
 def cut_layer(layer: int, layers: int, points: Sequence[float], limit: int) -> list[Wave]:
-    """Return waves of one layer alone within `limit` row-layers, the points divided."""
+    """Return waves of one layer alone within `limit` row-layers, the points divided.
+
+    The path's end costs no row and goes with the first points.
+    """
+    moving, end = Wave(range(layer, layer + 1), tuple(points)).moving, tuple(point for point in points if point == 1.0)
     size = max(1, limit // (layers - layer) - 1)
-    return [Wave(range(layer, layer + 1), tuple(points[start : start + size])) for start in range(0, len(points), size)]
+    parts = [moving[start : start + size] for start in range(0, len(moving), size)] or [()]
+    return [Wave(range(layer, layer + 1), part + (end if place == 0 else ())) for place, part in enumerate(parts)]
 
 
 def halve(wave: Wave) -> list[Wave]:

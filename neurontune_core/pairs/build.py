@@ -23,7 +23,7 @@ from neurontune_core.pairs.wrapping import wrap_queries
 from neurontune_core.progress import Track, silent
 from neurontune_core.records import PromptPair
 
-VERSION = 1
+VERSION = 2
 BOUNDARY_SAMPLE = 1000
 
 
@@ -64,7 +64,8 @@ def build_pairs(
     """Build all pairs of a configuration, under the attacks that move the model furthest (section 3.1 of the paper).
 
     Harmful prompts are to be refused: with their dataset's safe response, or one of the shipped refusals. The
-    response to a harmless prompt is the model's own.
+    response to a harmless training prompt is the model's own. Those of the other splits have none: what is learned is
+    tried on them, and evaluation has both models answer them at its own length.
 
     Args:
         config: datasets, hold-outs, split fractions, sizes.
@@ -88,8 +89,7 @@ def build_pairs(
     pairs = wrap_queries(prepared.queries, prepared.splits, prepared.seen, prepared.unseen, chosen, config)
     pairs = _with_refusals(pairs, prepared.queries, refusals[: config.refusal_phrasings], config.seed)
     pairs = _with_own_responses(pairs, config, chat, batch_tokens, track)
-    # a test prompt is answered anew in evaluation; elsewhere a pair without a response is none
-    empty = {pair.id for pair in pairs if not pair.response and pair.split != "test"}
+    empty = {pair.id for pair in pairs if not pair.response and pair.split == "train"}
     rejected = [*prepared.rejected, *_silences([pair for pair in pairs if pair.id in empty], prepared.queries)]
     pairs = [pair for pair in pairs if pair.id not in empty]
     return BuiltPairs(
@@ -136,8 +136,8 @@ def _with_refusals(
 def _with_own_responses(
     pairs: Sequence[PromptPair], config: PairsConfig, chat: ChatModel, batch_tokens: int, track: Track
 ) -> list[PromptPair]:
-    """Fill in the model's own response to every harmless prompt, without its thoughts."""
-    harmless = [pair for pair in pairs if pair.role == "utility"]
+    """Fill in the model's own response to every harmless training prompt, without its thoughts."""
+    harmless = [pair for pair in pairs if pair.role == "utility" and pair.split == "train"]
     prompts = [chat.prompt_tokens(pair.prompt) for pair in harmless]
     texts = decode(chat, generate(chat, prompts, config.response_tokens, batch_tokens, track))
     responses = {pair.id: without_thought(text) for pair, text in zip(harmless, texts, strict=True)}
@@ -178,6 +178,7 @@ def _chat_facts(pairs: Sequence[PromptPair], chat: ChatModel) -> dict[str, float
 
     The share is taken over at most about `BOUNDARY_SAMPLE` pairs, evenly spread.
     """
-    sample = pairs[:: max(1, len(pairs) // BOUNDARY_SAMPLE)]
+    answered = [pair for pair in pairs if pair.response]
+    sample = answered[:: max(1, len(answered) // BOUNDARY_SAMPLE)]
     holds = [boundary_holds(chat.tokenizer, pair.prompt, pair.response, chat.system_prompt) for pair in sample]
     return {"boundary_merged_share": 1 - sum(holds) / len(holds), f"thinking_{thinking_mode(chat.tokenizer)}": 1.0}

@@ -27,10 +27,15 @@ def test_cut_covers_every_layer_and_point_once_within_the_limit(layers, points, 
         assert row_layers(wave, layers) <= limit or (len(wave.layers) == 1 and len(wave.moving) == 1) or not wave.moving
 
 
-def test_cut_takes_one_wave_if_it_fits_and_points_before_layers():
+def test_cut_takes_one_wave_if_it_fits_and_divides_layers_before_points():
     whole = row_layers(Wave(range(30), POINTS), 30)
     assert cut(30, POINTS, whole) == [Wave(range(30), POINTS)]
-    assert [len(wave.layers) for wave in cut(30, POINTS, whole - 1)] == [30, 30]
+    assert cut(30, POINTS, whole - 1) == [Wave(range(29), POINTS), Wave(range(29, 30), POINTS)]
+    # layer 0 of 30 keeps 4 x 30 row-layers: one too many, so that its points are divided, and those of no other layer
+    ends = (*POINTS, 1.0)
+    assert cut(30, ends, 119)[:3] == [
+        Wave(range(1), (0.1, 0.5, 1.0)), Wave(range(1), (0.9,)), Wave(range(1, 2), ends),
+    ]  # fmt: skip
 
 
 def test_row_layers_counts_the_rows_that_run():

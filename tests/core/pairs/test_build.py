@@ -57,12 +57,15 @@ def test_harmful_prompts_are_refused_the_same_way_in_every_wrapper(built: BuiltP
     assert len({text for texts in responses.values() for text in texts}) > 3
 
 
-def test_harmless_prompts_have_the_models_own_response(built: BuiltPairs, chat: ChatModel) -> None:
+def test_harmless_training_prompts_have_the_models_own_response(built: BuiltPairs, chat: ChatModel) -> None:
     pair = next(pair for pair in built.pairs if pair.role == "utility" and pair.attack_name and pair.response)
     ids = torch.tensor([chat.prompt_tokens(pair.prompt)])
     for _ in range(3):
         ids = torch.cat([ids, chat.model(ids).logits[:, -1:].argmax(-1)], dim=1)
     assert pair.response == chat.tokenizer.decode(ids[0, -3:], skip_special_tokens=True)
+    harmless = [pair for pair in built.pairs if pair.role == "utility"]
+    assert {pair.split for pair in harmless if pair.response} == {"train"}
+    assert {pair.split for pair in harmless if not pair.response} == {"validation", "test"}
 
 
 def test_selected_attacks_are_those_the_ranking_selected(built: BuiltPairs) -> None:
@@ -90,7 +93,7 @@ def test_facts_count_what_is_there(built: BuiltPairs) -> None:
     assert all(isinstance(value, float) for value in built.facts.values())
 
 
-def test_pairs_without_a_response_are_reported_and_kept_for_tests_only(
+def test_training_pairs_without_a_response_are_reported_and_left_out(
     chat: ChatModel, built: BuiltPairs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def thinking(chat: ChatModel, completions: list[list[int]]) -> list[str]:
@@ -99,7 +102,7 @@ def test_pairs_without_a_response_are_reported_and_kept_for_tests_only(
     monkeypatch.setattr(build, "decode", thinking)
     made = build_pairs(SMALL, chat, 4096)
     left = [pair for pair in made.pairs if pair.role == "utility" and not pair.response]
-    assert left and {pair.split for pair in left} == {"test"}
+    assert left and {pair.split for pair in left} == {"validation", "test"}
     assert [pair.response for pair in made.pairs if pair.role == "utility" and pair.response] == ["Well."]
     empty = made.rejected[made.rejected["reason"].str.contains("response to it is empty")]
     assert len(made.pairs) + len(made.rejected) == len(built.pairs) + len(built.rejected)
