@@ -73,12 +73,8 @@ def check_holdouts(attacks: Sequence[Attack], queries: Sequence[Query], config: 
         raise InputError(
             f"pairs.holdout_attack_categories: unknown {sorted(unknown)}; choose among {', '.join(sorted(known))}"
         )
-    types = {attack.type for attack in attacks}
-    if missing := types - {attack.type for attack in attacks if not is_held_out(attack, config)}:
-        raise InputError(
-            f"pairs.holdout_attack_categories: no attack of type {', '.join(sorted(missing))} is left; "
-            "hold out fewer categories"
-        )
+    if attacks and all(is_held_out(attack, config) for attack in attacks):
+        raise InputError("pairs.holdout_attack_categories: no attack is left to train on; hold out fewer categories")
     unsafe = {query.category for query in queries if query.role == "safety"}
     if unknown := set(config.holdout_unsafety_categories) - unsafe:
         raise InputError(

@@ -6,6 +6,7 @@ import pytest
 
 from neurontune_core.config import PairsConfig
 from neurontune_core.data import corpus
+from neurontune_core.data.categories import ATTACK_TYPES
 from neurontune_core.data.corpus import Attack, Query
 from neurontune_core.data.near_copies import near_copy_groups
 from neurontune_core.errors import InputError
@@ -130,10 +131,7 @@ def test_queries_that_are_all_alike_are_said_to_be() -> None:
     ("settings", "message"),
     [
         ({"holdout_attack_categories": ("sudo",)}, r"attack_categories: unknown \['sudo'\]; choose among assumed"),
-        (
-            {"holdout_attack_categories": ("superior_model", "sudo_mode", "simulate_jailbreaking")},
-            "no attack of type privilege_escalation is left",
-        ),
+        ({"holdout_attack_categories": tuple(ATTACK_TYPES)}, "no attack is left to train on"),
         ({"holdout_unsafety_categories": ("harm",)}, r"holdout_unsafety_categories: unknown \['harm'\]"),
         ({"validation_fraction": 0.5, "test_fraction": 0.5}, "leave no training split"),
     ],
