@@ -166,6 +166,6 @@ def test_intervals_stand_beside_their_numbers() -> None:
 
 
 def test_trials_are_listed() -> None:
-    text = page.trial_rows([{"trial": 0, "safety_neurons": 8, "validation_su_f1": 0.81234}])
+    text = page.trial_rows([{"trial": 0, "safety_neurons": 13180, "validation_su_f1": 0.81234}])
     assert text.splitlines()[0] == "| trial | safety neurons | validation su f1 |"
-    assert text.splitlines()[2] == "| 0 | 8 | 0.8123 |"
+    assert text.splitlines()[2] == "| 0 | 13,180 | 0.812 |"
