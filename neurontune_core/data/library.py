@@ -10,10 +10,12 @@ from neurontune_core.data.fetch import FetchedFile, fetch
 from neurontune_core.data.queries import read_queries
 from neurontune_core.data.rows import read_rows
 from neurontune_core.data.specification import RoleName
+from neurontune_core.errors import InputError
 from neurontune_core.records import Role
 
 SECTION = "evaluation"
 ROLE_NAMES: dict[Role, RoleName] = {role: name for name, role in specification.ROLES.items()}
+CORPUS_FILES: dict[Role, str] = {"safety": "harmful_queries.jsonl", "utility": "benign_queries.jsonl"}
 
 logger = logging.getLogger("neurontune")
 
@@ -27,6 +29,8 @@ class PublicLibrary:
         Raises:
             InputError: the file is missing, unreadable or of unknown columns.
         """
+        if _is_shipped(dataset, source):
+            return corpus.harmful_queries() if role == "safety" else corpus.benign_queries()
         name = ROLE_NAMES[role]
         file = specification.role_file(dataset, name)
         read = read_queries(dataset, name, file, read_rows(self._file(dataset, role, source).path), SECTION)
@@ -48,6 +52,8 @@ class PublicLibrary:
         Raises:
             InputError: the file is missing.
         """
+        if _is_shipped(dataset, source):
+            return f"{dataset}/{ROLE_NAMES[role]}/{corpus.digest('attacks.jsonl')}/{corpus.digest(CORPUS_FILES[role])}"
         content = artifacts.file_digest(self._file(dataset, role, source).path)
         around = artifacts.text_digest(f"{specification.digest(dataset)}{corpus.digest('attacks.jsonl')}")
         return f"{dataset}/{ROLE_NAMES[role]}/{around}/{content}"
@@ -55,3 +61,12 @@ class PublicLibrary:
     def _file(self, dataset: str, role: Role, source: SourceConfig) -> FetchedFile:
         file = specification.role_file(dataset, ROLE_NAMES[role])
         return fetch(specification.dataset(dataset), file, source, SECTION)
+
+
+def _is_shipped(dataset: str, source: SourceConfig) -> bool:
+    if dataset == corpus.NAME and source.path is not None:
+        raise InputError(
+            f"{SECTION}.sources: the path {source.path} is given for the shipped corpus, which is part of the package; "
+            f"leave it out"
+        )
+    return dataset == corpus.NAME

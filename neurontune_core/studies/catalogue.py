@@ -12,7 +12,7 @@ Layout = Literal["methods", "plane", "attack_types", "datasets", "layers", "seed
 types or over the datasets of the tests; where the neurons sit; methods with mean and spread."""
 
 COUNTS = (1000, 4000, 8000)
-PUBLIC = ("advbench", "alpaca", "truthfulqa")
+PUBLIC = ("corpus_harmful", "corpus_benign", "advbench", "alpaca", "truthfulqa")
 TYPES = tuple(dict.fromkeys(ATTACK_TYPES.values()))
 
 
@@ -47,7 +47,7 @@ def _listed(names: list[str] | tuple[str, ...]) -> str:
     return "[" + ", ".join(f'"{name}"' for name in names) + "]"
 
 
-_TESTED = (f"evaluation.benchmarks={_listed(('shipped', *PUBLIC))}",)
+_TESTED = (f"evaluation.benchmarks={_listed(PUBLIC)}",)
 
 STUDIES: dict[str, Study] = {
     "baselines": Study(
@@ -108,7 +108,7 @@ STUDIES: dict[str, Study] = {
         "Transfer between datasets",
         "Scaled on one source of queries, what does the model refuse on another?",
         {
-            "shipped": _TESTED,
+            "shipped corpus": _TESTED,
             "AdvBench and Alpaca": (*_TESTED, 'pairs.harmful=["advbench"]', 'pairs.benign=["alpaca"]'),
         },
         "datasets",

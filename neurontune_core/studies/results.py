@@ -25,6 +25,8 @@ GROUPS = {
     "benign held-out": "benign_heldout_attack",
 }
 """Columns with refusal rates, and the benchmark each is of."""
+CORPUS = ("corpus_harmful", "corpus_benign")
+"""The shipped corpus as public sets, of both roles."""
 
 
 @dataclass(frozen=True)
@@ -91,11 +93,9 @@ def attack_type_table(measured: Mapping[str, Measured]) -> pd.DataFrame:
 
 
 def dataset_table(measured: Mapping[str, Measured]) -> pd.DataFrame:
-    """Return refusals by benchmark, those of the shipped test split together; columns as of `attack_type_table`."""
-    shipped = set(GROUPS.values())
-    return _matrix(
-        measured, lambda table: table["benchmark"].map(lambda name: "shipped" if name in shipped else str(name))
-    )
+    """Return refusals by benchmark, both roles of the corpus together; columns as of `attack_type_table`."""
+    names = dict.fromkeys(GROUPS.values(), "own test split") | dict.fromkeys(CORPUS, "shipped corpus")
+    return _matrix(measured, lambda table: table["benchmark"].map(lambda name: names.get(name, str(name))))
 
 
 def layer_table(selected: Mapping[str, tuple[NeuronSet, Sequence[int]]]) -> pd.DataFrame:

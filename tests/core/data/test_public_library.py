@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from neurontune_core.config import EvaluationConfig, PairsConfig, SourceConfig
+from neurontune_core.data import corpus
 from neurontune_core.data.library import PublicLibrary
 from neurontune_core.errors import InputError
 from neurontune_core.evaluation.benchmarks import test_prompts as prompts_of
@@ -47,3 +48,13 @@ def test_what_is_missing_is_said_in_terms_of_the_evaluation(tmp_path: Path) -> N
         ask(path=str(tmp_path / "other.json"))
     with pytest.raises(InputError, match=r"^evaluation: alpaca .*--set evaluation\.sources\.alpaca\.path=FILE"):
         ask()
+
+
+def test_the_shipped_corpus_is_a_public_set_for_runs_trained_on_something_else() -> None:
+    library, shipped = PublicLibrary(), SourceConfig()
+    assert library.questions("shipped", "safety", shipped) == corpus.harmful_queries()
+    assert library.questions("shipped", "utility", shipped) == corpus.benign_queries()
+    digests = base_digests(EvaluationConfig(benchmarks=("corpus_harmful", "corpus_benign")), library)
+    assert len(set(digests)) == 2
+    with pytest.raises(InputError, match=r"evaluation\.sources: the path a\.csv is given for the shipped corpus"):
+        library.questions("shipped", "safety", SourceConfig(path="a.csv"))

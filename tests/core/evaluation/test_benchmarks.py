@@ -128,10 +128,10 @@ def test_public_sets_need_a_library(pairs: list[PromptPair]) -> None:
 def test_every_description_is_complete() -> None:
     described = public_benchmarks()
     assert {name for name, benchmark in described.items() if benchmark.role == "safety"} == {
-        "advbench", "safeedit", "jailbreakbench", "harmbench", "strongreject",
+        "advbench", "corpus_harmful", "safeedit", "jailbreakbench", "harmbench", "strongreject",
     }  # fmt: skip
     assert {name for name, benchmark in described.items() if benchmark.role == "utility"} == {
-        "alpaca", "truthfulqa", "xstest", "or_bench",
+        "alpaca", "corpus_benign", "truthfulqa", "xstest", "or_bench",
     }  # fmt: skip
     for benchmark in described.values():
         assert benchmark.version >= 1 and benchmark.title

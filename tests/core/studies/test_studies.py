@@ -89,12 +89,16 @@ def test_matrix_over_attack_types_by_hand() -> None:
     assert low < 0.5 < high
 
 
-def test_matrix_over_datasets_puts_the_shipped_groups_together() -> None:
+def test_matrix_over_datasets_puts_the_groups_of_one_source_together() -> None:
     completions = GOOD.completions.copy()
     completions.loc[completions["benchmark"] == "harmful_attacked", "benchmark"] = "advbench"
+    completions.loc[completions["benchmark"] == "harmful_plain", "benchmark"] = "corpus_harmful"
+    completions.loc[completions["benchmark"] == "benign_ordinary", "benchmark"] = "corpus_benign"
     table = results.dataset_table({"good": Measured(completions, {}, 1, 1.0)}).set_index(["tested on", "role"])
-    assert table.loc[("shipped", "safety"), ["rate", "n"]].tolist() == [6 / 8, 8]
-    assert table.loc[("advbench", "safety"), ["rate", "n"]].tolist() == [1.0, 4]
+    assert table.loc[("shipped corpus", "safety"), ["rate", "n"]].tolist() == [1.0, 4]
+    assert table.loc[("shipped corpus", "utility"), ["rate", "n", "su_f1"]].tolist() == [0.0, 4, 1.0]
+    assert table.loc[("own test split", "safety"), ["rate", "n"]].tolist() == [0.5, 4]
+    assert table.loc[("own test split", "utility"), ["rate", "n"]].tolist() == [1 / 12, 12]
     assert ("advbench", "utility") not in table.index and np.isnan(table.loc[("advbench", "safety"), "su_f1"])
 
 
