@@ -23,6 +23,8 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from neurontune_core.config import PipelineConfig, load_config
+from neurontune_core.evaluation.benchmarks import BENIGN, group_of
+from neurontune_core.evaluation.public_sets import trained_categories
 from neurontune_core.model.batches import by_length, padded
 from neurontune_core.model.load import ChatModel, choose_device, load
 from neurontune_core.model.source import describe
@@ -33,7 +35,12 @@ from neurontune_core.records import PromptPair
 STRENGTHS = (0.0003, 0.003, 0.03)
 """Inverse regularisations to choose from."""
 FALSE_ALARMS = (0.03, 0.15)
-GROUPS = ("plain", "attacked", "held-out attack")
+GROUPS = {
+    "plain": ("harmful_plain", *BENIGN),
+    "attacked": ("harmful_attacked", "benign_attacked"),
+    "held-out attack": ("harmful_heldout_attack", "benign_heldout_attack"),
+}
+"""Groups of both roles, and the groups of an evaluation in each."""
 
 
 def main() -> None:
@@ -73,10 +80,10 @@ def prompts(config: PipelineConfig, most: int) -> list[tuple[PromptPair, str]]:
     """
     ready = prepare(config.pairs)
     pairs = wrap_queries(ready.queries, ready.splits, ready.seen, ready.unseen, [], config.pairs)
-    seen = {attack.name for attack in ready.seen}
+    trained = trained_categories(pairs)
     kinds: dict[tuple[str, str, str], list[PromptPair]] = defaultdict(list)
     for pair in pairs:
-        group = GROUPS[0] if not pair.attack_name else GROUPS[1] if pair.attack_name in seen else GROUPS[2]
+        group = next(name for name, members in GROUPS.items() if group_of(pair, trained) in members)
         kinds[pair.role, pair.split, group].append(pair)
     generator = random.Random(0)
     return [

@@ -40,9 +40,10 @@ def cut(layers: int, points: Sequence[float], limit: int) -> list[Wave]:
         stop = start + 1
         while stop < layers and row_layers(Wave(range(start, stop + 1), tuple(points)), layers) <= limit:
             stop += 1
-        waves += (
-            cut_layer(start, layers, points, limit) if stop == start + 1 else [Wave(range(start, stop), tuple(points))]
-        )
+        if stop == start + 1:
+            waves += cut_layer(start, layers, points, limit)
+        else:
+            waves.append(Wave(range(start, stop), tuple(points)))
         start = stop
     return waves
 

@@ -68,6 +68,11 @@ def benign_queries() -> list[Query]:
     return [Query(r["id"], "utility", r["query"], f"{r['kind']}/{r['topic']}", NAME, row) for row, r in rows]
 
 
+def queries(role: str) -> list[Query]:
+    """Return the shipped queries of a role, `harmful` or `benign`."""
+    return harmful_queries() if role == "harmful" else benign_queries()
+
+
 def attacks() -> list[Attack]:
     """Return the shipped attack prompts."""
     return [Attack(r["name"], r["type"], r["category"], r["template"]) for r in _rows("attacks.jsonl")]

@@ -15,7 +15,6 @@ from neurontune_core.records import Role
 
 SECTION = "evaluation"
 ROLE_NAMES: dict[Role, RoleName] = {role: name for name, role in specification.ROLES.items()}
-CORPUS_FILES: dict[Role, str] = {"safety": "harmful_queries.jsonl", "utility": "benign_queries.jsonl"}
 
 logger = logging.getLogger("neurontune")
 
@@ -29,9 +28,9 @@ class PublicLibrary:
         Raises:
             InputError: the file is missing, unreadable or of unknown columns.
         """
-        if _is_shipped(dataset, source):
-            return corpus.harmful_queries() if role == "safety" else corpus.benign_queries()
         name = ROLE_NAMES[role]
+        if _is_shipped(dataset, source):
+            return corpus.queries(name)
         file = specification.role_file(dataset, name)
         read = read_queries(dataset, name, file, read_rows(self._file(dataset, role, source).path), SECTION)
         if read.rejected:
@@ -52,11 +51,12 @@ class PublicLibrary:
         Raises:
             InputError: the file is missing.
         """
+        name, attacks = ROLE_NAMES[role], corpus.digest("attacks.jsonl")
         if _is_shipped(dataset, source):
-            return f"{dataset}/{ROLE_NAMES[role]}/{corpus.digest('attacks.jsonl')}/{corpus.digest(CORPUS_FILES[role])}"
+            return f"{dataset}/{name}/{attacks}/{corpus.digest(corpus.QUERIES[name])}"
         content = artifacts.file_digest(self._file(dataset, role, source).path)
-        around = artifacts.text_digest(f"{specification.digest(dataset)}{corpus.digest('attacks.jsonl')}")
-        return f"{dataset}/{ROLE_NAMES[role]}/{around}/{content}"
+        around = artifacts.text_digest(f"{specification.digest(dataset)}{attacks}")
+        return f"{dataset}/{name}/{around}/{content}"
 
     def _file(self, dataset: str, role: Role, source: SourceConfig) -> FetchedFile:
         file = specification.role_file(dataset, ROLE_NAMES[role])

@@ -121,7 +121,7 @@ def _add(
 ) -> None:
     """Add the queries and attacks of one dataset; without a file it is the shipped corpus."""
     if file is None:
-        read = ReadQueries(corpus.harmful_queries() if role == "harmful" else corpus.benign_queries())
+        read = ReadQueries(corpus.queries(role))
         title, origin, licence, rows = "shipped corpus", "package", "Apache-2.0", len(read.queries)
     else:
         about, table = specification.dataset(name), read_rows(file.path)

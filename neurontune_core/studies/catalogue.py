@@ -12,7 +12,9 @@ Layout = Literal["methods", "plane", "attack_types", "datasets", "layers", "seed
 types or over the datasets of the tests; where the neurons sit; methods with mean and spread."""
 
 COUNTS = (1000, 4000, 8000)
-PUBLIC = ("corpus_harmful", "corpus_benign", "advbench", "alpaca", "truthfulqa")
+CORPUS = ("corpus_harmful", "corpus_benign")
+"""The shipped corpus as public sets, of both roles."""
+PUBLIC = (*CORPUS, "advbench", "alpaca", "truthfulqa")
 TYPES = tuple(dict.fromkeys(ATTACK_TYPES.values()))
 
 

@@ -13,6 +13,7 @@ from neurontune_core.data.categories import ATTACK_TYPES
 from neurontune_core.evaluation.rates import served
 from neurontune_core.evaluation.statistics import su_f1, wilson
 from neurontune_core.records import NeuronSet, Role
+from neurontune_core.studies.catalogue import CORPUS
 
 PLAIN = "plain"
 GROUPS = {
@@ -25,8 +26,6 @@ GROUPS = {
     "benign held-out": "benign_heldout_attack",
 }
 """Columns with refusal rates, and the benchmark each is of."""
-CORPUS = ("corpus_harmful", "corpus_benign")
-"""The shipped corpus as public sets, of both roles."""
 
 
 @dataclass(frozen=True)
