@@ -25,7 +25,6 @@ from neurontune_core.attribution import engine as engines
 from neurontune_core.attribution.completeness import WANTED_GAP
 from neurontune_core.attribution.encode import EncodedPair, encode_pair
 from neurontune_core.attribution.flops import pair_flops, sizes_of
-from neurontune_core.attribution.split import cut
 from neurontune_core.config import AttributionConfig, ModelConfig, RuntimeConfig
 from neurontune_core.model import tiny
 from neurontune_core.model.load import ChatModel, choose_device, load
@@ -88,12 +87,6 @@ def engine_row(
     device, size = chat.device, 2048 if chat.device.type == "cpu" else 8192
     engine = engines.build(config, chat)
     together = [[pairs[place] for place in places] for places in engines.batches(engine, pairs)]
-    layers, sizes, flops, waves = len(engine.widths), sizes_of(chat.model), 0.0, 0
-    for batch in together:
-        limit = engines.row_layer_limit(engine, sum(len(pair.response) for pair in batch))
-        plan = cut(layers, engine.points, limit)
-        flops += sum(pair_flops(sizes, pair, plan, engine.every_position) for pair in batch) / len(pairs)
-        waves += len(plan)
     run = partial(
         lambda: [result for batch in together for result in engines.attribute(engine, batch, wanted_gap=WANTED_GAP)]
     )
@@ -103,9 +96,13 @@ def engine_row(
         results, seconds = zip(*(timed(run, device) for _ in range(repeats)), strict=True)
     peak = max(*peaks, matmul_peak(device, chat.model.dtype, size))
     best = min(seconds) / len(pairs)
+    sizes, done = sizes_of(chat.model), zip([pair for batch in together for pair in batch], results[0], strict=True)
+    flops = sum(pair_flops(sizes, pair, result.waves, engine.every_position) for pair, result in done) / len(pairs)
+    waves, refined = sum(len(result.waves) for result in results[0]), sum(result.refined for result in results[0])
     note = (
-        f"whole, {config.nodes} nodes, {len(pairs)} pairs in {len(together)} batches and {waves} waves; best of "
-        f"{repeats}, median {median(seconds) / len(pairs):.3g} s; matrix product {peak / 1e9:.0f} GFLOP/s"
+        f"whole, {config.nodes} nodes, more in {refined} layers, {len(pairs)} pairs in {len(together)} batches and "
+        f"{waves} waves; best of {repeats}, median {median(seconds) / len(pairs):.3g} s; "
+        f"matrix product {peak / 1e9:.0f} GFLOP/s"
     )
     row = Row("neurontune", len(pairs[0].prompt), best, 1.0, memory.bytes, loaded, note)
     row.flops_per_pair, row.share_of_peak = flops, flops / best / peak

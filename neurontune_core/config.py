@@ -123,10 +123,11 @@ class AttributionConfig(Section):
     pairs_per_role: int = Field(default=32, ge=2, description="Attacked prompts attributed for each of the two roles.")
     shards: int = Field(default=4, ge=1, description="Independent parts the pairs are divided into.")
     nodes: int = Field(
-        default=5,
+        default=4,
         ge=1,
         le=64,
-        description="Nodes of the path integral (Legendre-Gauss-Radau: its end, which costs nothing, is one of them).",
+        description="Nodes of the path integral (Legendre-Gauss-Radau: its end, which costs nothing, is one of them); "
+        "layers whose path bends get more, except in half formats.",
     )
     position: Literal["last", "response"] = Field(
         default="last",

@@ -53,7 +53,7 @@ class PairScores:
         id: id of the pair.
         scores: C of every neuron, layer after layer, float64 on the CPU `[neuron]`, in units of `exp(scale)`.
         scale: the logarithm the scores are relative to; 0 for `log_probability`.
-        waves: number of waves it took.
+        waves: the waves it took.
         layers: the layers that have neurons.
         attributed: sum of the scores of each of them, float64 `[layer]`, in units of `exp(scale)`.
         difference: P(v_pq) - P(v_q) of each layer, or of log P, in the same units; None if not asked for. Computed in
@@ -65,7 +65,7 @@ class PairScores:
     id: str
     scores: Tensor
     scale: float
-    waves: int
+    waves: tuple[Wave, ...]
     layers: tuple[int, ...]
     attributed: Tensor
     difference: Tensor | None
@@ -149,7 +149,7 @@ def _attribute_batch(
     context = prepare(engine.model, batch, engine.every_position)
     layers = len(engine.widths)
     limit = row_layer_limit(engine, batch.row.numel())
-    whole = collect(engine, context, cut(layers, engine.points, limit), engine.points, engine.weights)
+    whole = collect(engine, context, cut(range(layers), layers, engine.points, limit), engine.points, engine.weights)
     logs = torch.stack([path.log_probability for path in whole.paths.values()])
     # dP = P dlogP; P relative to the pair's largest, so that it cannot underflow
     scales = torch.maximum(logs.amax((0, 1)), whole.clean).tolist() if engine.probability else [0.0] * len(pairs)
@@ -168,7 +168,7 @@ def _attribute_batch(
             id=pair.id,
             scores=torch.cat(list(mine.values())).cpu().double(),
             scale=scale,
-            waves=whole.waves + waves,
+            waves=(*whole.waves, *waves),
             layers=tuple(mine),
             attributed=torch.stack([each.sum() for each in mine.values()]).cpu().double(),
             difference=difference,

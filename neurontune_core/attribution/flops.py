@@ -1,5 +1,6 @@
 """Floating-point operations of attribution, counted by formula: one multiplication and one addition are two."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from torch import nn
@@ -69,7 +70,7 @@ def wave_flops(sizes: Sizes, wave: Wave, prefix: int, row: int, with_gradient: b
     return total + (4 if with_gradient else 2) * rows * row * sizes.head
 
 
-def pair_flops(sizes: Sizes, pair: EncodedPair, waves: list[Wave], every_position: bool) -> float:
+def pair_flops(sizes: Sizes, pair: EncodedPair, waves: Sequence[Wave], every_position: bool) -> float:
     """Return the operations of one pair: query, prefix and all its waves."""
     prefix, row = len(pair.prompt) - 1, len(pair.response)
     total = forward_flops(sizes, prefix) + forward_flops(sizes, len(pair.query) + (row - 1 if every_position else 0))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -36,11 +36,11 @@ class Path:
 
 @dataclass
 class Collected:
-    """What the waves of a batch gave, put together: a path a layer, log P(v_pq) `[pair]`, and the number of waves."""
+    """What the waves of a batch gave, put together: a path a layer, log P(v_pq) `[pair]`, and the waves that ran."""
 
     paths: dict[int, Path]
     clean: Tensor
-    waves: int = 0
+    waves: list[Wave] = field(default_factory=list)
 
 
 def collect(
@@ -53,7 +53,8 @@ def collect(
     run = partial(run_wave, engine.model, engine.head, context)
     for wave, result in run_within(run, waves, len(engine.widths), engine.budget):
         chosen = [points.index(point) for point in wave.points]
-        collected.clean, collected.waves = result.clean, collected.waves + 1
+        collected.clean = result.clean
+        collected.waves.append(wave)
         for place, layer in enumerate(result.layers):
             path = collected.paths.get(layer)
             if path is None:

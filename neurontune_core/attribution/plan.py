@@ -54,7 +54,7 @@ def estimate(
     """Return what attribution of `pairs` (what `choose_pairs` returned) would take.
 
     Two batches (on a CPU: pairs) are run for the calibration: the cheapest, to warm up, the one of median cost, and the
-    cheapest again with the completeness check.
+    cheapest again with the completeness check. They also tell how much work it is to integrate bent layers again.
 
     Raises:
         InputError: there are no pairs, or the model cannot be attributed.
@@ -69,13 +69,17 @@ def estimate(
     shards = [in_shard(pairs, shard, config.shards) for shard in range(config.shards)]
     together = [batch for mine in shards for batch in _batches(engine, [encoded[pair.id] for pair in mine])]
     ranked = sorted(together, key=lambda batch: _flops(engine, sizes, batch))
-    engines.attribute(engine, ranked[0])
-    rate = _timed(engine, ranked[len(ranked) // 2]) / _flops(engine, sizes, ranked[len(ranked) // 2])
+    cheapest, middle = ranked[0], ranked[len(ranked) // 2]
+    engines.attribute(engine, cheapest)
+    seconds, ran = _calibrate(engine, sizes, middle)
+    rate = seconds / ran
     # the completeness check works in a wider number format, whose speed is a matter of the device
-    check = _timed(engine, ranked[0], with_difference=True) - rate * _flops(engine, sizes, ranked[0])
-    check_rate = max(check, 0.0) / _check_flops(engine, sizes, ranked[0])
+    seconds, ran_too = _calibrate(engine, sizes, cheapest, with_difference=True)
+    check_rate = max(seconds - rate * ran_too, 0.0) / _check_flops(engine, sizes, cheapest)
     checked = {name for mine in shards for name in checked_ids(mine)}
-    total = sum(_flops(engine, sizes, batch) for batch in together)
+    # layers whose path bends are integrated again: how much work that is, is known of the two batches alone
+    again = (ran + ran_too) / (_flops(engine, sizes, middle) + _flops(engine, sizes, cheapest))
+    total = again * sum(_flops(engine, sizes, batch) for batch in together)
     checks = sum(_check_flops(engine, sizes, batch) for batch in together if any(pair.id in checked for pair in batch))
     seconds = rate * total + check_rate * checks
     return Estimate(
@@ -94,7 +98,8 @@ def _batches(engine: engines.Engine, pairs: Sequence[EncodedPair]) -> list[list[
 
 
 def _waves(engine: engines.Engine, batch: Sequence[EncodedPair]) -> list[Wave]:
-    return cut(len(engine.widths), engine.points, engines.row_layer_limit(engine, _row_tokens(batch)))
+    layers = len(engine.widths)
+    return cut(range(layers), layers, engine.points, engines.row_layer_limit(engine, _row_tokens(batch)))
 
 
 def _row_tokens(batch: Sequence[EncodedPair]) -> int:
@@ -110,10 +115,15 @@ def _check_flops(engine: engines.Engine, sizes: Sizes, batch: Sequence[EncodedPa
     return sum(check_flops(sizes, pair) for pair in batch)
 
 
-def _timed(engine: engines.Engine, batch: Sequence[EncodedPair], with_difference: bool = False) -> float:
+def _calibrate(
+    engine: engines.Engine, sizes: Sizes, batch: Sequence[EncodedPair], with_difference: bool = False
+) -> tuple[float, float]:
+    """Return the seconds a batch takes, and the operations of the waves that ran."""
     started = time.perf_counter()
-    engines.attribute(engine, batch, with_difference, WANTED_GAP)
-    return time.perf_counter() - started
+    results = engines.attribute(engine, batch, with_difference, WANTED_GAP)
+    seconds = time.perf_counter() - started
+    pairs = zip(batch, results, strict=True)
+    return seconds, sum(pair_flops(sizes, pair, result.waves, engine.every_position) for pair, result in pairs)
 
 
 def _memory(engine: engines.Engine, sizes: Sizes, together: Sequence[Sequence[EncodedPair]]) -> int:

@@ -19,7 +19,7 @@ from neurontune_core.model.load import ChatModel
 from neurontune_core.progress import Track, silent
 from neurontune_core.records import PromptPair
 
-VERSION = 3
+VERSION = 4
 CHECKED_PAIRS = 2
 """Pairs of each role in a shard whose completeness is checked: the check costs about a third of a pair."""
 
@@ -111,7 +111,7 @@ def attribute_shard(
     ready = time.perf_counter()
     for pair, result in track(_results(engine, pairs, encoded, checked), "attributing", len(pairs)):
         sums.add(pair.role, pair.attack_category, half_of(pair.id), result)
-        waves += result.waves
+        waves += len(result.waves)
         refined += result.refined
         if result.difference is not None:
             checks.append(completeness_rows(pair, result))

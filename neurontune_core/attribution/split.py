@@ -25,38 +25,40 @@ class Budget:
 
 def row_layers(wave: Wave, layers: int) -> int:
     """Return how many row-layers a wave keeps: a row a moving point from its own layer to the last, the clean row."""
-    return sum(len(wave.moving) * (layers - layer) for layer in wave.layers) + layers - wave.layers.start
+    return sum(len(wave.moving) * (layers - layer) for layer in wave.layers) + layers - wave.layers[0]
 
 
-def cut(layers: int, points: Sequence[float], limit: int) -> list[Wave]:
-    """Return waves within `limit` row-layers: layers are divided first, then the points of a layer that is too large.
+def cut(chosen: Sequence[int], layers: int, points: Sequence[float], limit: int) -> list[Wave]:
+    """Return waves of the chosen ones of `layers` decoder layers, each wave within `limit` row-layers.
+
+    Layers are divided first, then the points of a layer that is too large.
 
     In the same memory, some layers at all points are more rows a matrix product than all layers at some points, because
     no layer of a wave has to wait for its rows. A wave of one layer and one point is never cut.
     """
     waves: list[Wave] = []
     start = 0
-    while start < layers:
+    while start < len(chosen):
         stop = start + 1
-        while stop < layers and row_layers(Wave(range(start, stop + 1), tuple(points)), layers) <= limit:
+        while stop < len(chosen) and row_layers(Wave(chosen[start : stop + 1], tuple(points)), layers) <= limit:
             stop += 1
         if stop == start + 1:
-            waves += cut_layer(start, layers, points, limit)
+            waves += _cut_layer(chosen[start:stop], layers, points, limit)
         else:
-            waves.append(Wave(range(start, stop), tuple(points)))
+            waves.append(Wave(chosen[start:stop], tuple(points)))
         start = stop
     return waves
 
 
-def cut_layer(layer: int, layers: int, points: Sequence[float], limit: int) -> list[Wave]:
-    """Return waves of one layer alone within `limit` row-layers, the points divided.
+def _cut_layer(alone: Sequence[int], layers: int, points: Sequence[float], limit: int) -> list[Wave]:
+    """Return waves of one layer within `limit` row-layers, the points divided.
 
     The path's end costs no row and goes with the first points.
     """
-    moving, end = Wave(range(layer, layer + 1), tuple(points)).moving, tuple(point for point in points if point == 1.0)
-    size = max(1, limit // (layers - layer) - 1)
+    moving, end = Wave(alone, tuple(points)).moving, tuple(point for point in points if point == 1.0)
+    size = max(1, limit // (layers - alone[0]) - 1)
     parts = [moving[start : start + size] for start in range(0, len(moving), size)] or [()]
-    return [Wave(range(layer, layer + 1), part + (end if place == 0 else ())) for place, part in enumerate(parts)]
+    return [Wave(alone, part + (end if place == 0 else ())) for place, part in enumerate(parts)]
 
 
 def halve(wave: Wave) -> list[Wave]:
@@ -65,8 +67,8 @@ def halve(wave: Wave) -> list[Wave]:
         middle = len(wave.points) // 2
         return [Wave(wave.layers, wave.points[:middle]), Wave(wave.layers, wave.points[middle:])]
     if len(wave.layers) > 1:
-        middle = (wave.layers.start + wave.layers.stop) // 2
-        return [Wave(range(wave.layers.start, middle), wave.points), Wave(range(middle, wave.layers.stop), wave.points)]
+        middle = len(wave.layers) // 2
+        return [Wave(wave.layers[:middle], wave.points), Wave(wave.layers[middle:], wave.points)]
     return [wave]
 
 

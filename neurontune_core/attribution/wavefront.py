@@ -7,7 +7,7 @@ the row is the clean row: that point needs no copy, in any layer. The model is n
 hooks, and nothing is edited in place.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
@@ -42,16 +42,16 @@ class Context:
         """Number of positions that move along the path."""
         return next(iter(self.query_values.values())).shape[1]
 
-    def covered(self, layers: range) -> list[int]:
+    def covered(self, layers: Sequence[int]) -> list[int]:
         """Return which of the layers have neurons."""
         return [layer for layer in layers if layer in self.query_values]
 
 
 @dataclass(frozen=True)
 class Wave:
-    """The layers (consecutive) and the points of the path, in [0, 1] and ascending, that run together."""
+    """The layers and the points of the path, in [0, 1], that run together; both ascending."""
 
-    layers: range
+    layers: Sequence[int]
     points: tuple[float, ...]
 
     @property

@@ -34,7 +34,7 @@ def test_counted_operations(family, position, with_difference, monkeypatch):
         engine.budget.row_layers = limit
         with FlopCounterMode(display=False) as counter:
             engines.attribute(engine, [pair], with_difference)
-        waves = cut(3, engine.points, limit)
+        waves = cut(range(3), 3, engine.points, limit)
         counted = pair_flops(sizes_of(chat.model), pair, waves, position == "response")
         counted += check_flops(sizes_of(chat.model), pair) if with_difference else 0
         assert counted == pytest.approx(counter.get_total_flops(), rel=0.01)

@@ -15,20 +15,59 @@ from attribution_cases import (
 
 from neurontune_core.attribution import engine as engines
 from neurontune_core.attribution.completeness import WANTED_GAP, completeness_rows
+from neurontune_core.attribution.paths import Path
 from neurontune_core.attribution.quadrature import legendre_gauss_radau
-from neurontune_core.attribution.refine import inner_weights
+from neurontune_core.attribution.refine import CAUTION, estimated_gap, highest_coefficient, weights_between
 from neurontune_core.config import AttributionConfig
 
 SMOOTH = [family for family in DENSE if family != "opt"]
 
 
-@pytest.mark.parametrize("nodes", [2, 5, 10, 20])
-def test_inner_weights_integrate_polynomials_from_the_first_point_to_the_end(nodes):
+@pytest.mark.parametrize("nodes", [2, 4, 7, 13])
+def test_weights_between_integrate_polynomials_from_each_point_to_the_next(nodes):
     points, _ = legendre_gauss_radau(nodes)
     polynomial = np.polynomial.Polynomial(np.random.default_rng(nodes).normal(size=nodes))
-    integral = polynomial.integ()
-    found = np.dot(inner_weights(points), polynomial(np.array(points)))
-    assert found == pytest.approx(integral(1.0) - integral(points[0]), rel=1e-9)
+    found = weights_between(points) @ polynomial(np.array(points))
+    np.testing.assert_allclose(found, np.diff(polynomial.integ()(np.array(points))), rtol=1e-9)
+
+
+@pytest.mark.parametrize("nodes", [1, 2, 4, 7])
+def test_highest_coefficient_is_that_of_the_legendre_series(nodes):
+    points, _ = legendre_gauss_radau(nodes)
+    series = np.polynomial.Legendre(np.random.default_rng(nodes).normal(size=nodes), domain=[0, 1])
+    assert highest_coefficient(points) @ series(np.array(points)) == pytest.approx(series.coef[-1])
+
+
+CURVES = {
+    "exponential": (lambda t: np.exp(-2 * t), lambda t: -2 * np.exp(-2 * t)),
+    "logistic": (lambda t: 1 / (1 + np.exp(4 - 9 * t)), lambda t: 9 / (4 * np.cosh(2 - 4.5 * t) ** 2)),
+    "pole": (lambda t: 1 / (1 + 9 * t**2), lambda t: -18 * t / (1 + 9 * t**2) ** 2),
+}
+
+
+@pytest.mark.parametrize("probability", [True, False])
+@pytest.mark.parametrize("nodes", [2, 3, 4, 5, 7])
+@pytest.mark.parametrize("name", CURVES)
+def test_the_estimate_is_not_below_the_gap_nor_far_above_a_large_one(name, nodes, probability):
+    value, slope = (function for function in CURVES[name])
+    points, weights = legendre_gauss_radau(nodes)
+    places = np.array(points)
+    gap = abs(np.dot(weights, slope(places)) - (value(1.0) - value(0.0)))
+    # one neuron, which is all there is: its contribution is the slope of P, or of log P where P is what is attributed
+    logs = np.log(value(places)) if probability else value(places)
+    contribution = slope(places) / value(places) if probability else slope(places)
+    path = Path(points, weights, torch.tensor(logs)[:, None], torch.tensor(contribution)[:, None, None])
+    found = estimated_gap(path, 0, 0.0, probability, noise=0.0)
+    assert gap <= CAUTION * found
+    assert gap < WANTED_GAP or CAUTION * found < 30 * gap
+
+
+def test_a_first_factor_below_the_noise_counts_as_nothing():
+    points, weights = legendre_gauss_radau(4)
+    places = torch.tensor(points, dtype=torch.float64)
+    path = Path(points, weights, torch.exp(-places)[:, None], -torch.exp(-places)[:, None, None])
+    assert 0 < estimated_gap(path, 0, 0.0, False, noise=0.0) < 1e-3
+    assert estimated_gap(path, 0, 0.0, False, noise=1e-2) == 0
 
 
 @pytest.mark.parametrize("objective", ["probability", "log_probability"])

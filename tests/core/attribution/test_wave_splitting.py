@@ -20,7 +20,7 @@ POINTS = (0.1, 0.5, 0.9)
 @pytest.mark.parametrize("limit", [1, 7, 40, 200, 500, 1000, 10**9])
 @pytest.mark.parametrize("points", [POINTS, (*POINTS, 1.0), (1.0,)], ids=str)
 def test_cut_covers_every_layer_and_point_once_within_the_limit(layers, points, limit):
-    waves = cut(layers, points, limit)
+    waves = cut(range(layers), layers, points, limit)
     cells = [(layer, point) for wave in waves for layer in wave.layers for point in wave.points]
     assert sorted(cells) == sorted(itertools.product(range(layers), points))
     for wave in waves:
@@ -29,13 +29,20 @@ def test_cut_covers_every_layer_and_point_once_within_the_limit(layers, points, 
 
 def test_cut_takes_one_wave_if_it_fits_and_divides_layers_before_points():
     whole = row_layers(Wave(range(30), POINTS), 30)
-    assert cut(30, POINTS, whole) == [Wave(range(30), POINTS)]
-    assert cut(30, POINTS, whole - 1) == [Wave(range(29), POINTS), Wave(range(29, 30), POINTS)]
+    assert cut(range(30), 30, POINTS, whole) == [Wave(range(30), POINTS)]
+    assert cut(range(30), 30, POINTS, whole - 1) == [Wave(range(29), POINTS), Wave(range(29, 30), POINTS)]
     # layer 0 of 30 keeps 4 x 30 row-layers: one too many, so that its points are divided, and those of no other layer
     ends = (*POINTS, 1.0)
-    assert cut(30, ends, 119)[:3] == [
+    assert cut(range(30), 30, ends, 119)[:3] == [
         Wave(range(1), (0.1, 0.5, 1.0)), Wave(range(1), (0.9,)), Wave(range(1, 2), ends),
     ]  # fmt: skip
+
+
+def test_cut_runs_the_chosen_layers_alone():
+    chosen = (2, 5, 6)
+    assert cut(chosen, 8, POINTS, 10**9) == [Wave(chosen, POINTS)]
+    # layers 5 and 6 keep 3 x (3 + 2) rows and the clean row three times
+    assert cut(chosen, 8, POINTS, 24) == [Wave((2,), POINTS), Wave((5, 6), POINTS)]
 
 
 def test_row_layers_counts_the_rows_that_run():
@@ -48,6 +55,7 @@ def test_halve_divides_points_then_layers_and_stops_at_one_of_each():
         halves = halve(wave)
         assert len(halves) == 2
         assert sum(len(half.layers) * len(half.points) for half in halves) == len(wave.layers) * len(wave.points)
+    assert halve(Wave((1, 4, 7), (0.5,))) == [Wave((1,), (0.5,)), Wave((4, 7), (0.5,))]
     smallest = Wave(range(3, 4), (0.5,))
     assert halve(smallest) == [smallest]
 
@@ -61,7 +69,7 @@ def test_scores_do_not_depend_on_the_split(position):
         for limit, waves in ((10, 2), (6, 4), (1, 6)):
             engine.budget.row_layers = limit
             for found, expected in zip(engines.attribute(engine, pairs, with_difference=True), whole, strict=True):
-                assert found.waves == waves and expected.waves == 1
+                assert len(found.waves) == waves and len(expected.waves) == 1
                 assert relative_difference(in_own_units(found), in_own_units(expected)) < 1e-12
                 torch.testing.assert_close(found.difference, expected.difference)
 
@@ -120,10 +128,12 @@ def test_other_errors_and_the_smallest_wave_are_not_retried():
 
 def test_a_smaller_budget_gives_more_waves():
     chat, pairs = tiny_chat("llama"), encoded_pairs()[:1]
-    engine = engines.build(AttributionConfig(), chat, 1)
+    engine = engines.build(AttributionConfig(nodes=64), chat, 1)
     each = engine.bytes_per_token_layer * len(pairs[0].response)
     assert engine.budget_bytes == 1 << 20
-    assert engines.attribute(engine, pairs)[0].waves == len(cut(3, engine.points, int((1 << 20) / each)))
+    (found,) = engines.attribute(engine, pairs)
+    assert list(found.waves) == cut(range(3), 3, engine.points, int((1 << 20) / each))
+    assert len(found.waves) > 1
 
 
 def test_measured_bytes_foretell_what_autograd_keeps():
