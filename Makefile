@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+FAST := "not slow and not services and not browser"
+SIDE_BY_SIDE := --numprocesses 2
 
 .PHONY: run test test-all check bench clean
 
@@ -10,10 +12,11 @@ run: $(READY)
 	$(BIN)/neurontune run
 
 test: $(READY)
-	$(BIN)/python -m pytest -m "not slow and not services and not browser"
+	$(BIN)/python -m pytest -m $(FAST) $(SIDE_BY_SIDE)
 
 test-all: $(READY)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -m $(FAST) $(SIDE_BY_SIDE)
+	$(BIN)/python -m pytest -m "slow or services or browser"
 
 check: $(READY)
 	$(BIN)/ruff check .

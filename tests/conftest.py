@@ -1,5 +1,6 @@
 """Shared fixtures: one Prefect test server a session, and a pipeline whose heavy functions are replaced by fakes."""
 
+import gc
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -17,6 +18,26 @@ os.environ["PREFECT_SERVER_ANALYTICS_ENABLED"] = "false"
 os.environ["DO_NOT_TRACK"] = "true"
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ.pop("MLFLOW_TRACKING_URI", None)
+
+
+def pytest_runtestloop() -> None:
+    """Leave the modules out of garbage collection: walking through all of torch and Prefect takes half a second."""
+    gc.freeze()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Run all tests that need the Prefect server in one process, beside those of the core; the largest groups first."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class OneServer(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file = nodeid.split("::")[0]
+            if file.endswith("/test_cli.py"):
+                return "processes of their own"
+            return "server" if file.startswith(("tests/flows/", "tests/tasks/")) else nodeid
+
+    return OneServer(config, log)
 
 
 @pytest.fixture

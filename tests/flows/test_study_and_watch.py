@@ -129,6 +129,7 @@ def test_failed_run_is_told_of_and_one_without_a_deployment_left_alone(
         raise InputError("selection: broken on purpose")
 
     monkeypatch.setattr("flows.pipeline.check_counts", fail)
+    monkeypatch.setattr(watch, "SETTLE_SECONDS", 0)
     with pytest.raises(InputError):
         pipeline(config)
     with get_client(sync_client=True) as client:

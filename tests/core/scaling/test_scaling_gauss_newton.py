@@ -38,10 +38,8 @@ def examples(chat: ChatModel, corpus: list[PromptPair]) -> list[Example]:
     return made
 
 
-def log_probability(
-    chat: ChatModel, neurons: NeuronSet, alpha: Tensor, prompt: list[int], response: list[int], shared: int = 0
-) -> Tensor:
-    """The log-probability of a response after a prompt, token by token; no slope through the first `shared` tokens."""
+def log_probabilities(chat: ChatModel, neurons: NeuronSet, alpha: Tensor, tokens: list[int], shared: int = 0) -> Tensor:
+    """Log-probabilities `[position, token]` after each of `tokens`; no slope through the first `shared`."""
 
     def scale(layer: int, values: Tensor) -> Tensor:
         factors = torch.ones(values.shape[1:], dtype=values.dtype)
@@ -57,9 +55,17 @@ def log_probability(
         block.mlp.c_proj.register_forward_pre_hook(lambda _, given, layer=layer: (scale(layer, given[0]),))
         for layer, block in enumerate(blocks)
     ]
-    logits = chat.model(input_ids=torch.tensor([prompt + response])).logits[0].log_softmax(-1)
+    found = chat.model(input_ids=torch.tensor([tokens])).logits[0].log_softmax(-1)
     for hook in hooks:
         hook.remove()
+    return found
+
+
+def log_probability(
+    chat: ChatModel, neurons: NeuronSet, alpha: Tensor, prompt: list[int], response: list[int], shared: int = 0
+) -> Tensor:
+    """The log-probability of a response after a prompt."""
+    logits = log_probabilities(chat, neurons, alpha, prompt + response, shared)
     return torch.stack([logits[len(prompt) - 1 + j, token] for j, token in enumerate(response)]).sum()
 
 
@@ -130,10 +136,7 @@ def moved_by_loop(chat: ChatModel, neurons: NeuronSet, alpha: Tensor, example: E
     """Sum over positions of `s_t (log p_alpha(y_t) - log p_base(y_t))`, y_t and s_t drawn by the example's name."""
     generator = torch.Generator().manual_seed(int.from_bytes(example.id.encode()[-7:], "big"))
     ones, (prompt, response) = torch.ones(len(alpha)), (example.sequence.prompt, example.sequence.response)
-    usual = [
-        torch.stack([log_probability(chat, neurons, ones, prompt + response[:t], [y]) for y in range(264)]).detach()
-        for t in range(len(response))
-    ]
+    usual = [log_probabilities(chat, neurons, ones, prompt + response[:t])[-1].detach() for t in range(len(response))]
     drawn = torch.multinomial(torch.stack(usual).exp(), 1, generator=generator)[:, 0].tolist()
     signs = (torch.randint(0, 2, (len(response),), generator=generator) * 2 - 1).tolist()
     return torch.stack(
