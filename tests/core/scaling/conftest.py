@@ -54,6 +54,7 @@ def settings() -> Callable[..., ScalingConfig]:
             "adam_epsilon": 1e-8,
             "utility_tokens": 99,
             "validate_every": 0,
+            "validation_tokens": 3,
         }
         return ScalingConfig.model_validate(small | changes)
 
