@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 from numpy.polynomial import legendre
+from numpy.typing import NDArray
 from torch import Tensor
 
 from neurontune_core.attribution.paths import Collected, Path, collect, layer_scores
@@ -72,7 +73,7 @@ def refine(
         if not waiting or doubling == DOUBLINGS:
             break
         # the path's end costs no row
-        nodes = 2 * nodes - 1 if nodes > 1 else 2
+        nodes = 2 * nodes - 1
         points, weights = legendre_gauss_radau(nodes)
         wanted = sorted({layer for bent in waiting.values() for layer in bent})
         finer = collect(engine, context, cut(wanted, len(engine.widths), points, limit), points, weights)
@@ -92,13 +93,14 @@ def _incomplete(
     largest = max(abs(float(part.sum())) for part in parts.values())
     bent = []
     for layer, path in paths.items():
-        found = estimated_gap(path, place, scale, engine.probability, NOISE[engine.model.dtype])
-        if CAUTION * found > wanted_gap * max(abs(float(parts[layer].sum())), SMALLEST_SHARE * largest):
+        scores = parts[layer]
+        found = estimated_gap(path, scores, place, scale, engine.probability, NOISE[engine.model.dtype])
+        if CAUTION * found > wanted_gap * max(abs(float(scores.sum())), SMALLEST_SHARE * largest):
             bent.append(layer)
     return bent
 
 
-def estimated_gap(path: Path, place: int, scale: float, probability: bool, noise: float) -> float:
+def estimated_gap(path: Path, scores: Tensor, place: int, scale: float, probability: bool, noise: float) -> float:
     """Return about how far the scores of a layer of a pair are from adding up, in units of `exp(scale)`.
 
         e = sum_k |integral from t_k to t_(k+1) of p - (P(t_(k+1)) - P(t_k))| * |a_(n-1)| / |C|
@@ -110,6 +112,7 @@ def estimated_gap(path: Path, place: int, scale: float, probability: bool, noise
 
     Args:
         path: the layer's path.
+        scores: what the path's nodes gave, C `[neuron]`.
         place: the pair's place in the batch.
         scale: the logarithm values are relative to.
         probability: whether P is the probability or its logarithm.
@@ -120,28 +123,30 @@ def estimated_gap(path: Path, place: int, scale: float, probability: bool, noise
     if probability:
         values = values.exp()
         slopes = slopes * values[:, None]
-    between, highest, weights = (
-        torch.tensor(each, dtype=values.dtype, device=values.device)
-        for each in (weights_between(path.points), highest_coefficient(path.points), path.weights)
+    between, highest = (
+        torch.tensor(each(path.points), dtype=values.dtype, device=values.device)
+        for each in (weights_between, highest_coefficient)
     )
-    interpolation = float((between @ slopes.sum(-1) - values.diff()).abs().sum()) if len(values) > 1 else 0.0
+    interpolation = float((between @ slopes.sum(-1) - values.diff()).abs().sum())
     if interpolation <= noise:
         return 0.0
-    return interpolation * float((highest @ slopes).norm() / (weights @ slopes).norm().clamp_min(1e-300))
+    return interpolation * float((highest @ slopes).norm() / scores.norm().clamp_min(1e-300))
 
 
 @lru_cache
-def weights_between(points: tuple[float, ...]) -> list[list[float]]:
+def weights_between(points: tuple[float, ...]) -> NDArray[np.float64]:
     """Return weights `[interval, point]` that integrate the interpolant through the points from each to the next."""
-    places = 2 * np.asarray(points) - 1
     # legint works on the coefficients of every Legendre polynomial at once, a column each
-    integrals = np.diff(legendre.legval(places, legendre.legint(np.eye(len(points)))), axis=1).T / 2
-    weights: list[list[float]] = (integrals @ np.linalg.inv(legendre.legvander(places, len(points) - 1))).tolist()
-    return weights
+    integrals = legendre.legval(2 * np.asarray(points) - 1, legendre.legint(np.eye(len(points))))
+    return np.diff(integrals, axis=1).T / 2 @ _legendre_coefficients(points)
+
+
+def highest_coefficient(points: tuple[float, ...]) -> NDArray[np.float64]:
+    """Return weights `[point]` that give the highest Legendre coefficient of the interpolant through the points."""
+    return _legendre_coefficients(points)[-1]
 
 
 @lru_cache
-def highest_coefficient(points: tuple[float, ...]) -> tuple[float, ...]:
-    """Return weights that give the highest Legendre coefficient, on [0, 1], of the interpolant through the points."""
-    size = len(points)
-    return tuple(np.linalg.inv(legendre.legvander(2 * np.asarray(points) - 1, size - 1))[-1].tolist())
+def _legendre_coefficients(points: tuple[float, ...]) -> NDArray[np.float64]:
+    """Return weights `[degree, point]` that give the interpolant's Legendre coefficients on [0, 1]."""
+    return np.linalg.inv(legendre.legvander(2 * np.asarray(points) - 1, len(points) - 1))

@@ -57,7 +57,8 @@ def test_the_estimate_is_not_below_the_gap_nor_far_above_a_large_one(name, nodes
     logs = np.log(value(places)) if probability else value(places)
     contribution = slope(places) / value(places) if probability else slope(places)
     path = Path(points, weights, torch.tensor(logs)[:, None], torch.tensor(contribution)[:, None, None])
-    found = estimated_gap(path, 0, 0.0, probability, noise=0.0)
+    scores = torch.tensor([np.dot(weights, slope(places))])
+    found = estimated_gap(path, scores, 0, 0.0, probability, noise=0.0)
     assert gap <= CAUTION * found
     assert gap < WANTED_GAP or CAUTION * found < 30 * gap
 
@@ -66,8 +67,15 @@ def test_a_first_factor_below_the_noise_counts_as_nothing():
     points, weights = legendre_gauss_radau(4)
     places = torch.tensor(points, dtype=torch.float64)
     path = Path(points, weights, torch.exp(-places)[:, None], -torch.exp(-places)[:, None, None])
-    assert 0 < estimated_gap(path, 0, 0.0, False, noise=0.0) < 1e-3
-    assert estimated_gap(path, 0, 0.0, False, noise=1e-2) == 0
+    scores = torch.tensor([np.exp(-1) - 1])
+    assert 0 < estimated_gap(path, scores, 0, 0.0, False, noise=0.0) < 1e-3
+    assert estimated_gap(path, scores, 0, 0.0, False, noise=1e-2) == 0
+
+
+def test_one_node_shows_nothing_to_estimate_from():
+    chat, pairs = tiny_chat("llama"), encoded_pairs()
+    engine = engines.build(AttributionConfig(nodes=1), chat, 1024)
+    assert [each.refined for each in engines.attribute(engine, pairs, wanted_gap=WANTED_GAP)] == [0] * len(pairs)
 
 
 @pytest.mark.parametrize("objective", ["probability", "log_probability"])

@@ -127,7 +127,7 @@ class Killed(Exception):
     """Stands for a killed process."""
 
 
-@pytest.mark.parametrize(("killed_at", "optimiser"), [(2, "adam"), (3, "gauss_newton")])
+@pytest.mark.parametrize(("killed_at", "optimiser"), [(2, "adam"), (3, "adam"), (4, "gauss_newton")])
 def test_a_killed_run_goes_on_to_the_same_result(
     single: ChatModel,
     pairs: list[PromptPair],
