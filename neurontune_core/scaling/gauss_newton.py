@@ -8,8 +8,7 @@ from neurontune_core.scaling.margins import Margins
 
 ITERATIONS = 60
 KL_WEIGHT = 0.1
-"""Weight of the KL of a whole response, beside 1 for refusing: at 1 nothing moved any more, a response by 0.01 nat and
-attacked prompts too little to be refused."""
+"""Weight of the KL of a whole response, beside 1 for refusing: at 1, attacked prompts could not be fitted."""
 MEASURED_SHARE = 0.75
 """How much of the KL is taken as measured, in all directions; for the rest the neurons are taken one by one. Of
 thousands of factors most directions are in no measurement, and the fit would hide there."""

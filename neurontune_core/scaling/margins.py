@@ -14,8 +14,6 @@ from neurontune_core.records import NeuronSet
 from neurontune_core.scaling.gradient import explicit_attention
 from neurontune_core.scaling.losses import Example, by_wrapper, micro_batches
 
-OPENING = 3
-"""Tokens by which a refusal is told from another response."""
 STAY_EVERY = 4
 """One in so many harmless examples is also measured for how far its response moves from the base model's. That takes as
 many tokens as several openings, since what its prompt begins with cannot be run for all at once."""
@@ -86,6 +84,7 @@ def measure(
     examples: Sequence[Example],
     base: Mapping[str, Tensor],
     batch_tokens: int,
+    opening: int,
     rest: bool = True,
 ) -> Margins:
     """Return the margins of query examples at `alpha`' (`at`), as functions of `alpha` (first order).
@@ -114,10 +113,11 @@ def measure(
         examples: harmful and harmless examples; one harmful at least.
         base: the unscaled model's final hidden states for each of `stays_of(examples)`.
         batch_tokens: tokens a forward pass holds at most.
+        opening: tokens by which a refusal is told from other responses.
         rest: measure the rests of refusals as well.
     """
     harmful = [example for example in examples if example.role == "safety"]
-    openings = [example.sequence.response[:OPENING] for example in harmful]
+    openings = [example.sequence.response[:opening] for example in harmful]
     asked = [
         replace(example, sequence=TokenSequence(example.sequence.prompt, openings[number % len(openings)]))
         for number, example in enumerate([*harmful, *(e for e in examples if e.role == "utility")])
@@ -126,12 +126,15 @@ def measure(
     def run(kind: Kind, batch: Sequence[Example], shared: int) -> tuple[Tensor, Tensor]:
         return _measure(chat, neurons, at, batch, shared, batch_tokens, kind)
 
+    def gone_on(given: Sequence[Example], log_probabilities: Tensor, tokens: Tensor) -> Tensor:
+        return _gone_on(given, log_probabilities, tokens, opening)
+
     def stay(given: Sequence[Example], log_probabilities: Tensor, tokens: Tensor) -> Tensor:
         return _moved(chat, given, log_probabilities, base)
 
     parts = [(batch, RISE_OR_FALL, 1.0, *run(_lead, batch, batch[0].shared)) for batch in by_wrapper(asked)]
     if rest:
-        parts += [(batch, RISE_OR_FALL, 0.0, *run(_gone_on, batch, batch[0].shared)) for batch in by_wrapper(harmful)]
+        parts += [(batch, RISE_OR_FALL, 0.0, *run(gone_on, batch, batch[0].shared)) for batch in by_wrapper(harmful)]
     if stays := stays_of(examples):
         parts.append((stays, (STAY, STAY), 0.0, *run(stay, stays, 0)))
     slope = torch.cat([slopes for *_, slopes, _ in parts])
@@ -186,12 +189,12 @@ def _measure(
 def _lead(group: Sequence[Example], log_probabilities: Tensor, tokens: Tensor) -> Tensor:
     others = log_probabilities.scatter(-1, tokens[:, None], -torch.inf).amax(-1)
     leads = log_probabilities.gather(-1, tokens[:, None])[:, 0] - others
-    return torch.stack([part[:OPENING].min() for part in leads.split(_lengths(group))])
+    return torch.stack([part.min() for part in leads.split(_lengths(group))])
 
 
-def _gone_on(group: Sequence[Example], log_probabilities: Tensor, tokens: Tensor) -> Tensor:
+def _gone_on(group: Sequence[Example], log_probabilities: Tensor, tokens: Tensor, opening: int) -> Tensor:
     chosen = log_probabilities.gather(-1, tokens[:, None])[:, 0]
-    return torch.stack([_log_odds(part[OPENING:].sum()) for part in chosen.split(_lengths(group))])
+    return torch.stack([_log_odds(part[opening:].sum()) for part in chosen.split(_lengths(group))])
 
 
 def _moved(chat: ChatModel, group: Sequence[Example], log_probabilities: Tensor, base: Mapping[str, Tensor]) -> Tensor:

@@ -19,9 +19,10 @@ from neurontune_core.scaling.episodes import encode
 from neurontune_core.scaling.gauss_newton import solve, stiffness, weights_of
 from neurontune_core.scaling.learn import learn_scaling
 from neurontune_core.scaling.losses import Example, base_states
-from neurontune_core.scaling.margins import OPENING, Margins, join, measure, stays_of
+from neurontune_core.scaling.margins import Margins, join, measure, stays_of
 
 Settings = Callable[..., ScalingConfig]
+OPENING = 3
 
 
 @pytest.fixture
@@ -97,7 +98,7 @@ def test_harmful_margins_are_the_lead_of_refusing_and_the_log_odds_of_the_rest(
     chat: ChatModel, neurons: NeuronSet, alpha: Tensor, examples: list[Example]
 ) -> None:
     base = base_states(chat, [e for e in examples if e.role == "utility"], 10_000)
-    found = measure(chat, neurons, alpha, alpha, examples, base, 10_000)
+    found = measure(chat, neurons, alpha, alpha, examples, base, 10_000, OPENING)
     checked = 0
     for example in examples:
         if example.role != "safety":
@@ -122,10 +123,10 @@ def test_harmless_margins_are_of_refusing_and_of_moving_from_the_base(
 ) -> None:
     stays = stays_of(examples)
     base = base_states(chat, stays, 10_000)
-    found = measure(chat, neurons, alpha, alpha, examples, base, 10_000)
+    found = measure(chat, neurons, alpha, alpha, examples, base, 10_000, OPENING)
     refusals = [e.sequence.response for e in examples if e.role == "safety"]
     ones = torch.ones_like(alpha)
-    at_one = measure(chat, neurons, ones, ones, examples, base, 10_000)
+    at_one = measure(chat, neurons, ones, ones, examples, base, 10_000, OPENING)
     assert len(found.examples) == len(examples) + len(refusals) + len(stays) and stays
     harmless = [e for e in examples if e.role == "utility"]
     for number, example in enumerate(harmless):
@@ -191,7 +192,7 @@ def test_slopes_are_exact_for_own_words_and_in_the_mean_for_shared_ones(
     """The mean is over both roles: a role's own would tell the fit which role an example has."""
     examples = encode(chat, corpus, 99)
     base = base_states(chat, [e for e in examples if e.role == "utility"], 10_000)
-    found = measure(chat, neurons, alpha, alpha, examples, base, 10_000)
+    found = measure(chat, neurons, alpha, alpha, examples, base, 10_000, OPENING)
     refusal = next(e.sequence.response for e in examples if e.role == "safety")
     assert len({tuple(e.sequence.response[:OPENING]) for e in examples if e.role == "safety"}) == 1
     wrappers: dict[str, list[Example]] = {}
@@ -212,7 +213,7 @@ def test_slopes_of_what_follows_the_opening(
 ) -> None:
     examples = encode(chat, corpus, 99)
     base = base_states(chat, [e for e in examples if e.role == "utility"], 10_000)
-    found = measure(chat, neurons, alpha, alpha, examples, base, 10_000)
+    found = measure(chat, neurons, alpha, alpha, examples, base, 10_000, OPENING)
     wrappers: dict[str, list[Example]] = {}
     for example in examples:
         if example.role == "safety":
@@ -245,8 +246,8 @@ def test_the_size_of_the_parts_changes_nothing(
     chat: ChatModel, neurons: NeuronSet, alpha: Tensor, examples: list[Example], batch_tokens: int
 ) -> None:
     base = base_states(chat, [e for e in examples if e.role == "utility"], 10_000)
-    whole = measure(chat, neurons, alpha, alpha, examples, base, 10_000)
-    parts = measure(chat, neurons, alpha, alpha, examples, base, batch_tokens)
+    whole = measure(chat, neurons, alpha, alpha, examples, base, 10_000, OPENING)
+    parts = measure(chat, neurons, alpha, alpha, examples, base, batch_tokens, OPENING)
     torch.testing.assert_close(parts.slope, whole.slope, rtol=1e-5, atol=1e-7)
     torch.testing.assert_close(parts.offset, whole.offset, rtol=1e-5, atol=1e-5)
 
@@ -256,8 +257,8 @@ def test_after_inner_steps_the_margin_is_measured_there_and_moves_with_alpha(
 ) -> None:
     base = base_states(chat, [e for e in examples if e.role == "utility"], 10_000)
     adapted = alpha + 0.1
-    there = measure(chat, neurons, adapted, adapted, examples, base, 10_000)
-    found = measure(chat, neurons, alpha, adapted, examples, base, 10_000)
+    there = measure(chat, neurons, adapted, adapted, examples, base, 10_000, OPENING)
+    found = measure(chat, neurons, alpha, adapted, examples, base, 10_000, OPENING)
     torch.testing.assert_close(found.values(alpha), there.values(adapted), rtol=1e-5, atol=1e-5)
     torch.testing.assert_close(found.slope, there.slope)
 
@@ -326,8 +327,8 @@ def test_without_rests_the_other_margins_are_the_same(
     chat: ChatModel, neurons: NeuronSet, alpha: Tensor, examples: list[Example]
 ) -> None:
     base = base_states(chat, stays_of(examples), 10_000)
-    whole = measure(chat, neurons, alpha, alpha, examples, base, 10_000)
-    without = measure(chat, neurons, alpha, alpha, examples, base, 10_000, rest=False)
+    whole = measure(chat, neurons, alpha, alpha, examples, base, 10_000, OPENING)
+    without = measure(chat, neurons, alpha, alpha, examples, base, 10_000, OPENING, rest=False)
     left = (whole.first == 1) | (whole.safety == 0)
     assert without.names == [name for name, stays in zip(whole.names, left.tolist(), strict=True) if stays]
     for field in ("slope", "offset", "aim", "safety"):
