@@ -183,12 +183,6 @@ class ScalingConfig(Section):
         description="Adam on the query batch's gradient, or Gauss-Newton: alpha fits every query example met so far, "
         "each linearised where it was met (first order only; many times fewer examples are needed).",
     )
-    opening_tokens: int = Field(
-        default=3,
-        ge=1,
-        description='Gauss-Newton: leading tokens by which a refusal is told from other responses: 3 for "I\'m sorry", '
-        'which begins like "I\'m happy to help"; 1 for "Sorry".',
-    )
     prior_width: float = Field(
         default=3.0, gt=0, description="Gauss-Newton: how far from 1 a factor is expected to be, before any example."
     )

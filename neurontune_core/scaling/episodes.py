@@ -4,7 +4,6 @@ import random
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Generic, TypeVar
 
 from neurontune_core.config import ScalingConfig
 from neurontune_core.errors import InputError
@@ -32,7 +31,7 @@ class EpisodeSampler:
 
     Half of each role's batch are plain prompts; the other half carry one attack of the task's category, one attack in
     support and another in query. Harmful and harmless prompts get the same attack, so that a wrapper alone decides
-    nothing. Categories, attacks and prompts come in turn: none comes again while others have not been drawn.
+    nothing.
 
     Raises:
         InputError: a role has no plain training prompt, or no category has an attack around both roles.
@@ -59,16 +58,16 @@ class EpisodeSampler:
             )
 
         self._decks = {name: _Deck(pool, self._random) for name, pool in pools.items()}
-        self._categories = _Deck(list(self._attacks), self._random)
-        self._turns = {category: _Deck(attacks, self._random) for category, attacks in self._attacks.items()}
 
     def draw(self) -> list[Episode]:
         """Return the episodes of one outer step, each of a different category as far as there are enough."""
-        return [self._episode(category) for category in self._categories.draw(self._config.tasks_per_step)]
+        categories = list(self._attacks)
+        count = min(self._config.tasks_per_step, len(categories))
+        return [self._episode(category) for category in self._random.sample(categories, count)]
 
     def _episode(self, category: str) -> Episode:
-        (query,) = self._turns[category].draw(1)
-        support = self._random.choice([a for a in self._attacks[category] if a != query] or [query])
+        attacks = self._attacks[category]
+        support, query = self._random.sample(attacks, 2) if len(attacks) > 1 else (attacks[0], attacks[0])
         size = self._config.support_batch
         return Episode(
             category,
@@ -85,22 +84,19 @@ class EpisodeSampler:
         return batch
 
 
-Member = TypeVar("Member")
+class _Deck:
+    """Pairs in a shuffled order: all are drawn before any comes again, but for a remainder too small for a draw."""
 
-
-class _Deck(Generic[Member]):
-    """Members in a shuffled order: all are drawn before any comes again, but for a remainder too small for a draw."""
-
-    def __init__(self, members: list[Member], generator: random.Random):
-        self._members = members
+    def __init__(self, pairs: list[PromptPair], generator: random.Random):
+        self._pairs = pairs
         self._random = generator
-        self._left: list[Member] = []
+        self._left: list[PromptPair] = []
 
-    def draw(self, count: int) -> list[Member]:
-        """Return so many different members, or all there are."""
-        count = min(count, len(self._members))
+    def draw(self, count: int) -> list[PromptPair]:
+        """Return so many different pairs, or all there are."""
+        count = min(count, len(self._pairs))
         if len(self._left) < count:
-            self._left = self._random.sample(self._members, len(self._members))
+            self._left = self._random.sample(self._pairs, len(self._pairs))
         drawn, self._left = self._left[:count], self._left[count:]
         return drawn
 

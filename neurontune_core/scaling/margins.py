@@ -14,6 +14,8 @@ from neurontune_core.records import NeuronSet
 from neurontune_core.scaling.gradient import explicit_attention
 from neurontune_core.scaling.losses import Example, by_wrapper, micro_batches
 
+OPENING = 3
+"""Tokens by which a refusal is told from another response."""
 STAY_EVERY = 4
 """One in so many harmless examples is also measured for how far its response moves from the base model's. That takes as
 many tokens as several openings, since what its prompt begins with cannot be run for all at once."""
@@ -84,20 +86,18 @@ def measure(
     examples: Sequence[Example],
     base: Mapping[str, Tensor],
     batch_tokens: int,
-    opening: int,
     rest: bool = True,
 ) -> Margins:
     """Return the margins of query examples at `alpha`' (`at`), as functions of `alpha` (first order).
 
-    - a harmful prompt has the lead of its refusal's opening, to rise: the least over the opening's tokens y_j of
-      `log p(y_j) - max log p(other tokens)`, above 0 where greedy decoding refuses; its loss is the opening's negative
-      log-likelihood with only the likeliest other token to choose from. And it has `o(P(rest | opening))`, to rise as
-      well, the end-of-turn token included, with log-odds `o(P) = log P - log(1 - P)`: its loss is the rest's negative
-      log-likelihood.
-    - a harmless prompt has the lead of a refusal of the same batch, to fall. One in `STAY_EVERY` has another margin
-      that is to stay at 0, over its whole response by the base: `sum_t s_t (log p_alpha(y_t) - log p_base(y_t))`, with
-      a token y_t drawn from the base and a random sign s_t at every position t. The mean of half its square over tokens
-      and signs is the response's KL to second order.
+    With log-odds `o(P) = log P - log(1 - P)`:
+
+    - a harmful prompt has `o(P(opening))` of its refusal, to rise, and `o(P(rest | opening))`, to rise as well, the
+      end-of-turn token included; their losses sum to the refusal's negative log-likelihood.
+    - a harmless prompt has `o(P(opening))` of a refusal of the same batch, to fall: its loss is the KL from the base of
+      refusing or not. One in `STAY_EVERY` has another that is to stay at 0, over its whole response by the base:
+      `sum_t s_t (log p_alpha(y_t) - log p_base(y_t))`, with a token y_t drawn from the base and a random sign s_t at
+      every position t. The mean of half its square over tokens and signs is the response's KL to second order.
 
     A slope is the sum of what the factors do to the prompt's own words and to the words that all prompts of its wrapper
     begin with (a system message, an attack's). The latter are run once for margins of the same kind, and that part of
@@ -113,11 +113,10 @@ def measure(
         examples: harmful and harmless examples; one harmful at least.
         base: the unscaled model's final hidden states for each of `stays_of(examples)`.
         batch_tokens: tokens a forward pass holds at most.
-        opening: tokens by which a refusal is told from other responses.
         rest: measure the rests of refusals as well.
     """
     harmful = [example for example in examples if example.role == "safety"]
-    openings = [example.sequence.response[:opening] for example in harmful]
+    openings = [example.sequence.response[:OPENING] for example in harmful]
     asked = [
         replace(example, sequence=TokenSequence(example.sequence.prompt, openings[number % len(openings)]))
         for number, example in enumerate([*harmful, *(e for e in examples if e.role == "utility")])
@@ -126,15 +125,12 @@ def measure(
     def run(kind: Kind, batch: Sequence[Example], shared: int) -> tuple[Tensor, Tensor]:
         return _measure(chat, neurons, at, batch, shared, batch_tokens, kind)
 
-    def gone_on(given: Sequence[Example], log_probabilities: Tensor, tokens: Tensor) -> Tensor:
-        return _gone_on(given, log_probabilities, tokens, opening)
-
     def stay(given: Sequence[Example], log_probabilities: Tensor, tokens: Tensor) -> Tensor:
         return _moved(chat, given, log_probabilities, base)
 
-    parts = [(batch, RISE_OR_FALL, 1.0, *run(_lead, batch, batch[0].shared)) for batch in by_wrapper(asked)]
+    parts = [(batch, RISE_OR_FALL, 1.0, *run(_opened, batch, batch[0].shared)) for batch in by_wrapper(asked)]
     if rest:
-        parts += [(batch, RISE_OR_FALL, 0.0, *run(gone_on, batch, batch[0].shared)) for batch in by_wrapper(harmful)]
+        parts += [(batch, RISE_OR_FALL, 0.0, *run(_gone_on, batch, batch[0].shared)) for batch in by_wrapper(harmful)]
     if stays := stays_of(examples):
         parts.append((stays, (STAY, STAY), 0.0, *run(stay, stays, 0)))
     slope = torch.cat([slopes for *_, slopes, _ in parts])
@@ -186,15 +182,12 @@ def _measure(
     return torch.cat(slopes)[places] + through_shared, torch.cat(values)[places]
 
 
-def _lead(group: Sequence[Example], log_probabilities: Tensor, tokens: Tensor) -> Tensor:
-    others = log_probabilities.scatter(-1, tokens[:, None], -torch.inf).amax(-1)
-    leads = log_probabilities.gather(-1, tokens[:, None])[:, 0] - others
-    return torch.stack([part.min() for part in leads.split(_lengths(group))])
+def _opened(group: Sequence[Example], log_probabilities: Tensor, tokens: Tensor) -> Tensor:
+    return torch.stack([_log_odds(part[:OPENING].sum()) for part in _chosen(group, log_probabilities, tokens)])
 
 
-def _gone_on(group: Sequence[Example], log_probabilities: Tensor, tokens: Tensor, opening: int) -> Tensor:
-    chosen = log_probabilities.gather(-1, tokens[:, None])[:, 0]
-    return torch.stack([_log_odds(part[opening:].sum()) for part in chosen.split(_lengths(group))])
+def _gone_on(group: Sequence[Example], log_probabilities: Tensor, tokens: Tensor) -> Tensor:
+    return torch.stack([_log_odds(part[OPENING:].sum()) for part in _chosen(group, log_probabilities, tokens)])
 
 
 def _moved(chat: ChatModel, group: Sequence[Example], log_probabilities: Tensor, base: Mapping[str, Tensor]) -> Tensor:
@@ -207,6 +200,10 @@ def _moved(chat: ChatModel, group: Sequence[Example], log_probabilities: Tensor,
     tokens = torch.cat(drawn)
     moved = (log_probabilities.gather(-1, tokens) - usual.gather(-1, tokens))[:, 0] * torch.cat(signs)
     return torch.stack([part.sum() for part in moved.split(_lengths(group))])
+
+
+def _chosen(group: Sequence[Example], log_probabilities: Tensor, tokens: Tensor) -> Sequence[Tensor]:
+    return log_probabilities.gather(-1, tokens[:, None])[:, 0].split(_lengths(group))
 
 
 def _lengths(group: Sequence[Example]) -> list[int]:

@@ -101,7 +101,7 @@ def _gauss_newton_step(
     rest = progress.steps % REST_EVERY == 0
     for support, query in batches:
         adapted = adapt(chat, neurons, alpha, support, base, config, batch_tokens).detach()
-        found = measure(chat, neurons, alpha, adapted, query, base, batch_tokens, config.opening_tokens, rest)
+        found = measure(chat, neurons, alpha, adapted, query, base, batch_tokens, rest)
         new = found if new is None else join(new, found)
     assert new is not None  # a step has an episode at least
     _check(new.slope, progress.steps, config)

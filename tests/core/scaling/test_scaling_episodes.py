@@ -58,18 +58,6 @@ def test_the_tasks_of_a_step_are_different_categories(
             assert len({episode.category for episode in step}) == len(step) == expected
 
 
-def test_categories_and_their_attacks_come_in_turn(
-    corpus: list[PromptPair], settings: Callable[..., ScalingConfig]
-) -> None:
-    queries = [
-        (episode.category, *attacks_of(episode.query, "safety"))
-        for step in draws(corpus, settings(tasks_per_step=1), steps=12)
-        for episode in step
-    ]
-    for start in (0, 4, 8):
-        assert len(set(queries[start : start + 4])) == 4  # two categories of two attacks
-
-
 def test_the_same_seed_draws_the_same(corpus: list[PromptPair], settings: Callable[..., ScalingConfig]) -> None:
     config = settings()
     assert draws(corpus, config, seed=3) == draws(corpus, config, seed=3)
