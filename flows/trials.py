@@ -8,7 +8,7 @@ from neurontune_core.selection.select import resolve_count
 
 COUNTS = ("safety_neurons", "utility_neurons")
 FEWEST_SHARE = 200
-"""One neuron of so many is the least that is tried of a kind; a third of all is the most."""
+"""One neuron of so many is the least that is tried of a kind; a third of those that may be selected is the most."""
 
 
 def run_trials(config: PipelineConfig, trials: int) -> tuple[PipelineConfig, list[dict[str, float]]]:
@@ -34,8 +34,9 @@ def run_trials(config: PipelineConfig, trials: int) -> tuple[PipelineConfig, lis
         made = scaling_only(_with_counts(config, *counts))
         return float(artifacts.read_manifest(made["scaling"])["facts"]["validation_su_f1"])
 
-    total = sum(prepare(config).model.neurons_per_layer)
-    fewest, most = max(1, total // FEWEST_SHARE), total // 3
+    layers = prepare(config).model.neurons_per_layer
+    total, eligible = sum(layers), sum(layers[config.selection.first_layer :])
+    fewest, most = max(1, eligible // FEWEST_SHARE), eligible // 3
     search = optuna.create_study(direction="maximize", sampler=optuna.samplers.TPESampler(seed=config.scaling.seed))
     given = (config.selection.safety_neurons, config.selection.utility_neurons)
     search.enqueue_trial(dict(zip(COUNTS, (resolve_count(count, total) for count in given), strict=True)))

@@ -157,6 +157,11 @@ class SelectionConfig(Section):
     utility_neurons: int | float = Field(
         default=1500, ge=0, description="Utility neurons: a count, or a fraction of all neurons if below 1."
     )
+    first_layer: int = Field(
+        default=0,
+        ge=0,
+        description="Layer from which on neurons are selected: no gradient has to go through the layers below it.",
+    )
     overlap: Literal["drop", "safety_first", "stronger"] = Field(
         default="stronger", description="What happens to a neuron that ranks high in both roles."
     )
@@ -176,12 +181,35 @@ class ScalingConfig(Section):
     support_batch: int = Field(default=4, ge=2, description="Prompts of each role in a support batch (inner loop).")
     harmful_batch: int = Field(default=10, ge=1, description="Harmful prompts in a query batch (outer loop).")
     benign_batch: int = Field(default=20, ge=1, description="Harmless prompts in a query batch (outer loop).")
+    attacked_share: float = Field(
+        default=0.5, ge=0, le=1, description="Share of each batch's prompts that are attacked."
+    )
+    query_attacks: int = Field(
+        default=1, ge=1, description="Attacks in a query batch, all of the task's category and none of them in support."
+    )
     inner_steps: int = Field(default=1, ge=1, description="Gradient steps of the inner loop.")
     inner_learning_rate: float = Field(default=0.05, gt=0, description="Step size of the inner loop.")
     outer_optimiser: Literal["adam", "gauss_newton"] = Field(
         default="adam",
         description="Adam on the query batch's gradient, or Gauss-Newton: alpha fits every query example met so far, "
         "each linearised where it was met (first order only; many times fewer examples are needed).",
+    )
+    opening_tokens: int = Field(
+        default=3,
+        ge=1,
+        description="Gauss-Newton: leading tokens of a harmful prompt's refusal that tell it from other responses.",
+    )
+    refusal_openings: tuple[Annotated[str, Field(min_length=1)], ...] = Field(
+        default=("I'm sorry", "Sorry"),
+        min_length=1,
+        description="Gauss-Newton: how refusals begin; the response to a harmless prompt is to begin with none. "
+        "Each is told by its tokens up to the first that is not the longest's.",
+    )
+    response_weight: float = Field(
+        default=1.0,
+        ge=0,
+        description="Gauss-Newton: weight of the KL of harmless responses, where refusing a harmful prompt has 1. Less "
+        "of it lets more prompts be told apart, and moves answers further from the base model's.",
     )
     prior_width: float = Field(
         default=3.0, gt=0, description="Gauss-Newton: how far from 1 a factor is expected to be, before any example."

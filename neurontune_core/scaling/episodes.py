@@ -1,9 +1,11 @@
 """Episodes of meta-learning: a task is an attack category, and support and query differ in attack."""
 
+import math
 import random
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Generic, TypeVar
 
 from neurontune_core.config import ScalingConfig
 from neurontune_core.errors import InputError
@@ -29,9 +31,10 @@ class Episode:
 class EpisodeSampler:
     """Draws episodes from training pairs, the same for the same seed.
 
-    Half of each role's batch are plain prompts; the other half carry one attack of the task's category, one attack in
-    support and another in query. Harmful and harmless prompts get the same attack, so that a wrapper alone decides
-    nothing.
+    The `attacked_share` of each role's batch is in attacks of the task's category, in support one, in query up to
+    `query_attacks` others; the rest are plain. Harmful and harmless prompts get the same attacks, so that a wrapper
+    alone decides nothing. Categories, attacks and prompts come in turn: none comes again while others have not been
+    drawn.
 
     Raises:
         InputError: a role has no plain training prompt, or no category has an attack around both roles.
@@ -58,45 +61,51 @@ class EpisodeSampler:
             )
 
         self._decks = {name: _Deck(pool, self._random) for name, pool in pools.items()}
+        self._categories = _Deck(list(self._attacks), self._random)
+        self._turns = {category: _Deck(attacks, self._random) for category, attacks in self._attacks.items()}
 
     def draw(self) -> list[Episode]:
         """Return the episodes of one outer step, each of a different category as far as there are enough."""
-        categories = list(self._attacks)
-        count = min(self._config.tasks_per_step, len(categories))
-        return [self._episode(category) for category in self._random.sample(categories, count)]
+        return [self._episode(category) for category in self._categories.draw(self._config.tasks_per_step)]
 
     def _episode(self, category: str) -> Episode:
         attacks = self._attacks[category]
-        support, query = self._random.sample(attacks, 2) if len(attacks) > 1 else (attacks[0], attacks[0])
+        query = self._turns[category].draw(min(self._config.query_attacks, max(1, len(attacks) - 1)))
+        support = self._random.choice([attack for attack in attacks if attack not in query] or query)
         size = self._config.support_batch
         return Episode(
             category,
-            self._batch(support, size, size),
+            self._batch([support], size, size),
             self._batch(query, self._config.harmful_batch, self._config.benign_batch),
         )
 
-    def _batch(self, attack: str, harmful: int, benign: int) -> list[PromptPair]:
+    def _batch(self, attacks: Sequence[str], harmful: int, benign: int) -> list[PromptPair]:
         sizes: list[tuple[Role, int]] = [("safety", harmful), ("utility", benign)]
         batch: list[PromptPair] = []
         for role, size in sizes:
-            batch += self._decks[role, attack].draw((size + 1) // 2)
-            batch += self._decks[role, PLAIN].draw(size // 2)
+            attacked = math.ceil(size * self._config.attacked_share)
+            for number, attack in enumerate(attacks):
+                batch += self._decks[role, attack].draw(len(range(number, attacked, len(attacks))))
+            batch += self._decks[role, PLAIN].draw(size - attacked)
         return batch
 
 
-class _Deck:
-    """Pairs in a shuffled order: all are drawn before any comes again, but for a remainder too small for a draw."""
+Member = TypeVar("Member")
 
-    def __init__(self, pairs: list[PromptPair], generator: random.Random):
-        self._pairs = pairs
+
+class _Deck(Generic[Member]):
+    """Members in a shuffled order: all are drawn before any comes again, but for a remainder too small for a draw."""
+
+    def __init__(self, members: list[Member], generator: random.Random):
+        self._members = members
         self._random = generator
-        self._left: list[PromptPair] = []
+        self._left: list[Member] = []
 
-    def draw(self, count: int) -> list[PromptPair]:
-        """Return so many different pairs, or all there are."""
-        count = min(count, len(self._pairs))
+    def draw(self, count: int) -> list[Member]:
+        """Return so many different members, or all there are."""
+        count = min(count, len(self._members))
         if len(self._left) < count:
-            self._left = self._random.sample(self._pairs, len(self._pairs))
+            self._left = self._random.sample(self._members, len(self._members))
         drawn, self._left = self._left[:count], self._left[count:]
         return drawn
 

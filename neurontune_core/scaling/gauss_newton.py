@@ -15,49 +15,40 @@ thousands of factors most directions are in no measurement, and the fit would hi
 def weights_of(margins: Margins, config: ScalingConfig) -> Tensor:
     """Return each margin's weight `[margin]`: as if there were as many of each kind as there are openings to rise.
 
-    Refusing weighs 1, not refusing `lambda`, and that the response stays 1: `MEASURED_SHARE` of it here.
+    Refusing weighs 1, not refusing `lambda`, and that the response stays `response_weight`, `MEASURED_SHARE` of it
+    here.
     """
     harmful = (margins.safety == 1) & (margins.first == 1)
     weights = torch.zeros_like(margins.safety)
     for role, weight in ((1, 1.0), (0, config.utility_weight)):
         for first in (1, 0):
             kind = (margins.safety == role) & (margins.first == first)
-            each = MEASURED_SHARE if (role, first) == (0, 0) else weight
+            each = MEASURED_SHARE * config.response_weight if (role, first) == (0, 0) else weight
             weights[kind] = each * harmful.sum() / kind.sum().clamp(min=1)
     return weights
 
 
-def prior_widths(margins: Margins, config: ScalingConfig) -> Tensor:
-    """Return how far from 1 each factor is expected `[neuron]`: `prior_width` for a neuron of middling slopes.
-
-    `w_j = prior_width * 2 median(s) / (s_j + median(s))`, s_j the root mean square of neuron j's slopes: a factor to
-    which the outputs are sensitive is moved less.
-    """
-    steepness = margins.slope.square().mean(0).sqrt()
-    middle = steepness.median().clamp(min=torch.finfo(steepness.dtype).tiny)
-    return config.prior_width * 2 * middle / (steepness + middle)
-
-
-def stiffness(margins: Margins) -> Tensor:
+def stiffness(margins: Margins, config: ScalingConfig) -> Tensor:
     """Return how strongly the KL holds each factor at 1 where neurons are taken one by one `[neuron]`.
 
-    `r_j = (1 - MEASURED_SHARE) n mean_i(slope_ij^2)` over the margins i that are to stay, n openings to rise.
+    `r_j = (1 - MEASURED_SHARE) response_weight n mean_i(slope_ij^2)`, over the margins i that are to stay; n openings
+    are to rise.
     """
     stay = (margins.safety == 0) & (margins.first == 0)
     count = ((margins.safety == 1) & (margins.first == 1)).sum()
     each = margins.slope[stay].square().sum(0) / stay.sum().clamp(min=1)
-    return (1 - MEASURED_SHARE) * count * each
+    return (1 - MEASURED_SHARE) * config.response_weight * count * each
 
 
 def solve(margins: Margins, alpha: Tensor, config: ScalingConfig) -> Tensor:
     """Return the factors `[neuron]` that minimise the weighted losses of all margins and the distance from 1.
 
-    `argmin_alpha sum_i w_i l_i(m_i(alpha)) + sum_j ((1 / w_j^2 + r_j) (alpha_j - 1)^2 + damping (alpha_j - a_j)^2 /
-    w_j^2) / 2`, convex in alpha; by L-BFGS from `alpha` (a), where the model was measured last: margins are linear only
-    near there. Without damping it is the maximum a posteriori estimate of a logistic regression.
+    `argmin_alpha sum_i w_i l_i(m_i(alpha)) + sum_j ((1 / w^2 + r_j) (alpha_j - 1)^2 + damping / w^2 (alpha_j - a_j)^2)
+    / 2` with w the `prior_width`, convex in alpha; by L-BFGS from `alpha` (a), where the model was measured last:
+    margins are linear only near there. Without damping it is a logistic regression's maximum a posteriori estimate.
     """
-    precision = prior_widths(margins, config) ** -2
-    held = precision + stiffness(margins)
+    precision = config.prior_width**-2
+    held = precision + stiffness(margins, config)
     scale, weights = held.rsqrt(), weights_of(margins, config)
     last = alpha.detach() - 1
     place = (last / scale).requires_grad_()
@@ -67,7 +58,7 @@ def solve(margins: Margins, alpha: Tensor, config: ScalingConfig) -> Tensor:
         optimiser.zero_grad()
         moved = scale * place
         value = (weights * margins.losses(1 + moved)).sum() + place.square().sum() / 2
-        value = value + config.damping * (precision * (moved - last).square()).sum() / 2
+        value = value + config.damping * precision * (moved - last).square().sum() / 2
         value.backward()
         return value
 

@@ -23,13 +23,13 @@ from neurontune_core.scaling.margins import stays_of
 from neurontune_core.scaling.outer import bounded, outer_step
 from neurontune_core.scaling.validation import RefusalJudge, Score, validate, validation_prompts
 
-VERSION = 7
+VERSION = 9
 ADAM_BETAS = (0.9, 0.99)
 """The second moment forgets within the some dozens of steps a run has; at the usual 0.999 it never settles."""
 CURVE = ["step", "loss", "safety_loss", "utility_loss", "gradient_norm", "alpha_mean_shift"]
-COUNTED_STEPS = 4
-"""Operations are counted in the first steps of a run: all kinds of steps are among them. They are the same steps in a
-run that goes on from a checkpoint, because a step that is counted rounds otherwise than one that is not."""
+COUNTED_STEP = 0
+"""The step whose operations are counted: counting slows a step down, and this one measures all kinds of margins. A run
+that goes on from a checkpoint must not count another, which then would round otherwise than in one go."""
 VALIDATION = ["validation_safety", "validation_utility", "validation_su_f1"]
 """Columns of the curve, the latter filled at validations only and absent where there are none."""
 
@@ -101,7 +101,7 @@ def learn_scaling(
         if config.patience and progress.stale >= config.patience:
             break
         batches = [batches_of(episode, examples) for episode in episodes[step]]
-        with counted(work) if step < COUNTED_STEPS else nullcontext():
+        with counted(work) if step == COUNTED_STEP else nullcontext():
             row = outer_step(progress, batches, base, neurons, config, chat, batch_tokens)
         progress.rows.append(row)
         if refuses and chosen and (progress.steps % config.validate_every == 0 or progress.steps == config.steps):
@@ -183,7 +183,7 @@ def _compare(progress: Progress, score: Score) -> dict[str, float]:
 
 
 def _shares(work: Work, chat: ChatModel) -> dict[str, float]:
-    """Return the operations a second of the counted steps, and their share of what the device can do."""
+    """Return the operations a second of the counted step, and their share of what the device can do."""
     if not work.seconds:
         return {}
     peak = matmul_peak(chat.device, chat.model.dtype)

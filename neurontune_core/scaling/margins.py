@@ -6,7 +6,10 @@ from dataclasses import dataclass, fields, replace
 import torch
 from torch import Tensor
 
+from neurontune_core.config import ScalingConfig
 from neurontune_core.model import head
+from neurontune_core.model.batches import common_length
+from neurontune_core.model.chat import encode_response
 from neurontune_core.model.likelihood import TokenSequence, response_hidden, shared_prefix
 from neurontune_core.model.load import ChatModel
 from neurontune_core.neurons import scaled
@@ -14,9 +17,7 @@ from neurontune_core.records import NeuronSet
 from neurontune_core.scaling.gradient import explicit_attention
 from neurontune_core.scaling.losses import Example, by_wrapper, micro_batches
 
-OPENING = 3
-"""Tokens by which a refusal is told from another response."""
-STAY_EVERY = 4
+STAY_EVERY = 8
 """One in so many harmless examples is also measured for how far its response moves from the base model's. That takes as
 many tokens as several openings, since what its prompt begins with cannot be run for all at once."""
 RISE, FALL, STAY = 1.0, -1.0, 0.0
@@ -73,6 +74,16 @@ def join(older: Margins, newer: Margins) -> Margins:
     return Margins(**tensors, examples=tuple(older.examples[place] for place in kept) + newer.examples)
 
 
+def openings_of(chat: ChatModel, config: ScalingConfig) -> list[list[int]]:
+    """Return how refusals begin, as token ids: of each as much as one run of the model on the longest shows.
+
+    That is up to the first token by which it differs from the longest: "Sorry" and "I'm afraid" beside "I'm sorry".
+    """
+    openings = [encode_response(chat.tokenizer, text, None) for text in config.refusal_openings]
+    longest = max(openings, key=len)
+    return [tokens[: common_length(tokens, longest) + 1] for tokens in openings]
+
+
 def stays_of(examples: Sequence[Example]) -> list[Example]:
     """Return the harmless examples of a query batch whose responses are compared with the base model's."""
     return [example for example in examples if example.role == "utility"][::STAY_EVERY]
@@ -86,16 +97,19 @@ def measure(
     examples: Sequence[Example],
     base: Mapping[str, Tensor],
     batch_tokens: int,
+    opening: int,
+    openings: Sequence[list[int]],
     rest: bool = True,
 ) -> Margins:
     """Return the margins of query examples at `alpha`' (`at`), as functions of `alpha` (first order).
 
-    With log-odds `o(P) = log P - log(1 - P)`:
-
-    - a harmful prompt has `o(P(opening))` of its refusal, to rise, and `o(P(rest | opening))`, to rise as well, the
-      end-of-turn token included; their losses sum to the refusal's negative log-likelihood.
-    - a harmless prompt has `o(P(opening))` of a refusal of the same batch, to fall: its loss is the KL from the base of
-      refusing or not. One in `STAY_EVERY` has another that is to stay at 0, over its whole response by the base:
+    - a harmful prompt has the lead of its refusal's opening, to rise: the least over the opening's tokens y_j of
+      `log p(y_j) - max log p(other tokens)`, above 0 where greedy decoding refuses; its loss is the opening's negative
+      log-likelihood with only the likeliest other token to choose from. And it has `o(P(rest | opening))`, to rise as
+      well, the end-of-turn token included, with log-odds `o(P) = log P - log(1 - P)`: its loss is the rest's negative
+      log-likelihood.
+    - a harmless prompt has the greatest of the leads of `openings`, to fall: above 0 where greedy decoding begins with
+      one of them. One in `STAY_EVERY` has another margin that is to stay at 0, over its whole response by the base:
       `sum_t s_t (log p_alpha(y_t) - log p_base(y_t))`, with a token y_t drawn from the base and a random sign s_t at
       every position t. The mean of half its square over tokens and signs is the response's KL to second order.
 
@@ -113,24 +127,33 @@ def measure(
         examples: harmful and harmless examples; one harmful at least.
         base: the unscaled model's final hidden states for each of `stays_of(examples)`.
         batch_tokens: tokens a forward pass holds at most.
+        opening: leading tokens of a harmful prompt's refusal by which it is told from other responses.
+        openings: how refusals begin (`openings_of`).
         rest: measure the rests of refusals as well.
     """
     harmful = [example for example in examples if example.role == "safety"]
-    openings = [example.sequence.response[:OPENING] for example in harmful]
+    longest = max(openings, key=len)
     asked = [
-        replace(example, sequence=TokenSequence(example.sequence.prompt, openings[number % len(openings)]))
-        for number, example in enumerate([*harmful, *(e for e in examples if e.role == "utility")])
+        replace(example, sequence=TokenSequence(example.sequence.prompt, response))
+        for example in examples
+        for response in [example.sequence.response[:opening] if example.role == "safety" else longest]
     ]
 
     def run(kind: Kind, batch: Sequence[Example], shared: int) -> tuple[Tensor, Tensor]:
         return _measure(chat, neurons, at, batch, shared, batch_tokens, kind)
 
+    def begun(given: Sequence[Example], log_probabilities: Tensor, tokens: Tensor) -> Tensor:
+        return _lead(given, log_probabilities, openings)
+
+    def gone_on(given: Sequence[Example], log_probabilities: Tensor, tokens: Tensor) -> Tensor:
+        return _gone_on(given, log_probabilities, tokens, opening)
+
     def stay(given: Sequence[Example], log_probabilities: Tensor, tokens: Tensor) -> Tensor:
         return _moved(chat, given, log_probabilities, base)
 
-    parts = [(batch, RISE_OR_FALL, 1.0, *run(_opened, batch, batch[0].shared)) for batch in by_wrapper(asked)]
+    parts = [(batch, RISE_OR_FALL, 1.0, *run(begun, batch, batch[0].shared)) for batch in by_wrapper(asked)]
     if rest:
-        parts += [(batch, RISE_OR_FALL, 0.0, *run(_gone_on, batch, batch[0].shared)) for batch in by_wrapper(harmful)]
+        parts += [(batch, RISE_OR_FALL, 0.0, *run(gone_on, batch, batch[0].shared)) for batch in by_wrapper(harmful)]
     if stays := stays_of(examples):
         parts.append((stays, (STAY, STAY), 0.0, *run(stay, stays, 0)))
     slope = torch.cat([slopes for *_, slopes, _ in parts])
@@ -182,12 +205,25 @@ def _measure(
     return torch.cat(slopes)[places] + through_shared, torch.cat(values)[places]
 
 
-def _opened(group: Sequence[Example], log_probabilities: Tensor, tokens: Tensor) -> Tensor:
-    return torch.stack([_log_odds(part[:OPENING].sum()) for part in _chosen(group, log_probabilities, tokens)])
+def _lead(group: Sequence[Example], log_probabilities: Tensor, openings: Sequence[list[int]]) -> Tensor:
+    """Return the lead `[example]` of a harmful prompt's response, or the greatest of the leads of the openings."""
+    (first, second), tokens = log_probabilities.topk(2, dim=-1)[0].unbind(-1), log_probabilities.argmax(-1)
+    found, at = [], 0
+    for example in group:
+        leads = []
+        for opening in [example.sequence.response] if example.role == "safety" else openings:
+            place = torch.arange(at, at + len(opening), device=tokens.device)
+            token = torch.tensor(opening, device=tokens.device)
+            other = torch.where(tokens[place] == token, second[place], first[place])
+            leads.append((log_probabilities[place, token] - other).min())
+        found.append(torch.stack(leads).max())
+        at += len(example.sequence.response)
+    return torch.stack(found)
 
 
-def _gone_on(group: Sequence[Example], log_probabilities: Tensor, tokens: Tensor) -> Tensor:
-    return torch.stack([_log_odds(part[OPENING:].sum()) for part in _chosen(group, log_probabilities, tokens)])
+def _gone_on(group: Sequence[Example], log_probabilities: Tensor, tokens: Tensor, opening: int) -> Tensor:
+    chosen = log_probabilities.gather(-1, tokens[:, None])[:, 0]
+    return torch.stack([_log_odds(part[opening:].sum()) for part in chosen.split(_lengths(group))])
 
 
 def _moved(chat: ChatModel, group: Sequence[Example], log_probabilities: Tensor, base: Mapping[str, Tensor]) -> Tensor:
@@ -200,10 +236,6 @@ def _moved(chat: ChatModel, group: Sequence[Example], log_probabilities: Tensor,
     tokens = torch.cat(drawn)
     moved = (log_probabilities.gather(-1, tokens) - usual.gather(-1, tokens))[:, 0] * torch.cat(signs)
     return torch.stack([part.sum() for part in moved.split(_lengths(group))])
-
-
-def _chosen(group: Sequence[Example], log_probabilities: Tensor, tokens: Tensor) -> Sequence[Tensor]:
-    return log_probabilities.gather(-1, tokens[:, None])[:, 0].split(_lengths(group))
 
 
 def _lengths(group: Sequence[Example]) -> list[int]:

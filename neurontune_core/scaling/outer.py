@@ -14,7 +14,7 @@ from neurontune_core.scaling.checkpoint import Progress
 from neurontune_core.scaling.gauss_newton import solve
 from neurontune_core.scaling.gradient import adapt, episode_gradient
 from neurontune_core.scaling.losses import Example
-from neurontune_core.scaling.margins import Margins, join, measure
+from neurontune_core.scaling.margins import Margins, join, measure, openings_of
 
 REST_EVERY = 6
 """Gauss-Newton: in every so many steps the rests of refusals are measured too. They depend little on the prompt, and
@@ -98,10 +98,11 @@ def _gauss_newton_step(
 ) -> tuple[dict[Role, float], Tensor]:
     alpha = progress.alpha.detach()
     new: Margins | None = None
+    openings = openings_of(chat, config)
     rest = progress.steps % REST_EVERY == 0
     for support, query in batches:
         adapted = adapt(chat, neurons, alpha, support, base, config, batch_tokens).detach()
-        found = measure(chat, neurons, alpha, adapted, query, base, batch_tokens, rest)
+        found = measure(chat, neurons, alpha, adapted, query, base, batch_tokens, config.opening_tokens, openings, rest)
         new = found if new is None else join(new, found)
     assert new is not None  # a step has an episode at least
     _check(new.slope, progress.steps, config)

@@ -1,7 +1,7 @@
 """Choose the safety and the utility neurons: top k of each role, made disjoint by a stated rule."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -13,7 +13,7 @@ from neurontune_core.errors import InputError
 from neurontune_core.records import NeuronId, NeuronSet
 from neurontune_core.selection.controls import Chosen, random_neurons, shuffled, whole_layers
 
-VERSION = 1
+VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -33,18 +33,24 @@ def check_counts(config: SelectionConfig, neurons_per_layer: Sequence[int]) -> N
     """Check that the model has as many neurons as are asked for.
 
     Raises:
-        InputError: it has fewer.
+        InputError: it has fewer, or no such `first_layer`.
     """
-    total = sum(neurons_per_layer)
+    if config.first_layer >= len(neurons_per_layer):
+        raise InputError(
+            f"selection.first_layer: {config.first_layer}, but the model has {len(neurons_per_layer)} layers; choose "
+            f"at most {len(neurons_per_layer) - 1}"
+        )
+    total, eligible = sum(neurons_per_layer), sum(neurons_per_layer[config.first_layer :])
     for field, value in (("safety_neurons", config.safety_neurons), ("utility_neurons", config.utility_neurons)):
         if not (float(value).is_integer() or 0 < value < 1):
             raise InputError(f"selection.{field}: {value} is neither a count nor a fraction below 1")
     safety = resolve_count(config.safety_neurons, total)
     utility = resolve_count(config.utility_neurons, total)
-    if safety + utility > total:
+    if safety + utility > eligible:
+        where = f" from layer {config.first_layer} on" if config.first_layer else ""
         raise InputError(
             f"selection.safety_neurons + selection.utility_neurons: {safety} + {utility} is more than the "
-            f"{total} neurons of the model; ask for fewer"
+            f"{eligible} neurons of the model{where}; ask for fewer"
         )
     if safety + utility == 0:
         raise InputError("selection.safety_neurons, selection.utility_neurons: both are 0; ask for at least one neuron")
@@ -65,7 +71,7 @@ def mean_scores(
 
 
 def select_neurons(scores: pd.DataFrame, config: SelectionConfig, neurons_per_layer: Sequence[int]) -> Selection:
-    """Return the `safety_neurons` and `utility_neurons` highest-ranked neurons, disjoint.
+    """Return the `safety_neurons` and `utility_neurons` highest-ranked neurons from `first_layer` on, disjoint.
 
     Ties are broken by layer and index, so the choice is deterministic. Facts: the overlap before it was resolved, and
     the split-half agreement (Jaccard index of the top k chosen on two halves of the pairs), left out for a role whose
@@ -80,10 +86,19 @@ def select_neurons(scores: pd.DataFrame, config: SelectionConfig, neurons_per_la
         InputError: more neurons are asked for than the model has, or a role has no scores.
     """
     check_counts(config, neurons_per_layer)
-    total = sum(neurons_per_layer)
+    total, first = sum(neurons_per_layer), config.first_layer
     counts = (resolve_count(config.safety_neurons, total), resolve_count(config.utility_neurons, total))
+    scores = scores[scores["layer"] >= first]
+    upper = scores.assign(layer=scores["layer"] - first)
+    selection = _select(upper, config, neurons_per_layer[first:], counts)
+    return replace(selection, neurons=_raised(selection.neurons, first)) if first else selection
+
+
+def _select(
+    scores: pd.DataFrame, config: SelectionConfig, neurons_per_layer: Sequence[int], counts: tuple[int, int]
+) -> Selection:
     if config.method == "random":
-        return _control(random_neurons(counts, total, config.seed), neurons_per_layer)
+        return _control(random_neurons(counts, sum(neurons_per_layer), config.seed), neurons_per_layer)
     for role, count in zip(("safety", "utility"), counts, strict=True):
         if count and not (scores["role"] == role).any():
             raise InputError(f"selection: {count} {role} neurons are asked for, but the scores have no {role} pairs")
@@ -106,6 +121,15 @@ def select_neurons(scores: pd.DataFrame, config: SelectionConfig, neurons_per_la
         halves = [set(_top(mean_scores(scores, role, neurons_per_layer, half), count)) for half in (0, 1)]
         facts[f"split_half_{role}"] = len(halves[0] & halves[1]) / len(halves[0] | halves[1])
     return Selection(_neuron_set(safety, utility, neurons_per_layer), facts)
+
+
+def _raised(neurons: NeuronSet, first: int) -> NeuronSet:
+    """Return neurons whose layers were counted from layer `first` on."""
+    safety, utility = (
+        tuple(NeuronId(neuron.layer + first, neuron.index) for neuron in part)
+        for part in (neurons.safety, neurons.utility)
+    )
+    return NeuronSet(safety, utility)
 
 
 def _control(chosen: Chosen, neurons_per_layer: Sequence[int]) -> Selection:

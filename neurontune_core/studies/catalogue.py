@@ -94,7 +94,7 @@ STUDIES: dict[str, Study] = {
             "as set": (),
             **{
                 f"lambda {weight:g}": (f"scaling.utility_weight={weight:g}", "scaling.balances=[]")
-                for weight in (1, 2.5, 12, 30)
+                for weight in (0.15, 0.3, 1.2, 3)
             },
             **{f"{steps} steps": (f"scaling.steps={steps}",) for steps in (20, 40)},
         },
@@ -127,7 +127,7 @@ STUDIES: dict[str, Study] = {
     "layers": Study(
         "Where the neurons sit",
         "How are safety and utility neurons spread over the layers?",
-        {"the preset's model": ()},
+        {"the preset's model": ("selection.first_layer=0",)},
         "layers",
         through="selection",
     ),

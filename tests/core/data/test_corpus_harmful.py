@@ -35,7 +35,7 @@ ATTACK_TYPES = {
     "sudo_mode": "privilege_escalation",
     "simulate_jailbreaking": "privilege_escalation",
 }
-REFUSAL_OPENINGS = ("I'm sorry, but I can't ", "I can't assist with that request", "I'm sorry, I can't ")
+REFUSAL_OPENING = "Sorry, but I can't "
 
 
 def read_rows(name: str) -> list[Row]:
@@ -152,7 +152,7 @@ def test_refusals_are_short_and_open_alike(refusals: list[Row]) -> None:
         assert list(row) == ["id", "text"]
         assert row["id"] == f"refusal-{number:02d}"
         assert 8 <= len(row["text"].split()) <= 25, row
-        assert row["text"].startswith(REFUSAL_OPENINGS), row
+        assert row["text"].startswith(REFUSAL_OPENING), row
         assert row["text"][-1] in ".?!" and len(re.findall(r"[.?!]", row["text"])) <= 2, row
         assert_clean(row["text"])
     assert len({row["text"] for row in refusals}) == len(refusals)

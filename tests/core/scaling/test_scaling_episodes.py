@@ -50,12 +50,52 @@ def test_half_of_each_roles_batch_is_plain(
             assert len({pair.id for pair in batch}) == len(batch)
 
 
+@pytest.mark.parametrize(("share", "attacked"), [(0.0, 0), (0.7, 3), (1.0, 4)])
+def test_the_share_of_attacked_prompts_is_chosen(
+    corpus: list[PromptPair], settings: Callable[..., ScalingConfig], share: float, attacked: int
+) -> None:
+    config = settings(attacked_share=share, support_batch=4, harmful_batch=4, benign_batch=4)
+    for episode in draws(corpus, config, steps=1)[0]:
+        for batch in (episode.support, episode.query):
+            for role in ("safety", "utility"):
+                mine = [bool(pair.attack_name) for pair in batch if pair.role == role]
+                assert (sum(mine), len(mine)) == (attacked, 4)
+
+
+def test_a_query_batch_carries_several_attacks_in_equal_parts(
+    corpus: list[PromptPair], settings: Callable[..., ScalingConfig]
+) -> None:
+    third = [replace(p, id=f"{p.id}2", attack_name="norse") for p in corpus if p.attack_name == "latin"]
+    config = settings(query_attacks=2, harmful_batch=4, benign_batch=6)
+    for episode in (episode for step in draws([*corpus, *third], config) for episode in step):
+        support, query = attacks_of(episode.support, "safety"), attacks_of(episode.query, "safety")
+        assert attacks_of(episode.query, "utility") == query and not support & query
+        # translation has three attacks, sudo mode two
+        assert len(query) == (2 if episode.category == "translation" else 1)
+        for role, attacked in (("safety", 2), ("utility", 3)):
+            mine = [pair.attack_name for pair in episode.query if pair.role == role and pair.attack_name]
+            counts = sorted(mine.count(name) for name in query)
+            assert sum(counts) == attacked and counts[-1] - counts[0] <= 1
+
+
 def test_the_tasks_of_a_step_are_different_categories(
     corpus: list[PromptPair], settings: Callable[..., ScalingConfig]
 ) -> None:
     for tasks, expected in ((1, 1), (2, 2), (9, 2)):
         for step in draws(corpus, settings(tasks_per_step=tasks)):
             assert len({episode.category for episode in step}) == len(step) == expected
+
+
+def test_categories_and_their_attacks_come_in_turn(
+    corpus: list[PromptPair], settings: Callable[..., ScalingConfig]
+) -> None:
+    queries = [
+        (episode.category, *attacks_of(episode.query, "safety"))
+        for step in draws(corpus, settings(tasks_per_step=1), steps=12)
+        for episode in step
+    ]
+    for start in (0, 4, 8):
+        assert len(set(queries[start : start + 4])) == 4  # two categories of two attacks
 
 
 def test_the_same_seed_draws_the_same(corpus: list[PromptPair], settings: Callable[..., ScalingConfig]) -> None:

@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from dataclasses import replace
 from itertools import product
-from typing import Any
 
 import numpy as np
 import pytest
@@ -17,12 +16,15 @@ from neurontune_core.model import tiny
 from neurontune_core.model.load import ChatModel
 from neurontune_core.records import NeuronSet, PromptPair
 from neurontune_core.scaling.episodes import encode
-from neurontune_core.scaling.gauss_newton import prior_widths, solve, stiffness, weights_of
+from neurontune_core.scaling.gauss_newton import solve, stiffness, weights_of
 from neurontune_core.scaling.learn import learn_scaling
 from neurontune_core.scaling.losses import Example, base_states
-from neurontune_core.scaling.margins import OPENING, Margins, join, measure, stays_of
+from neurontune_core.scaling.margins import Margins, join, measure, openings_of, stays_of
 
 Settings = Callable[..., ScalingConfig]
+OPENING = 3
+OPENINGS = [[5, 9, 4], [5, 9, 7], [6]]
+"""Ways to begin a refusal, as token ids: the first two differ in their last token, the third is one token."""
 
 
 @pytest.fixture
@@ -73,25 +75,53 @@ def odds(value: Tensor) -> Tensor:
     return value - torch.log1p(-value.exp())
 
 
-def test_harmful_margins_are_the_refusals_log_odds_and_their_losses_its_likelihood(
+def rest_odds(
+    chat: ChatModel, neurons: NeuronSet, alpha: Tensor, prompt: list[int], response: list[int], shared: int = 0
+) -> Tensor:
+    """Log-odds of what follows a response's opening."""
+    started = prompt + response[:OPENING]
+    return odds(log_probability(chat, neurons, alpha, started, response[OPENING:], shared))
+
+
+def lead(
+    chat: ChatModel, neurons: NeuronSet, alpha: Tensor, prompt: list[int], opening: list[int], shared: int = 0
+) -> Tensor:
+    """The least lead of an opening's tokens over the likeliest other token in their places."""
+    found = log_probabilities(chat, neurons, alpha, prompt + opening, shared)[len(prompt) - 1 :]
+    leads = []
+    for place, token in enumerate(opening):
+        others = [value for other, value in enumerate(found[place]) if other != token]
+        leads.append(found[place, token] - torch.stack(others).max())
+    return torch.stack(leads).min()
+
+
+def refusing(chat: ChatModel, neurons: NeuronSet, alpha: Tensor, example: Example, shared: int = 0) -> Tensor:
+    """The lead of a harmful prompt's refusal, or the greatest lead of the ways to begin one."""
+    prompt, response = example.sequence.prompt, example.sequence.response
+    openings = [response[:OPENING]] if example.role == "safety" else OPENINGS
+    return torch.stack([lead(chat, neurons, alpha, prompt, opening, shared) for opening in openings]).max()
+
+
+def test_harmful_margins_are_the_lead_of_refusing_and_the_log_odds_of_the_rest(
     chat: ChatModel, neurons: NeuronSet, alpha: Tensor, examples: list[Example]
 ) -> None:
     base = base_states(chat, [e for e in examples if e.role == "utility"], 10_000)
-    found = measure(chat, neurons, alpha, alpha, examples, base, 10_000)
+    found = measure(chat, neurons, alpha, alpha, examples, base, 10_000, OPENING, OPENINGS)
     checked = 0
     for example in examples:
         if example.role != "safety":
             continue
         prompt, response = example.sequence.prompt, example.sequence.response
-        opening = odds(log_probability(chat, neurons, alpha, prompt, response[:OPENING]))
-        rest = odds(log_probability(chat, neurons, alpha, prompt + response[:OPENING], response[OPENING:]))
+        opening = refusing(chat, neurons, alpha, example)
+        rest = rest_odds(chat, neurons, alpha, prompt, response)
         place, second = row_of(found, example, 1), row_of(found, example, 0)
         for row, margin in ((place, opening), (second, rest)):
             assert float(found.values(alpha)[row]) == pytest.approx(float(margin), rel=1e-5)
             assert (found.aim[row], found.safety[row], found.examples[row]) == (1, 1, example.id)
-        whole = -float(log_probability(chat, neurons, alpha, prompt, response))
         losses = found.losses(alpha)
-        assert float(losses[place] + losses[second]) == pytest.approx(whole, rel=1e-5)
+        follows = log_probability(chat, neurons, alpha, prompt + response[:OPENING], response[OPENING:])
+        assert float(losses[place]) == pytest.approx(float(torch.log1p((-opening).exp())), rel=1e-5)
+        assert float(losses[second]) == pytest.approx(-float(follows), rel=1e-5)
         checked += 1
     assert checked >= 3
 
@@ -101,19 +131,18 @@ def test_harmless_margins_are_of_refusing_and_of_moving_from_the_base(
 ) -> None:
     stays = stays_of(examples)
     base = base_states(chat, stays, 10_000)
-    found = measure(chat, neurons, alpha, alpha, examples, base, 10_000)
-    refusals = [e.sequence.response for e in examples if e.role == "safety"]
+    found = measure(chat, neurons, alpha, alpha, examples, base, 10_000, OPENING, OPENINGS)
+    refusals = [e for e in examples if e.role == "safety"]
     ones = torch.ones_like(alpha)
-    at_one = measure(chat, neurons, ones, ones, examples, base, 10_000)
+    at_one = measure(chat, neurons, ones, ones, examples, base, 10_000, OPENING, OPENINGS)
     assert len(found.examples) == len(examples) + len(refusals) + len(stays) and stays
     harmless = [e for e in examples if e.role == "utility"]
-    for number, example in enumerate(harmless):
-        opening = refusals[(len(refusals) + number) % len(refusals)][:OPENING]
-        refusing = odds(log_probability(chat, neurons, alpha, example.sequence.prompt, opening)).detach()
+    for example in harmless:
+        refusal = refusing(chat, neurons, alpha, example).detach()
         place = row_of(found, example, 1)
-        assert float(found.values(alpha)[place]) == pytest.approx(float(refusing), rel=1e-5)
+        assert float(found.values(alpha)[place]) == pytest.approx(float(refusal), rel=1e-5)
         assert (found.aim[place], found.safety[place]) == (-1, 0)
-        falling = torch.nn.functional.softplus(refusing)
+        falling = torch.nn.functional.softplus(refusal)
         assert float(found.losses(alpha)[place]) == pytest.approx(float(falling), rel=1e-4)
     for example in stays:
         place = row_of(found, example, 0)
@@ -170,20 +199,35 @@ def test_slopes_are_exact_for_own_words_and_in_the_mean_for_shared_ones(
     """The mean is over both roles: a role's own would tell the fit which role an example has."""
     examples = encode(chat, corpus, 99)
     base = base_states(chat, [e for e in examples if e.role == "utility"], 10_000)
-    found = measure(chat, neurons, alpha, alpha, examples, base, 10_000)
-    refusal = next(e.sequence.response for e in examples if e.role == "safety")
-    assert len({tuple(e.sequence.response[:OPENING]) for e in examples if e.role == "safety"}) == 1
+    found = measure(chat, neurons, alpha, alpha, examples, base, 10_000, OPENING, OPENINGS)
     wrappers: dict[str, list[Example]] = {}
     for example in examples:
         wrappers.setdefault(example.wrapper, []).append(example)
     assert any(len({e.role for e in group}) == 2 and group[0].shared for group in wrappers.values())
     for group in wrappers.values():
-        own, full = slopes_of(
-            group, alpha, lambda e, at, shared: (chat, neurons, at, e.sequence.prompt, refusal[:OPENING], shared)
-        )
+        own, full = slopes_of(group, alpha, lambda e, at, shared: refusing(chat, neurons, at, e, shared))
         slopes = found.slope[[row_of(found, example, 1) for example in group]].double()
         torch.testing.assert_close(slopes, own + (full - own).mean(0), rtol=1e-4, atol=1e-6)
         torch.testing.assert_close(slopes.mean(0), full.mean(0), rtol=1e-4, atol=1e-6)
+
+
+def test_which_opening_leads_depends_on_the_prompt(
+    chat: ChatModel, neurons: NeuronSet, alpha: Tensor, examples: list[Example]
+) -> None:
+    """Otherwise the greatest of the leads would not be tried here."""
+    leading = {
+        int(torch.stack([lead(chat, neurons, alpha, e.sequence.prompt, opening) for opening in OPENINGS]).argmax())
+        for e in examples
+        if e.role == "utility"
+    }
+    assert len(leading) > 1
+
+
+def test_openings_are_told_by_what_one_run_on_the_longest_shows(settings: Settings) -> None:
+    chat = ChatModel(tiny.model("llama"), tiny.tokenizer(), torch.device("cpu"))
+    found = openings_of(chat, settings(refusal_openings=("I cannot", "I can't", "Sorry", "I can")))
+    # the tiny tokenizer has a token a letter
+    assert [chat.tokenizer.decode(tokens) for tokens in found] == ["I cannot", "I can'", "S", "I can"]
 
 
 def test_slopes_of_what_follows_the_opening(
@@ -191,16 +235,15 @@ def test_slopes_of_what_follows_the_opening(
 ) -> None:
     examples = encode(chat, corpus, 99)
     base = base_states(chat, [e for e in examples if e.role == "utility"], 10_000)
-    found = measure(chat, neurons, alpha, alpha, examples, base, 10_000)
+    found = measure(chat, neurons, alpha, alpha, examples, base, 10_000, OPENING, OPENINGS)
     wrappers: dict[str, list[Example]] = {}
     for example in examples:
         if example.role == "safety":
             wrappers.setdefault(example.wrapper, []).append(example)
     for group in wrappers.values():
 
-        def rest(example: Example, at: Tensor, shared: int) -> tuple[Any, ...]:
-            prompt, response = example.sequence.prompt, example.sequence.response
-            return chat, neurons, at, prompt + response[:OPENING], response[OPENING:], shared
+        def rest(example: Example, at: Tensor, shared: int) -> Tensor:
+            return rest_odds(chat, neurons, at, example.sequence.prompt, example.sequence.response, shared)
 
         own, full = slopes_of(group, alpha, rest)
         rows = [row_of(found, example, 0) for example in group]
@@ -208,13 +251,13 @@ def test_slopes_of_what_follows_the_opening(
 
 
 def slopes_of(
-    group: list[Example], alpha: Tensor, arguments: Callable[[Example, Tensor, int], tuple[Any, ...]]
+    group: list[Example], alpha: Tensor, margin_of: Callable[[Example, Tensor, int], Tensor]
 ) -> tuple[Tensor, Tensor]:
-    """Return the slopes `[example, neuron]` of log-odds through the examples' own words, and through all words."""
+    """Return the slopes `[example, neuron]` of margins through the examples' own words, and through all words."""
     found = []
     for shared in (group[0].shared, 0):
         at = alpha.clone().requires_grad_()
-        margins = [odds(log_probability(*arguments(example, at, shared))) for example in group]
+        margins = [margin_of(example, at, shared) for example in group]
         found.append(torch.stack([torch.autograd.grad(margin, at, retain_graph=True)[0] for margin in margins]))
     own, full = found
     return own, full
@@ -225,8 +268,8 @@ def test_the_size_of_the_parts_changes_nothing(
     chat: ChatModel, neurons: NeuronSet, alpha: Tensor, examples: list[Example], batch_tokens: int
 ) -> None:
     base = base_states(chat, [e for e in examples if e.role == "utility"], 10_000)
-    whole = measure(chat, neurons, alpha, alpha, examples, base, 10_000)
-    parts = measure(chat, neurons, alpha, alpha, examples, base, batch_tokens)
+    whole = measure(chat, neurons, alpha, alpha, examples, base, 10_000, OPENING, OPENINGS)
+    parts = measure(chat, neurons, alpha, alpha, examples, base, batch_tokens, OPENING, OPENINGS)
     torch.testing.assert_close(parts.slope, whole.slope, rtol=1e-5, atol=1e-7)
     torch.testing.assert_close(parts.offset, whole.offset, rtol=1e-5, atol=1e-5)
 
@@ -236,8 +279,8 @@ def test_after_inner_steps_the_margin_is_measured_there_and_moves_with_alpha(
 ) -> None:
     base = base_states(chat, [e for e in examples if e.role == "utility"], 10_000)
     adapted = alpha + 0.1
-    there = measure(chat, neurons, adapted, adapted, examples, base, 10_000)
-    found = measure(chat, neurons, alpha, adapted, examples, base, 10_000)
+    there = measure(chat, neurons, adapted, adapted, examples, base, 10_000, OPENING, OPENINGS)
+    found = measure(chat, neurons, alpha, adapted, examples, base, 10_000, OPENING, OPENINGS)
     torch.testing.assert_close(found.values(alpha), there.values(adapted), rtol=1e-5, atol=1e-5)
     torch.testing.assert_close(found.slope, there.slope)
 
@@ -256,26 +299,29 @@ def made_up(count: int = 30, neurons: int = 5) -> Margins:
 
 @pytest.mark.parametrize("damping", [0.0, 2.0])
 def test_solution_equals_scipys(settings: Settings, damping: float) -> None:
-    changes = {"outer_optimiser": "gauss_newton", "utility_weight": 0.5, "prior_width": 0.7, "damping": damping}
+    changes = {
+        "outer_optimiser": "gauss_newton",
+        "utility_weight": 0.5,
+        "prior_width": 0.7,
+        "damping": damping,
+        "response_weight": 0.1,
+    }
     margins, config = made_up(), settings(**changes)
     slope, offset = margins.slope.numpy(), margins.offset.numpy()
     aim = margins.aim.numpy()
-    steep = np.sqrt((slope**2).mean(0))
-    widths = 0.7 * 2 * np.median(steep) / (steep + np.median(steep))
-    weights = np.where(margins.safety.numpy() == 1, 1.0, np.where(aim == 0, 0.75, 0.5))
-    # ten openings rise, and of what is to stay a quarter is left to the neurons one by one
-    stiff = 0.25 * 10 * (slope[2::3] ** 2).mean(0)
+    weights = np.where(margins.safety.numpy() == 1, 1.0, np.where(aim == 0, 0.075, 0.5))
+    # ten openings rise; what is to stay weighs a tenth, a quarter of which is left to the neurons one by one
+    stiff = 0.1 * 0.25 * 10 * (slope[2::3] ** 2).mean(0)
 
     def objective(alpha: np.ndarray, start: float) -> float:
         values = offset + slope @ (alpha - 1)
         losses = np.where(aim == 0, values**2 / 2, np.logaddexp(0, -aim * values))
-        moved = damping * (((alpha - start) / widths) ** 2).sum() / 2
-        held = ((widths**-2 + stiff) * (alpha - 1) ** 2).sum() / 2
+        moved = damping * (((alpha - start) / 0.7) ** 2).sum() / 2
+        held = ((0.7**-2 + stiff) * (alpha - 1) ** 2).sum() / 2
         return float((weights * losses).sum() + held + moved)
 
-    np.testing.assert_allclose(prior_widths(margins, config).numpy(), widths, rtol=1e-12)
-    np.testing.assert_allclose(weights_of(margins, config).numpy(), weights, rtol=1e-12)
-    np.testing.assert_allclose(stiffness(margins).numpy(), stiff, rtol=1e-12)
+    np.testing.assert_allclose(weights_of(margins, config).numpy(), weights, rtol=1e-6)
+    np.testing.assert_allclose(stiffness(margins, config).numpy(), stiff, rtol=1e-12)
     for start in (1.0, 3.0):
         expected = minimize(objective, np.ones(5), start, method="BFGS", options={"gtol": 1e-8}).x
         found = solve(margins, torch.full((5,), start).double(), config)
@@ -300,17 +346,17 @@ def test_kinds_of_margins_weigh_as_if_there_were_as_many_of_each(settings: Setti
         safety=torch.tensor([1, 1, 1, 1, 1, 0, 0, 0, 0]).double(),
         first=torch.tensor([1, 1, 1, 1, 0, 1, 1, 0, 1]).double(),
     )
-    found = weights_of(margins, settings(utility_weight=0.3))
+    found = weights_of(margins, settings(utility_weight=0.3, response_weight=0.1))
     # four openings to rise; one second margin of a harmful prompt; three openings to fall; one that is to stay
-    torch.testing.assert_close(found, torch.tensor([1, 1, 1, 1, 4, 0.4, 0.4, 3.0, 0.4]).double())
+    torch.testing.assert_close(found, torch.tensor([1, 1, 1, 1, 4, 0.4, 0.4, 0.3, 0.4]).double())
 
 
 def test_without_rests_the_other_margins_are_the_same(
     chat: ChatModel, neurons: NeuronSet, alpha: Tensor, examples: list[Example]
 ) -> None:
     base = base_states(chat, stays_of(examples), 10_000)
-    whole = measure(chat, neurons, alpha, alpha, examples, base, 10_000)
-    without = measure(chat, neurons, alpha, alpha, examples, base, 10_000, rest=False)
+    whole = measure(chat, neurons, alpha, alpha, examples, base, 10_000, OPENING, OPENINGS)
+    without = measure(chat, neurons, alpha, alpha, examples, base, 10_000, OPENING, OPENINGS, rest=False)
     left = (whole.first == 1) | (whole.safety == 0)
     assert without.names == [name for name, stays in zip(whole.names, left.tolist(), strict=True) if stays]
     for field in ("slope", "offset", "aim", "safety"):
@@ -321,11 +367,23 @@ def test_learning_lowers_the_safety_loss_and_repeats_itself(corpus: list[PromptP
     chat = ChatModel(tiny.model("llama").requires_grad_(False), tiny.tokenizer(), torch.device("cpu"))
     neurons = NeuronSet(*(tuple(made) for made in _halves()))
     config = settings(
-        steps=8, outer_optimiser="gauss_newton", utility_weight=0.1, inner_learning_rate=0.01, prior_width=1.0
+        steps=10,
+        outer_optimiser="gauss_newton",
+        utility_weight=0.0,
+        response_weight=0.1,
+        inner_learning_rate=0.01,
+        prior_width=3.0,
     )
     learned = learn_scaling(corpus, neurons, config, chat, 4096)
-    losses = learned.curve["safety_loss"]
-    assert losses.iloc[-4:].mean() < 0.95 * losses.iloc[0]
+    alpha, harmful = (
+        torch.from_numpy(learned.scaling.alpha),
+        [e for e in encode(chat, corpus, 99) if e.role == "safety"],
+    )
+    before, after = (
+        measure(chat, neurons, at, at, harmful, {}, 4096, config.opening_tokens, OPENINGS, rest=False).losses(at).mean()
+        for at in (torch.ones_like(alpha), alpha)
+    )
+    assert float(after) < 0.95 * float(before)
     again = learn_scaling(corpus, neurons, config, chat, 4096)
     assert np.array_equal(learned.scaling.alpha, again.scaling.alpha)
 

@@ -167,6 +167,34 @@ def test_impossible_counts_are_explained(safety: float, utility: float, message:
         select_neurons(table(), config, WIDTHS)
 
 
+@pytest.mark.parametrize("first", [1, 2])
+def test_neurons_below_the_first_layer_are_left_out(first: int) -> None:
+    assert chosen(SelectionConfig(safety_neurons=2, utility_neurons=2, first_layer=first)) == ([3, 7], [4, 5])
+
+
+@pytest.mark.parametrize("method", ["random", "shuffled", "layers"])
+def test_controls_leave_them_out_too(method: str) -> None:
+    config = SelectionConfig.model_validate(
+        {"safety_neurons": 2, "utility_neurons": 3, "first_layer": 1, "method": method}
+    )
+    safety, utility = chosen(config)
+    assert {*safety, *utility} == {3, 4, 5, 6, 7}
+    assert method == "layers" or (len(safety), len(utility)) == (2, 3)
+
+
+@pytest.mark.parametrize(
+    ("first", "count", "message"),
+    [
+        (2, 3, r"3 \+ 3 is more than the 5 neurons of the model from layer 2 on; ask for fewer"),
+        (3, 1, r"selection\.first_layer: 3, but the model has 3 layers; choose at most 2"),
+    ],
+)
+def test_an_impossible_first_layer_is_explained(first: int, count: int, message: str) -> None:
+    config = SelectionConfig(safety_neurons=count, utility_neurons=count, first_layer=first)
+    with pytest.raises(InputError, match=message):
+        check_counts(config, WIDTHS)
+
+
 def test_a_role_without_pairs_is_not_ranked_by_chance() -> None:
     config = SelectionConfig(safety_neurons=2, utility_neurons=2)
     with pytest.raises(InputError, match="2 utility neurons are asked for, but the scores have no utility pairs"):
