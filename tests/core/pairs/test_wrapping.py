@@ -50,7 +50,7 @@ def test_held_out_attacks_are_in_test_only(prepared: Prepared) -> None:
 
 
 def test_both_roles_get_the_same_attacks_equally_often(prepared: Prepared) -> None:
-    pairs = wrapped(prepared, PairsConfig())
+    pairs = wrapped(prepared, PairsConfig(wrapped_queries=400))
     for split in ("train", "validation", "test"):
         harmful, harmless = (
             Counter(
