@@ -133,11 +133,10 @@ def measure(
     """
     harmful = [example for example in examples if example.role == "safety"]
     longest = max(openings, key=len)
-    asked = [
-        replace(example, sequence=TokenSequence(example.sequence.prompt, response))
-        for example in examples
-        for response in [example.sequence.response[:opening] if example.role == "safety" else longest]
-    ]
+
+    def ask(example: Example) -> Example:
+        response = example.sequence.response[:opening] if example.role == "safety" else longest
+        return replace(example, sequence=TokenSequence(example.sequence.prompt, response))
 
     def run(kind: Kind, batch: Sequence[Example], shared: int) -> tuple[Tensor, Tensor]:
         return _measure(chat, neurons, at, batch, shared, batch_tokens, kind)
@@ -151,7 +150,10 @@ def measure(
     def stay(given: Sequence[Example], log_probabilities: Tensor, tokens: Tensor) -> Tensor:
         return _moved(chat, given, log_probabilities, base)
 
-    parts = [(batch, RISE_OR_FALL, 1.0, *run(begun, batch, batch[0].shared)) for batch in by_wrapper(asked)]
+    parts = [
+        (batch, RISE_OR_FALL, 1.0, *run(begun, batch, batch[0].shared))
+        for batch in by_wrapper(list(map(ask, examples)))
+    ]
     if rest:
         parts += [(batch, RISE_OR_FALL, 0.0, *run(gone_on, batch, batch[0].shared)) for batch in by_wrapper(harmful)]
     if stays := stays_of(examples):
@@ -207,14 +209,14 @@ def _measure(
 
 def _lead(group: Sequence[Example], log_probabilities: Tensor, openings: Sequence[list[int]]) -> Tensor:
     """Return the lead `[example]` of a harmful prompt's response, or the greatest of the leads of the openings."""
-    (first, second), tokens = log_probabilities.topk(2, dim=-1)[0].unbind(-1), log_probabilities.argmax(-1)
+    likeliest, candidates = log_probabilities.topk(2, dim=-1)
     found, at = [], 0
     for example in group:
         leads = []
         for opening in [example.sequence.response] if example.role == "safety" else openings:
-            place = torch.arange(at, at + len(opening), device=tokens.device)
-            token = torch.tensor(opening, device=tokens.device)
-            other = torch.where(tokens[place] == token, second[place], first[place])
+            place = torch.arange(at, at + len(opening), device=likeliest.device)
+            token = torch.tensor(opening, device=likeliest.device)
+            other = torch.where(candidates[place, 0] == token, likeliest[place, 1], likeliest[place, 0])
             leads.append((log_probabilities[place, token] - other).min())
         found.append(torch.stack(leads).max())
         at += len(example.sequence.response)

@@ -88,10 +88,9 @@ def select_neurons(scores: pd.DataFrame, config: SelectionConfig, neurons_per_la
     check_counts(config, neurons_per_layer)
     total, first = sum(neurons_per_layer), config.first_layer
     counts = (resolve_count(config.safety_neurons, total), resolve_count(config.utility_neurons, total))
-    scores = scores[scores["layer"] >= first]
-    upper = scores.assign(layer=scores["layer"] - first)
-    selection = _select(upper, config, neurons_per_layer[first:], counts)
-    return replace(selection, neurons=_raised(selection.neurons, first)) if first else selection
+    upper = scores[scores["layer"] >= first]
+    selection = _select(upper.assign(layer=upper["layer"] - first), config, neurons_per_layer[first:], counts)
+    return replace(selection, neurons=_raised(selection.neurons, first))
 
 
 def _select(

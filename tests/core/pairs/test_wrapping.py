@@ -49,8 +49,9 @@ def test_held_out_attacks_are_in_test_only(prepared: Prepared) -> None:
         assert pair.split == "test" or pair.attack_category not in held_out
 
 
-def test_both_roles_get_the_same_attacks_equally_often(prepared: Prepared) -> None:
-    pairs = wrapped(prepared, PairsConfig(wrapped_queries=400))
+@pytest.mark.parametrize(("queries", "least"), [(200, 1), (400, 2)])
+def test_both_roles_get_the_same_attacks_equally_often(prepared: Prepared, queries: int, least: int) -> None:
+    pairs = wrapped(prepared, PairsConfig(wrapped_queries=queries))
     for split in ("train", "validation", "test"):
         harmful, harmless = (
             Counter(
@@ -60,7 +61,7 @@ def test_both_roles_get_the_same_attacks_equally_often(prepared: Prepared) -> No
         )
         assert harmful == harmless
         if split == "train":
-            assert set(harmful) == {attack.name for attack in prepared.seen} and min(harmful.values()) >= 2
+            assert set(harmful) == {attack.name for attack in prepared.seen} and min(harmful.values()) >= least
 
 
 def test_selected_queries_carry_the_chosen_attacks_and_come_from_all_categories(prepared: Prepared) -> None:
