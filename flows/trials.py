@@ -35,7 +35,7 @@ def run_trials(config: PipelineConfig, trials: int) -> tuple[PipelineConfig, lis
         return float(artifacts.read_manifest(made["scaling"])["facts"]["validation_su_f1"])
 
     layers = prepare(config).model.neurons_per_layer
-    total, eligible = sum(layers), sum(layers[config.selection.first_layer :])
+    total, eligible = sum(layers), sum(layers[config.attribution.first_layer :])
     fewest, most = max(1, eligible // FEWEST_SHARE), eligible // 3
     search = optuna.create_study(direction="maximize", sampler=optuna.samplers.TPESampler(seed=config.scaling.seed))
     given = (config.selection.safety_neurons, config.selection.utility_neurons)

@@ -101,6 +101,11 @@ class PairsConfig(Section):
         ge=1,
         description="Training queries of each role wrapped in any attack, the selected included.",
     )
+    attacks_per_query: int = Field(
+        default=1,
+        ge=1,
+        description="Attacks each of those training queries is wrapped in, a prompt each; the selected in one.",
+    )
     wrapped_test_queries: int = Field(
         default=80,
         ge=1,
@@ -114,6 +119,12 @@ class PairsConfig(Section):
     response_tokens: int = Field(
         default=24, ge=1, description="Length of the model's own responses to harmless training prompts."
     )
+    responses: int = Field(
+        default=0,
+        ge=0,
+        description="Harmless training prompts the model's own response is made for, at least those for attribution. "
+        "The others are told from harmful prompts by their refusals alone (Gauss-Newton). 0: all get one.",
+    )
     seed: int = Field(default=0, ge=0, description="Seed of splits, wrappers and samples.")
 
 
@@ -121,6 +132,12 @@ class AttributionConfig(Section):
     """Contribution scores by integrated gradients (equation 4)."""
 
     pairs_per_role: int = Field(default=32, ge=2, description="Attacked prompts attributed for each of the two roles.")
+    first_layer: int = Field(
+        default=0,
+        ge=0,
+        description="Layers below this one are left alone: not attributed, none of their neurons selected. The lower a "
+        "layer, the more its attribution takes, and no gradient has to go through those left alone.",
+    )
     shards: int = Field(default=4, ge=1, description="Independent parts the pairs are divided into.")
     nodes: int = Field(
         default=4,
@@ -156,11 +173,6 @@ class SelectionConfig(Section):
     )
     utility_neurons: int | float = Field(
         default=1500, ge=0, description="Utility neurons: a count, or a fraction of all neurons if below 1."
-    )
-    first_layer: int = Field(
-        default=0,
-        ge=0,
-        description="Layer from which on neurons are selected: no gradient has to go through the layers below it.",
     )
     overlap: Literal["drop", "safety_first", "stronger"] = Field(
         default="stronger", description="What happens to a neuron that ranks high in both roles."

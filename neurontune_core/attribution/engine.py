@@ -18,7 +18,7 @@ from neurontune_core.attribution.split import Budget, cut, row_layers, run_withi
 from neurontune_core.attribution.verify import check_logits
 from neurontune_core.attribution.wavefront import Context, Wave, prepare, run_wave
 from neurontune_core.config import AttributionConfig
-from neurontune_core.errors import NumericalError
+from neurontune_core.errors import InputError, NumericalError
 from neurontune_core.model.head import Head
 from neurontune_core.model.load import ChatModel
 from neurontune_core.neurons import neuron_counts
@@ -31,6 +31,7 @@ class Engine:
     model: PreTrainedModel
     head: Head
     widths: tuple[int, ...]
+    layers: range
     points: tuple[float, ...]
     weights: tuple[float, ...]
     every_position: bool
@@ -51,10 +52,11 @@ class PairScores:
 
     Attributes:
         id: id of the pair.
-        scores: C of every neuron, layer after layer, float64 on the CPU `[neuron]`, in units of `exp(scale)`.
+        scores: C of every neuron of the attributed layers, layer after layer, float64 on the CPU `[neuron]`, in units
+            of `exp(scale)`.
         scale: the logarithm the scores are relative to; 0 for `log_probability`.
         waves: the waves it took.
-        layers: the layers that have neurons.
+        layers: the attributed layers.
         attributed: sum of the scores of each of them, float64 `[layer]`, in units of `exp(scale)`.
         difference: P(v_pq) - P(v_q) of each layer, or of log P, in the same units; None if not asked for. Computed in
             a wider number format than the scores: in float32 the two probabilities, each with an error of about 1e-5
@@ -72,14 +74,29 @@ class PairScores:
     refined: int = 0
 
 
+def check_first_layer(config: AttributionConfig, layers: int) -> None:
+    """Check that a model with so many layers has the first one to attribute.
+
+    Raises:
+        InputError: it has not.
+    """
+    if config.first_layer >= layers:
+        raise InputError(
+            f"attribution.first_layer: {config.first_layer}, but the model has {layers} layers; choose at most "
+            f"{layers - 1}"
+        )
+
+
 def build(config: AttributionConfig, chat: ChatModel, memory_mib: int | None = None) -> Engine:
     """Make a model ready, and check that its rows and head give the model's own logits.
 
     Raises:
-        InputError: a layer has no MLP neurons, or attention or head do not give the model's own logits.
+        InputError: there is no such `first_layer`, a layer has no MLP neurons, or attention or head do not give the
+            model's own logits.
     """
     model = chat.model
     widths = tuple(neuron_counts(model))
+    check_first_layer(config, len(widths))
     head = Head.of(model)
     check_logits(model, head)
     points, weights = legendre_gauss_radau(config.nodes)
@@ -88,6 +105,7 @@ def build(config: AttributionConfig, chat: ChatModel, memory_mib: int | None = N
         model,
         head,
         widths,
+        range(config.first_layer, len(widths)),
         points,
         weights,
         config.position == "response",
@@ -104,8 +122,9 @@ def batches(engine: Engine, pairs: Sequence[EncodedPair]) -> list[list[int]]:
         return []
     layers, points = len(engine.widths), len(engine.points)
     positions = max(len(pair.response) for pair in pairs)
-    whole = row_layers(Wave(range(layers), engine.points), layers) * positions * engine.bytes_per_token_layer
-    size = memory.pairs_per_batch(engine.device, positions, layers * (points - 1) + 1, whole, engine.budget_bytes)
+    whole = row_layers(Wave(engine.layers, engine.points), layers) * positions * engine.bytes_per_token_layer
+    rows = len(engine.layers) * (points - 1) + 1
+    size = memory.pairs_per_batch(engine.device, positions, rows, whole, engine.budget_bytes)
     order = list(range(len(pairs)))
     if size > 1:
         order.sort(key=lambda place: len(pairs[place].prompt))
@@ -149,7 +168,7 @@ def _attribute_batch(
     context = prepare(engine.model, batch, engine.every_position)
     layers = len(engine.widths)
     limit = row_layer_limit(engine, batch.row.numel())
-    whole = collect(engine, context, cut(range(layers), layers, engine.points, limit), engine.points, engine.weights)
+    whole = collect(engine, context, cut(engine.layers, layers, engine.points, limit), engine.points, engine.weights)
     logs = torch.stack([path.log_probability for path in whole.paths.values()])
     # dP = P dlogP; P relative to the pair's largest, so that it cannot underflow
     scales = torch.maximum(logs.amax((0, 1)), whole.clean).tolist() if engine.probability else [0.0] * len(pairs)
@@ -183,7 +202,7 @@ def _differences(engine: Engine, context: Context, scales: Sequence[float]) -> l
     layers = len(engine.widths)
     run = partial(run_wave, engine.model, engine.head, context, with_gradient=False)
     with Widened(engine.model.dtype, engine.device):
-        results = [result for _, result in run_within(run, [Wave(range(layers), (0.0,))], layers, engine.budget)]
+        results = [result for _, result in run_within(run, [Wave(engine.layers, (0.0,))], layers, engine.budget)]
     differences: list[Tensor | None] = []
     for place, scale in enumerate(scales):
         end = results[0].clean[place] - scale

@@ -77,9 +77,9 @@ def pair_flops(sizes: Sizes, pair: EncodedPair, waves: Sequence[Wave], every_pos
     return total + sum(wave_flops(sizes, wave, prefix, row) for wave in waves)
 
 
-def check_flops(sizes: Sizes, pair: EncodedPair) -> float:
+def check_flops(sizes: Sizes, pair: EncodedPair, layers: Sequence[int]) -> float:
     """Return the operations of one pair's completeness check: the starts of all paths, forwards alone."""
-    start = Wave(range(len(sizes.linear)), (0.0,))
+    start = Wave(layers, (0.0,))
     return wave_flops(sizes, start, len(pair.prompt) - 1, len(pair.response), with_gradient=False)
 
 

@@ -16,7 +16,6 @@ from neurontune_core.attribution.wavefront import Wave
 from neurontune_core.config import AttributionConfig
 from neurontune_core.errors import InputError
 from neurontune_core.model.load import ChatModel
-from neurontune_core.neurons import neuron_counts
 from neurontune_core.records import PromptPair
 
 LIBRARY_BYTES = {"cpu": 500 << 20}
@@ -89,7 +88,7 @@ def estimate(
         seconds=seconds + config.shards * seconds_to_build,
         seconds_per_pair=seconds / len(pairs),
         memory_bytes=_memory(engine, sizes, together),
-        disk_bytes=_disk(config, pairs, sum(neuron_counts(chat.model))),
+        disk_bytes=_disk(config, pairs, sum(engine.widths[config.first_layer :])),
     )
 
 
@@ -99,7 +98,7 @@ def _batches(engine: engines.Engine, pairs: Sequence[EncodedPair]) -> list[list[
 
 def _waves(engine: engines.Engine, batch: Sequence[EncodedPair]) -> list[Wave]:
     layers = len(engine.widths)
-    return cut(range(layers), layers, engine.points, engines.row_layer_limit(engine, _row_tokens(batch)))
+    return cut(engine.layers, layers, engine.points, engines.row_layer_limit(engine, _row_tokens(batch)))
 
 
 def _row_tokens(batch: Sequence[EncodedPair]) -> int:
@@ -112,7 +111,7 @@ def _flops(engine: engines.Engine, sizes: Sizes, batch: Sequence[EncodedPair]) -
 
 
 def _check_flops(engine: engines.Engine, sizes: Sizes, batch: Sequence[EncodedPair]) -> float:
-    return sum(check_flops(sizes, pair) for pair in batch)
+    return sum(check_flops(sizes, pair, engine.layers) for pair in batch)
 
 
 def _calibrate(

@@ -93,8 +93,8 @@ def attribute_shard(
 
     Returns:
         `table`, a row a role, attack category, layer, neuron and half of the pairs: score_sum and score_sq_sum, sums
-        over pairs in float64 (of scores without unit, each pair's scaled to unit L2 norm over all neurons; with
-        `normalise=False` in units of probability, or of nats), and count. `completeness`, a row a checked pair and
+        over pairs in float64 (of scores without unit, each pair's scaled to unit L2 norm over all attributed neurons;
+        with `normalise=False` in units of probability, or of nats), and count. `completeness`, a row a checked pair and
         layer: how far its scores are from adding up to P(y | v_(p,q)) - P(y | v_q). `facts`: the gap, and seconds.
 
     Raises:
@@ -104,7 +104,7 @@ def attribute_shard(
     encoded = [encode_pair(pair, chat, config.response_tokens) for pair in pairs]
     started = time.perf_counter()
     engine = engines.build(config, chat, memory_mib)
-    sums = ScoreSums(engine.widths, config.normalise)
+    sums = ScoreSums({layer: engine.widths[layer] for layer in engine.layers}, config.normalise)
     checks: list[pd.DataFrame] = []
     checked = checked_ids(pairs)
     waves = refined = 0

@@ -1,5 +1,7 @@
 """Sums of pair scores, and the score table made of them."""
 
+from collections.abc import Mapping
+
 import numpy as np
 import pandas as pd
 import torch
@@ -19,11 +21,12 @@ def half_of(pair_id: str) -> int:
 class ScoreSums:
     """Sums of scores and squared scores, float64, per role, attack category, half and neuron.
 
-    With `normalise` each pair's scores, over all layers and neurons, are scaled to unit L2 norm first; without it they
+    With `normalise` each pair's scores, over all attributed neurons, are scaled to unit L2 norm first; without it they
     are in their own units, probabilities or log-probabilities.
     """
 
-    def __init__(self, widths: tuple[int, ...], normalise: bool) -> None:
+    def __init__(self, widths: Mapping[int, int], normalise: bool) -> None:
+        """Take the number of neurons of each attributed layer, and whether pairs are scaled to unit norm."""
         self._widths, self._normalise = widths, normalise
         self._sums: dict[tuple[str, str, int], tuple[Tensor, Tensor, int]] = {}
 
@@ -40,8 +43,8 @@ class ScoreSums:
 
     def table(self) -> pd.DataFrame:
         """Return the score table: a row per role, attack category, half and neuron, sorted."""
-        layers = np.repeat(np.arange(len(self._widths)), self._widths)
-        indices = np.concatenate([np.arange(width) for width in self._widths])
+        layers = np.repeat(list(self._widths), list(self._widths.values()))
+        indices = np.concatenate([np.arange(width) for width in self._widths.values()])
         parts = [
             pd.DataFrame(
                 {

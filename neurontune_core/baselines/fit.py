@@ -17,7 +17,7 @@ from neurontune_core.progress import Track, silent
 from neurontune_core.records import NeuronSet, PromptPair, Role, ScalingFactors
 from neurontune_core.scaling.validation import RefusalJudge, validate, validation_prompts
 
-VERSION = 1
+VERSION = 2
 DEPTHS = (0.35, 0.5, 0.65)
 STRENGTHS = (0.5, 1.0, 2.0)
 DIRECTION_PROMPTS = 128

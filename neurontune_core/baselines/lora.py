@@ -16,7 +16,7 @@ from neurontune_core.model.load import ChatModel
 from neurontune_core.neurons import coverage, down_projections, layers_path
 from neurontune_core.progress import Track, silent
 from neurontune_core.records import PromptPair
-from neurontune_core.scaling.episodes import EpisodeSampler, batches_of, encode_episodes
+from neurontune_core.scaling.episodes import EpisodeSampler, answered, batches_of, encode_episodes
 from neurontune_core.scaling.gradient import gradients
 from neurontune_core.scaling.losses import base_states
 from neurontune_core.scaling.outer import step_size
@@ -97,7 +97,7 @@ def learn_lora(
     Raises:
         InputError: peft is not installed, or a split lacks a role or attacks.
     """
-    sampler = EpisodeSampler([pair for pair in pairs if pair.split == "train"], config, config.seed)
+    sampler = EpisodeSampler(answered([pair for pair in pairs if pair.split == "train"]), config, config.seed)
     steps = [sampler.draw() for _ in range(config.steps)]
     examples = encode_episodes(chat, [episode for step in steps for episode in step], config)
     base = base_states(chat, [e for e in examples.values() if e.role == "utility"], batch_tokens)

@@ -1,9 +1,10 @@
 """Build the pairs: queries plain and attacked, with the response wanted for each."""
 
 import random
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields, replace
+from itertools import zip_longest
 
 import pandas as pd
 
@@ -23,7 +24,7 @@ from neurontune_core.pairs.wrapping import wrap_queries
 from neurontune_core.progress import Track, silent
 from neurontune_core.records import PromptPair
 
-VERSION = 2
+VERSION = 3
 BOUNDARY_SAMPLE = 1000
 
 
@@ -64,8 +65,8 @@ def build_pairs(
     """Build all pairs of a configuration, under the attacks that move the model furthest (section 3.1 of the paper).
 
     Harmful prompts are to be refused: with their dataset's safe response, or one of the shipped refusals. The
-    response to a harmless training prompt is the model's own. Those of the other splits have none: what is learned is
-    tried on them, and evaluation has both models answer them at its own length.
+    response to a harmless training prompt is the model's own, or none (`responses`). Those of the other splits have
+    none: what is learned is tried on them, and evaluation has both models answer them at its own length.
 
     Args:
         config: datasets, hold-outs, split fractions, sizes.
@@ -88,8 +89,9 @@ def build_pairs(
     chosen = [attack for attack in prepared.seen if attack.name in names]
     pairs = wrap_queries(prepared.queries, prepared.splits, prepared.seen, prepared.unseen, chosen, config)
     pairs = _with_refusals(pairs, prepared.queries, refusals[: config.refusal_phrasings], config.seed)
-    pairs = _with_own_responses(pairs, config, chat, batch_tokens, track)
-    empty = {pair.id for pair in pairs if not pair.response and pair.split == "train"}
+    asked = _asked([pair for pair in pairs if pair.role == "utility" and pair.split == "train"], config)
+    pairs = _with_own_responses(pairs, asked, config.response_tokens, chat, batch_tokens, track)
+    empty = {pair.id for pair in pairs if not pair.response} & {pair.id for pair in asked}
     rejected = [*prepared.rejected, *_silences([pair for pair in pairs if pair.id in empty], prepared.queries)]
     pairs = [pair for pair in pairs if pair.id not in empty]
     return BuiltPairs(
@@ -133,14 +135,38 @@ def _with_refusals(
     return [replace(pair, response=responses.get(pair.query_id, "")) for pair in pairs]
 
 
+def _asked(harmless: Sequence[PromptPair], config: PairsConfig) -> list[PromptPair]:
+    """Return the harmless training prompts that get the model's own response.
+
+    First those for attribution, then plain and attacked ones in turn, of the attacked ones one from each attack before
+    any attack gives another.
+    """
+    if not config.responses:
+        return list(harmless)
+    shuffled = random.Random(f"{config.seed}/responses").sample(list(harmless), len(harmless))
+    by_attack: dict[str, list[PromptPair]] = defaultdict(list)
+    for pair in shuffled:
+        by_attack[pair.attack_name].append(pair)
+    plain = by_attack.pop("", [])
+    attacked = [pair for row in zip_longest(*by_attack.values()) for pair in row if pair is not None]
+    turns = [pair for row in zip_longest(attacked, plain) for pair in row if pair is not None]
+    selected = [pair for pair in turns if pair.selected]
+    others = [pair for pair in turns if not pair.selected]
+    return [*selected, *others[: max(0, config.responses - len(selected))]]
+
+
 def _with_own_responses(
-    pairs: Sequence[PromptPair], config: PairsConfig, chat: ChatModel, batch_tokens: int, track: Track
+    pairs: Sequence[PromptPair],
+    asked: Sequence[PromptPair],
+    tokens: int,
+    chat: ChatModel,
+    batch_tokens: int,
+    track: Track,
 ) -> list[PromptPair]:
-    """Fill in the model's own response to every harmless training prompt, without its thoughts."""
-    harmless = [pair for pair in pairs if pair.role == "utility" and pair.split == "train"]
-    prompts = [chat.prompt_tokens(pair.prompt) for pair in harmless]
-    texts = decode(chat, generate(chat, prompts, config.response_tokens, batch_tokens, track))
-    responses = {pair.id: without_thought(text) for pair, text in zip(harmless, texts, strict=True)}
+    """Fill in the model's own response to the prompts asked, without its thoughts."""
+    prompts = [chat.prompt_tokens(pair.prompt) for pair in asked]
+    texts = decode(chat, generate(chat, prompts, tokens, batch_tokens, track))
+    responses = {pair.id: without_thought(text) for pair, text in zip(asked, texts, strict=True)}
     return [replace(pair, response=responses.get(pair.id, pair.response)) for pair in pairs]
 
 

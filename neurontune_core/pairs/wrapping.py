@@ -23,10 +23,9 @@ def wrap_queries(
     """Return the prompts of all queries, still without responses: every query plain, some of each role wrapped.
 
     Both roles are treated alike. In training, `selected_queries` queries are wrapped in the strongest attacks, for
-    attribution, and others in all training attacks, up to `wrapped_queries` together. In test the same
-    `wrapped_test_queries` queries are wrapped in training attacks and in held-out ones, in validation half as many in
-    training attacks. Queries come from all categories in turn, attacks likewise, so that each attack stands around
-    about as many queries.
+    attribution, and others, up to `wrapped_queries` together, in `attacks_per_query` of all training attacks each. In
+    test the same `wrapped_test_queries` queries are wrapped in training attacks and in held-out ones, in validation
+    half as many in training attacks. Queries come from all categories, and each attack stands around about as many.
     """
     pairs = [_prompt(query, None, splits[query.id], False) for query in queries]
     names = {attack.name for attack in chosen}
@@ -35,15 +34,17 @@ def wrap_queries(
             mine = [query for query in queries if query.role == role and splits[query.id] == split]
             mixed = _from_all_categories(mine, f"{config.seed}/wrap/{role}/{split}")
             if split == "train":
-                selected = mixed[: config.selected_queries]
-                plans = [(selected, chosen), (mixed[len(selected) : config.wrapped_queries], seen)]
+                selected, others = mixed[: config.selected_queries], mixed[config.selected_queries :]
+                # those in one attack are of similar length, so that little of a batch is padding
+                others = sorted(others[: max(0, config.wrapped_queries - len(selected))], key=lambda q: len(q.text))
+                plans = [(selected, chosen, 1), (others, seen, config.attacks_per_query)]
             elif split == "validation":
-                plans = [(mixed[: config.wrapped_test_queries // 2], seen)]
+                plans = [(mixed[: config.wrapped_test_queries // 2], seen, 1)]
             else:
-                plans = [(mixed[: config.wrapped_test_queries], attacks) for attacks in (seen, unseen)]
-            for members, attacks in plans:
-                turns = _in_turn(attacks, len(members), f"{config.seed}/attacks/{split}")
-                for query, attack in zip(members, turns, strict=False):
+                plans = [(mixed[: config.wrapped_test_queries], attacks, 1) for attacks in (seen, unseen)]
+            for members, attacks, each in plans:
+                turns = _in_turn(attacks, len(members), each, f"{config.seed}/attacks/{split}")
+                for query, attack in zip(members * each, turns, strict=False):
                     pairs.append(_prompt(query, attack, splits[query.id], attack.name in names))
     return pairs
 
@@ -58,10 +59,14 @@ def _from_all_categories(queries: Sequence[Query], seed: str) -> list[Query]:
     return [query for row in zip_longest(*columns) for query in row if query is not None]
 
 
-def _in_turn(attacks: Sequence[Attack], count: int, seed: str) -> list[Attack]:
-    """Return attacks in a shuffled order, over and over, `count` in all; none if there are no attacks."""
+def _in_turn(attacks: Sequence[Attack], members: int, each: int, seed: str) -> list[Attack]:
+    """Return an attack for every member, `each` times, as often as there are attacks at most.
+
+    Attacks are in shuffled order, each around members that follow one another; next time around the members before.
+    """
     order = random.Random(seed).sample(list(attacks), len(attacks))
-    return [order[i % len(order)] for i in range(count)] if order else []
+    turns = range(min(each, len(order)))
+    return [order[(place * len(order) // members + turn) % len(order)] for turn in turns for place in range(members)]
 
 
 def _prompt(query: Query, attack: Attack | None, split: Split, selected: bool) -> PromptPair:

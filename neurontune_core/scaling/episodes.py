@@ -28,68 +28,6 @@ class Episode:
     query: list[PromptPair]
 
 
-class EpisodeSampler:
-    """Draws episodes from training pairs, the same for the same seed.
-
-    The `attacked_share` of each role's batch is in attacks of the task's category, in support one, in query up to
-    `query_attacks` others; the rest are plain. Harmful and harmless prompts get the same attacks, so that a wrapper
-    alone decides nothing. Categories, attacks and prompts come in turn: none comes again while others have not been
-    drawn.
-
-    Raises:
-        InputError: a role has no plain training prompt, or no category has an attack around both roles.
-    """
-
-    def __init__(self, pairs: Sequence[PromptPair], config: ScalingConfig, seed: int):
-        self._config = config
-        self._random = random.Random(seed)
-        pools: dict[tuple[Role, str], list[PromptPair]] = defaultdict(list)
-        attacks: dict[str, set[str]] = defaultdict(set)
-        for pair in pairs:
-            pools[pair.role, pair.attack_name].append(pair)
-            if pair.attack_name:
-                attacks[pair.attack_category].add(pair.attack_name)
-        self._attacks: dict[str, list[str]] = {}
-        for category in sorted(attacks):
-            both = [a for a in sorted(attacks[category]) if pools["safety", a] and pools["utility", a]]
-            if both:
-                self._attacks[category] = both
-        if not (pools["safety", PLAIN] and pools["utility", PLAIN] and self._attacks):
-            raise InputError(
-                "scaling: the training split needs plain harmful and plain harmless prompts, and one attack around "
-                "both; check pairs.harmful, pairs.benign and the split fractions"
-            )
-
-        self._decks = {name: _Deck(pool, self._random) for name, pool in pools.items()}
-        self._categories = _Deck(list(self._attacks), self._random)
-        self._turns = {category: _Deck(attacks, self._random) for category, attacks in self._attacks.items()}
-
-    def draw(self) -> list[Episode]:
-        """Return the episodes of one outer step, each of a different category as far as there are enough."""
-        return [self._episode(category) for category in self._categories.draw(self._config.tasks_per_step)]
-
-    def _episode(self, category: str) -> Episode:
-        attacks = self._attacks[category]
-        query = self._turns[category].draw(min(self._config.query_attacks, max(1, len(attacks) - 1)))
-        support = self._random.choice([attack for attack in attacks if attack not in query] or query)
-        size = self._config.support_batch
-        return Episode(
-            category,
-            self._batch([support], size, size),
-            self._batch(query, self._config.harmful_batch, self._config.benign_batch),
-        )
-
-    def _batch(self, attacks: Sequence[str], harmful: int, benign: int) -> list[PromptPair]:
-        sizes: list[tuple[Role, int]] = [("safety", harmful), ("utility", benign)]
-        batch: list[PromptPair] = []
-        for role, size in sizes:
-            attacked = math.ceil(size * self._config.attacked_share)
-            for number, attack in enumerate(attacks):
-                batch += self._decks[role, attack].draw(len(range(number, attacked, len(attacks))))
-            batch += self._decks[role, PLAIN].draw(size - attacked)
-        return batch
-
-
 Member = TypeVar("Member")
 
 
@@ -101,6 +39,9 @@ class _Deck(Generic[Member]):
         self._random = generator
         self._left: list[Member] = []
 
+    def __len__(self) -> int:
+        return len(self._members)
+
     def draw(self, count: int) -> list[Member]:
         """Return so many different members, or all there are."""
         count = min(count, len(self._members))
@@ -110,10 +51,83 @@ class _Deck(Generic[Member]):
         return drawn
 
 
+Decks = dict[tuple[Role, str], _Deck[PromptPair]]
+"""Prompts of a role in an attack, or plain."""
+
+
+def _around_both(pairs: Sequence[PromptPair], decks: Decks) -> dict[str, list[str]]:
+    """Return the attacks around prompts of both roles, by category; that of plain prompts is empty."""
+    attacks: dict[str, set[str]] = defaultdict(set)
+    for pair in pairs:
+        if {("safety", pair.attack_name), ("utility", pair.attack_name)} <= decks.keys():
+            attacks[pair.attack_category].add(pair.attack_name)
+    return {category: sorted(attacks[category]) for category in sorted(attacks)}
+
+
+class EpisodeSampler:
+    """Draws episodes from training pairs, the same for the same seed.
+
+    The `attacked_share` of each role's batch is in attacks of the task's category, in support one, in query up to
+    `query_attacks` others; the rest are plain. Harmful and harmless prompts get the same attacks, so that a wrapper
+    alone decides nothing. Categories, attacks and prompts come in turn: none comes again while others have not been
+    drawn. Harmless prompts of a support batch have a response; those of a query batch need none.
+
+    Raises:
+        InputError: a role has no plain training prompt, or no category has an attack around both roles; or so of the
+            harmless prompts that have a response.
+    """
+
+    def __init__(self, pairs: Sequence[PromptPair], config: ScalingConfig, seed: int):
+        self._config = config
+        self._random = random.Random(seed)
+        self._decks = self._decks_of(pairs)
+        self._answered = self._decks_of(answered(pairs))
+        attacks, supports = _around_both(pairs, self._decks), _around_both(pairs, self._answered)
+        if not (supports.pop(PLAIN, None) and supports):
+            raise InputError(
+                "scaling: the training split needs plain harmful and plain harmless prompts, and one attack around "
+                "both; check pairs.harmful, pairs.benign, pairs.responses and the split fractions"
+            )
+        self._supports = supports
+        self._categories = _Deck(list(supports), self._random)
+        self._turns = {category: _Deck(attacks[category], self._random) for category in supports}
+
+    def _decks_of(self, pairs: Sequence[PromptPair]) -> Decks:
+        pools: dict[tuple[Role, str], list[PromptPair]] = defaultdict(list)
+        for pair in pairs:
+            pools[pair.role, pair.attack_name].append(pair)
+        return {name: _Deck(pool, self._random) for name, pool in pools.items()}
+
+    def draw(self) -> list[Episode]:
+        """Return the episodes of one outer step, each of a different category as far as there are enough."""
+        return [self._episode(category) for category in self._categories.draw(self._config.tasks_per_step)]
+
+    def _episode(self, category: str) -> Episode:
+        turns, supports = self._turns[category], self._supports[category]
+        query = turns.draw(min(self._config.query_attacks, max(1, len(turns) - 1)))
+        support = self._random.choice([attack for attack in supports if attack not in query] or supports)
+        size = self._config.support_batch
+        return Episode(
+            category,
+            self._batch(self._answered, [support], size, size),
+            self._batch(self._decks, query, self._config.harmful_batch, self._config.benign_batch),
+        )
+
+    def _batch(self, decks: Decks, attacks: Sequence[str], harmful: int, benign: int) -> list[PromptPair]:
+        sizes: list[tuple[Role, int]] = [("safety", harmful), ("utility", benign)]
+        batch: list[PromptPair] = []
+        for role, size in sizes:
+            attacked = math.ceil(size * self._config.attacked_share)
+            for number, attack in enumerate(attacks):
+                batch += decks[role, attack].draw(len(range(number, attacked, len(attacks))))
+            batch += decks[role, PLAIN].draw(size - attacked)
+        return batch
+
+
 def encode(chat: ChatModel, pairs: Sequence[PromptPair], utility_tokens: int) -> list[Example]:
     """Return pairs as token ids; a refusal is closed with the end-of-turn token, so that it is not repeated for ever.
 
-    Of a harmless response the first `utility_tokens` tokens are taken, with no end; a pair with none is left out.
+    Of a harmless response the first `utility_tokens` tokens are taken, with no end; there may be none.
     """
     examples: list[Example] = []
     prompts: dict[str, list[list[int]]] = defaultdict(list)
@@ -122,16 +136,20 @@ def encode(chat: ChatModel, pairs: Sequence[PromptPair], utility_tokens: int) ->
         response = encode_response(chat.tokenizer, pair.response, end)
         if pair.role == "utility":
             response = response[:utility_tokens]
-        if response:
-            sequence = TokenSequence(chat.prompt_tokens(pair.prompt), response)
-            examples.append(Example(pair.id, pair.role, sequence, pair.attack_name))
-            prompts[pair.attack_name].append(sequence.prompt)
+        sequence = TokenSequence(chat.prompt_tokens(pair.prompt), response)
+        examples.append(Example(pair.id, pair.role, sequence, pair.attack_name))
+        prompts[pair.attack_name].append(sequence.prompt)
     shared = {wrapper: shared_length(mine) for wrapper, mine in prompts.items()}
     return [replace(example, shared=shared[example.wrapper]) for example in examples]
 
 
+def answered(pairs: Sequence[PromptPair]) -> list[PromptPair]:
+    """Return the pairs that have a response."""
+    return [pair for pair in pairs if pair.response]
+
+
 def encode_episodes(chat: ChatModel, episodes: Sequence[Episode], config: ScalingConfig) -> dict[str, Example]:
-    """Return every pair of the episodes as an example, by id; pairs with an empty response are left out."""
+    """Return every pair of the episodes as an example, by id (`encode`)."""
     used = {pair.id: pair for episode in episodes for pair in episode.support + episode.query}
     ordered = [used[name] for name in sorted(used)]
     return {example.id: example for example in encode(chat, ordered, config.utility_tokens)}
@@ -139,5 +157,5 @@ def encode_episodes(chat: ChatModel, episodes: Sequence[Episode], config: Scalin
 
 def batches_of(episode: Episode, examples: Mapping[str, Example]) -> tuple[list[Example], list[Example]]:
     """Return the support and the query batch of an episode."""
-    support, query = ([examples[p.id] for p in part if p.id in examples] for part in (episode.support, episode.query))
+    support, query = ([examples[pair.id] for pair in part] for part in (episode.support, episode.query))
     return support, query

@@ -16,14 +16,14 @@ from neurontune_core.neurons import scaled
 from neurontune_core.progress import Track, silent
 from neurontune_core.records import NeuronSet, PromptPair, ScalingFactors
 from neurontune_core.scaling.checkpoint import Checkpoint, Progress, restore, to_bytes
-from neurontune_core.scaling.episodes import Episode, EpisodeSampler, batches_of, encode_episodes
+from neurontune_core.scaling.episodes import Episode, EpisodeSampler, answered, batches_of, encode_episodes
 from neurontune_core.scaling.gauss_newton import solve
 from neurontune_core.scaling.losses import Example, base_states
 from neurontune_core.scaling.margins import stays_of
 from neurontune_core.scaling.outer import bounded, outer_step
 from neurontune_core.scaling.validation import RefusalJudge, Score, validate, validation_prompts
 
-VERSION = 9
+VERSION = 10
 ADAM_BETAS = (0.9, 0.99)
 """The second moment forgets within the some dozens of steps a run has; at the usual 0.999 it never settles."""
 CURVE = ["step", "loss", "safety_loss", "utility_loss", "gradient_norm", "alpha_mean_shift"]
@@ -86,6 +86,8 @@ def learn_scaling(
         NumericalError: a loss or gradient is not finite; the message names the step.
     """
     train = [pair for pair in pairs if pair.split == "train"]
+    if config.outer_optimiser == "adam":
+        train = answered(train)  # its query losses are of responses
     sampler = EpisodeSampler(train, config, config.seed)
     episodes = [sampler.draw() for _ in range(config.steps)]
     chosen = validation_prompts(pairs, config) if refuses and config.validate_every else []

@@ -17,7 +17,7 @@ from neurontune_core.records import NeuronSet
 from neurontune_core.scaling.gradient import explicit_attention
 from neurontune_core.scaling.losses import Example, by_wrapper, micro_batches
 
-STAY_EVERY = 8
+STAY_EVERY = 15
 """One in so many harmless examples is also measured for how far its response moves from the base model's. That takes as
 many tokens as several openings, since what its prompt begins with cannot be run for all at once."""
 RISE, FALL, STAY = 1.0, -1.0, 0.0
@@ -85,8 +85,14 @@ def openings_of(chat: ChatModel, config: ScalingConfig) -> list[list[int]]:
 
 
 def stays_of(examples: Sequence[Example]) -> list[Example]:
-    """Return the harmless examples of a query batch whose responses are compared with the base model's."""
-    return [example for example in examples if example.role == "utility"][::STAY_EVERY]
+    """Return the harmless examples of a query batch whose responses are compared with the base model's.
+
+    One in `STAY_EVERY` of all, spread over those that have a response.
+    """
+    harmless = [example for example in examples if example.role == "utility"]
+    answered = [example for example in harmless if example.sequence.response]
+    wanted = min(len(answered), -(-len(harmless) // STAY_EVERY))
+    return [answered[place * len(answered) // wanted] for place in range(wanted)]
 
 
 def measure(

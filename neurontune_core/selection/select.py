@@ -29,25 +29,20 @@ def resolve_count(count: int | float, total: int) -> int:
     return round(count * total) if 0 < count < 1 else int(count)
 
 
-def check_counts(config: SelectionConfig, neurons_per_layer: Sequence[int]) -> None:
-    """Check that the model has as many neurons as are asked for.
+def check_counts(config: SelectionConfig, neurons_per_layer: Sequence[int], first_layer: int) -> None:
+    """Check that the model has as many neurons as are asked for, from the first attributed layer on.
 
     Raises:
-        InputError: it has fewer, or no such `first_layer`.
+        InputError: it has fewer.
     """
-    if config.first_layer >= len(neurons_per_layer):
-        raise InputError(
-            f"selection.first_layer: {config.first_layer}, but the model has {len(neurons_per_layer)} layers; choose "
-            f"at most {len(neurons_per_layer) - 1}"
-        )
-    total, eligible = sum(neurons_per_layer), sum(neurons_per_layer[config.first_layer :])
+    total, eligible = sum(neurons_per_layer), sum(neurons_per_layer[first_layer:])
     for field, value in (("safety_neurons", config.safety_neurons), ("utility_neurons", config.utility_neurons)):
         if not (float(value).is_integer() or 0 < value < 1):
             raise InputError(f"selection.{field}: {value} is neither a count nor a fraction below 1")
     safety = resolve_count(config.safety_neurons, total)
     utility = resolve_count(config.utility_neurons, total)
     if safety + utility > eligible:
-        where = f" from layer {config.first_layer} on" if config.first_layer else ""
+        where = f" from layer {first_layer} on" if first_layer else ""
         raise InputError(
             f"selection.safety_neurons + selection.utility_neurons: {safety} + {utility} is more than the "
             f"{eligible} neurons of the model{where}; ask for fewer"
@@ -71,7 +66,7 @@ def mean_scores(
 
 
 def select_neurons(scores: pd.DataFrame, config: SelectionConfig, neurons_per_layer: Sequence[int]) -> Selection:
-    """Return the `safety_neurons` and `utility_neurons` highest-ranked neurons from `first_layer` on, disjoint.
+    """Return the `safety_neurons` and `utility_neurons` highest-ranked attributed neurons, disjoint.
 
     Ties are broken by layer and index, so the choice is deterministic. Facts: the overlap before it was resolved, and
     the split-half agreement (Jaccard index of the top k chosen on two halves of the pairs), left out for a role whose
@@ -85,11 +80,11 @@ def select_neurons(scores: pd.DataFrame, config: SelectionConfig, neurons_per_la
     Raises:
         InputError: more neurons are asked for than the model has, or a role has no scores.
     """
-    check_counts(config, neurons_per_layer)
-    total, first = sum(neurons_per_layer), config.first_layer
+    first = int(scores["layer"].min())
+    check_counts(config, neurons_per_layer, first)
+    total = sum(neurons_per_layer)
     counts = (resolve_count(config.safety_neurons, total), resolve_count(config.utility_neurons, total))
-    upper = scores[scores["layer"] >= first]
-    selection = _select(upper.assign(layer=upper["layer"] - first), config, neurons_per_layer[first:], counts)
+    selection = _select(scores.assign(layer=scores["layer"] - first), config, neurons_per_layer[first:], counts)
     return replace(selection, neurons=_raised(selection.neurons, first))
 
 

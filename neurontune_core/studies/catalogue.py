@@ -127,7 +127,7 @@ STUDIES: dict[str, Study] = {
     "layers": Study(
         "Where the neurons sit",
         "How are safety and utility neurons spread over the layers?",
-        {"the preset's model": ("selection.first_layer=0",)},
+        {"the preset's model": ("attribution.first_layer=0",)},
         "layers",
         through="selection",
     ),

@@ -20,22 +20,22 @@ from neurontune_core.config import AttributionConfig
 from neurontune_core.errors import InputError
 
 
-@pytest.mark.parametrize("position", ["last", "response"])
+@pytest.mark.parametrize(("position", "first"), [("last", 0), ("response", 0), ("last", 1)])
 @pytest.mark.parametrize("family", DENSE)
-def test_counted_operations(family, position, monkeypatch):
+def test_counted_operations(family, position, first, monkeypatch):
     # torch's counter does not know the fused attention of CPUs, so that all attention is made of products here
     monkeypatch.setattr(prefix, "_whole_prompt", lambda query, key, value, rule: attend(query, key, value, None, rule))
     chat = tiny_chat(family, torch.float32)
     chat.model.set_attn_implementation("eager")
-    engine = engines.build(AttributionConfig(position=position), chat, 1024)
+    engine = engines.build(AttributionConfig(position=position, first_layer=first), chat, 1024)
     pair = EncodedPair("long", tokens(20, 1), tokens(60, 2), tokens(6, 3))
     for limit, with_difference in ((10**9, True), (6, False)):
         engine.budget.row_layers = limit
         with FlopCounterMode(display=False) as counter:
             engines.attribute(engine, [pair], with_difference)
-        waves = cut(range(3), 3, engine.points, limit)
+        waves = cut(range(first, 3), 3, engine.points, limit)
         counted = pair_flops(sizes_of(chat.model), pair, waves, position == "response")
-        counted += check_flops(sizes_of(chat.model), pair) if with_difference else 0
+        counted += check_flops(sizes_of(chat.model), pair, range(first, 3)) if with_difference else 0
         assert counted == pytest.approx(counter.get_total_flops(), rel=0.01)
 
 

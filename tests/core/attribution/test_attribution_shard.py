@@ -95,6 +95,19 @@ def test_table_holds_the_sums_of_the_pairs_scores(normalise, chat):
         np.testing.assert_allclose(rows["score_sq_sum"], total.square().sum(0)[places], rtol=1e-5)
 
 
+def test_layers_below_the_first_are_left_alone_and_change_nothing_above(chat):
+    whole = attribute_shard(FEW, AttributionConfig(normalise=False), chat).table
+    upper = attribute_shard(FEW, AttributionConfig(normalise=False, first_layer=1), chat)
+    expected = whole[whole["layer"] >= 1].reset_index(drop=True)
+    assert 0 < len(expected) < len(whole) and set(upper.completeness["layer"]) == set(expected["layer"])
+    pd.testing.assert_frame_equal(upper.table, expected, rtol=1e-4)
+
+
+def test_a_first_layer_the_model_does_not_have_is_explained(chat):
+    with pytest.raises(InputError, match=r"attribution\.first_layer: 99, but the model has 2 layers; choose at most 1"):
+        engines.build(AttributionConfig(first_layer=99), chat)
+
+
 def test_tables_of_shards_add_up_to_the_table_of_the_whole(chat):
     config = AttributionConfig()
     whole = attribute_shard(FEW, config, chat).table.set_index(KEYS).sort_index()

@@ -68,6 +68,23 @@ def test_harmless_training_prompts_have_the_models_own_response(built: BuiltPair
     assert {pair.split for pair in harmless if not pair.response} == {"validation", "test"}
 
 
+@pytest.mark.parametrize("responses", [1, 15, 1000])
+def test_some_harmless_training_prompts_have_no_response(responses: int, built: BuiltPairs, chat: ChatModel) -> None:
+    made = build_pairs(SMALL.model_copy(update={"responses": responses}), chat, 4096)
+    assert [pair.id for pair in made.pairs] == [pair.id for pair in built.pairs]
+    usual = {pair.id: pair.response for pair in built.pairs}
+    harmless = [pair for pair in made.pairs if pair.role == "utility" and pair.split == "train"]
+    answered = [pair for pair in harmless if pair.response]
+    selected = {pair.id for pair in harmless if pair.selected}
+    assert len(answered) == min(max(responses, len(selected)), len(harmless))
+    assert selected <= {pair.id for pair in answered}
+    assert all(pair.response == usual[pair.id] for pair in answered)
+    if responses == 15:
+        others = [pair for pair in answered if not pair.selected]
+        plain = sum(not pair.attack_name for pair in others)
+        assert abs(2 * plain - len(others)) <= 1
+
+
 def test_selected_attacks_are_those_the_ranking_selected(built: BuiltPairs) -> None:
     selected = set(built.ranking.loc[built.ranking["selected"], "attack_name"])
     assert len(selected) == 3

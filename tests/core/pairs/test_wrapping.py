@@ -38,6 +38,17 @@ def test_the_numbers_of_wrapped_queries_are_those_asked_for(prepared: Prepared, 
     assert counts == {("train", True): 60, ("validation", True): 15, ("test", True): 30, ("test", False): 30}
 
 
+def test_training_queries_can_be_wrapped_in_several_attacks(prepared: Prepared) -> None:
+    config = PairsConfig(selected_queries=10, wrapped_queries=60, attacks_per_query=3)
+    pairs = [pair for pair in wrapped(prepared, config) if pair.attack_name and pair.split == "train"]
+    assert len({pair.id for pair in pairs}) == len(pairs) == 2 * (10 + 3 * 50)
+    assert sorted(Counter(pair.query_id for pair in pairs).values()) == [1] * 20 + [3] * 100
+    counts = Counter(pair.attack_name for pair in pairs)
+    assert len(counts) >= 150 and set(counts) <= {attack.name for attack in prepared.seen}
+    usual = wrapped(prepared, config.model_copy(update={"attacks_per_query": 1}))
+    assert {pair.id for pair in usual} < {pair.id for pair in wrapped(prepared, config)}
+
+
 def test_the_defaults_prompts_are_counted(prepared: Prepared) -> None:
     roles = Counter(pair.role for pair in wrapped(prepared, PairsConfig()))
     assert roles == {"utility": 1439 + 200 + 40 + 80 + 80, "safety": 1620 + 200 + 40 + 80 + 80}
@@ -49,7 +60,7 @@ def test_held_out_attacks_are_in_test_only(prepared: Prepared) -> None:
         assert pair.split == "test" or pair.attack_category not in held_out
 
 
-@pytest.mark.parametrize(("queries", "least"), [(200, 1), (400, 2)])
+@pytest.mark.parametrize(("queries", "least"), [(330, 1), (600, 2)])
 def test_both_roles_get_the_same_attacks_equally_often(prepared: Prepared, queries: int, least: int) -> None:
     pairs = wrapped(prepared, PairsConfig(wrapped_queries=queries))
     for split in ("train", "validation", "test"):

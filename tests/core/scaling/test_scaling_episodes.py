@@ -9,7 +9,7 @@ from neurontune_core.config import ScalingConfig
 from neurontune_core.errors import InputError
 from neurontune_core.model.load import ChatModel
 from neurontune_core.records import PromptPair
-from neurontune_core.scaling.episodes import Episode, EpisodeSampler, encode
+from neurontune_core.scaling.episodes import Episode, EpisodeSampler, answered, encode
 
 
 def draws(pairs: list[PromptPair], config: ScalingConfig, seed: int = 0, steps: int = 20) -> list[list[Episode]]:
@@ -144,7 +144,30 @@ def test_what_is_missing_is_explained(
         EpisodeSampler([pair for pair in corpus if kept(pair)], settings(), 0)
 
 
-def test_pairs_without_a_response_are_left_out(chat: ChatModel, corpus: list[PromptPair]) -> None:
+def test_support_has_responses_and_query_need_not(
+    corpus: list[PromptPair], settings: Callable[..., ScalingConfig]
+) -> None:
+    plain = next(pair for pair in corpus if pair.role == "utility" and not pair.attack_name)
+    kept = [plain, *(pair for pair in corpus if pair.role == "utility" and pair.attack_name in ("latin", "root"))]
+    pairs = [pair if pair.role == "safety" or pair in kept else replace(pair, response="") for pair in corpus]
+    assert set(answered(pairs)) == {pair for pair in corpus if pair.role == "safety" or pair in kept}
+    met: set[str] = set()
+    for episode in (episode for step in draws(pairs, settings()) for episode in step):
+        assert all(pair.response for pair in episode.support)
+        assert attacks_of(episode.support, "safety") == attacks_of(episode.support, "utility") <= {"latin", "root"}
+        met |= {pair.id for pair in episode.query}
+    assert met == {pair.id for pair in corpus}
+
+
+def test_without_any_attacked_response_the_setting_is_named(
+    corpus: list[PromptPair], settings: Callable[..., ScalingConfig]
+) -> None:
+    pairs = [replace(p, response="") if p.role == "utility" and p.attack_name else p for p in corpus]
+    with pytest.raises(InputError, match=r"pairs\.responses"):
+        EpisodeSampler(pairs, settings(), 0)
+
+
+def test_a_harmless_pair_without_a_response_has_no_response_tokens(chat: ChatModel, corpus: list[PromptPair]) -> None:
     empty = [replace(pair, response="") for pair in corpus]
-    kept = list(encode(chat, empty, 99))
-    assert [example.sequence.response for example in kept] == [[256]] * sum(pair.role == "safety" for pair in corpus)
+    expected = [[256] if pair.role == "safety" else [] for pair in corpus]
+    assert [example.sequence.response for example in encode(chat, empty, 99)] == expected

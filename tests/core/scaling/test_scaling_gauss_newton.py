@@ -13,13 +13,14 @@ from torch import Tensor
 
 from neurontune_core.config import ScalingConfig
 from neurontune_core.model import tiny
+from neurontune_core.model.likelihood import TokenSequence
 from neurontune_core.model.load import ChatModel
 from neurontune_core.records import NeuronSet, PromptPair
 from neurontune_core.scaling.episodes import encode
 from neurontune_core.scaling.gauss_newton import solve, stiffness, weights_of
 from neurontune_core.scaling.learn import learn_scaling
 from neurontune_core.scaling.losses import Example, base_states
-from neurontune_core.scaling.margins import Margins, join, measure, openings_of, stays_of
+from neurontune_core.scaling.margins import STAY_EVERY, Margins, join, measure, openings_of, stays_of
 
 Settings = Callable[..., ScalingConfig]
 OPENING = 3
@@ -124,6 +125,15 @@ def test_harmful_margins_are_the_lead_of_refusing_and_the_log_odds_of_the_rest(
         assert float(losses[second]) == pytest.approx(-float(follows), rel=1e-5)
         checked += 1
     assert checked >= 3
+
+
+def test_responses_compared_are_spread_over_those_there_are(examples: list[Example]) -> None:
+    one = next(example for example in examples if example.role == "utility")
+    silent = replace(one, sequence=TokenSequence(one.sequence.prompt, []))
+    many = [replace(one if number % 2 else silent, id=str(number)) for number in range(4 * STAY_EVERY)]
+    assert [example.id for example in stays_of(many)] == ["1", "9", "17", "25"]
+    assert [example.id for example in stays_of([many[0], many[1], many[2]])] == ["1"]
+    assert stays_of([many[0]]) == [] == stays_of([example for example in examples if example.role == "safety"])
 
 
 def test_harmless_margins_are_of_refusing_and_of_moving_from_the_base(
@@ -372,7 +382,8 @@ def test_learning_lowers_the_safety_loss_and_repeats_itself(corpus: list[PromptP
         utility_weight=0.0,
         response_weight=0.1,
         inner_learning_rate=0.01,
-        prior_width=3.0,
+        prior_width=1.0,
+        opening_tokens=1,  # the least of several leads is another token's from step to step in a random model
     )
     learned = learn_scaling(corpus, neurons, config, chat, 4096)
     alpha, harmful = (
@@ -383,7 +394,7 @@ def test_learning_lowers_the_safety_loss_and_repeats_itself(corpus: list[PromptP
         measure(chat, neurons, at, at, harmful, {}, 4096, config.opening_tokens, OPENINGS, rest=False).losses(at).mean()
         for at in (torch.ones_like(alpha), alpha)
     )
-    assert float(after) < 0.95 * float(before)
+    assert float(after) < 0.9 * float(before)
     again = learn_scaling(corpus, neurons, config, chat, 4096)
     assert np.array_equal(learned.scaling.alpha, again.scaling.alpha)
 

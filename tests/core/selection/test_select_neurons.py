@@ -162,37 +162,35 @@ def test_counts_and_fractions(safety: float, utility: float, counts: tuple[int, 
 def test_impossible_counts_are_explained(safety: float, utility: float, message: str) -> None:
     config = SelectionConfig(safety_neurons=safety, utility_neurons=utility)
     with pytest.raises(InputError, match=message):
-        check_counts(config, WIDTHS)
+        check_counts(config, WIDTHS, 0)
     with pytest.raises(InputError, match=message):
         select_neurons(table(), config, WIDTHS)
 
 
 @pytest.mark.parametrize("first", [1, 2])
-def test_neurons_below_the_first_layer_are_left_out(first: int) -> None:
-    assert chosen(SelectionConfig(safety_neurons=2, utility_neurons=2, first_layer=first)) == ([3, 7], [4, 5])
+def test_neurons_below_the_first_attributed_layer_are_left_out(first: int) -> None:
+    scores = table()
+    upper = scores[scores["layer"] >= first]
+    assert chosen(SelectionConfig(safety_neurons=2, utility_neurons=2), upper) == ([3, 7], [4, 5])
 
 
 @pytest.mark.parametrize("method", ["random", "shuffled", "layers"])
 def test_controls_leave_them_out_too(method: str) -> None:
-    config = SelectionConfig.model_validate(
-        {"safety_neurons": 2, "utility_neurons": 3, "first_layer": 1, "method": method}
-    )
-    safety, utility = chosen(config)
+    config = SelectionConfig.model_validate({"safety_neurons": 2, "utility_neurons": 3, "method": method})
+    scores = table()
+    safety, utility = chosen(config, scores[scores["layer"] >= 1])
     assert {*safety, *utility} == {3, 4, 5, 6, 7}
     assert method == "layers" or (len(safety), len(utility)) == (2, 3)
 
 
-@pytest.mark.parametrize(
-    ("first", "count", "message"),
-    [
-        (2, 3, r"3 \+ 3 is more than the 5 neurons of the model from layer 2 on; ask for fewer"),
-        (3, 1, r"selection\.first_layer: 3, but the model has 3 layers; choose at most 2"),
-    ],
-)
-def test_an_impossible_first_layer_is_explained(first: int, count: int, message: str) -> None:
-    config = SelectionConfig(safety_neurons=count, utility_neurons=count, first_layer=first)
+def test_more_neurons_than_are_attributed_are_explained() -> None:
+    config = SelectionConfig(safety_neurons=3, utility_neurons=3)
+    message = r"3 \+ 3 is more than the 5 neurons of the model from layer 2 on; ask for fewer"
     with pytest.raises(InputError, match=message):
-        check_counts(config, WIDTHS)
+        check_counts(config, WIDTHS, 2)
+    scores = table()
+    with pytest.raises(InputError, match=message):
+        select_neurons(scores[scores["layer"] >= 2], config, WIDTHS)
 
 
 def test_a_role_without_pairs_is_not_ranked_by_chance() -> None:
