@@ -16,7 +16,7 @@ from neurontune_core.scaling.gradient import adapt, episode_gradient
 from neurontune_core.scaling.losses import Example
 from neurontune_core.scaling.margins import Margins, join, measure, openings_of
 
-REST_EVERY = 12
+REST_EVERY = 9
 """Gauss-Newton: in every so many steps the rests of refusals are measured too. They depend little on the prompt, and
 cost as much again."""
 
