@@ -6,7 +6,7 @@ from torch import Tensor
 from neurontune_core.config import ScalingConfig
 from neurontune_core.scaling.margins import Margins
 
-ITERATIONS = 60
+ITERATIONS = 30
 MEASURED_SHARE = 0.75
 """How much of the KL is taken as measured, in all directions; for the rest the neurons are taken one by one. Of
 thousands of factors most directions are in no measurement, and the fit would hide there."""

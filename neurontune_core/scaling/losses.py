@@ -110,5 +110,5 @@ def micro_batches(members: Sequence[Member], batch_tokens: int) -> list[list[Mem
     for mine in by_wrapper(members):
         shared = shared_length([member.sequence.prompt for member in mine])
         lengths = [len(member.sequence.tokens) - shared for member in mine]
-        groups += [[mine[i] for i in group] for group in by_length(lengths, batch_tokens, fullness=0.7)]
+        groups += [[mine[i] for i in group] for group in by_length(lengths, batch_tokens, fullness=0.5)]
     return groups
