@@ -88,7 +88,7 @@ def estimate(
         seconds=seconds + config.shards * seconds_to_build,
         seconds_per_pair=seconds / len(pairs),
         memory_bytes=_memory(engine, sizes, together),
-        disk_bytes=_disk(config, pairs, sum(engine.widths[config.first_layer :])),
+        disk_bytes=_disk(config, pairs, sum(engine.widths[layer] for layer in engine.layers)),
     )
 
 

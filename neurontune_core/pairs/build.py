@@ -4,7 +4,6 @@ import random
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields, replace
-from itertools import zip_longest
 
 import pandas as pd
 
@@ -20,7 +19,7 @@ from neurontune_core.model.load import ChatModel
 from neurontune_core.pairs import load
 from neurontune_core.pairs.prepare import Prepared, prepare
 from neurontune_core.pairs.ranking import RefusalJudge, rank_attacks
-from neurontune_core.pairs.wrapping import wrap_queries
+from neurontune_core.pairs.wrapping import in_turns, wrap_queries
 from neurontune_core.progress import Track, silent
 from neurontune_core.records import PromptPair
 
@@ -148,8 +147,7 @@ def _asked(harmless: Sequence[PromptPair], config: PairsConfig) -> list[PromptPa
     for pair in shuffled:
         by_attack[pair.attack_name].append(pair)
     plain = by_attack.pop("", [])
-    attacked = [pair for row in zip_longest(*by_attack.values()) for pair in row if pair is not None]
-    turns = [pair for row in zip_longest(attacked, plain) for pair in row if pair is not None]
+    turns = in_turns([in_turns(list(by_attack.values())), plain])
     selected = [pair for pair in turns if pair.selected]
     others = [pair for pair in turns if not pair.selected]
     return [*selected, *others[: max(0, config.responses - len(selected))]]

@@ -4,11 +4,13 @@ import random
 from collections import defaultdict
 from collections.abc import Sequence
 from itertools import zip_longest
+from typing import TypeVar
 
 from neurontune_core.config import PairsConfig
 from neurontune_core.data.corpus import Attack, Query
 from neurontune_core.records import PromptPair, Role, Split
 
+Member = TypeVar("Member")
 ROLES: tuple[Role, ...] = ("safety", "utility")
 
 
@@ -55,8 +57,12 @@ def _from_all_categories(queries: Sequence[Query], seed: str) -> list[Query]:
     for query in queries:
         by_category[query.category].append(query)
     generator = random.Random(seed)
-    columns = [generator.sample(by_category[name], len(by_category[name])) for name in sorted(by_category)]
-    return [query for row in zip_longest(*columns) for query in row if query is not None]
+    return in_turns([generator.sample(by_category[name], len(by_category[name])) for name in sorted(by_category)])
+
+
+def in_turns(groups: Sequence[Sequence[Member]]) -> list[Member]:
+    """Return the members of all groups: the first of each group, then the second of each, and so on."""
+    return [member for row in zip_longest(*groups) for member in row if member is not None]
 
 
 def _in_turn(attacks: Sequence[Attack], members: int, each: int, seed: str) -> list[Attack]:

@@ -1,5 +1,6 @@
 """What each example asks of alpha, as numbers with their slopes: the joint loss, example by example."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 
@@ -91,7 +92,7 @@ def stays_of(examples: Sequence[Example]) -> list[Example]:
     """
     harmless = [example for example in examples if example.role == "utility"]
     answered = [example for example in harmless if example.sequence.response]
-    wanted = min(len(answered), -(-len(harmless) // STAY_EVERY))
+    wanted = min(len(answered), math.ceil(len(harmless) / STAY_EVERY))
     return [answered[place * len(answered) // wanted] for place in range(wanted)]
 
 
