@@ -3,6 +3,7 @@
 transformers reads the weights; here what it passes over in silence is put right or refused.
 """
 
+import json
 import tempfile
 from functools import partial
 from pathlib import Path
@@ -15,8 +16,8 @@ from tqdm.auto import tqdm
 from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
-    AutoTokenizer,
     PretrainedConfig,
+    PreTrainedTokenizerFast,
     modeling_gguf_pytorch_utils,
 )
 from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
@@ -61,7 +62,7 @@ def convert(header: Header, folder: Path) -> None:
     with tempfile.TemporaryDirectory(dir=folder.parent) as place:
         write_file(header, Path(place) / _FILE, weights=False, vocabulary=True)
         try:
-            _write_tokenizer(shape.model_type, place, folder)
+            _write_tokenizer(place, header.metadata["tokenizer.ggml.tokens"], folder)
         except Exception as error:
             kind = header.metadata.get("tokenizer.ggml.model")
             raise InputError(
@@ -103,12 +104,15 @@ def _is_newer(header: Header) -> bool:
     return header.architecture in GGUF_CONFIG_ARCHS
 
 
-def _write_tokenizer(family: str, place: str, folder: Path) -> None:
-    try:  # naming the family spares reading the file by the older reader
-        tokenizer = AutoTokenizer.from_pretrained(place, gguf_file=_FILE, tokenizer_type=family)
-    except ValueError:
-        tokenizer = AutoTokenizer.from_pretrained(place, gguf_file=_FILE)
-    tokenizer.save_pretrained(folder)
+def _write_tokenizer(place: str, words: int, folder: Path) -> None:
+    """Write the tokenizer and chat template of the GGUF file in `place`, whose vocabulary has so many words."""
+    # the general class: the file describes its tokenizer whole, and finding the family's own class takes 20 seconds
+    PreTrainedTokenizerFast.from_pretrained(place, gguf_file=_FILE).save_pretrained(folder)
+    file = folder / "tokenizer.json"
+    content = json.loads(file.read_text(encoding="utf-8"))
+    # transformers gives every byte-level tokenizer an <|endoftext|>, for which a model that knows none has no row
+    content["added_tokens"] = [token for token in content["added_tokens"] if token["id"] < words]
+    file.write_text(json.dumps(content, ensure_ascii=False), encoding="utf-8")
 
 
 def _read_weights(shape: PretrainedConfig, place: str, dtype: torch.dtype) -> tuple[Any, dict[str, Any]]:
