@@ -29,9 +29,7 @@ def refuses(asked: Sequence[str], texts: Sequence[str]) -> list[bool]:
 def test_trained_opening_first_then_the_models_own_by_number(
     chat: ChatModel, corpus: list[PromptPair], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    answering(
-        monkeypatch, ["I cannot do that.", "I'm sorry, but no.", "Sure, here is", "I'm sorry to say", "Sure."]
-    )
+    answering(monkeypatch, ["I cannot do that.", "I'm sorry, but no.", "Sure, here is", "I'm sorry to say", "Sure."])
     found = own_openings(chat, prompts(corpus, 5, "Sorry, but I can't help."), refuses, 4096)
     assert found == ("Sorry", "I'm sorry", "I cannot")
 
