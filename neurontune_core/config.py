@@ -46,8 +46,10 @@ class ModelConfig(Section):
     revision: str | None = Field(
         default=None, description="Hub commit to pin; required in effect for a reproducible hub run."
     )
-    dtype: Literal["float32", "bfloat16", "float16"] = Field(
-        default="float32", description="Number format of the weights in attribution; an export keeps the stored one."
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
+        default="auto",
+        description="Number format of the weights in attribution; `auto` is float32 up to two billion parameters, and "
+        "above that the stored half format. An export keeps the stored one.",
     )
     working_dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
         default="auto",

@@ -1,28 +1,25 @@
 """Load a model's weights and tokenizer."""
 
+from contextlib import nullcontext
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from tqdm.auto import tqdm
 from transformers import (
     AutoModelForCausalLM,
     AutoTokenizer,
     PreTrainedModel,
     PreTrainedTokenizerBase,
-    modeling_gguf_pytorch_utils,
 )
 
 from neurontune_core import artifacts, neurons
 from neurontune_core.config import ModelConfig
 from neurontune_core.errors import ArtifactError, InputError
-from neurontune_core.model import tiny
+from neurontune_core.model import gguf, hub, tiny
 from neurontune_core.model.chat import encode_prompt
-from neurontune_core.model.source import PACKAGED, ModelReference, describe, packaged_file
-
-CONVERSION_VERSION = 1
+from neurontune_core.model.packaged import PACKAGED, joined_file
+from neurontune_core.model.source import ModelReference, conversion_key, describe
 
 
 @dataclass(frozen=True)
@@ -79,20 +76,20 @@ def load_model(config: ModelConfig, device: str = "auto", root: str = "neurontun
     """Load the model of a configuration in its exact number format, gradients to its weights switched off.
 
     Args:
-        config: which model; `ModelConfig(name=...)` takes a local folder, a hub id, or a packaged model.
+        config: which model; `ModelConfig(name=...)` takes a local folder, a GGUF file, a hub id, or a packaged model.
         device: `auto`, or the name of a torch device.
-        root: folder or fsspec URL where the converted weights of a packaged model are kept.
+        root: folder or fsspec URL where the converted weights of a GGUF file are kept.
 
     Raises:
         InputError: the model or the device is not there, or the model has a layer without MLP neurons.
     """
-    return load(describe(config), root, choose_device(device))
+    return load(describe(config, root), root, choose_device(device))
 
 
 def load(reference: ModelReference, root: str, device: torch.device, working: bool = False) -> ChatModel:
     """Load a model with gradients to its weights switched off, in its exact or its working number format.
 
-    A packaged GGUF file is converted to safetensors once and kept under `root`.
+    A GGUF file is converted to safetensors once, and kept under `root`.
     """
     dtype = getattr(torch, reference.working_dtype if working else reference.dtype)
     model, tokenizer = load_files(reference, root, dtype)
@@ -108,36 +105,38 @@ def load_files(
     if scheme == "random":
         random: Any = tiny.model(rest)
         return random if dtype == "auto" else random.to(dtype), tiny.tokenizer()
-    folder = _converted(rest, reference, root) if scheme == "packaged" else reference.name
-    revision: dict[str, Any] = {} if reference.revision is None else {"revision": reference.revision}
-    tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(folder, trust_remote_code=False, **revision)
+    folder = _folder(reference, root)
+    tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
     model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
-        folder, dtype=dtype, use_safetensors=True, trust_remote_code=False, **revision
+        folder, dtype=dtype, use_safetensors=True, trust_remote_code=False
     )
     if reference.skip_uncovered_layers:
         neurons.leave_out_uncovered(model)
     return model.eval(), tokenizer
 
 
-def _converted(name: str, reference: ModelReference, root: str) -> Path:
-    """Return the folder of the safetensors copy of a packaged GGUF model, made on first use."""
-    key = artifacts.stage_key("model", CONVERSION_VERSION, {"name": name}, reference.weights, [])
+def _folder(reference: ModelReference, root: str) -> Path:
+    """Return the local folder with a model's safetensors: its own, the hub's copy, or the conversion of a GGUF file."""
+    if reference.name.startswith("packaged:") or (gguf.is_gguf(reference.name) and not Path(reference.name).is_dir()):
+        return _converted(reference, root)
+    return hub.snapshot(reference.name, reference.revision) if reference.revision else Path(reference.name)
 
-    def convert(folder: Path) -> dict[str, Any]:
-        source, file = packaged_file(name)
-        # transformers draws this bar wherever it runs; it belongs in a terminal only
-        vars(modeling_gguf_pytorch_utils)["tqdm"] = partial(tqdm, disable=None)
-        model: Any = AutoModelForCausalLM.from_pretrained(source, gguf_file=file, dtype=torch.float32)
-        for field, value in PACKAGED[name].shape.items():
-            if getattr(model.config, field) != value:
-                raise ArtifactError(f"model {name}: {field} is {getattr(model.config, field)} in {file}, not {value}")
-        # transformers refuses to save a model it believes is quantised, although the weights are plain float32 now
-        model.hf_quantizer = None
-        model.is_quantized = False
-        del model.config.quantization_config
-        model.save_pretrained(folder)
-        AutoTokenizer.from_pretrained(source, gguf_file=file).save_pretrained(folder)
+
+def _converted(reference: ModelReference, root: str) -> Path:
+    """Return the folder of the safetensors copy of a GGUF model, made on first use."""
+    key = conversion_key(reference.weights)
+    _, packaged, name = reference.name.rpartition("packaged:")
+
+    def fill(folder: Path) -> dict[str, Any]:
+        with joined_file(name) if packaged else nullcontext(Path(name)) as file:
+            parts = gguf.parts_of(file)
+            header = gguf.read_header(parts)
+            for field, value in PACKAGED[name].shape.items() if packaged else ():
+                if getattr(header.config, field) != value:
+                    raise ArtifactError(f"model {name}: {field} is {getattr(header.config, field)}, not {value}")
+            gguf.convert(parts, header, folder)
         return {}
 
-    found = artifacts.find(root, "model", key) or artifacts.write(root, "model", key, convert, {"name": name})
+    settings = {"dequantised": reference.dequantised}
+    found = artifacts.find(root, "model", key) or artifacts.write(root, "model", key, fill, settings)
     return artifacts.open_folder(found)

