@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel
@@ -32,8 +33,12 @@ def show_coverage(name: str) -> bool:
     """
     from neurontune_core import neurons
     from neurontune_core.model import source
+    from neurontune_core.model.checks.folder import check_folder
 
-    rows = neurons.coverage(source.skeleton(ModelConfig.model_validate({"name": name})))
+    config = ModelConfig.model_validate({"name": name})
+    if Path(name).exists():
+        check_folder(Path(name), config)
+    rows = neurons.coverage(source.skeleton(config))
     table = Table("layer", "down projection", "layout", "neurons", "problem", box=None)
     for row in rows:
         table.add_row(str(row.layer), row.path, row.layout, str(row.neurons), row.problem)

@@ -20,6 +20,7 @@ from neurontune_core.config import ModelConfig
 from neurontune_core.errors import ArtifactError, InputError
 from neurontune_core.model import tiny
 from neurontune_core.model.chat import encode_prompt
+from neurontune_core.model.checks.loaded import check_loaded
 from neurontune_core.model.source import PACKAGED, ModelReference, describe, packaged_file
 
 CONVERSION_VERSION = 1
@@ -111,9 +112,11 @@ def load_files(
     folder = _converted(rest, reference, root) if scheme == "packaged" else reference.name
     revision: dict[str, Any] = {} if reference.revision is None else {"revision": reference.revision}
     tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(folder, trust_remote_code=False, **revision)
-    model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
-        folder, dtype=dtype, use_safetensors=True, trust_remote_code=False, **revision
+    whole: dict[str, Any] = {"output_loading_info": True, "ignore_mismatched_sizes": True}  # what does not fit is told
+    model, info = AutoModelForCausalLM.from_pretrained(
+        folder, dtype=dtype, use_safetensors=True, trust_remote_code=False, **revision, **whole
     )
+    check_loaded(model, info, reference.name)
     if reference.skip_uncovered_layers:
         neurons.leave_out_uncovered(model)
     return model.eval(), tokenizer

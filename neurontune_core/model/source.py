@@ -22,6 +22,7 @@ from neurontune_core import artifacts, neurons
 from neurontune_core.config import ModelConfig
 from neurontune_core.errors import InputError
 from neurontune_core.model import tiny
+from neurontune_core.model.checks.folder import check_folder
 
 
 @dataclass(frozen=True)
@@ -98,6 +99,7 @@ def describe(config: ModelConfig) -> ModelReference:
     elif scheme == "random":
         weights = f"random-{rest}-{tiny.VERSION}"
     elif Path(config.name).exists():
+        check_folder(Path(config.name), config)
         weights = _folder_digest(Path(config.name))
     else:
         weights = revision = _hub_commit(config)
