@@ -112,11 +112,11 @@ def load_files(
     folder = _converted(rest, reference, root) if scheme == "packaged" else reference.name
     revision: dict[str, Any] = {} if reference.revision is None else {"revision": reference.revision}
     tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(folder, trust_remote_code=False, **revision)
-    whole: dict[str, Any] = {"output_loading_info": True, "ignore_mismatched_sizes": True}  # what does not fit is told
-    model, info = AutoModelForCausalLM.from_pretrained(
-        folder, dtype=dtype, use_safetensors=True, trust_remote_code=False, **revision, **whole
+    told: dict[str, Any] = {"output_loading_info": True, "ignore_mismatched_sizes": True, **revision}
+    loaded: Any = AutoModelForCausalLM.from_pretrained(
+        folder, dtype=dtype, use_safetensors=True, trust_remote_code=False, **told
     )
-    check_loaded(model, info, reference.name)
+    model: PreTrainedModel = check_loaded(loaded, reference.name)
     if reference.skip_uncovered_layers:
         neurons.leave_out_uncovered(model)
     return model.eval(), tokenizer

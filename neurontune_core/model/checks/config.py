@@ -19,14 +19,14 @@ from neurontune_core.errors import InputError
 from neurontune_core.model.checks.files import is_number, read_object, reason, shown, walk
 
 _COUNT = re.compile(r"(num|n)_\w+|\w+_(size|dim)|max_position_embeddings|(en|de)coder_layers|d_(model|ff)")
-_LIMITS = ((r"layers?$", 1000), (r"experts", 10_000), (r"position|n_ctx", 100_000_000), (r"", 10_000_000))
+_LIMITS = ((r"layers?$", 1000), (r"experts", 100_000), (r"position|n_ctx", 100_000_000), (r"", 10_000_000))
 """More than any model has; what is above them is not built, as that would take all memory and time."""
 _MUST_BE_POSITIVE = (
     "num_hidden_layers", "hidden_size", "intermediate_size", "num_attention_heads", "num_key_value_heads", "head_dim",
     "vocab_size", "max_position_embeddings",
 )  # fmt: skip
-_POSITIVE_REAL = re.compile(r"\w*theta|\w*_base_freq|factor|\w+_factor")
-_NOT_NEGATIVE_REAL = re.compile(r"\w+_eps|\w+_epsilon|sliding_window")
+_POSITIVE = re.compile(r".*(rope_theta|_base_freq|rotary_emb_base|rope_(parameters|scaling)\.(.+\.)?(\w+_)?factor)")
+_NOT_NEGATIVE = re.compile(r"(.+\.)?(\w+_eps|\w+_epsilon|sliding_window)")
 _MAY_BE_INFINITE = ("time_step_limit",)
 _POSITIONS_BY_DEFAULT = ("falcon",)
 """Families whose published config.json leaves the number of positions to the class."""
@@ -43,7 +43,9 @@ def check_config(folder: Path) -> PretrainedConfig:
     _check_method(raw)
     for path, key, value in walk(raw):
         _check_value(path, key, value)
-    _check_family(raw)
+    family = _family(raw)
+    for section in (raw, raw.get("text_config")):
+        _check_positive(section if isinstance(section, dict) else {}, CONFIG_MAPPING[family].attribute_map)
     try:
         config: PretrainedConfig = AutoConfig.from_pretrained(folder, trust_remote_code=False)
     except Exception as error:  # of whatever kind: transformers has many for a value that it does not like
@@ -91,20 +93,28 @@ def _check_value(path: str, key: str, value: Any) -> None:
     where = f"config.json: {shown(path, 80)} is {shown(repr(value), 40)}"
     if isinstance(value, float) and not is_number(value) and key not in _MAY_BE_INFINITE:
         raise InputError(f"{where}, no finite number; correct it, or download the model again")
-    if _COUNT.fullmatch(key) and isinstance(value, int | float):
+    if _COUNT.fullmatch(key) and is_number(value):
         limit = next(limit for pattern, limit in _LIMITS if re.search(pattern, key))
-        if isinstance(value, bool) or not 0 <= value <= limit:
-            raise InputError(f"{where}; it must be a whole number from 0 to {limit}: correct it")
-    if value is not None and _POSITIVE_REAL.fullmatch(key) and not (is_number(value) and value > 0):
+        if value > limit:
+            raise InputError(f"{where}, more than any model has ({limit}); correct it")
+    if value is not None and _POSITIVE.fullmatch(path) and not (is_number(value) and value > 0):
         raise InputError(f"{where}; it must be a number above 0: correct it")
-    if value is not None and _NOT_NEGATIVE_REAL.fullmatch(key) and not (is_number(value) and value >= 0):
+    if value is not None and _NOT_NEGATIVE.fullmatch(path) and not (is_number(value) and value >= 0):
         raise InputError(f"{where}; it must be a number, 0 or above: correct it")
 
 
-def _check_family(raw: dict[str, Any]) -> None:
+def _check_positive(section: dict[str, Any], aliases: dict[str, str]) -> None:
+    for name in _MUST_BE_POSITIVE:
+        field = aliases.get(name, name)
+        value = section.get(field)
+        if isinstance(value, bool) or (is_number(value) and value < 1):
+            raise InputError(f"config.json: {field} is {value!r}; it must be a whole number, 1 or more: correct it")
+
+
+def _family(raw: dict[str, Any]) -> str:
     family = raw.get("model_type")
     if isinstance(family, str) and family in CONFIG_MAPPING:
-        return
+        return family
     if family is None and "auto_map" not in raw:
         raise InputError("config.json: model_type is missing; use the config.json that save_pretrained writes")
     if "auto_map" in raw:
@@ -133,10 +143,8 @@ def _check_decoder(config: PretrainedConfig) -> None:
 
 def _check_shape(config: PretrainedConfig, raw: dict[str, Any]) -> None:
     names = {name: config.attribute_map.get(name, name) for name in _MUST_BE_POSITIVE}
-    sizes = {name: getattr(config, name, None) for name in _MUST_BE_POSITIVE}
-    for name, value in sizes.items():
-        if isinstance(value, int) and value < 1:
-            raise InputError(f"config.json: {names[name]} is {value}; it must be 1 or more: correct it")
+    values = config.to_dict()
+    sizes = {name: values.get(names[name]) for name in _MUST_BE_POSITIVE}
     heads, pairs, width = (sizes[name] for name in ("num_attention_heads", "num_key_value_heads", "hidden_size"))
     if isinstance(heads, int) and isinstance(pairs, int) and heads % pairs:
         raise InputError(

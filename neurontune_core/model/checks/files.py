@@ -11,10 +11,12 @@ from neurontune_core.errors import InputError
 
 _SIGNS = (
     (b"version https://git-lfs", "a Git LFS pointer", "fetch the file itself with `git lfs pull`"),
-    (b"<", "an HTML or XML page", "download it again, logged in if it is gated"),
-    (b"PK\x03\x04", "a zip archive, as pickled weights are", "save the model with save_pretrained"),
+    (b"<!doctype", "an HTML page", "download it again, logged in if it is gated"),
+    (b"<html", "an HTML page", "download it again, logged in if it is gated"),
+    (b"<?xml", "an XML page", "download it again, logged in if it is gated"),
+    (b"pk\x03\x04", "a zip archive, as pickled weights are", "save the model with save_pretrained"),
     (b"\x80", "a pickle", "save the model with save_pretrained"),
-    (b"GGUF", "a GGUF file", "name it *.gguf and give its path as the model"),
+    (b"gguf", "a GGUF file", "name it *.gguf and give its path as the model"),
 )
 
 
@@ -51,7 +53,7 @@ def check_readable(file: Path) -> None:
     if not start:
         raise InputError(f"{shown(file.name, 80)}: is empty; download or save the model again")
     for sign, what, remedy in _SIGNS:
-        if start.lstrip().startswith(sign):
+        if start.lstrip().lower().startswith(sign):
             raise InputError(f"{shown(file.name, 80)}: is {what}; {remedy}")
 
 

@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from transformers.utils import logging
 
@@ -32,10 +33,9 @@ def check_folder(folder: Path, config: ModelConfig) -> None:
         with _silent():
             _check(folder, config.system_prompt)
     except InputError as error:
-        told = str(error)
-        raise InputError(
-            told if told.startswith("model.") else f"model.name: {shown(repr(config.name), 140)}: {told}"
-        ) from error
+        if str(error).startswith("model.system_prompt:"):
+            raise
+        raise InputError(f"model.name: {shown(repr(config.name), 140)}: {error}") from error
 
 
 def _check(folder: Path, system: str | None) -> None:
@@ -51,8 +51,8 @@ def _check(folder: Path, system: str | None) -> None:
     shape = check_config(folder)
     skeleton = build_skeleton(shape)
     check_weights(folder, files, skeleton)
-    rows = skeleton.get_input_embeddings().weight.shape[0]
-    assert isinstance(rows, int)
+    embedding: Any = skeleton.get_input_embeddings()
+    rows = int(embedding.weight.shape[0])
     ends = end_tokens(folder, shape, rows)
     tokenizer = load_tokenizer(folder)
     check_template(tokenizer, system)

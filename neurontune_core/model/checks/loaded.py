@@ -9,27 +9,30 @@ from transformers import PreTrainedModel
 from neurontune_core.errors import InputError
 from neurontune_core.model.checks.files import shown
 
-_HARMLESS = re.compile(r".*(rotary_emb\.(inv|cos|sin)\w*|rope\.freqs|\.(masked_bias|position_ids)|\.attn\.bias)|mtp\..*")
+_HARMLESS = re.compile(
+    r".*(rotary_emb\.(inv|cos|sin)\w*|rope\.freqs|\.(masked_bias|position_ids)|\.attn\.bias)|mtp\..*"
+)
 """Left over without loss: constants that older versions saved, heads that foretell further tokens."""
 
 
-def check_loaded(model: PreTrainedModel, info: dict[str, Any], name: str) -> None:
-    """Tell whether a model was loaded whole.
+def check_loaded(loaded: tuple[PreTrainedModel, dict[str, Any]], name: str) -> PreTrainedModel:
+    """Return a model that was loaded whole.
 
     Args:
-        model: the loaded model.
-        info: what `from_pretrained(..., output_loading_info=True)` gave with it.
+        loaded: what `from_pretrained(..., output_loading_info=True)` gave: the model, and what became of each weight.
         name: what the model is called.
 
     Raises:
         InputError: a weight was missing, left over, of another shape, or holds NaN or infinity.
     """
+    model, info = loaded
     check_fit(info, f"model.name: {shown(repr(name), 120)}")
     if problem := not_finite(model):
         raise InputError(
             f"model.name: {shown(repr(name), 120)}: {problem}; download or save the model again, or set model.dtype "
             f"to float32 if the number format is too narrow for it"
         )
+    return model
 
 
 def check_fit(info: dict[str, Any], place: str) -> None:

@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import pairwise
 from types import FrameType
 from typing import Any
 
@@ -56,11 +57,12 @@ def _check_words(template: str) -> None:
         words = [word for word in jinja2.Environment().lex(template) if word[1] != "whitespace"]
     except jinja2.TemplateSyntaxError as error:
         raise InputError(f"chat_template: line {error.lineno}: {reason(error)}; correct it") from error
-    for (_, _, before), (line, kind, word) in zip(words, words[1:], strict=False):
+    for (_, _, before), (line, kind, word) in pairwise(words):
         attribute = (before == "." and kind == "name") or (before in ("(", "[", ",") and kind == "string")
-        if attribute and word.strip("'\"").startswith("_" if before == "." else "__"):
+        name = word.strip("'\"")
+        if attribute and name.startswith("_" if before == "." else "__"):
             raise InputError(
-                f"chat_template: line {line}: asks for the unsafe attribute {shown(word.strip(chr(39) + chr(34)), 40)!r}; "
+                f"chat_template: line {line}: asks for the unsafe attribute {shown(name, 40)!r}; "
                 f"do not use this model, or correct it"
             )
         number = kind == "integer" and int(word.replace("_", ""), 0) > LARGEST_NUMBER

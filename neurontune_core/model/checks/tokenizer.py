@@ -78,8 +78,8 @@ def check_ids(tokenizer: PreTrainedTokenizerBase, rows: int, ends: list[int]) ->
             "ends a turn"
         )
     ids = encode_prompt(tokenizer, PROMPT)
-    read = tokenizer.decode(ids, skip_special_tokens=False).lower()
-    if not ids or "candles" not in read:
+    read = str(tokenizer.decode(ids, skip_special_tokens=False))
+    if not ids or "candles" not in read.lower():
         raise InputError(
             f"tokenizer.json: reads {PROMPT!r} as {shown(repr(read), 60)}; download or save the tokenizer again"
         )

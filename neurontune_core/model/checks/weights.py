@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from transformers import PretrainedConfig, PreTrainedModel
+from transformers import PreTrainedModel
 
 from neurontune_core.errors import InputError
 from neurontune_core.model.checks.files import check_readable, read_object, reason, shown
@@ -89,11 +89,11 @@ def check_weights(folder: Path, files: list[Path], skeleton: PreTrainedModel) ->
     headers = read_headers(files)
     if len(files) > 1 or files[0].name != _SINGLE:
         _check_index(folder, files)
-    config: PretrainedConfig = skeleton.config
+    kind: Any = type(skeleton)
     try:
-        _, info = type(skeleton).from_pretrained(
+        _, info = kind.from_pretrained(
             None,
-            config=config,
+            config=skeleton.config,
             state_dict=headers,
             device_map={"": "meta"},
             output_loading_info=True,
@@ -151,7 +151,7 @@ def _empty(file: Path, name: str, kind: str, shape: list[int]) -> torch.Tensor:
 def _without_weights(folder: Path) -> str:
     names = sorted(file.name for file in folder.iterdir())
     pickled = [name for name in names if name.endswith(_PICKLED)]
-    remedy: Any = "save the model there with save_pretrained first"
+    remedy = "save the model there with save_pretrained first"
     if pickled:
         remedy = f"convert {shown(pickled[0], 60)}, which is not read as it may run code, to safetensors"
     elif gguf := [name for name in names if name.lower().endswith(".gguf")]:
