@@ -5,7 +5,7 @@ import math
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 from neurontune_core.errors import InputError
 
@@ -96,7 +96,7 @@ def walk(value: dict[str, Any], path: str = "") -> Iterator[tuple[str, str, Any]
         yield from _walk_value(f"{path}{key}", key, part)
 
 
-def is_number(value: object) -> bool:
+def is_number(value: object) -> TypeGuard[int | float]:
     """Return whether a value is a finite number; true and false are none."""
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 

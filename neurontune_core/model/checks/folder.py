@@ -35,7 +35,7 @@ def check_folder(folder: Path, config: ModelConfig) -> None:
     except InputError as error:
         if str(error).startswith("model.system_prompt:"):
             raise
-        raise InputError(f"model.name: {shown(repr(config.name), 140)}: {error}") from error
+        raise InputError(f"model.name: {shown(repr(config.name), 120)}: {error}") from error
 
 
 def _check(folder: Path, system: str | None) -> None:
@@ -54,9 +54,9 @@ def _check(folder: Path, system: str | None) -> None:
     embedding: Any = skeleton.get_input_embeddings()
     rows = int(embedding.weight.shape[0])
     ends = end_tokens(folder, shape, rows)
-    tokenizer = load_tokenizer(folder)
+    tokenizer, vocabulary = load_tokenizer(folder)
     check_template(tokenizer, system)
-    check_ids(tokenizer, rows, ends)
+    check_ids(tokenizer, vocabulary, rows, ends)
 
 
 @contextmanager

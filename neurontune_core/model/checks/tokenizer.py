@@ -19,8 +19,8 @@ _TEXTS = ("*.jinja", "additional_chat_templates/*.jinja", "merges.txt", "vocab.t
 _OTHER_SENSES = re.compile(r"image|audio|video|vision|soft_token", re.IGNORECASE)
 
 
-def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
-    """Return the tokenizer of a model folder.
+def load_tokenizer(folder: Path) -> tuple[PreTrainedTokenizerBase, str]:
+    """Return the tokenizer of a model folder, and the name of the file its vocabulary is in.
 
     Raises:
         InputError: it has no files, one is not readable, or it needs code of its own.
@@ -45,10 +45,10 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
         raise InputError(
             f"{vocabularies[0].name}: no tokenizer can be read ({reason(error)}); download or save it again"
         ) from error
-    return tokenizer
+    return tokenizer, vocabularies[0].name
 
 
-def check_ids(tokenizer: PreTrainedTokenizerBase, rows: int, ends: list[int]) -> None:
+def check_ids(tokenizer: PreTrainedTokenizerBase, file: str, rows: int, ends: list[int]) -> None:
     """Tell whether a tokenizer reads text and gives only ids that the model has a row for.
 
     Tokens of images and sound are left out: text never holds them, and text-only models of families that see (Gemma 3)
@@ -56,6 +56,7 @@ def check_ids(tokenizer: PreTrainedTokenizerBase, rows: int, ends: list[int]) ->
 
     Args:
         tokenizer: the tokenizer; its chat template has been checked.
+        file: the name of the file its vocabulary is in.
         rows: rows of the model's embedding.
         ends: token ids that end a turn according to the model.
 
@@ -69,7 +70,7 @@ def check_ids(tokenizer: PreTrainedTokenizerBase, rows: int, ends: list[int]) ->
     if above and not unused - named >= set(above.values()):
         name, number = max(above.items(), key=lambda item: item[1])
         raise InputError(
-            f"tokenizer.json: {shown(repr(name), 60)} has the id {number}, but the model's embedding has {rows} rows "
+            f"{file}: {shown(repr(name), 60)} has the id {number}, but the model's embedding has {rows} rows "
             f"({len(above)} ids too many); use the tokenizer of this model"
         )
     if tokenizer.eos_token_id is None and not ends:
@@ -77,11 +78,17 @@ def check_ids(tokenizer: PreTrainedTokenizerBase, rows: int, ends: list[int]) ->
             "tokenizer_config.json: no eos_token, nor in generation_config.json or config.json; add the token that "
             "ends a turn"
         )
-    ids = encode_prompt(tokenizer, PROMPT)
-    read = str(tokenizer.decode(ids, skip_special_tokens=False))
-    if not ids or "candles" not in read.lower():
+    try:
+        words = tokenizer(PROMPT, add_special_tokens=False)["input_ids"]
+        highest = max(encode_prompt(tokenizer, PROMPT), default=-1)
+    except Exception as error:  # of whatever kind: settings of a wrong type fail when they are first used
         raise InputError(
-            f"tokenizer.json: reads {PROMPT!r} as {shown(repr(read), 60)}; download or save the tokenizer again"
+            f"tokenizer_config.json: the tokenizer fails on a plain text ({reason(error)}); save it again"
+        ) from error
+    if set(words) <= set(tokenizer.all_special_ids):
+        raise InputError(f"{file}: knows no word of {PROMPT!r}; its vocabulary is not that of a model: save it again")
+    if highest >= rows:
+        raise InputError(
+            f"{file}: gives the id {highest}, but the model's embedding has {rows} rows; use the tokenizer of "
+            f"this model"
         )
-    if max(ids) >= rows:
-        raise InputError(f"tokenizer.json: gives the id {max(ids)}, but the model's embedding has {rows} rows")

@@ -211,7 +211,7 @@ WHOLE: dict[str, tuple[Damage, str]] = {
     "added token with a bad id": (fields(TOKENIZER, added_tokens=[{"id": "x"}]), f"{TOKENIZER}: no tokenizer can be"),
     "empty vocabulary": (
         each(remove(TOKENIZER), fields(TOKENIZER_CONFIG, tokenizer_class="GPT2Tokenizer"), write("vocab.json", "{}"),
-             write("merges.txt", "#version: 0.2\n")), f"{TOKENIZER}: reads|{TOKENIZER}: .* has the id|vocab.json",
+             write("merges.txt", "#version: 0.2\n")), "vocab.json: knows no word of",
     ),
     "tokenizer settings no JSON": (write(TOKENIZER_CONFIG, "{"), f"{TOKENIZER_CONFIG}: is no readable JSON"),
     "tokenizer settings a list": (write(TOKENIZER_CONFIG, "[]"), f"{TOKENIZER_CONFIG}: holds"),
@@ -220,6 +220,7 @@ WHOLE: dict[str, tuple[Damage, str]] = {
         fields(TOKENIZER_CONFIG, tokenizer_class="MineTokenizer", auto_map={"AutoTokenizer": ["mine.Mine", None]}),
         f"{TOKENIZER_CONFIG}: .*never run",
     ),
+    "longest text a word": (fields(TOKENIZER_CONFIG, model_max_length="many"), f"{TOKENIZER_CONFIG}: .*plain text"),
     "eos_token a number": (fields(TOKENIZER_CONFIG, eos_token=3), f"{TOKENIZER}: no tokenizer .*eos_token"),
     "no end of a turn": (
         each(fields(TOKENIZER_CONFIG, eos_token=GONE, pad_token=GONE), fields(GENERATION, eos_token_id=GONE)),
@@ -239,7 +240,7 @@ WHOLE: dict[str, tuple[Damage, str]] = {
     ),
     "template leaves the prompt out": (write(TEMPLATE, "<|user|>Hello<|assistant|>"), "leaves the prompt out"),
     "template keeps the system alone": (
-        write(TEMPLATE, "{% for m in messages if m.role == 'system' %}{{ m.content }}{% endfor %}"), "leaves the prompt",
+        write(TEMPLATE, "{% for m in messages if m.role == 'system' %}{{ m.content }}{% endfor %}"), "prompt out",
     ),
     "template asks for a class": (write(TEMPLATE, "{{ messages.__class__ }}"), "unsafe attribute '__class__'"),
     "template asks for a class by a filter": (
@@ -253,9 +254,9 @@ WHOLE: dict[str, tuple[Damage, str]] = {
     ),
     "template changes the messages": (write(TEMPLATE, "{{ messages.append(1) }}"), "chat_template: .*unsafe"),
     "template without end": (
-        write(TEMPLATE, "{% for i in range(9999) %}{% for j in range(9999) %}{% endfor %}{% endfor %}"), "come to an end",
+        write(TEMPLATE, "{% for i in range(9999) %}{% for j in range(9999) %}{% endfor %}{% endfor %}"), "to an end",
     ),
-    "template with a wide range": (write(TEMPLATE, "{% for i in range(999999) %}x{% endfor %}"), "chat_template: fails"),
+    "template with a wide range": (write(TEMPLATE, "{% for i in range(999999) %}{% endfor %}"), "chat_template: fails"),
     "template with a huge number": (write(TEMPLATE, "{{ 'x' * 99999999999 }}"), "numbers that no prompt needs"),
     "template with a huge power": (write(TEMPLATE, "{{ 9 ** 9 ** 9 }}"), "numbers that no prompt needs"),
     "template writes without measure": (
