@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel
@@ -40,8 +41,13 @@ def show_coverage(name: str) -> bool:
     """
     from neurontune_core import neurons
     from neurontune_core.model import source
+    from neurontune_core.model.checks.folder import check_folder
+    from neurontune_core.model.gguf import is_gguf
 
-    rows = neurons.coverage(source.skeleton(ModelConfig.model_validate({"name": absolute_path(name)})))
+    config = ModelConfig.model_validate({"name": absolute_path(name)})
+    if Path(config.name).exists() and not is_gguf(config.name):
+        check_folder(Path(config.name), config)
+    rows = neurons.coverage(source.skeleton(config))
     table = Table("layer", "down projection", "layout", "neurons", "problem", box=None)
     for row in rows:
         table.add_row(str(row.layer), row.path, row.layout, str(row.neurons), row.problem)

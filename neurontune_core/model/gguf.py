@@ -22,6 +22,7 @@ from transformers import (
 
 from neurontune_core import artifacts
 from neurontune_core.errors import InputError
+from neurontune_core.model.checks.loaded import check_fit
 
 PLAIN_TYPES = ("F32", "F16", "BF16", "F64")
 _PART = re.compile(r"(?P<stem>.*)-(?P<number>\d{5})-of-(?P<count>\d{5})\.gguf", re.IGNORECASE)
@@ -129,11 +130,7 @@ def convert(parts: Sequence[Path], header: Header, folder: Path) -> None:
         except Exception as error:  # as above
             raise _unreadable(parts[0], error) from error
     model, info = loaded
-    if missing := sorted(info["missing_keys"]):
-        raise InputError(
-            f"model.name: {parts[0]} lacks {len(missing)} weights, {missing[0]} first; download it again, or use "
-            "another conversion of the model"
-        )
+    check_fit(info, f"model.name: {parts[0]}")
     # transformers refuses to save a model it believes is quantised, although the weights are plain now
     model.hf_quantizer = None
     model.is_quantized = False

@@ -18,6 +18,7 @@ from neurontune_core.config import ModelConfig
 from neurontune_core.errors import ArtifactError, InputError
 from neurontune_core.model import gguf, hub, tiny
 from neurontune_core.model.chat import encode_prompt
+from neurontune_core.model.checks.loaded import check_loaded
 from neurontune_core.model.packaged import PACKAGED, joined_file
 from neurontune_core.model.source import ModelReference, conversion_key, describe
 
@@ -107,9 +108,11 @@ def load_files(
         return random if dtype == "auto" else random.to(dtype), tiny.tokenizer()
     folder = _folder(reference, root)
     tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
-    model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
-        folder, dtype=dtype, use_safetensors=True, trust_remote_code=False
+    told = {"output_loading_info": True, "ignore_mismatched_sizes": True}
+    loaded: Any = AutoModelForCausalLM.from_pretrained(
+        folder, dtype=dtype, use_safetensors=True, trust_remote_code=False, **told
     )
+    model: PreTrainedModel = check_loaded(loaded, reference.name)
     if reference.skip_uncovered_layers:
         neurons.leave_out_uncovered(model)
     return model.eval(), tokenizer

@@ -11,6 +11,7 @@ from neurontune_core import artifacts, neurons
 from neurontune_core.config import ModelConfig, absolute_path
 from neurontune_core.errors import InputError
 from neurontune_core.model import gguf, hub, tiny
+from neurontune_core.model.checks.folder import check_folder
 from neurontune_core.model.identity import folder_digest
 from neurontune_core.model.packaged import packaged
 
@@ -68,10 +69,13 @@ def describe(config: ModelConfig, root: str | None = None) -> ModelReference:
         weights = gguf.digest(parts)
         shape, dequantised = _converted_shape(root, weights) or _header(parts)
     elif os.path.exists(name):
-        shape, weights = _read_configuration(name), _folder_digest(Path(name))
+        check_folder(Path(name), config)
+        shape, weights = _read_configuration(name), folder_digest(Path(name))
     else:
         weights = revision = hub.commit_of(config)
-        shape = _read_configuration(str(hub.snapshot(name, revision)), name)
+        folder = hub.snapshot(name, revision)
+        check_folder(folder, config)
+        shape = _read_configuration(str(folder), name)
     model = _without_weights(config, shape)
     dtype = _exact_format(model) if config.dtype == "auto" else config.dtype
     return ModelReference(
@@ -162,12 +166,3 @@ def _read_configuration(folder: str, name: str | None = None) -> PretrainedConfi
         return AutoConfig.from_pretrained(folder, trust_remote_code=False)
     except (OSError, ValueError) as error:
         raise InputError(f"model.name: {name or folder!r} has no readable config.json: {error}") from error
-
-
-def _folder_digest(folder: Path) -> str:
-    if folder.is_dir() and not any(folder.glob("*.safetensors")):
-        more = ", or give the path of the *.gguf file itself" if any(folder.glob("*.gguf")) else ""
-        raise InputError(
-            f"model.name: no *.safetensors file in {folder}; save the model there with save_pretrained first{more}"
-        )
-    return folder_digest(folder)
