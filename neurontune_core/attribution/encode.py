@@ -76,7 +76,8 @@ def encode_pair(pair: PromptPair, chat: ChatModel, response_tokens: int) -> Enco
             f"of more than {most} otherwise (rotary embeddings that depend on the length), so that no beginning can be "
             f"shared; remove the pair"
         )
-    if problem := overflow(chat, max(len(query), len(prompt)), len(response)):
+    # the last response token is predicted, never read
+    if problem := overflow(chat, max(len(query), len(prompt)), len(response) - 1):
         raise InputError(f"pair {pair.id}: {problem}; remove the pair")
     return EncodedPair(pair.id, tuple(query), tuple(prompt), tuple(response))
 
