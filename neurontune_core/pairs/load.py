@@ -126,9 +126,9 @@ def load(config: PairsConfig, unfit: Callable[[Query], str] = all_fit) -> Loaded
         for name in getattr(config, role):
             _add(loaded, first, name, role, fetched.get((name, role)), config, unfit)
         if len(loaded.rejected) > before and not any(query.role == ROLES[role] for query in loaded.queries):
-            why = loaded.rejected[-1]
+            why = loaded.rejected[before]
             raise InputError(
-                f"pairs.{role}: no query of {', '.join(getattr(config, role))} can be used; the last is "
+                f"pairs.{role}: no query of {', '.join(getattr(config, role))} can be used; the first is "
                 f"{why.source} row {why.row}: {why.reason}; give queries that fit"
             )
     return loaded
