@@ -81,6 +81,9 @@ def chat_page(session: ChatSession, title: str) -> Any:
         asked.remember(message.strip(), said)
         yield *said, in_words(base), in_words(tuned), *earlier, (asked.system, asked.histories)
 
+    def start_over() -> tuple[Any, ...]:
+        return *[""] * 6, ("", ((), ()))
+
     with gradio.Blocks(title=f"NeuronTune: {title}", analytics_enabled=False) as page:
         gradio.Markdown(NOTICE.format(title=title))
         with gradio.Row():
@@ -116,7 +119,7 @@ def chat_page(session: ChatSession, title: str) -> Any:
             show_progress="hidden", concurrency_limit=1,
         )  # fmt: skip
         stop.click(None, cancels=[asked])
-        new.click(lambda: (*[""] * len(shown), ("", ((), ()))), None, [*shown, before], cancels=[asked])
+        new.click(start_over, None, [*shown, before], cancels=[asked])
     return page
 
 
