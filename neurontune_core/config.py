@@ -76,6 +76,11 @@ class SourceConfig(Section):
     limit: int | None = Field(
         default=None, ge=1, description="Use at most this many queries of each role, drawn by the seed."
     )
+    system_prompt: str | None = Field(
+        default=None,
+        description="System message before queries that bring none of their own, in place of the dataset's and of "
+        "model.system_prompt.",
+    )
 
 
 class PairsConfig(Section):
@@ -91,7 +96,8 @@ class PairsConfig(Section):
         description="Datasets of harmless queries: shipped, alpaca, truthfulqa, xstest, jailbreakbench, or_bench.",
     )
     sources: dict[str, SourceConfig] = Field(
-        default_factory=dict, description="Per dataset: local path, hub commit, limit (`sources.advbench.path=FILE`)."
+        default_factory=dict,
+        description="Per dataset: local path, hub commit, limit, system prompt (`sources.advbench.path=FILE`).",
     )
     holdout_attack_categories: tuple[str, ...] = Field(
         default=("research_experiment", "translation", "sudo_mode"),
@@ -324,7 +330,7 @@ class EvaluationConfig(Section):
         "wrapped in attacks (`advbench/heldout`, `advbench/all`, `advbench/translation`).",
     )
     sources: dict[str, SourceConfig] = Field(
-        default_factory=dict, description="Per public set: local path, revision, row limit."
+        default_factory=dict, description="Per public set: local path, revision, row limit, system prompt."
     )
     prompts_per_benchmark: int = Field(default=80, ge=1, description="Most prompts taken from each benchmark.")
     max_new_tokens: int = Field(default=150, ge=1, description="Longest completion, in tokens.")
@@ -421,7 +427,10 @@ def contents(section: PairsConfig | EvaluationConfig) -> dict[str, Any]:
     """
     settings = section.model_dump(mode="json", exclude={"judge_path"})
     limits = {name: source.limit for name, source in section.sources.items() if source.limit is not None}
-    return settings | {"sources": limits}
+    prompts = {
+        name: source.system_prompt for name, source in section.sources.items() if source.system_prompt is not None
+    }
+    return settings | {"sources": limits} | ({"system_prompts": prompts} if prompts else {})
 
 
 def preset_names() -> list[str]:

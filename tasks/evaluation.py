@@ -57,11 +57,12 @@ def answer_base(
     def fill(folder: Path) -> Mapping[str, float]:
         prompts = tables.load_pairs(artifacts.open_folder(pairs))
         with loaded(model, runtime, working=True) as chat:
-            given = answers.base_answers(
+            given, left_out = answers.base_answers(
                 prompts, config, chat, batch_tokens(chat, runtime), tracker(BASE), library=PublicLibrary()
             )
         tables.save_table(folder, "answers", given)
-        return answers.facts_of(given)
+        tables.save_table(folder, "left_out", left_out)
+        return answers.facts_of(given) | {"left_out": float(len(left_out))}
 
     inputs = [pairs, *map(data_file, sets)]
     return carry_out(BASE, base_key(config, pairs, sets, model), fill, config, inputs, runtime, record)

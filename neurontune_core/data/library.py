@@ -7,7 +7,7 @@ from neurontune_core.config import SourceConfig
 from neurontune_core.data import corpus, specification
 from neurontune_core.data.corpus import Attack, Query
 from neurontune_core.data.fetch import FetchedFile, fetch
-from neurontune_core.data.queries import read_queries
+from neurontune_core.data.queries import read_queries, with_system
 from neurontune_core.data.rows import read_rows
 from neurontune_core.data.specification import RoleName
 from neurontune_core.errors import InputError
@@ -30,7 +30,7 @@ class PublicLibrary:
         """
         name = ROLE_NAMES[role]
         if _is_shipped(dataset, source):
-            return corpus.queries(name)
+            return with_system(corpus.queries(name), source.system_prompt or "")
         file = specification.role_file(dataset, name)
         read = read_queries(dataset, name, file, read_rows(self._file(dataset, role, source).path), SECTION)
         if read.rejected:
@@ -39,7 +39,7 @@ class PublicLibrary:
                 "%s: %s: %d rows are not used, the first is row %d: %s",
                 SECTION, dataset, len(read.rejected), first.row, first.reason,
             )  # fmt: skip
-        return read.queries
+        return with_system(read.queries, specification.system_prompt(dataset, source))
 
     def attacks(self) -> list[Attack]:
         """Return the shipped attack prompts."""

@@ -1,11 +1,12 @@
 """Turn the rows of a public dataset into queries and attacks, and account for every row."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from neurontune_core.data.attack_templates import WrappedQuery, find_attacks, slug
 from neurontune_core.data.categories import UNCATEGORISED
+from neurontune_core.data.conversations import BadConversation, Turns, is_conversation, read_conversation, read_history
 from neurontune_core.data.corpus import Attack, Query
 from neurontune_core.data.near_copies import words
 from neurontune_core.data.rows import Row
@@ -54,8 +55,9 @@ def read_queries(name: str, role: RoleName, file: RoleFile, rows: Sequence[Row],
         if not row.problem and not _is_meant(row.values, layout):
             read.others += 1
             continue
-        text = query_text(row.values, layout)
-        if problem := row.problem or _problem(row.values, layout, text):
+        turns, problem = _turns(row.values, layout)
+        text = query_text(row.values | {layout.query: turns.query}, layout)
+        if problem := row.problem or problem or _problem(row.values, layout, text):
             read.rejected.append(Rejected(name, row.number, problem))
             continue
         if layout.attack is not None:
@@ -67,12 +69,19 @@ def read_queries(name: str, role: RoleName, file: RoleFile, rows: Sequence[Row],
             seen.add(text)
         theirs = slug(str(row.values.get(layout.category) or ""))
         category = f"{file.kind}/{theirs or name}" if file.kind else categories.get(theirs, UNCATEGORISED)
-        response = str(row.values[layout.response]).strip() if layout.response else ""
+        response = str(row.values[layout.response]).strip() if layout.response else turns.response
         query_id = f"{name}-{role}-{row.number:05d}"
-        read.queries.append(Query(query_id, ROLES[role], text, category, name, row.number, response))
+        read.queries.append(
+            Query(query_id, ROLES[role], text, category, name, row.number, response, turns.history, turns.system)
+        )
     read.attacks, problems = find_attacks(name, wrapped)
     read.rejected += [Rejected(name, number, f"its attack is not used: {reason}") for number, reason in problems]
     return read
+
+
+def with_system(queries: Sequence[Query], system: str) -> list[Query]:
+    """Return the queries with their dataset's system message, except those that bring one of their own."""
+    return [query if query.system else replace(query, system=system) for query in queries]
 
 
 def query_text(values: Mapping[str, Any], layout: Layout) -> str:
@@ -106,11 +115,32 @@ def _is_meant(values: Mapping[str, Any], layout: Layout) -> bool:
     return True
 
 
+def _turns(values: Mapping[str, Any], layout: Layout) -> tuple[Turns, str]:
+    """Return the conversation of a row, and what is wrong with it, "" if nothing is."""
+    value, column = values.get(layout.query), layout.query
+    turns = Turns(value if isinstance(value, str) else "")
+    try:
+        if is_conversation(value):
+            turns = read_conversation(value)
+        if layout.history:
+            column = layout.history
+            earlier = read_history(values.get(column), turns.query)
+            turns = Turns(
+                turns.query,
+                earlier.history + turns.history,
+                earlier.system or turns.system,
+                turns.response or earlier.response,
+            )
+    except BadConversation as error:
+        return turns, f"column {column!r}: {error}"
+    return turns, ""
+
+
 def _problem(values: Mapping[str, Any], layout: Layout, text: str) -> str:
     for column in layout.columns:
-        if values.get(column) is None:
+        if values.get(column) is None and column != layout.history:
             return f"column {column!r} is missing or empty"
-    if not isinstance(values[layout.query], str):
+    if not isinstance(values[layout.query], str) and not is_conversation(values[layout.query]):
         return f"column {layout.query!r} is not text but {type(values[layout.query]).__name__}"
     if not words(text):
         return f"column {layout.query!r} holds no word"

@@ -8,7 +8,7 @@ from typing import Literal
 from pydantic import Field
 
 from neurontune_core import artifacts
-from neurontune_core.config import Section
+from neurontune_core.config import Section, SourceConfig
 from neurontune_core.errors import InputError
 from neurontune_core.records import Role
 
@@ -27,7 +27,8 @@ class AttackColumns(Section):
 class Layout(Section):
     """One way the columns of a dataset's file are called; the first layout whose columns are all there is used."""
 
-    query: str = Field(description="The query.")
+    query: str = Field(description="The query: text, or a list of messages whose last one of the user it is.")
+    history: str = Field(default="", description="Messages before the query, as a list; it may be empty.")
     context: str = Field(default="", description="Text that belongs to the query and is put below it.")
     category: str = Field(default="", description="Unsafety category or topic.")
     response: str = Field(default="", description="Safe response to the query.")
@@ -40,7 +41,7 @@ class Layout(Section):
     def columns(self) -> tuple[str, ...]:
         """All columns the layout needs."""
         attack = (self.attack.prompt, self.attack.category, self.attack.name) if self.attack else ()
-        names = (self.query, self.context, self.category, self.response, *self.where, *attack)
+        names = (self.query, self.history, self.context, self.category, self.response, *self.where, *attack)
         return tuple(dict.fromkeys(name for name in names if name))
 
 
@@ -65,6 +66,7 @@ class Dataset(Section):
     hub: str = Field(description="Repository id on the Hugging Face hub.")
     revision: str | None = Field(None, description="Pinned commit; without one the newest is looked up.")
     gated: bool = Field(default=False, description="Whether the hub asks for an accepted token.")
+    system_prompt: str = Field(default="", description="System message before queries that bring none of their own.")
     harmful: RoleFile | None = None
     benign: RoleFile | None = None
 
@@ -99,6 +101,11 @@ def role_file(name: str, role: RoleName) -> RoleFile:
             f"pairs.{'benign' if role == 'harmful' else 'harmful'}"
         )
     return found
+
+
+def system_prompt(name: str, source: SourceConfig) -> str:
+    """Return the system message of a dataset: that of the configuration, or its specification's; "" if none."""
+    return dataset(name).system_prompt if source.system_prompt is None else source.system_prompt
 
 
 def names_with(role: RoleName) -> list[str]:

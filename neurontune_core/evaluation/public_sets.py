@@ -11,7 +11,7 @@ from typing import Protocol
 
 from neurontune_core.config import EvaluationConfig, SourceConfig
 from neurontune_core.errors import InputError
-from neurontune_core.records import PromptPair, Role
+from neurontune_core.records import Conversation, PromptPair, Role
 
 
 class Question(Protocol):
@@ -30,6 +30,11 @@ class Question(Protocol):
     @property
     def category(self) -> str:
         """Unsafety category, or `ordinary/<topic>` or `borderline/<topic>`."""
+        ...
+
+    @property
+    def conversation(self) -> Conversation:
+        """What is asked, with what was said before it."""
         ...
 
 
@@ -107,12 +112,12 @@ def public_prompts(
     """
     dataset, _, attack_set = name.partition("/")
     benchmark = public_benchmarks()[dataset]
-    seen = {_words(pair.query) for pair in pairs if pair.split != "test"}
+    seen = {_words(pair.plain_conversation.text) for pair in pairs if pair.split != "test"}
     source = config.sources.get(dataset, SourceConfig())
     questions = []
     for question in library.questions(benchmark.dataset, benchmark.role, source):
-        if _words(question.text) not in seen:
-            seen.add(_words(question.text))
+        if _words(question.conversation.text) not in seen:
+            seen.add(_words(question.conversation.text))
             questions.append(question)
     if not questions:
         raise InputError(f"evaluation.benchmarks: no query of {dataset} is left that the run does not train on")
@@ -203,4 +208,6 @@ def _prompt(question: Question, attack: Attack | None, benchmark: Benchmark) -> 
         selected=False,
         source=benchmark.dataset,
         split="test",
+        history=question.conversation.history,
+        system=question.conversation.system,
     )

@@ -17,24 +17,39 @@ from neurontune_core import artifacts, neurons
 from neurontune_core.config import ModelConfig
 from neurontune_core.errors import ArtifactError, InputError
 from neurontune_core.model import gguf, hub, tiny
-from neurontune_core.model.chat import encode_prompt
+from neurontune_core.model.chat import encode_prompt, neutralised
 from neurontune_core.model.checks.loaded import check_loaded
 from neurontune_core.model.packaged import PACKAGED, joined_file
 from neurontune_core.model.source import ModelReference, conversion_key, describe
+from neurontune_core.records import Conversation
 
 
 @dataclass(frozen=True)
 class ChatModel:
-    """A loaded model, frozen and in evaluation mode, with its tokenizer."""
+    """A loaded model, frozen and in evaluation mode, with its tokenizer.
+
+    `system_prompt` stands before every conversation that has no system message of its own, `reminder` before all.
+    """
 
     model: PreTrainedModel
     tokenizer: PreTrainedTokenizerBase
     device: torch.device
     system_prompt: str | None = None
+    reminder: str = ""
 
-    def prompt_tokens(self, prompt: str) -> list[int]:
-        """Return the token ids of a one-turn conversation with this prompt, up to where the assistant speaks."""
-        return encode_prompt(self.tokenizer, prompt, self.system_prompt)
+    def prompt_tokens(self, prompt: str | Conversation) -> list[int]:
+        """Return the token ids of a conversation up to where the assistant speaks; a text is one of one turn.
+
+        Raises:
+            RefusedByTemplate: the model's template takes no system message, or no earlier turns.
+        """
+        given = Conversation(prompt) if isinstance(prompt, str) else prompt
+        return encode_prompt(self.tokenizer, given.prompt, self.system_message(given), given.history)
+
+    def system_message(self, conversation: Conversation) -> str:
+        """Return the system message of a conversation: its own, or the model's, below the reminder; "" if none."""
+        own = neutralised(self.tokenizer, conversation.system) or self.system_prompt
+        return "\n\n".join(part for part in (self.reminder, own) if part)
 
     @property
     def end_tokens(self) -> list[int]:

@@ -1,7 +1,7 @@
 """Load the configured queries and attacks: the shipped corpus and public datasets, without duplicates."""
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from neurontune_core import artifacts
@@ -9,7 +9,7 @@ from neurontune_core.config import PairsConfig, SourceConfig
 from neurontune_core.data import corpus, specification
 from neurontune_core.data.corpus import Attack, Query
 from neurontune_core.data.fetch import FetchedFile, fetch
-from neurontune_core.data.queries import ReadQueries, Rejected, read_queries
+from neurontune_core.data.queries import ReadQueries, Rejected, read_queries, with_system
 from neurontune_core.data.rows import read_rows
 from neurontune_core.data.specification import ROLES, RoleName
 from neurontune_core.errors import InputError
@@ -67,7 +67,8 @@ def check_names(config: PairsConfig) -> None:
             raise InputError(f"pairs.sources.{name}: unknown dataset; choose among {', '.join(known)}")
         if name == corpus.NAME and (source.path or source.revision):
             raise InputError(
-                "pairs.sources.shipped: only `limit` can be set; the shipped corpus is part of the package"
+                "pairs.sources.shipped: only `limit` and `system_prompt` can be set; the shipped corpus is part of the "
+                "package"
             )
 
 
@@ -95,19 +96,41 @@ def digests(config: PairsConfig) -> list[str]:
     return [*shipped, *public]
 
 
-def load(config: PairsConfig) -> Loaded:
+def all_fit(query: Query) -> str:
+    """Say of any query that the model can take it: what is to be assumed where there is no model."""
+    return ""
+
+
+def system_prompts(config: PairsConfig) -> dict[str, str]:
+    """Return the system message of every dataset that has one."""
+    names = sorted({name for role in ROLES for name in getattr(config, role)})
+    found = {name: _source(config, name).system_prompt or "" for name in names if name == corpus.NAME}
+    found |= {name: specification.system_prompt(name, _source(config, name)) for name in names if name != corpus.NAME}
+    return {name: text for name, text in found.items() if text}
+
+
+def load(config: PairsConfig, unfit: Callable[[Query], str] = all_fit) -> Loaded:
     """Return all queries, harmful ones first, and all attacks; of exact duplicates the first is kept.
 
+    `unfit` says why the model cannot take a query, "" if it can; those it cannot take are rejected.
+
     Raises:
-        InputError: unknown dataset, or a file that is missing, unreadable or has unknown columns.
+        InputError: unknown dataset, a file that is missing, unreadable or has unknown columns, or no query of a role.
     """
     check_names(config)
     fetched = {(name, role): file for name, role, file in files(config)}
     loaded = Loaded(attacks=corpus.attacks())
     first: dict[str, Query] = {}
     for role in ROLES:
+        before = len(loaded.rejected)
         for name in getattr(config, role):
-            _add(loaded, first, name, role, fetched.get((name, role)), config)
+            _add(loaded, first, name, role, fetched.get((name, role)), config, unfit)
+        if len(loaded.rejected) > before and not any(query.role == ROLES[role] for query in loaded.queries):
+            why = loaded.rejected[before]
+            raise InputError(
+                f"pairs.{role}: no query of {', '.join(getattr(config, role))} can be used; the first is "
+                f"{why.source} row {why.row}: {why.reason}; give queries that fit"
+            )
     return loaded
 
 
@@ -118,6 +141,7 @@ def _add(
     role: RoleName,
     file: FetchedFile | None,
     config: PairsConfig,
+    unfit: Callable[[Query], str],
 ) -> None:
     """Add the queries and attacks of one dataset; without a file it is the shipped corpus."""
     if file is None:
@@ -128,10 +152,14 @@ def _add(
         read = read_queries(name, role, specification.role_file(name, role), table)
         title, origin, licence, rows = about.title, file.origin, about.licence, len(table)
     new = [query for query in read.queries if _is_first(query, first, read.rejected)]
-    taken = _limited(new, _source(config, name).limit, f"{config.seed}/{name}/{role}")
-    for query in set(new).difference(taken):
-        del first[_normalised(query.text)]
-    loaded.queries += taken
+    limited = _limited(new, _source(config, name).limit, f"{config.seed}/{name}/{role}")
+    drawn = [(query, unfit(query)) for query in with_system(limited, system_prompts(config).get(name, ""))]
+    read.rejected += [Rejected(name, query.row, problem) for query, problem in drawn if problem]
+    taken = {query.id: query for query, problem in drawn if not problem}
+    for query in new:
+        if query.id not in taken:
+            del first[_normalised(query)]
+    loaded.queries += taken.values()
     loaded.attacks += read.attacks
     loaded.rejected += sorted(read.rejected, key=lambda each: each.row)
     loaded.sources.append(
@@ -145,7 +173,7 @@ def _add(
             queries=len(taken),
             attacks=len(read.attacks),
             rejected=len(read.rejected),
-            left_out_by_limit=len(new) - len(taken),
+            left_out_by_limit=len(new) - len(drawn),
             other_rows=read.others,
         )
     )
@@ -157,14 +185,15 @@ def _source(config: PairsConfig, name: str) -> SourceConfig:
 
 def _is_first(query: Query, first: dict[str, Query], rejected: list[Rejected]) -> bool:
     """Tell whether a query is new, noting it as rejected otherwise; case and blanks make no difference."""
-    kept = first.setdefault(_normalised(query.text), query)
+    kept = first.setdefault(_normalised(query), query)
     if kept is not query:
         rejected.append(Rejected(query.source, query.row, f"duplicate of {kept.id}"))
     return kept is query
 
 
-def _normalised(text: str) -> str:
-    return " ".join(text.casefold().split())
+def _normalised(query: Query) -> str:
+    said = [query.system, *(message.content for message in query.history), query.text]
+    return "\n".join(" ".join(text.casefold().split()) for text in said)
 
 
 def _limited(queries: Sequence[Query], limit: int | None, seed: str) -> Sequence[Query]:

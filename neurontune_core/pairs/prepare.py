@@ -1,5 +1,6 @@
 """Everything about the pairs that needs no model: queries loaded and split, attacks seen in training and held out."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from neurontune_core.config import PairsConfig
@@ -26,15 +27,15 @@ class Prepared:
     sources: list[Source]
 
 
-def prepare(config: PairsConfig) -> Prepared:
-    """Load and split the queries of a configuration.
+def prepare(config: PairsConfig, unfit: Callable[[Query], str] = load.all_fit) -> Prepared:
+    """Load and split the queries of a configuration, those left out that the model cannot take (`load.load`).
 
     Raises:
         InputError: unknown dataset or category, a missing or unreadable file, or a split without queries.
     """
-    loaded = load.load(config)
+    loaded = load.load(config, unfit)
     check_holdouts(loaded.attacks, loaded.queries, config)
-    groups = near_copy_groups([query.text for query in loaded.queries])
+    groups = near_copy_groups([query.conversation.text for query in loaded.queries])
     splits = assign_splits(loaded.queries, groups, config)
     check_splits(loaded.queries, groups, splits, config)
     return Prepared(

@@ -3,6 +3,7 @@
 import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import pandas as pd
@@ -39,7 +40,7 @@ def summarise(
         "counts": {name: _by_split(pairs, value) for name, value in _COUNTS.items()},
         "ranking": _records(ranking),
         "choice": explain(ranking),
-        "examples": {kind: [vars(pair) for pair in members[:EXAMPLES]] for kind, members in _kinds(pairs).items()},
+        "examples": {kind: [asdict(pair) for pair in members[:EXAMPLES]] for kind, members in _kinds(pairs).items()},
         "sources": _records(sources),
         "rejected": _records(rejected),
     }
@@ -60,12 +61,17 @@ def format_summary(summary: Mapping[str, Any]) -> str:
     parts.append(_table([_ranking_row(row) for row in summary["ranking"]]))
     parts.append(summary["choice"])
     for kind, rows in summary["examples"].items():
-        lines = [
-            f"  {row['id']} ({row['split']})\n    {_short(row['prompt'])}\n    -> {_short(row['response'])}"
-            for row in rows
-        ]
-        parts.append("\n".join([f"Examples: {kind}", *lines]))
+        parts.append("\n".join([f"Examples: {kind}", *(line for row in rows for line in _example(row))]))
     return "\n\n".join(part for part in parts if part)
+
+
+def _example(row: Mapping[str, Any]) -> list[str]:
+    """Return an example as lines: what was said before its prompt in one line, as short as the others."""
+    before = [f"system: {row['system']}"] if row["system"] else []
+    turns = " | ".join(f"{message['role']}: {message['content']}" for message in row["history"])
+    before += [f"{len(row['history'])} turns before: {turns}"] if turns else []
+    said = [*before, row["prompt"], f"-> {row['response']}"]
+    return [f"  {row['id']} ({row['split']})", *(f"    {_short(text)}" for text in said)]
 
 
 def _by_split(pairs: Sequence[PromptPair], value: Callable[[PromptPair], str]) -> dict[str, dict[str, int]]:

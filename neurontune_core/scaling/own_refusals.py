@@ -26,11 +26,13 @@ def own_openings(
     that". The commonest come first. `USUAL_OPENINGS` stand in where neither the pairs nor the model give any.
     """
     trained = [pair.response for pair in pairs if pair.role == "safety" and pair.split == "train"]
-    prompts = [pair.prompt for pair in pairs if pair.role == "safety" and pair.split == "validation"]
+    asked = [pair for pair in pairs if pair.role == "safety" and pair.split == "validation"]
     own: list[str] = []
-    if refuses and prompts:
-        texts = decode(chat, generate(chat, [chat.prompt_tokens(prompt) for prompt in prompts], TOKENS, batch_tokens))
-        own = [text for text, refused in zip(texts, refuses(prompts, texts), strict=True) if refused]
+    if refuses and asked:
+        prompts = [chat.prompt_tokens(pair.conversation) for pair in asked]
+        texts = decode(chat, generate(chat, prompts, TOKENS, batch_tokens))
+        verdicts = refuses([pair.prompt for pair in asked], texts)
+        own = [text for text, refused in zip(texts, verdicts, strict=True) if refused]
     found = [*_commonest(trained, 1), *_commonest(own, MOST_OPENINGS)]
     return tuple(dict.fromkeys(found))[:MOST_OPENINGS] or USUAL_OPENINGS
 
