@@ -1,4 +1,4 @@
-"""How settings name data: a shipped or public set by its name, or a file of one's own by its path or its hub address."""
+"""How settings name data: a shipped or public set by name, a file of one's own by its path or its place on the hub."""
 
 import re
 from collections.abc import Iterable
