@@ -39,8 +39,9 @@ def read_attacks(
 ) -> ReadTexts:
     """Return the attacks in the rows of a file.
 
-    A row without the placeholder is rejected, and so is one with an attack met above or `before`. A category that is one of the ten, however it is spelled, has the type of that category unless the row gives one.
-    An attack without a category is of the category `own`, and of the type `own` if it has none either.
+    A row without the placeholder is rejected, and so is one with an attack met above or `before`. A category that is
+    one of the ten, however it is spelled, has the type of that category unless the row gives one. An attack without a
+    category is of the category `own`, and of the type `own` if it has none either.
 
     Raises:
         InputError: no column of the file is known to hold attacks, or no row can be used.

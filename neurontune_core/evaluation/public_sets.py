@@ -120,7 +120,7 @@ def source_of(config: EvaluationConfig, name: str) -> SourceConfig:
 def public_prompts(
     name: str, pairs: Sequence[PromptPair], config: EvaluationConfig, library: Library
 ) -> list[PromptPair]:
-    """Return a sample of a public set or a file of one's own, plain or each query wrapped in an attack drawn from the set asked for.
+    """Return a sample of a public set or a file of one's own, each query plain or wrapped in an attack of a set.
 
     Queries that the run trains or validates on are left out, whatever dataset they came to it from, and so are
     repetitions.
