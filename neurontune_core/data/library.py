@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Sequence
+from functools import cached_property
 
 from neurontune_core import artifacts
 from neurontune_core.config import EvaluationConfig, SourceConfig
@@ -9,7 +10,7 @@ from neurontune_core.data import corpus, specification
 from neurontune_core.data.corpus import Attack, Query
 from neurontune_core.data.fetch import FetchedFile, fetch
 from neurontune_core.data.own_texts import read_attacks
-from neurontune_core.data.queries import Rejected, check_any, read_queries
+from neurontune_core.data.queries import ReadQueries, Rejected, check_any, read_queries
 from neurontune_core.data.rows import read_table
 from neurontune_core.data.specification import RoleFile, RoleName
 from neurontune_core.data_names import check_distinct, check_entry, own_data, short_name
@@ -35,14 +36,9 @@ class PublicLibrary:
         Raises:
             InputError: the file is missing, unreadable or of unknown columns.
         """
-        name = ROLE_NAMES[role]
         if _is_shipped(dataset, source):
-            return corpus.queries(name)
-        file = _role_file(dataset, role, source)
-        rows = read_table(_file(dataset, role, source).path).rows
-        read = read_queries(short_name(dataset), name, file, rows, SECTION)
-        if own_data(dataset):
-            check_any(f"{SECTION}.benchmarks", short_name(dataset), read)
+            return corpus.queries(ROLE_NAMES[role])
+        read = _read(dataset, role, source)
         _warn(short_name(dataset), read.rejected)
         return read.queries
 
@@ -52,6 +48,10 @@ class PublicLibrary:
         Raises:
             InputError: a file is missing, unreadable or of unknown columns.
         """
+        return list(self._read_attacks)
+
+    @cached_property
+    def _read_attacks(self) -> list[Attack]:
         found: list[Attack] = []
         for name in self._attacks:
             if name == corpus.NAME:
@@ -69,11 +69,12 @@ class PublicLibrary:
         """Return `<dataset>/<role>/<digest of how it is understood, and of the attacks around it>/<of the file>`.
 
         Raises:
-            InputError: the file is missing.
+            InputError: the file is missing, unreadable or of unknown columns.
         """
         name, attacks = ROLE_NAMES[role], self._attacks_digest()
         if _is_shipped(dataset, source):
             return f"{dataset}/{name}/{attacks}/{corpus.digest(corpus.QUERIES[name])}"
+        _read(dataset, role, source)  # what is wrong with it is said before anything is computed
         content = artifacts.file_digest(_file(dataset, role, source).path)
         columns = sorted(source.columns.items()) or ""
         around = artifacts.text_digest(f"{specification.digest(dataset)}{columns}{attacks}")
@@ -107,6 +108,15 @@ def _role_file(dataset: str, role: Role, source: SourceConfig) -> RoleFile:
 def _file(dataset: str, role: Role, source: SourceConfig) -> FetchedFile:
     specification.check_source(f"{SECTION}.sources.{short_name(dataset)}", dataset, source)
     return fetch(specification.dataset(dataset), _role_file(dataset, role, source), source, SECTION)
+
+
+def _read(dataset: str, role: Role, source: SourceConfig) -> ReadQueries:
+    name, file = short_name(dataset), _role_file(dataset, role, source)
+    rows = read_table(_file(dataset, role, source).path).rows
+    read = read_queries(name, ROLE_NAMES[role], file, rows, SECTION)
+    if own_data(dataset):
+        check_any(f"{SECTION}.benchmarks", name, read)
+    return read
 
 
 def _warn(name: str, rejected: Sequence[Rejected]) -> None:

@@ -175,12 +175,15 @@ def set_digests(config: EvaluationConfig, library: Library | None) -> list[str]:
     """Return name, version and digest of the configured sets but the shipped one, for the stage key.
 
     Raises:
-        InputError: there is a public set but nothing to read it with, or its file is missing.
+        InputError: there is a set but nothing to read it with, its file is missing or unreadable, or no attack is in
+            the set of attacks asked for.
     """
     digests = set()
     for name in config.benchmarks:
         if name != SHIPPED:
-            called, benchmark, _ = benchmark_of(name)
+            called, benchmark, attack_set = benchmark_of(name)
+            if attack_set:
+                attacks_of(attack_set, needed(library, name).attacks(), set())
             digest = needed(library, name).digest(benchmark.dataset, benchmark.role, source_of(config, name))
             digests.add(f"{called} {benchmark.version} {digest}")
     return sorted(digests)
