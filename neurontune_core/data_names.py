@@ -34,7 +34,7 @@ class OwnData:
         slug = "_".join(re.findall(r"[^\W_]+", (path.parts[1] if self.is_on_hub else path.stem).lower()))[:_LONGEST]
         # the groups of a run's own test split are called `harmful_plain`, `benign_ordinary` and so on
         taken = slug in _public() or slug.startswith(("harmful", "benign", "shipped"))
-        return f"own_{slug}" if taken or not slug else slug
+        return f"own_{slug}" if taken else slug or "own"
 
     @property
     def benchmark(self) -> str:
