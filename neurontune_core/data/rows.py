@@ -235,4 +235,4 @@ def _row(path: Path, number: int, value: Any) -> Row:
         return Row(number, {}, f"not an object: {str(value)[:40]!r}")
     if value.doubled:
         raise InputError(f"{path}: row {number}: key {value.doubled!r} is there twice; keep one of them, or rename one")
-    return Row(number, dict(value))
+    return Row(number, {key: dict(each) if isinstance(each, _Object) else each for key, each in value.items()})
