@@ -25,9 +25,7 @@ def chat() -> ChatModel:
 
 
 def config(folder: Path, attacks: list[str], **settings: Any) -> PairsConfig:
-    words = [
-        f"{one}{number} {two}{number} third{number}" for number in range(20) for one, two in (("a", "b"), ("c", "d"))
-    ]
+    words = [f"{one}a{number} {one}b{number} {one}c{number}" for number in range(20) for one in "xy"]
     (folder / "bad.csv").write_text("goal,n\n" + "".join(f"forge {text},1\n" for text in words))
     (folder / "good.json").write_text(json.dumps([f"paint {text[::-1]}" for text in words]))
     (folder / "how.jsonl").write_text("".join(f"{json.dumps(text)}\n" for text in attacks))
