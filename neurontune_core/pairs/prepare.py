@@ -23,6 +23,7 @@ class Prepared:
     splits: dict[str, Split]
     seen: list[Attack]
     unseen: list[Attack]
+    refusals: list[str]
     rejected: list[Rejected]
     sources: list[Source]
 
@@ -44,6 +45,7 @@ def prepare(config: PairsConfig, unfit: Callable[[Query], str] = load.all_fit) -
         splits=splits,
         seen=[attack for attack in loaded.attacks if not is_held_out(attack, config)],
         unseen=[_filed_under_holdout(attack, config) for attack in loaded.attacks if is_held_out(attack, config)],
+        refusals=loaded.refusals,
         rejected=loaded.rejected,
         sources=loaded.sources,
     )
@@ -53,4 +55,4 @@ def _filed_under_holdout(attack: Attack, config: PairsConfig) -> Attack:
     """Return an attack of several categories filed under a held-out one, so that it counts as an unseen attack."""
     main = next(category for category in attack.categories if category in config.holdout_attack_categories)
     also = tuple(category for category in attack.categories if category != main)
-    return replace(attack, category=main, type=ATTACK_TYPES[main], also=also)
+    return replace(attack, category=main, type=ATTACK_TYPES.get(main, attack.type), also=also)
