@@ -30,7 +30,7 @@ from neurontune_core.model.load import ChatModel, choose_device, load
 from neurontune_core.model.source import describe
 from neurontune_core.pairs.prepare import prepare
 from neurontune_core.pairs.wrapping import wrap_queries
-from neurontune_core.records import PromptPair
+from neurontune_core.records import Conversation, PromptPair
 
 STRENGTHS = (0.0003, 0.003, 0.03)
 """Inverse regularisations to choose from."""
@@ -61,7 +61,7 @@ def main() -> None:
     table = Table(
         "layer", "test prompts", "n", "AUC", *(f"found at {share:.0%} false alarms" for share in FALSE_ALARMS)
     )
-    for layer, values in mean_states(chat, [pair.prompt for pair, _ in sampled], arguments.layers).items():
+    for layer, values in mean_states(chat, [pair.conversation for pair, _ in sampled], arguments.layers).items():
         scores = fitted(values, harmful, split).decision_function(values)
         for group in GROUPS:
             mine = (split == "test") & (groups == group)
@@ -94,7 +94,7 @@ def prompts(config: PipelineConfig, most: int) -> list[tuple[PromptPair, str]]:
 
 
 @torch.inference_mode()
-def mean_states(chat: ChatModel, texts: Sequence[str], layers: Sequence[int]) -> dict[int, np.ndarray]:
+def mean_states(chat: ChatModel, texts: Sequence[str | Conversation], layers: Sequence[int]) -> dict[int, np.ndarray]:
     """The mean over each prompt's tokens of the residual stream after some layers, `[prompt, channel]` each."""
     tokens = [chat.prompt_tokens(text) for text in texts]
     found = {layer: np.empty((len(texts), chat.model.config.hidden_size)) for layer in layers}

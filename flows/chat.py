@@ -10,7 +10,7 @@ from rich.panel import Panel
 from rich.text import Text
 
 from flows import chat_page, environment
-from neurontune_core.chat.session import ChatSession
+from neurontune_core.chat.session import NO_SYSTEM, ChatSession
 from neurontune_core.config import RuntimeConfig
 from neurontune_core.errors import InputError
 from neurontune_core.evaluation.judges import Verdict
@@ -18,9 +18,11 @@ from neurontune_core.evaluation.judges import Verdict
 HELP = """/strength 0.5   use this much of the tuning: 0 is the base model, 1 the tuned one
 /attack NAME    wrap every message in this attack; /attack none stops that
 /attacks        list the attacks
+/new            start a new conversation
+/system TEXT    start a new one with this system message; /system shows it, /system none takes it back
 /help           this list
-/quit           end (so does Ctrl-D); Ctrl-C ends an answer
-Every message is a conversation of its own: the models do not see earlier ones."""
+/quit           end (so does Ctrl-D); Ctrl-C ends an answer, which is then forgotten with its message
+Both models see what was said before, each its own answers; an attack stays around the message it was sent with."""
 NAMES = ("base", "tuned")
 
 
@@ -53,6 +55,8 @@ def chat_with(
                 console.print(obey(session, line), markup=False, soft_wrap=True)
             elif line:
                 _answer(session, line, console)
+                if session.full:
+                    console.print("The conversation has reached the end of the model's positions: /new starts over.")
         except InputError as error:
             console.print(f"neurontune: error: {error}", markup=False, soft_wrap=True)
         except KeyboardInterrupt:
@@ -89,6 +93,14 @@ def obey(session: ChatSession, line: str) -> str:
     if command == "/attacks":
         width = max(map(len, session.attacks))
         return "\n".join(f"{name:<{width}}  {attack.category}" for name, attack in session.attacks.items())
+    if command == "/new":
+        session.start_over()
+        return "new conversation"
+    if command == "/system":
+        if not argument.strip():
+            return f"system {session.system or session.chat.system_prompt or NO_SYSTEM}"
+        session.set_system(argument.strip())
+        return f"system {session.system or NO_SYSTEM}; new conversation"
     if command == "/help":
         return HELP
     raise InputError(f"{command} is no command; /help lists them")
@@ -119,10 +131,12 @@ def _answer(session: ChatSession, message: str, console: Console) -> None:
             for said in session.answers(message):
                 live.update(_beside(session, said, None, console.width))
             live.update(_beside(session, said, session.verdicts(message, said), console.width))
+        session.remember(message, said)
         return
     *_, said = session.answers(message)
     for name, text, verdict in zip(NAMES, said, session.verdicts(message, said), strict=True):
         console.print(f"{name} [{verdict.label}]: {plain(text)}", markup=False, soft_wrap=True)
+    session.remember(message, said)
 
 
 def _beside(

@@ -6,7 +6,7 @@ from dataclasses import replace
 from threading import Event
 from typing import Any
 
-from neurontune_core.chat.session import NO_ATTACK, ChatSession
+from neurontune_core.chat.session import NO_ATTACK, NO_SYSTEM, ChatSession, History
 from neurontune_core.errors import InputError
 from neurontune_core.evaluation.judges import Verdict
 
@@ -15,13 +15,15 @@ os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # read when gradio is imported
 LOOPBACK = "127.0.0.1"
 NOTICE = """## {title}: base and tuned model
 Completions may be harmful, above all the base model's: do not act on them, and do not pass them on.
-Every message is a conversation of its own: the models do not see earlier ones."""
+Both models see what was said before, each its own answers, until you start a new conversation."""
 # the browser itself keeps the page from reaching anything but this server, whatever a library or an answer asks for
 POLICY = (
     "default-src 'self' data: blob: 'unsafe-inline' 'unsafe-eval'; base-uri 'self'; form-action 'self'; "
     "frame-ancestors 'none'; object-src 'none'"
 )
 LINES = 14
+Before = tuple[str, tuple[History, History]]
+"""The conversation of a tab: its system message, and what was said to and by each model."""
 
 
 def serve(session: ChatSession, title: str) -> None:
@@ -58,20 +60,29 @@ def chat_page(session: ChatSession, title: str) -> Any:
     check_installed()
     import gradio
 
-    def answer(message: str, strength: float, attack: str) -> Iterator[tuple[str, str, str, str]]:
+    def answer(message: str, strength: float, attack: str, system: str, before: Before) -> Iterator[tuple[Any, ...]]:
         asked = replace(session)
+        if not message.strip():
+            raise gradio.Error("Write a message first.")
         try:
             asked.set_strength(str(strength))
             asked.set_attack(attack)
+            asked.set_system(system.strip() or NO_SYSTEM)
+            # another system message starts a new conversation
+            if before[0] == asked.system:
+                asked.histories = before[1]
+            earlier = [as_text(history) for history in asked.histories]
+            said = ("", "")
+            for said in asked.answers(message.strip()):
+                yield *said, "", "", *earlier, before
         except InputError as error:
-            raise gradio.Error(str(error)) from error
-        if not message.strip():
-            raise gradio.Error("Write a message first.")
-        said = ("", "")
-        for said in asked.answers(message.strip()):
-            yield *said, "", ""
+            raise gradio.Error(str(error).replace("/new", "New conversation")) from error
         base, tuned = asked.verdicts(message.strip(), said)
-        yield *said, in_words(base), in_words(tuned)
+        asked.remember(message.strip(), said)
+        yield *said, in_words(base), in_words(tuned), *earlier, (asked.system, asked.histories)
+
+    def start_over() -> tuple[Any, ...]:
+        return *[""] * 6, ("", ((), ()))
 
     with gradio.Blocks(title=f"NeuronTune: {title}", analytics_enabled=False) as page:
         gradio.Markdown(NOTICE.format(title=title))
@@ -84,22 +95,31 @@ def chat_page(session: ChatSession, title: str) -> Any:
                 [NO_ATTACK, *session.attacks], value=session.attack, label="Attack",
                 info="wraps the message for both models", elem_id="attack",
             )  # fmt: skip
+        system = gradio.Textbox(
+            label="System message", value=session.system, info="another one starts a new conversation",
+            placeholder=session.chat.system_prompt or "none", elem_id="system",
+        )  # fmt: skip
         message = gradio.Textbox(label="Message", placeholder="Ask both models", autofocus=True, elem_id="message")
         with gradio.Row():
             ask = gradio.Button("Ask both", variant="primary", elem_id="ask")
             stop = gradio.Button("Stop", elem_id="stop")
-        answers, verdicts = [], []
+            new = gradio.Button("New conversation", elem_id="new")
+        answers, verdicts, earlier = [], [], []
         with gradio.Row():
             for name in ("base", "tuned"):
                 with gradio.Column():
                     # plain text: markup in an answer must not become part of the page
                     answers.append(gradio.Textbox(label=name, lines=LINES, max_lines=LINES, elem_id=name))
                     verdicts.append(gradio.Textbox(label=f"verdict on {name}", elem_id=f"verdict-{name}"))
+                    earlier.append(gradio.Textbox(label="before", max_lines=LINES, elem_id=f"before-{name}"))
+        before = gradio.State((session.system, session.histories))
+        shown = [*answers, *verdicts, *earlier]
         asked = gradio.on(
-            [ask.click, message.submit], answer, [message, strength, attack], [*answers, *verdicts],
+            [ask.click, message.submit], answer, [message, strength, attack, system, before], [*shown, before],
             show_progress="hidden", concurrency_limit=1,
         )  # fmt: skip
         stop.click(None, cancels=[asked])
+        new.click(start_over, None, [*shown, before], cancels=[asked])
     return page
 
 
@@ -126,6 +146,11 @@ def in_words(verdict: Verdict) -> str:
     """Return a verdict as a line of text."""
     degenerate = "" if verdict.degenerate == "none" else f" ({verdict.degenerate})"
     return f"{verdict.label}{degenerate}: {verdict.explanation}"
+
+
+def as_text(history: History) -> str:
+    """Return a conversation as text, a turn a paragraph."""
+    return "\n\n".join(f"{turn.role}: {turn.content}" for turn in history)
 
 
 class _Policy:

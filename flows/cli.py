@@ -20,7 +20,21 @@ app = typer.Typer(
 
 INTERRUPTED = 130
 
-Preset = Annotated[str, typer.Option("--preset", metavar="NAME", help="Shipped preset, or path of a TOML file.")]
+Model = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="[MODEL]",
+        help="Your model: a folder, a GGUF file, a hub id or packaged:NAME; without it, the preset's model.",
+    ),
+]
+Preset = Annotated[
+    str | None,
+    typer.Option(
+        "--preset",
+        metavar="NAME",
+        help="Shipped preset (`neurontune presets`), or path of a TOML file; by default smollm2, with MODEL default.",
+    ),
+]
 Settings = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="SECTION.FIELD=VALUE", help="Change one setting; see `neurontune settings`."),
@@ -32,7 +46,8 @@ Debug = Annotated[bool, typer.Option("--debug", help="Show Prefect's log, and th
 
 @app.command()
 def run(
-    preset: Preset = "smollm2",
+    model: Model = None,
+    preset: Preset = None,
     settings: Settings = None,
     refresh: Annotated[
         list[str] | None,
@@ -42,8 +57,9 @@ def run(
 ) -> None:
     """Run the pipeline; stages whose inputs and settings have not changed are reused."""
     from flows.run import run_pipeline
+    from neurontune_core.config import load_config
 
-    run_pipeline(preset, settings or [], refresh or [], debug)
+    run_pipeline(load_config(preset, settings or [], model), refresh or [], debug)
 
 
 @app.command()
@@ -63,23 +79,26 @@ def up(
 
 @app.command()
 def pairs(
-    preset: Preset = "smollm2",
+    model: Model = None,
+    preset: Preset = None,
     settings: Settings = None,
     json_file: Annotated[str | None, typer.Option("--json", metavar="FILE", help="Write the summary there.")] = None,
     debug: Debug = False,
 ) -> None:
     """Build the pairs, or find them built, and show counts, the ranking of the attacks and examples."""
     from flows.run import run_pairs
+    from neurontune_core.config import load_config
 
-    run_pairs(preset, settings or [], json_file, debug)
+    run_pairs(load_config(preset, settings or [], model), json_file, debug)
 
 
 @app.command()
-def plan(preset: Preset = "smollm2", settings: Settings = None, debug: Debug = False) -> None:
+def plan(model: Model = None, preset: Preset = None, settings: Settings = None, debug: Debug = False) -> None:
     """Say what attribution would take: operations, seconds, memory, disk; two pairs are timed for it."""
     from flows.run import run_plan
+    from neurontune_core.config import load_config
 
-    run_plan(preset, settings or [], debug)
+    run_plan(load_config(preset, settings or [], model), debug)
 
 
 @app.command()
@@ -109,10 +128,10 @@ def settings() -> None:
 
 @app.command()
 def presets() -> None:
-    """List the shipped presets."""
-    from neurontune_core.config import preset_names
+    """List the shipped presets and what each is for."""
+    from flows.listings import show_presets
 
-    typer.echo("\n".join(preset_names()))
+    show_presets()
 
 
 @app.command()
@@ -144,7 +163,7 @@ def judge(
 @app.command()
 def study(
     name: Annotated[str, typer.Argument(metavar="NAME", help="A shipped study (`neurontune studies`), or `own`.")],
-    preset: Preset = "smollm2",
+    preset: Preset = None,
     settings: Settings = None,
     variants: Annotated[
         list[str] | None,
@@ -156,8 +175,9 @@ def study(
 ) -> None:
     """Run the pipeline under several settings and compare the results in one table."""
     from flows.run import run_study
+    from neurontune_core.config import DEFAULT_PRESET
 
-    run_study(name, preset, settings or [], variants or [], trials, to, debug)
+    run_study(name, preset or DEFAULT_PRESET, settings or [], variants or [], trials, to, debug)
 
 
 @app.command()

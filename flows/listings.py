@@ -2,13 +2,14 @@
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel
 from rich.console import Console
 from rich.table import Table
 
-from neurontune_core.config import ModelConfig, PipelineConfig
+from neurontune_core.config import ModelConfig, PipelineConfig, absolute_path, preset_comment, preset_names
 
 JUDGE_FIGURES = ("n", "f1", "f1_without_partial", "worst_group_f1", "false_refusal_unsafe", "false_refusal_safe")
 """What `neurontune judge --json` prints."""
@@ -24,6 +25,14 @@ def show_settings() -> None:
     _console().print(table)
 
 
+def show_presets() -> None:
+    """Print every shipped preset with the comment that stands first in its file."""
+    table = Table("preset", "what it is for", box=None)
+    for name in preset_names():
+        table.add_row(name, preset_comment(name))
+    _console().print(table)
+
+
 def show_coverage(name: str) -> bool:
     """Print a row a decoder layer with the down projection found there; tell whether every layer has one.
 
@@ -32,8 +41,13 @@ def show_coverage(name: str) -> bool:
     """
     from neurontune_core import neurons
     from neurontune_core.model import source
+    from neurontune_core.model.checks.folder import check_folder
+    from neurontune_core.model.gguf import is_gguf
 
-    rows = neurons.coverage(source.skeleton(ModelConfig.model_validate({"name": name})))
+    config = ModelConfig.model_validate({"name": absolute_path(name)})
+    if Path(config.name).exists() and not is_gguf(config.name):
+        check_folder(Path(config.name), config)
+    rows = neurons.coverage(source.skeleton(config))
     table = Table("layer", "down projection", "layout", "neurons", "problem", box=None)
     for row in rows:
         table.add_row(str(row.layer), row.path, row.layout, str(row.neurons), row.problem)

@@ -10,7 +10,7 @@ from flows import summary
 from flows.shards import run_shards
 from flows.stage_names import STAGES, Stage
 from flows.stages import PipelineRun, recorded, rename_flow_run, run_stage
-from neurontune_core.attribution.engine import check_first_layer
+from neurontune_core.attribution.engine import first_layer
 from neurontune_core.config import PipelineConfig, change_runtime, load_config
 from neurontune_core.data.library import PublicLibrary
 from neurontune_core.errors import InputError
@@ -55,10 +55,11 @@ def prepare(config: PipelineConfig) -> Inputs:
         raise InputError(f"runtime.timeouts: unknown stage {unknown[0]!r}; choose among {', '.join(STAGES)}")
     datasets = input_digests(config.pairs)
     model = describe(config.model)
-    check_first_layer(config.attribution, len(model.neurons_per_layer))
-    check_counts(config.selection, model.neurons_per_layer, config.attribution.first_layer)
+    first = first_layer(config.attribution, len(model.neurons_per_layer))
+    check_counts(config.selection, model.neurons_per_layer, first)
     choose_device(config.runtime.device)
-    return Inputs(model, datasets, base_digests(config.evaluation, PublicLibrary()), judge_digests(config.evaluation))
+    sets = base_digests(config.evaluation, PublicLibrary(config.evaluation))
+    return Inputs(model, datasets, sets, judge_digests(config.evaluation))
 
 
 def name_run(config: PipelineConfig) -> str:

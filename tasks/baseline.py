@@ -9,7 +9,7 @@ from neurontune_core.config import BaselineConfig, RuntimeConfig, ScalingConfig
 from neurontune_core.model.source import ModelReference
 from neurontune_core.records import Artifact
 from tasks.mlflow_store import Tracking
-from tasks.models import loaded
+from tasks.models import batch_tokens, loaded
 from tasks.progress import tracker
 from tasks.refusals import judge_version, refuses
 from tasks.stage import carry_out, stage_task
@@ -48,7 +48,7 @@ def fit_baseline(
         selected = tables.load_neurons(artifacts.open_folder(neurons))
         with loaded(model, runtime, working=True) as chat:
             fitted = fit.fit_baseline(
-                prompts, selected, config, scaling, chat, runtime.batch_tokens, refuses, tracker(STAGE)
+                prompts, selected, config, scaling, chat, batch_tokens(chat, runtime), refuses, tracker(STAGE)
             )
         storage.save_baseline(folder, fitted.change, model.identity)
         return fitted.facts

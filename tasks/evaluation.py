@@ -17,7 +17,7 @@ from neurontune_core.records import Artifact
 from tasks.data_files import data_file
 from tasks.mlflow_entities import facts_of
 from tasks.mlflow_store import Tracking
-from tasks.models import loaded
+from tasks.models import batch_tokens, loaded
 from tasks.progress import tracker
 from tasks.stage import carry_out, stage_task
 
@@ -57,11 +57,12 @@ def answer_base(
     def fill(folder: Path) -> Mapping[str, float]:
         prompts = tables.load_pairs(artifacts.open_folder(pairs))
         with loaded(model, runtime, working=True) as chat:
-            given = answers.base_answers(
-                prompts, config, chat, runtime.batch_tokens, tracker(BASE), library=PublicLibrary()
+            given, left_out = answers.base_answers(
+                prompts, config, chat, batch_tokens(chat, runtime), tracker(BASE), library=PublicLibrary(config)
             )
         tables.save_table(folder, "answers", given)
-        return answers.facts_of(given)
+        tables.save_table(folder, "left_out", left_out)
+        return answers.facts_of(given) | {"left_out": float(len(left_out))}
 
     inputs = [pairs, *map(data_file, sets)]
     return carry_out(BASE, base_key(config, pairs, sets, model), fill, config, inputs, runtime, record)
@@ -82,7 +83,9 @@ def answer_tuned(
         before = tables.load_table(artifacts.open_folder(base), "answers")
         changing = load_change(artifacts.open_folder(change))
         with loaded(model, runtime, working=True) as chat:
-            given, moved = answers.tuned_answers(before, changing, config, chat, runtime.batch_tokens, tracker(TUNED))
+            given, moved = answers.tuned_answers(
+                before, changing, config, chat, batch_tokens(chat, runtime), tracker(TUNED)
+            )
         tables.save_table(folder, "answers", given)
         return answers.facts_of(given) | moved
 

@@ -11,6 +11,7 @@ from transformers.utils import logging as transformers_logging
 
 from neurontune_core.config import ModelConfig, RuntimeConfig
 from neurontune_core.model import source
+from neurontune_core.model.batches import tokens_that_fit
 from neurontune_core.model.load import ChatModel, choose_device, load
 from neurontune_core.model.source import ModelReference
 from tasks.retries import is_out_of_memory
@@ -58,6 +59,11 @@ def loaded(reference: ModelReference, runtime: RuntimeConfig, working: bool) -> 
                 _loaded.clear()
                 torch.cuda.empty_cache()
             raise
+
+
+def batch_tokens(chat: ChatModel, runtime: RuntimeConfig) -> int:
+    """Return how many tokens a batch of a stage holds at most: the setting, or what fits the device's memory."""
+    return runtime.batch_tokens or tokens_that_fit(chat.model)
 
 
 def _turn(device: torch.device, limit: str | None) -> AbstractContextManager[None]:

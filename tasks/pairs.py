@@ -11,7 +11,7 @@ from neurontune_core.pairs import build
 from neurontune_core.records import Artifact
 from tasks.data_files import data_file
 from tasks.mlflow_store import Tracking
-from tasks.models import loaded
+from tasks.models import batch_tokens, loaded
 from tasks.progress import tracker
 from tasks.stage import carry_out, stage_task
 
@@ -38,7 +38,7 @@ def make_pairs(
 
     def fill(folder: Path) -> Mapping[str, float]:
         with loaded(model, runtime, working=True) as chat:
-            built = build.build_pairs(config, chat, runtime.batch_tokens, tracker(STAGE), resists)
+            built = build.build_pairs(config, chat, batch_tokens(chat, runtime), tracker(STAGE), resists)
         tables.save_pairs(folder, built.pairs)
         for name, table in (("ranking", built.ranking), ("rejected", built.rejected), ("sources", built.sources)):
             tables.save_table(folder, name, table)

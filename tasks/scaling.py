@@ -12,7 +12,7 @@ from neurontune_core.scaling import learn
 from neurontune_core.unfinished import UnfinishedStage
 from tasks import tracking
 from tasks.mlflow_store import Tracking
-from tasks.models import loaded
+from tasks.models import batch_tokens, loaded
 from tasks.progress import tracker
 from tasks.refusals import judge_version, refuses
 from tasks.stage import carry_out, stage_task
@@ -48,7 +48,7 @@ def learn_scaling(
                 selected,
                 config,
                 chat,
-                runtime.batch_tokens,
+                batch_tokens(chat, runtime),
                 tracker(STAGE),
                 refuses=refuses,
                 report=partial(tracking.record_curve_row, record, STAGE),

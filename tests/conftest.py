@@ -141,7 +141,8 @@ def core_calls(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
         return SimpleNamespace(scaling=factors, curve=curve, facts={"loss_last": 1.0, "validation_su_f1": validation})
 
     def base_answers(prompts: Any, settings: Any, *_: Any, **__: Any) -> Any:
-        return pd.DataFrame({"prompt": [prompts[0].response], "tokens": [[1, settings.max_new_tokens]]})
+        asked = pd.DataFrame({"prompt": [prompts[0].response], "tokens": [[1, settings.max_new_tokens]]})
+        return asked, pd.DataFrame({"reason": []})
 
     def tuned_answers(before: Any, factors: Any, settings: Any, *_: Any) -> Any:
         said = "baseline" if not hasattr(factors, "alpha") else f"{len(factors.alpha)}"

@@ -10,6 +10,7 @@ from transformers import PreTrainedModel
 from neurontune_core.errors import InputError
 from neurontune_core.model.chat import encode_response
 from neurontune_core.model.load import ChatModel
+from neurontune_core.model.positions import overflow
 from neurontune_core.records import PromptPair
 
 
@@ -60,9 +61,10 @@ def encode_pair(pair: PromptPair, chat: ChatModel, response_tokens: int) -> Enco
     """Return the token ids of a pair: prompts as the model is given them, system message included.
 
     Raises:
-        InputError: a prompt or the response has no token, or the model turns the tokens of so long a text otherwise.
+        InputError: a prompt or the response has no token, the text is longer than the model's positions, or the model
+            turns the tokens of so long a text otherwise.
     """
-    query, prompt = chat.prompt_tokens(pair.query), chat.prompt_tokens(pair.prompt)
+    query, prompt = chat.prompt_tokens(pair.plain_conversation), chat.prompt_tokens(pair.conversation)
     response = encode_response(chat.tokenizer, pair.response, None)[:response_tokens]
     for name, ids in (("query", query), ("prompt", prompt), ("response", response)):
         if not ids:
@@ -74,6 +76,9 @@ def encode_pair(pair: PromptPair, chat: ChatModel, response_tokens: int) -> Enco
             f"of more than {most} otherwise (rotary embeddings that depend on the length), so that no beginning can be "
             f"shared; remove the pair"
         )
+    # the last response token is predicted, never read
+    if problem := overflow(chat, max(len(query), len(prompt)), len(response) - 1):
+        raise InputError(f"pair {pair.id}: {problem}; remove the pair")
     return EncodedPair(pair.id, tuple(query), tuple(prompt), tuple(response))
 
 

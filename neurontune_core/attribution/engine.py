@@ -74,17 +74,21 @@ class PairScores:
     refined: int = 0
 
 
-def check_first_layer(config: AttributionConfig, layers: int) -> None:
-    """Check that a model with so many layers has the first one to attribute.
+def first_layer(config: AttributionConfig, layers: int) -> int:
+    """Return the first layer to attribute: a layer as it is, a fraction below 1 of all `layers` rounded down.
 
     Raises:
-        InputError: it has not.
+        InputError: it is neither, or the model has no such layer.
     """
-    if config.first_layer >= layers:
+    value = config.first_layer
+    if not (float(value).is_integer() or 0 < value < 1):
+        raise InputError(f"attribution.first_layer: {value} is neither a layer nor a fraction below 1")
+    first = int(value * layers) if 0 < value < 1 else int(value)
+    if first >= layers:
         raise InputError(
-            f"attribution.first_layer: {config.first_layer}, but the model has {layers} layers; choose at most "
-            f"{layers - 1}"
+            f"attribution.first_layer: {value}, but the model has {layers} layers; choose at most {layers - 1}"
         )
+    return first
 
 
 def build(config: AttributionConfig, chat: ChatModel, memory_mib: int | None = None) -> Engine:
@@ -96,7 +100,7 @@ def build(config: AttributionConfig, chat: ChatModel, memory_mib: int | None = N
     """
     model = chat.model
     widths = tuple(neuron_counts(model))
-    check_first_layer(config, len(widths))
+    first = first_layer(config, len(widths))
     head = Head.of(model)
     check_logits(model, head)
     points, weights = legendre_gauss_radau(config.nodes)
@@ -105,7 +109,7 @@ def build(config: AttributionConfig, chat: ChatModel, memory_mib: int | None = N
         model,
         head,
         widths,
-        range(config.first_layer, len(widths)),
+        range(first, len(widths)),
         points,
         weights,
         config.position == "response",

@@ -14,7 +14,7 @@ from neurontune_core.config import BaselineConfig, ScalingConfig
 from neurontune_core.interventions import Intervention, applied
 from neurontune_core.model.load import ChatModel
 from neurontune_core.progress import Track, silent
-from neurontune_core.records import NeuronSet, PromptPair, Role, ScalingFactors
+from neurontune_core.records import Conversation, NeuronSet, PromptPair, Role, ScalingFactors
 from neurontune_core.scaling.validation import RefusalJudge, validate, validation_prompts
 
 VERSION = 2
@@ -95,6 +95,6 @@ def _choose_steering(
     return best, {"layer": float(best.layer), "strength": strength, "validation_su_f1": score}
 
 
-def _sample(pairs: Sequence[PromptPair], role: Role, seed: int) -> list[str]:
-    prompts = [pair.prompt for pair in pairs if pair.role == role and pair.split == "train"]
+def _sample(pairs: Sequence[PromptPair], role: Role, seed: int) -> list[Conversation]:
+    prompts = [pair.conversation for pair in pairs if pair.role == role and pair.split == "train"]
     return random.Random(f"{seed}/steering/{role}").sample(prompts, min(DIRECTION_PROMPTS, len(prompts)))

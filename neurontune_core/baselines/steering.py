@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from neurontune_core.model.batches import by_length, padded
 from neurontune_core.model.load import ChatModel
 from neurontune_core.neurons import decoder_layers
+from neurontune_core.records import Conversation
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ class Steering:
 
 @torch.inference_mode()
 def refusal_directions(
-    chat: ChatModel, harmful: Sequence[str], harmless: Sequence[str], batch_tokens: int
+    chat: ChatModel, harmful: Sequence[str | Conversation], harmless: Sequence[str | Conversation], batch_tokens: int
 ) -> NDArray[np.float32]:
     """Return the difference of means of the residual stream, harmful minus harmless prompts, `[layer, hidden]`.
 
@@ -56,7 +57,7 @@ def refusal_directions(
     return (means[0] - means[1]).float().cpu().numpy()
 
 
-def _mean_states(chat: ChatModel, prompts: Sequence[str], batch_tokens: int) -> Tensor:
+def _mean_states(chat: ChatModel, prompts: Sequence[str | Conversation], batch_tokens: int) -> Tensor:
     encoded = [chat.prompt_tokens(prompt) for prompt in prompts]
     layers = decoder_layers(chat.model)
     total = torch.zeros(len(layers), chat.model.config.get_text_config().hidden_size, dtype=torch.float64)

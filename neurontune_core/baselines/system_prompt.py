@@ -16,7 +16,7 @@ SELF_REMINDER = (
 
 @dataclass(frozen=True)
 class SystemPrompt:
-    """A system message before every prompt, in place of the model's own."""
+    """A system message before every prompt, in place of the model's own and above a conversation's own."""
 
     text: str
 
@@ -32,4 +32,4 @@ class SystemPrompt:
         Raises:
             InputError: the model's template takes no system message.
         """
-        yield replace(chat, system_prompt=self.text)
+        yield replace(chat, system_prompt=None, reminder=self.text)

@@ -9,10 +9,15 @@ from neurontune_core.data import corpus
 from neurontune_core.data.corpus import Attack
 from neurontune_core.errors import InputError
 from neurontune_core.evaluation.judges import Completion, Judge, Verdict
+from neurontune_core.model.chat import RefusedByTemplate, without_thought
 from neurontune_core.model.load import ChatModel
-from neurontune_core.records import ScalingFactors
+from neurontune_core.model.positions import position_limit
+from neurontune_core.records import Conversation, Message, ScalingFactors
 
 NO_ATTACK = "none"
+NO_SYSTEM = "none"
+
+History = tuple[Message, ...]
 
 
 def shipped_attacks() -> dict[str, Attack]:
@@ -22,7 +27,7 @@ def shipped_attacks() -> dict[str, Attack]:
 
 @dataclass
 class ChatSession:
-    """One person's trial of a tuned model. Every message is a conversation of its own, as in the evaluation.
+    """One person's conversation with a tuned model and its base. Each of the two remembers its own answers.
 
     Attributes:
         chat: the base model.
@@ -32,6 +37,8 @@ class ChatSession:
         strength: from 0, the base model, to 1, the tuned one.
         attack: name of the attack every message is wrapped in, `none` for none.
         max_new_tokens: longest answer, in tokens.
+        system: system message of the conversation, "" for the one the run was made with.
+        histories: the turns so far, of the base and of the tuned model; a message stays as it was wrapped.
     """
 
     chat: ChatModel
@@ -41,6 +48,8 @@ class ChatSession:
     strength: float = 1.0
     attack: str = NO_ATTACK
     max_new_tokens: int = 200
+    system: str = ""
+    histories: tuple[History, History] = ((), ())
 
     def set_strength(self, text: str) -> None:
         """Set the strength.
@@ -70,10 +79,65 @@ class ChatSession:
         """Return what the models are given for a message."""
         return message if self.attack == NO_ATTACK else self.attacks[self.attack].wrap(message)
 
+    def start_over(self) -> None:
+        """Forget what has been said; system message, strength and attack stay."""
+        self.histories = ((), ())
+
+    def set_system(self, text: str) -> None:
+        """Start over with a system message, or with `none` as the run was made.
+
+        Raises:
+            InputError: the model's template takes no system message.
+        """
+        system = "" if text == NO_SYSTEM else text
+        try:
+            self.chat.prompt_tokens(Conversation("?", system=system))
+        except RefusedByTemplate as error:
+            raise InputError(f"system: {error.reason}; go on without one") from error
+        self.system = system
+        self.start_over()
+
     def answers(self, message: str) -> Iterator[Answers]:
-        """Yield both models' answers as they grow."""
-        tokens = self.chat.prompt_tokens(self.prompt(message))
-        yield from stream(self.chat, self.scaling, self.strength, tokens, self.max_new_tokens)
+        """Yield both models' answers as they grow; they stop where the model's positions end.
+
+        Raises:
+            InputError: conversation and message leave no room for an answer.
+        """
+        base, tuned = (self._tokens(history, self.prompt(message)) for history in self.histories)
+        room = self._room(max(len(base), len(tuned)))
+        if room < 1:
+            limit = position_limit(self.chat.model)
+            if not any(self.histories):
+                raise InputError(f"message: with it the model's {limit:,} positions are full; write a shorter one")
+            raise InputError(
+                f"conversation: with this message the model's {limit:,} positions are full; /new starts a new one"
+            )
+        yield from stream(self.chat, self.scaling, self.strength, (base, tuned), min(room, self.max_new_tokens))
+
+    def remember(self, message: str, answers: Answers) -> None:
+        """Add a message and both models' answers, without their thoughts, to what has been said."""
+        asked = Message("user", self.prompt(message))
+        base, tuned = (
+            (*history, asked, Message("assistant", without_thought(answer)))
+            for history, answer in zip(self.histories, answers, strict=True)
+        )
+        self.histories = (base, tuned)
+
+    @property
+    def full(self) -> bool:
+        """Whether the conversation leaves no room for another message."""
+        return self._room(max(len(self._tokens(history, "?")) for history in self.histories)) < 1
+
+    def _tokens(self, history: History, prompt: str) -> list[int]:
+        try:
+            return self.chat.prompt_tokens(Conversation(prompt, history, self.system))
+        except RefusedByTemplate as error:
+            raise InputError(f"conversation: {error.reason}; /new starts a new one") from error
+
+    def _room(self, tokens: int) -> int:
+        """Return how many positions are left after so many tokens."""
+        limit = position_limit(self.chat.model)
+        return self.max_new_tokens if limit is None else limit - tokens
 
     def verdicts(self, message: str, answers: Answers) -> tuple[Verdict, Verdict]:
         """Return the judge's verdict on the base and on the tuned model's answer."""

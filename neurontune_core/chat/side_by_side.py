@@ -8,6 +8,7 @@ from transformers import DynamicCache
 
 from neurontune_core import neurons
 from neurontune_core.model import head
+from neurontune_core.model.batches import padded
 from neurontune_core.model.load import ChatModel
 from neurontune_core.records import ScalingFactors
 
@@ -16,7 +17,11 @@ Answers = tuple[str, str]
 
 
 def stream(
-    chat: ChatModel, scaling: ScalingFactors, strength: float, prompt: Sequence[int], max_new_tokens: int
+    chat: ChatModel,
+    scaling: ScalingFactors,
+    strength: float,
+    prompts: tuple[Sequence[int], Sequence[int]],
+    max_new_tokens: int,
 ) -> Iterator[Answers]:
     """Yield both models' greedy answers, longer by a token each time, until both have ended.
 
@@ -24,19 +29,23 @@ def stream(
         chat: the base model.
         scaling: the factors; the tuned model's are `1 + strength (alpha - 1)`.
         strength: 0 for the base model, 1 for the tuned one.
-        prompt: token ids.
+        prompts: token ids of what the base and of what the tuned model is given.
         max_new_tokens: longest answer, in tokens.
     """
     ends = set(chat.end_tokens)
     said: tuple[list[int], list[int]] = ([], [])
     going = [True, True]
     cache = DynamicCache(config=chat.model.config)
-    ids = torch.tensor([list(prompt)] * 2, device=chat.device)
+    # padded on the left, so that both answers start in the same column
+    ids, mask = padded(prompts, chat.end_tokens[0], chat.device, left=True)
+    positions = (mask.cumsum(-1) - 1).clamp(min=0)
     edits = _edits(chat, scaling, strength)
     for _ in range(max_new_tokens):
         # hooks stand only while the model runs: whoever reads this may stop at any word, or use the model in between
         with torch.inference_mode(), neurons.edited(chat.model, edits):
-            output = chat.model.base_model(input_ids=ids, past_key_values=cache, use_cache=True)
+            output = chat.model.base_model(
+                input_ids=ids, attention_mask=mask, position_ids=positions, past_key_values=cache, use_cache=True
+            )
             chosen = head.logits(chat.model, output.last_hidden_state[:, -1].contiguous()).argmax(-1)
         for row, token in enumerate(chosen.tolist()):
             going[row] = going[row] and token not in ends
@@ -45,6 +54,8 @@ def stream(
         if not any(going):
             break
         ids = chosen[:, None]
+        mask = torch.cat([mask, mask.new_ones(2, 1)], dim=-1)
+        positions = positions[:, -1:] + 1
         yield _text(chat, said[0]), _text(chat, said[1])
     yield _text(chat, said[0]), _text(chat, said[1])
 

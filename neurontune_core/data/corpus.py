@@ -6,7 +6,7 @@ from importlib import resources
 from typing import Any
 
 from neurontune_core import artifacts
-from neurontune_core.records import Role
+from neurontune_core.records import Conversation, Message, Role
 
 PLACEHOLDER = "{query}"
 QUERIES = {"harmful": "harmful_queries.jsonl", "benign": "benign_queries.jsonl"}
@@ -21,7 +21,7 @@ class Query:
 
     `category` is its unsafety category, or for a harmless one `ordinary/<topic>` or `borderline/<topic>`. `row` is
     its row in its source, counted from 1 without a header. `response` is the safe response its dataset wants for it,
-    "" if there is none.
+    "" if there is none. `history` and `system` are those of a `Conversation`.
     """
 
     id: str
@@ -31,6 +31,13 @@ class Query:
     source: str
     row: int
     response: str = ""
+    history: tuple[Message, ...] = ()
+    system: str = ""
+
+    @property
+    def conversation(self) -> Conversation:
+        """The query with what was said before it."""
+        return Conversation(self.text, self.history, self.system)
 
 
 @dataclass(frozen=True)

@@ -1,11 +1,13 @@
-"""Turn the rows of a public dataset into queries and attacks, and account for every row."""
+"""Turn the rows of a dataset into queries and attacks, and account for every row."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from neurontune_core.data.attack_templates import WrappedQuery, find_attacks, slug
 from neurontune_core.data.categories import UNCATEGORISED
+from neurontune_core.data.columns import HARMFUL, QUERY, described, recognise
+from neurontune_core.data.conversations import BadConversation, Turns, is_conversation, read_conversation, read_history
 from neurontune_core.data.corpus import Attack, Query
 from neurontune_core.data.near_copies import words
 from neurontune_core.data.rows import Row
@@ -27,12 +29,16 @@ class Rejected:
 
 @dataclass
 class ReadQueries:
-    """What the rows of one file became; `others` counts rows that are not of the role or dataset part asked for."""
+    """What the rows of one file became; `others` counts rows that are not of the role or dataset part asked for.
+
+    `columns` says in words which columns were taken for what.
+    """
 
     queries: list[Query] = field(default_factory=list)
     attacks: list[Attack] = field(default_factory=list)
     rejected: list[Rejected] = field(default_factory=list)
     others: int = 0
+    columns: str = ""
 
 
 def read_queries(name: str, role: RoleName, file: RoleFile, rows: Sequence[Row], section: str = "pairs") -> ReadQueries:
@@ -45,17 +51,18 @@ def read_queries(name: str, role: RoleName, file: RoleFile, rows: Sequence[Row],
     Raises:
         InputError: the file has none of the layouts its dataset is known by.
     """
-    layout = _layout(f"{section}.sources.{name}", name, file, rows)
+    layout = _layout(f"{section}.sources.{name}", name, role, file, rows)
     categories = {slug(theirs): ours for theirs, ours in file.categories.items()}
-    read = ReadQueries()
+    read = ReadQueries(columns=described(layout.model_dump(include=set(HARMFUL))))
     wrapped: list[WrappedQuery] = []
     seen: set[str] = set()
     for row in rows:
         if not row.problem and not _is_meant(row.values, layout):
             read.others += 1
             continue
-        text = query_text(row.values, layout)
-        if problem := row.problem or _problem(row.values, layout, text):
+        turns, problem = _turns(row.values, layout)
+        text = query_text(row.values | {layout.query: turns.query}, layout)
+        if problem := row.problem or problem or _problem(row.values, layout, text):
             read.rejected.append(Rejected(name, row.number, problem))
             continue
         if layout.attack is not None:
@@ -65,14 +72,34 @@ def read_queries(name: str, role: RoleName, file: RoleFile, rows: Sequence[Row],
             if text in seen:
                 continue
             seen.add(text)
-        theirs = slug(str(row.values.get(layout.category) or ""))
-        category = f"{file.kind}/{theirs or name}" if file.kind else categories.get(theirs, UNCATEGORISED)
-        response = str(row.values[layout.response]).strip() if layout.response else ""
+        theirs = slug(_optional_text(row.values, layout.category))
+        # without a mapping to ours, a dataset's own categories stay
+        ours = categories.get(theirs, UNCATEGORISED) if categories else theirs or UNCATEGORISED
+        category = f"{file.kind}/{theirs or name}" if file.kind else ours
+        response = _optional_text(row.values, layout.response) or turns.response
         query_id = f"{name}-{role}-{row.number:05d}"
-        read.queries.append(Query(query_id, ROLES[role], text, category, name, row.number, response))
+        read.queries.append(
+            Query(query_id, ROLES[role], text, category, name, row.number, response, turns.history, turns.system)
+        )
     read.attacks, problems = find_attacks(name, wrapped)
     read.rejected += [Rejected(name, number, f"its attack is not used: {reason}") for number, reason in problems]
     return read
+
+
+def with_system(queries: Sequence[Query], system: str) -> list[Query]:
+    """Return the queries with their dataset's system message, except those that bring one of their own."""
+    return [query if query.system else replace(query, system=system) for query in queries]
+
+
+def check_any(field: str, name: str, read: ReadQueries) -> None:
+    """Check that a file of one's own has a query.
+
+    Raises:
+        InputError: it has none; the message says what is wrong with the first row.
+    """
+    if not read.queries:
+        first = f"row {read.rejected[0].row}: {read.rejected[0].reason}" if read.rejected else "none is of this role"
+        raise InputError(f"{field}: no row of {name!r} can be used ({first})")
 
 
 def query_text(values: Mapping[str, Any], layout: Layout) -> str:
@@ -83,7 +110,9 @@ def query_text(values: Mapping[str, Any], layout: Layout) -> str:
     return "\n\n".join(part.strip() for part in parts if isinstance(part, str) and part.strip())
 
 
-def _layout(field: str, name: str, file: RoleFile, rows: Sequence[Row]) -> Layout:
+def _layout(field: str, name: str, role: RoleName, file: RoleFile, rows: Sequence[Row]) -> Layout:
+    if file.columns or not file.layouts:
+        return _recognised(field, role, file, rows)
     columns = {column for row in rows[:100] for column in row.values}
     for layout in file.layouts:
         if columns.issuperset(layout.columns):
@@ -97,6 +126,19 @@ def _layout(field: str, name: str, file: RoleFile, rows: Sequence[Row]) -> Layou
     )
 
 
+def _recognised(field: str, role: RoleName, file: RoleFile, rows: Sequence[Row]) -> Layout:
+    names = list(dict.fromkeys(column for row in rows for column in row.values))
+    found = recognise(field, names, HARMFUL if role == "harmful" else QUERY, file.columns)
+    optional = tuple(column for use, column in found.items() if use != "query")
+    return Layout.model_validate({**found, "optional": optional})
+
+
+def _optional_text(values: Mapping[str, Any], column: str) -> str:
+    """Return the text of a column, "" if there is none; a missing value is NaN where it comes from a data frame."""
+    value = values.get(column)
+    return "" if value is None or value != value else str(value).strip()
+
+
 def _is_meant(values: Mapping[str, Any], layout: Layout) -> bool:
     """Tell by its values whether a row belongs; one that lacks a value is kept, to be rejected with that reason."""
     for column, allowed in layout.where.items():
@@ -106,18 +148,47 @@ def _is_meant(values: Mapping[str, Any], layout: Layout) -> bool:
     return True
 
 
+def _turns(values: Mapping[str, Any], layout: Layout) -> tuple[Turns, str]:
+    """Return the conversation of a row, and what is wrong with it, "" if nothing is."""
+    value, column = values.get(layout.query), layout.query
+    turns = Turns(value if isinstance(value, str) else "")
+    try:
+        if is_conversation(value):
+            turns = read_conversation(value)
+        if layout.history:
+            column = layout.history
+            earlier = read_history(values.get(column), turns.query)
+            turns = Turns(
+                turns.query,
+                earlier.history + turns.history,
+                earlier.system or turns.system,
+                turns.response or earlier.response,
+            )
+    except BadConversation as error:
+        return turns, f"column {column!r}: {error}"
+    return turns, ""
+
+
 def _problem(values: Mapping[str, Any], layout: Layout, text: str) -> str:
     for column in layout.columns:
-        if values.get(column) is None:
+        if values.get(column) is None and column != layout.history and column not in layout.optional:
             return f"column {column!r} is missing or empty"
-    if not isinstance(values[layout.query], str):
+    for column in layout.optional:
+        if column == layout.history:
+            continue
+        value = _optional_text(values, column)
+        if value and not isinstance(values[column], str if column == layout.response else str | int | float):
+            return f"column {column!r} is not text but {type(values[column]).__name__}"
+        if len(value) > MAX_CHARACTERS:
+            return f"column {column!r}: {len(value)} characters, more than {MAX_CHARACTERS}"
+    if not isinstance(values[layout.query], str) and not is_conversation(values[layout.query]):
         return f"column {layout.query!r} is not text but {type(values[layout.query]).__name__}"
     if not words(text):
         return f"column {layout.query!r} holds no word"
     if len(text) > MAX_CHARACTERS:
         return f"{len(text)} characters, more than {MAX_CHARACTERS}"
     try:
-        "".join(str(values[column]) for column in layout.columns).encode()
+        "".join(str(values.get(column)) for column in layout.columns).encode()
     except UnicodeEncodeError:
         return "not valid Unicode"
     return ""

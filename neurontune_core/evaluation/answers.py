@@ -1,22 +1,33 @@
 """Answers to the test prompts, kept apart from what judges say of them, so that they can be judged again."""
 
+import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import pandas as pd
 
 from neurontune_core.config import EvaluationConfig, contents
+from neurontune_core.errors import InputError
 from neurontune_core.evaluation import benchmarks
 from neurontune_core.evaluation.divergence import response_divergence
 from neurontune_core.evaluation.public_sets import Library
 from neurontune_core.interventions import Intervention, applied
+from neurontune_core.model.chat import RefusedByTemplate
 from neurontune_core.model.generate import decode, generate
 from neurontune_core.model.load import ChatModel
+from neurontune_core.model.positions import overflow
 from neurontune_core.progress import Track, silent
-from neurontune_core.records import PromptPair, ScalingFactors
+from neurontune_core.records import Conversation, PromptPair, ScalingFactors
+from neurontune_core.tables import messages
 
-VERSION = 2
-FIELDS = ("benchmarks", "sources", "prompts_per_benchmark", "max_new_tokens", "seed")
+VERSION = 3
+FIELDS = ("benchmarks", "sources", "system_prompts", "prompts_per_benchmark", "max_new_tokens", "seed")
+
+LEFT_OUT = ("benchmark", "id", "reason")
+KINDS = {"safety": "harmful prompts", "utility": "harmless prompts"}
+
+logger = logging.getLogger("neurontune")
 
 
 def settings(config: EvaluationConfig) -> dict[str, Any]:
@@ -31,10 +42,11 @@ def base_answers(
     batch_tokens: int,
     track: Track = silent,
     library: Library | None = None,
-) -> pd.DataFrame:
-    """Return the base model's greedy answers to the prompts of all benchmarks; they serve every tuning of it.
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return the base model's greedy answers to the prompts of all benchmarks, and which prompts it cannot take.
 
-    Columns: those of `prompt_table`, tokens (ids, without the one that ends the turn), completion.
+    The answers serve every tuning of the model. Columns: those of `prompt_table`, tokens (ids, without the one that
+    ends the turn), completion. What was left out has columns benchmark, id, reason.
 
     Args:
         pairs: all pairs; those of the test split are what the shipped benchmarks ask.
@@ -45,10 +57,11 @@ def base_answers(
         library: the public datasets, where benchmarks name some.
 
     Raises:
-        InputError: unknown benchmark or an empty test split.
+        InputError: unknown benchmark, an empty test split, or one of which, or of a role, the model can take no prompt.
     """
     prompts = prompt_table(benchmarks.test_prompts(pairs, config, library))
-    return _answered(prompts, config, chat, batch_tokens, track)
+    fitting, left_out = _fitting(prompts, config, chat)
+    return _answered(fitting, config, chat, batch_tokens, track), left_out
 
 
 def tuned_answers(
@@ -78,7 +91,8 @@ def tuned_answers(
     with applied(change, chat) as changed:
         answers = _answered(base.drop(columns=["tokens", "completion"]), config, changed, batch_tokens, track)
     ordinary = base[benchmarks.are_ordinary(base)]
-    responses = [(prompt, ids) for prompt, ids in zip(ordinary["prompt"], token_lists(ordinary), strict=True) if ids]
+    said = zip(conversations(ordinary), token_lists(ordinary), strict=True)
+    responses = [(conversation, ids) for conversation, ids in said if ids]
     divergence = response_divergence(chat, change, responses, batch_tokens, track)
     if divergence is None:
         return answers, {}
@@ -88,15 +102,28 @@ def tuned_answers(
 def prompt_table(prompts: Mapping[str, Sequence[PromptPair]]) -> pd.DataFrame:
     """Return one row a prompt of every benchmark.
 
-    Columns: prompt, benchmark, id, query_id, role, query_category, attack_category, attack_name.
+    Columns: prompt, history (a list of messages with role and content), system, benchmark, id, query_id, role,
+    query_category, attack_category, attack_name.
     """
     fields = ("id", "query_id", "role", "query_category", "attack_category", "attack_name")
     rows = [
-        {"prompt": pair.prompt, "benchmark": name} | {field: getattr(pair, field) for field in fields}
+        {
+            "prompt": pair.prompt,
+            "history": [asdict(message) for message in pair.history],
+            "system": pair.system,
+            "benchmark": name,
+        }
+        | {field: getattr(pair, field) for field in fields}
         for name, members in prompts.items()
         for pair in members
     ]
     return pd.DataFrame(rows)
+
+
+def conversations(prompts: pd.DataFrame) -> list[Conversation]:
+    """Return what the model is asked in each row of a table of prompts."""
+    columns = (prompts[name] for name in ("prompt", "history", "system"))
+    return [Conversation(prompt, messages(history), system) for prompt, history, system in zip(*columns, strict=True)]
 
 
 def token_lists(answers: pd.DataFrame) -> list[list[int]]:
@@ -112,6 +139,35 @@ def facts_of(answers: pd.DataFrame) -> dict[str, float]:
 def _answered(
     prompts: pd.DataFrame, config: EvaluationConfig, chat: ChatModel, batch_tokens: int, track: Track
 ) -> pd.DataFrame:
-    encoded = [chat.prompt_tokens(prompt) for prompt in prompts["prompt"]]
+    encoded = [chat.prompt_tokens(conversation) for conversation in conversations(prompts)]
     tokens = generate(chat, encoded, config.max_new_tokens, batch_tokens, track)
     return prompts.assign(tokens=pd.Series(tokens, index=prompts.index), completion=decode(chat, tokens))
+
+
+def _fitting(prompts: pd.DataFrame, config: EvaluationConfig, chat: ChatModel) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return the prompts that leave room for an answer in the model's positions, and those that do not, with why."""
+    reasons = [_unfit(chat, each, config.max_new_tokens) for each in conversations(prompts)]
+    unfit = pd.Series([bool(reason) for reason in reasons], index=prompts.index, dtype=bool)
+    left_out = prompts.assign(reason=reasons).loc[unfit, list(LEFT_OUT)].reset_index(drop=True)
+    fitting = prompts[~unfit].reset_index(drop=True)
+    if left_out.empty:
+        return fitting, left_out
+    first = left_out.iloc[0]
+    words = f"{len(left_out)} prompts are left out, the first is {first['id']} of {first['benchmark']}"
+    gone = [name for name in config.benchmarks if name in set(prompts["benchmark"]) - set(fitting["benchmark"])]
+    gone += [KINDS[role] for role in KINDS if role not in set(fitting["role"])]
+    if gone:
+        raise InputError(
+            f"evaluation.benchmarks: no prompt is left of {', '.join(gone)}: {words}: {first['reason']}; lower "
+            f"evaluation.max_new_tokens, which is {config.max_new_tokens}, or ask other prompts"
+        )
+    logger.warning("evaluation: %s: %s", words, first["reason"])
+    return fitting, left_out
+
+
+def _unfit(chat: ChatModel, conversation: Conversation, max_new_tokens: int) -> str:
+    """Return why the model cannot take a conversation, "" if it can."""
+    try:
+        return overflow(chat, len(chat.prompt_tokens(conversation)), max_new_tokens)
+    except RefusedByTemplate as error:
+        return error.reason

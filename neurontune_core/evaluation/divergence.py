@@ -14,7 +14,7 @@ from neurontune_core.model.batches import by_length
 from neurontune_core.model.likelihood import TokenSequence, response_hidden, shared_prefix
 from neurontune_core.model.load import ChatModel
 from neurontune_core.progress import Track, silent
-from neurontune_core.records import ScalingFactors
+from neurontune_core.records import Conversation, ScalingFactors
 
 LARGEST_LOG_RATIO = 100.0
 
@@ -31,7 +31,7 @@ class Divergence:
 def response_divergence(
     chat: ChatModel,
     change: ScalingFactors | Intervention,
-    responses: Sequence[tuple[str, list[int]]],
+    responses: Sequence[tuple[str | Conversation, list[int]]],
     batch_tokens: int,
     track: Track = silent,
 ) -> Divergence | None:
@@ -69,7 +69,7 @@ def response_divergence(
     return Divergence(kl / count, math.exp(min(excess / count, LARGEST_LOG_RATIO)))
 
 
-def _sequences(chat: ChatModel, responses: Sequence[tuple[str, list[int]]]) -> list[TokenSequence]:
+def _sequences(chat: ChatModel, responses: Sequence[tuple[str | Conversation, list[int]]]) -> list[TokenSequence]:
     return [TokenSequence(chat.prompt_tokens(prompt), list(response)) for prompt, response in responses]
 
 

@@ -1,6 +1,7 @@
 """How a prompt is written for a chat model, and how a response is tokenised."""
 
 import re
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any, Literal
 
@@ -8,9 +9,13 @@ from jinja2.exceptions import TemplateError
 from transformers import PreTrainedTokenizerBase
 
 from neurontune_core.errors import InputError
+from neurontune_core.records import Message
 
 PLAIN_TEMPLATE = "User: {prompt}\nAssistant:"
-"""What a base model without a chat template is given; a system message stands above it, set off by an empty line."""
+"""What a base model without a chat template is given; earlier turns stand above it in the same form.
+
+A system message stands above all, set off by an empty line.
+"""
 
 ThinkingMode = Literal["none", "off", "closed", "stripped"]
 
@@ -21,34 +26,51 @@ _OPEN_THOUGHT = "<think>"
 _THOUGHT = re.compile(r"^\s*(?:<think>)?.*?(?:</think>|\Z)\s*", re.DOTALL)
 
 
-def encode_prompt(tokenizer: PreTrainedTokenizerBase, prompt: str, system: str | None = None) -> list[int]:
-    """Return the token ids of a one-turn conversation up to where the assistant starts to speak.
+class RefusedByTemplate(InputError):
+    """The chat template takes no such conversation: the field at fault, the reason, and the remedy."""
+
+    def __init__(self, field: str, reason: str, remedy: str):
+        super().__init__(field, reason, remedy)
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return "{}: {}; {}".format(*self.args)
+
+
+def encode_prompt(
+    tokenizer: PreTrainedTokenizerBase, prompt: str, system: str | None = None, history: Sequence[Message] = ()
+) -> list[int]:
+    """Return the token ids of a conversation up to where the assistant starts to speak.
 
     The model's own template is used, with thinking off where it has such a mode; a tokenizer without a template gets
     `PLAIN_TEMPLATE`. A beginning-of-sequence token stands at most once, and control tokens spelled out in the prompt
-    stay plain text (`neutralised`).
+    or in earlier turns stay plain text (`neutralised`).
 
     Raises:
-        InputError: the template takes no system message.
+        RefusedByTemplate: the template takes no system message, or no earlier turns.
     """
     # a template has written its special tokens itself; adding them again would double the beginning of the sequence
     plain = tokenizer.chat_template is None
-    ids = list(tokenizer(prompt_text(tokenizer, prompt, system), add_special_tokens=plain)["input_ids"])
+    ids = list(tokenizer(prompt_text(tokenizer, prompt, system, history), add_special_tokens=plain)["input_ids"])
     # some tokenizers close every text with an end token, after which a model would have nothing to say
     return ids[:-1] if plain and ids[-1:] == [tokenizer.eos_token_id] else ids
 
 
-def prompt_text(tokenizer: PreTrainedTokenizerBase, prompt: str, system: str | None = None) -> str:
+def prompt_text(
+    tokenizer: PreTrainedTokenizerBase, prompt: str, system: str | None = None, history: Sequence[Message] = ()
+) -> str:
     """Return the conversation of `encode_prompt` as text, special tokens spelled out.
 
     Raises:
-        InputError: the template takes no system message.
+        RefusedByTemplate: the template takes no system message, or no earlier turns.
     """
     content = neutralised(tokenizer, prompt)
+    earlier = [Message(message.role, neutralised(tokenizer, message.content)) for message in history]
     if tokenizer.chat_template is None:
-        text = PLAIN_TEMPLATE.format(prompt=content)
+        before = [f"{message.role.capitalize()}: {message.content}\n" for message in earlier]
+        text = "".join(before) + PLAIN_TEMPLATE.format(prompt=content)
         return f"{system}\n\n{text}" if system else text
-    text = _rendered(tokenizer, content, system, thinking=False)
+    text = _rendered(tokenizer, content, system, thinking=False, history=earlier)
     # a template that opens a thought whatever it is told gets an empty one, so that the response starts at once
     return f"{text.rstrip()}\n\n</think>\n\n" if text.rstrip().endswith(_OPEN_THOUGHT) else text
 
@@ -63,14 +85,20 @@ def encode_response(tokenizer: PreTrainedTokenizerBase, response: str, end_token
     return ids if end_token is None else [*ids, end_token]
 
 
-def boundary_holds(tokenizer: PreTrainedTokenizerBase, prompt: str, response: str, system: str | None = None) -> bool:
+def boundary_holds(
+    tokenizer: PreTrainedTokenizerBase,
+    prompt: str,
+    response: str,
+    system: str | None = None,
+    history: Sequence[Message] = (),
+) -> bool:
     """Return whether prompt and response tokenised as one text give the same tokens as tokenised one after the other.
 
     Where they do not, a tool that tokenises whole conversations would see other tokens than this project does.
     """
-    text = prompt_text(tokenizer, prompt, system) + neutralised(tokenizer, response)
+    text = prompt_text(tokenizer, prompt, system, history) + neutralised(tokenizer, response)
     together = list(tokenizer(text, add_special_tokens=tokenizer.chat_template is None)["input_ids"])
-    apart = encode_prompt(tokenizer, prompt, system) + encode_response(tokenizer, response, None)
+    apart = encode_prompt(tokenizer, prompt, system, history) + encode_response(tokenizer, response, None)
     # tokenizers that close every text with an end token would do so between the two parts as well
     return together == apart or together[: len(apart)] == apart
 
@@ -109,18 +137,40 @@ def without_thought(text: str) -> str:
     return _THOUGHT.sub("", text, count=1) if thinks else text
 
 
-def _rendered(tokenizer: PreTrainedTokenizerBase, content: str, system: str | None, thinking: bool) -> str:
+def _rendered(
+    tokenizer: PreTrainedTokenizerBase,
+    content: str,
+    system: str | None,
+    thinking: bool,
+    history: Sequence[Message] = (),
+) -> str:
     messages = [{"role": "system", "content": system}] if system else []
+    messages += [{"role": message.role, "content": message.content} for message in history]
     messages.append({"role": "user", "content": content})
     settings: dict[str, Any] = {"tokenize": False, "add_generation_prompt": True, "enable_thinking": thinking}
     try:
-        return str(tokenizer.apply_chat_template(messages, **settings))
+        text = str(tokenizer.apply_chat_template(messages, **settings))
     except TemplateError as error:
+        if history:
+            # if the system message is at fault, this says so
+            _rendered(tokenizer, content, system, thinking)
+            raise _refused("user", str(error)) from error
         if not system:
             raise
-        raise InputError(
-            f"model.system_prompt: the chat template of this model takes no system message ({error}); leave it out"
-        ) from error
+        raise _refused("system", str(error)) from error
+    # some templates leave out without a word what they have no place for; what an assistant thought may go
+    for message in messages[:-1]:
+        if message["role"] != "assistant" and message["content"].strip() not in text:
+            raise _refused(message["role"], "it leaves it out")
+    return text
+
+
+def _refused(role: str, why: str) -> RefusedByTemplate:
+    if role == "system":
+        reason = f"the chat template of this model takes no system message ({why})"
+        return RefusedByTemplate("model.system_prompt", reason, "leave it out")
+    reason = f"the chat template of this model takes no earlier turns ({why})"
+    return RefusedByTemplate("conversation", reason, "give one message alone")
 
 
 def _control_tokens(tokenizer: PreTrainedTokenizerBase) -> tuple[str, ...]:

@@ -5,10 +5,13 @@ from collections.abc import Sequence
 import torch
 from transformers import DynamicCache
 
+from neurontune_core.errors import InputError
 from neurontune_core.model import head
 from neurontune_core.model.batches import by_beginning, by_length, padded, shared_length
 from neurontune_core.model.load import ChatModel
+from neurontune_core.model.positions import overflow
 from neurontune_core.progress import Track, silent
+from neurontune_core.records import Conversation
 
 PASS_TOKENS = 50
 """What a forward pass costs whatever it holds (reading all weights), in tokens that could be computed meanwhile."""
@@ -29,7 +32,12 @@ def generate(
         batch_tokens: tokens a forward pass with gradients holds at most; a batch holds four times as many here, prompt
             and continuation, padding included.
         track: progress of the batches.
+
+    Raises:
+        InputError: prompt and continuation are longer than the model's positions.
     """
+    if problem := overflow(chat, max(map(len, prompts), default=0), max_new_tokens):
+        raise InputError(f"generate: {problem}; shorten the prompt, or ask for fewer tokens")
     groups = []
     # a group of its own costs a pass for each new token, and saves what its prompts begin with
     for alike in by_beginning(prompts, PASS_TOKENS * max_new_tokens):
@@ -80,17 +88,22 @@ def _generate_batch(chat: ChatModel, prompts: Sequence[Sequence[int]], max_new_t
     return completions
 
 
-def respond(chat: ChatModel, prompts: Sequence[str], max_new_tokens: int = 128, batch_tokens: int = 3072) -> list[str]:
-    """Return the model's greedy response to every prompt, each a conversation of one turn.
+def respond(
+    chat: ChatModel, prompts: Sequence[str | Conversation], max_new_tokens: int = 128, batch_tokens: int = 3072
+) -> list[str]:
+    """Return the model's greedy response to every prompt.
 
     Args:
         chat: the model.
-        prompts: what the user says.
+        prompts: what the user says, alone or with the turns before it.
         max_new_tokens: longest response, in tokens.
         batch_tokens: tokens a batch holds at most.
 
     Returns:
         The responses in the order of `prompts`, without the token that ends the turn.
+
+    Raises:
+        InputError: prompt and response are longer than the model's positions.
     """
     encoded = [chat.prompt_tokens(prompt) for prompt in prompts]
     return decode(chat, generate(chat, encoded, max_new_tokens, batch_tokens))

@@ -11,7 +11,7 @@ from neurontune_core import artifacts
 from neurontune_core.errors import InputError
 from neurontune_core.model.gguf_file import GgufFile, read_file
 
-_PLAIN = ("F32", "F16", "BF16")
+_PLAIN = ("F32", "F16", "BF16", "F64")
 _PART = re.compile(r"(?P<stem>.+)-(?P<number>\d{5})-of-(?P<count>\d{5})\.gguf", re.IGNORECASE)
 
 
@@ -37,19 +37,22 @@ class Header(GgufFile):
 
     @property
     def dequantised(self) -> str:
-        """The formats its weights are stored in, most weights first (`Q4_K, Q6_K and F32`); "" if none is quantised."""
+        """The quantised formats, those of most weights first (`Q4_K and Q6_K`); "" where nothing is quantised."""
         sizes = Counter[str]()
         for tensor in self.tensors:
             sizes[tensor.kind.name] += prod(tensor.dimensions)
-        if set(sizes) <= set(_PLAIN):
-            return ""
-        names = [name for name, _ in sizes.most_common()]
-        return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
+        names = [name for name, _ in sizes.most_common() if name not in _PLAIN]
+        return " and ".join(filter(None, [", ".join(names[:-1]), *names[-1:]]))
 
     def digest(self) -> str:
         """Return the SHA-256 of the file, or of the digests of all parts, wherever they are."""
         digests = [artifacts.file_digest(file) for file in self.files]
         return digests[0] if len(digests) == 1 else artifacts.text_digest("".join(f"{one}\n" for one in digests))
+
+
+def is_gguf(name: str) -> bool:
+    """Return whether a model's name is that of a GGUF file."""
+    return name.lower().endswith(".gguf") and not Path(name).is_dir()
 
 
 def read_header(path: Path, length: int | None = None) -> Header:

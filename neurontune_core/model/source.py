@@ -7,19 +7,25 @@ import torch
 from pydantic import BaseModel, ConfigDict
 from transformers import AutoConfig, AutoModelForCausalLM, PretrainedConfig, PreTrainedModel
 
-from neurontune_core import neurons
-from neurontune_core.config import ModelConfig
+from neurontune_core import artifacts, neurons
+from neurontune_core.config import ModelConfig, absolute_path
 from neurontune_core.errors import InputError
-from neurontune_core.model import gguf_conversion, hub, packaged, tiny
-from neurontune_core.model.gguf import Header, read_header
+from neurontune_core.model import gguf, hub, tiny
+from neurontune_core.model.checks.folder import check_folder
+from neurontune_core.model.gguf_conversion import configuration
 from neurontune_core.model.identity import folder_digest
+from neurontune_core.model.packaged import packaged, packaged_header
+
+CONVERSION_VERSION = 3
+LARGEST_IN_FLOAT32 = 2_000_000_000
+"""Parameters up to which attribution works in float32 where the settings do not say."""
 
 
 class ModelReference(BaseModel):
     """A model, pinned: what it is called, what it is, and how many neurons each layer has.
 
-    `name` is absolute where it is a path. `dequantised` names the formats that the weights were worked out from
-    (`Q4_K, Q6_K and F32`), "" where they are stored as they are used.
+    `name` is absolute where it is a path. `dequantised` names the quantised formats that weights were worked out from
+    (`Q4_K and Q6_K`), "" where there were none.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -50,44 +56,71 @@ def describe(config: ModelConfig) -> ModelReference:
     """Return the pinned reference of a model, read from its files' digests and its configuration alone.
 
     Args:
-        config: which model: a local folder, a GGUF file, a hub id, or a packaged model.
+        config: which model: a local folder, a GGUF file, a hub id, or a packaged model; a hub model is downloaded.
 
     Raises:
         InputError: the model is not there, not readable, or has a layer without MLP neurons.
     """
-    name, (scheme, _, rest) = located(config.name), config.name.partition(":")
-    header = gguf_header(name)
-    revision = None
-    if scheme == "random":
-        weights = f"random-{rest}-{tiny.VERSION}"
-    elif scheme == "packaged":
-        weights = packaged.packaged_model(rest).sha256
-    elif header is not None:
-        weights = header.digest()
-    elif Path(name).is_dir():
-        weights = folder_digest(Path(name))
+    scheme, _, rest = config.name.partition(":")
+    name, revision, dequantised = config.name, None, ""
+    if scheme == "packaged":
+        header = packaged_header(rest)
+        weights, shape, dequantised = packaged(rest).sha256, configuration(header), header.dequantised
+    elif scheme == "random":
+        weights, shape = f"random-{rest}-{tiny.VERSION}", tiny.configuration(rest)
+    elif gguf.is_gguf(name := absolute_path(config.name)):
+        header = gguf.read_header(Path(name))
+        weights, shape, dequantised = header.digest(), configuration(header), header.dequantised
+    elif os.path.exists(name):
+        check_folder(Path(name), config)
+        shape, weights = _read_configuration(name), folder_digest(Path(name))
     else:
-        weights = revision = hub.find_commit(name, config.revision)
+        weights = revision = hub.commit_of(config)
+        folder = hub.snapshot(name, revision)
+        check_folder(folder, config)
+        shape = _read_configuration(str(folder), name)
+    model = _without_weights(config, shape)
+    dtype = _exact_format(model) if config.dtype == "auto" else config.dtype
     return ModelReference(
         name=name,
         revision=revision,
-        dtype=config.dtype,
-        working_dtype=_native_format(config.dtype) if config.working_dtype == "auto" else config.working_dtype,
+        dtype=dtype,
+        working_dtype=_native_format(dtype) if config.working_dtype == "auto" else config.working_dtype,
         system_prompt=config.system_prompt,
         weights=weights,
-        neurons_per_layer=tuple(neurons.neuron_counts(skeleton(config, revision))),
+        neurons_per_layer=tuple(neurons.neuron_counts(model)),
         skip_uncovered_layers=config.skip_uncovered_layers,
-        dequantised=header.dequantised if header else "",
+        dequantised=dequantised,
     )
 
 
-def skeleton(config: ModelConfig, revision: str | None = None) -> PreTrainedModel:
+def skeleton(config: ModelConfig) -> PreTrainedModel:
     """Return the model without weights (on torch's meta device), made from its configuration.
 
     Raises:
         InputError: the model is not there, is no causal language model, or its configuration is not readable.
     """
-    shape = _configuration(config, revision)
+    scheme, _, rest = config.name.partition(":")
+    name = absolute_path(config.name)
+    if scheme == "packaged":
+        shape = configuration(packaged_header(rest))
+    elif scheme == "random":
+        shape = tiny.configuration(rest)
+    elif gguf.is_gguf(name):
+        shape = configuration(gguf.read_header(Path(name)))
+    elif os.path.exists(name):
+        shape = _read_configuration(name)
+    else:
+        shape = _read_configuration(str(hub.configuration_folder(name, hub.commit_of(config))), name)
+    return _without_weights(config, shape)
+
+
+def conversion_key(weights: str) -> str:
+    """Return the key under which the conversion of a GGUF model is kept, by the digest of its file."""
+    return artifacts.stage_key("model", CONVERSION_VERSION, {}, weights, [])
+
+
+def _without_weights(config: ModelConfig, shape: PretrainedConfig) -> PreTrainedModel:
     try:
         with torch.device("meta"):
             model: PreTrainedModel = AutoModelForCausalLM.from_config(shape)
@@ -101,44 +134,11 @@ def skeleton(config: ModelConfig, revision: str | None = None) -> PreTrainedMode
     return model
 
 
-def located(name: str) -> str:
-    """Return a model's name, where it is a path as an absolute one: `~` and relative paths mean a place.
-
-    Raises:
-        InputError: it can only be a path, and nothing is there.
-    """
-    if name.partition(":")[0] in ("packaged", "random"):
-        return name
-    path = os.path.abspath(os.path.expanduser(name))
-    if os.path.exists(path):
-        return path
-    if name.startswith(("/", "~", ".")) or name.lower().endswith(".gguf") or os.path.isabs(name):
-        raise InputError(f"model.name: there is no {path}; give a folder or GGUF file that exists, or a hub id")
-    return name
-
-
-def gguf_header(name: str) -> Header | None:
-    """Return the GGUF header of a packaged model or of a file, None for any other model.
-
-    Raises:
-        InputError: it cannot be read.
-    """
-    scheme, _, rest = name.partition(":")
-    if scheme == "packaged":
-        return packaged.packaged_header(rest)
-    return read_header(Path(name)) if scheme != "random" and Path(name).is_file() else None
-
-
-def _configuration(config: ModelConfig, revision: str | None) -> PretrainedConfig:
-    name, (scheme, _, rest) = located(config.name), config.name.partition(":")
-    if scheme == "random":
-        return tiny.configuration(rest)
-    if (header := gguf_header(name)) is not None:
-        return gguf_conversion.configuration(header)
-    if Path(name).is_dir():
-        return _read_configuration(Path(name), config.name)
-    commit = revision or hub.find_commit(name, config.revision)
-    return _read_configuration(hub.configuration_folder(name, commit), config.name)
+def _exact_format(model: PreTrainedModel) -> str:
+    """Return float32 for a model of up to two billion parameters, above that the half format it is stored in."""
+    stored = str(model.config.dtype).removeprefix("torch.")
+    large = sum(weight.numel() for weight in model.parameters()) > LARGEST_IN_FLOAT32
+    return stored if large and stored in ("bfloat16", "float16") else "bfloat16" if large else "float32"
 
 
 def _native_format(dtype: str) -> str:
@@ -150,8 +150,8 @@ def _native_format(dtype: str) -> str:
     return "bfloat16" if torch.cpu.get_capabilities().get("avx512_bf16", False) else dtype
 
 
-def _read_configuration(folder: Path, name: str) -> PretrainedConfig:
+def _read_configuration(folder: str, name: str | None = None) -> PretrainedConfig:
     try:
         return AutoConfig.from_pretrained(folder, trust_remote_code=False)
     except (OSError, ValueError) as error:
-        raise InputError(f"model.name: {name!r} has no readable config.json: {error}") from error
+        raise InputError(f"model.name: {name or folder!r} has no readable config.json: {error}") from error

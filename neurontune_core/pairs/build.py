@@ -8,7 +8,6 @@ from dataclasses import asdict, dataclass, fields, replace
 import pandas as pd
 
 from neurontune_core.config import PairsConfig
-from neurontune_core.data import corpus
 from neurontune_core.data.categories import UNCATEGORISED
 from neurontune_core.data.corpus import Query
 from neurontune_core.data.queries import Rejected
@@ -16,14 +15,23 @@ from neurontune_core.errors import InputError
 from neurontune_core.model.chat import boundary_holds, thinking_mode, without_thought
 from neurontune_core.model.generate import decode, generate
 from neurontune_core.model.load import ChatModel
-from neurontune_core.pairs import load
+from neurontune_core.pairs import data_files
+from neurontune_core.pairs.load import load_refusals
 from neurontune_core.pairs.prepare import Prepared, prepare
 from neurontune_core.pairs.ranking import RefusalJudge, rank_attacks
+from neurontune_core.pairs.room import (
+    Room,
+    check_system_prompts,
+    room_for,
+    shortest,
+    without_long_attacks,
+    without_long_prompts,
+)
 from neurontune_core.pairs.wrapping import in_turns, wrap_queries
 from neurontune_core.progress import Track, silent
 from neurontune_core.records import PromptPair
 
-VERSION = 3
+VERSION = 4
 BOUNDARY_SAMPLE = 1000
 
 
@@ -51,7 +59,7 @@ def input_digests(config: PairsConfig) -> list[str]:
         InputError: unknown dataset or category, a gated dataset without a token, no network, or an unreadable file.
     """
     prepare(config)
-    return load.digests(config)
+    return data_files.digests(config)
 
 
 def build_pairs(
@@ -63,7 +71,7 @@ def build_pairs(
 ) -> BuiltPairs:
     """Build all pairs of a configuration, under the attacks that move the model furthest (section 3.1 of the paper).
 
-    Harmful prompts are to be refused: with their dataset's safe response, or one of the shipped refusals. The
+    Harmful prompts are to be refused: with their dataset's safe response, or one of the refusals configured. The
     response to a harmless training prompt is the model's own, or none (`responses`). Those of the other splits have
     none: what is learned is tried on them, and evaluation has both models answer them at its own length.
 
@@ -79,19 +87,27 @@ def build_pairs(
         and `sources`, what became of the datasets' rows; `facts`, counts.
 
     Raises:
-        InputError: unknown dataset or category, a split without queries, or near copies in two splits.
+        InputError: unknown dataset or category, a split without queries, near copies in two splits, a system message
+            the model's template does not take, or no attack that leaves room for a query.
     """
-    prepared = prepare(config)
-    refusals = corpus.refusals()
-    ranking = _ranking(prepared, config, refusals[0], chat, batch_tokens, track, refuses)
+    check_system_prompts(config, chat)
+    refusals = load_refusals(config)
+    room = room_for(chat, config, refusals[: config.refusal_phrasings])
+    prepared = without_long_attacks(prepare(config, room.unfit), room)
+    ranking = _ranking(prepared, config, refusals[0], room, batch_tokens, track, refuses)
     names = set(ranking.loc[ranking["selected"], "attack_name"])
     chosen = [attack for attack in prepared.seen if attack.name in names]
     pairs = wrap_queries(prepared.queries, prepared.splits, prepared.seen, prepared.unseen, chosen, config)
     pairs = _with_refusals(pairs, prepared.queries, refusals[: config.refusal_phrasings], config.seed)
+    pairs, too_long = without_long_prompts(pairs, prepared.queries, room)
     asked = _asked([pair for pair in pairs if pair.role == "utility" and pair.split == "train"], config)
     pairs = _with_own_responses(pairs, asked, config.response_tokens, chat, batch_tokens, track)
     empty = {pair.id for pair in pairs if not pair.response} & {pair.id for pair in asked}
-    rejected = [*prepared.rejected, *_silences([pair for pair in pairs if pair.id in empty], prepared.queries)]
+    rejected = [
+        *prepared.rejected,
+        *too_long,
+        *_silences([pair for pair in pairs if pair.id in empty], prepared.queries),
+    ]
     pairs = [pair for pair in pairs if pair.id not in empty]
     return BuiltPairs(
         pairs,
@@ -106,7 +122,7 @@ def _ranking(
     prepared: Prepared,
     config: PairsConfig,
     refusal: str,
-    chat: ChatModel,
+    room: Room,
     batch_tokens: int,
     track: Track,
     refuses: RefusalJudge | None,
@@ -117,9 +133,13 @@ def _ranking(
         if refuses is None:
             raise InputError("pairs.ranking_success_tokens: no judge was given to rank attacks by success; set it to 0")
         success = (refuses, config.ranking_success_tokens)
-    harmful = [q.text for q in prepared.queries if q.role == "safety" and prepared.splits[q.id] == "train"]
-    sample = random.Random(f"{config.seed}/ranking").sample(harmful, min(config.ranking_queries, len(harmful)))
-    return rank_attacks(chat, prepared.seen, sample, refusal, config.attacks_per_type, batch_tokens, track, success)
+    harmful = [q for q in prepared.queries if q.role == "safety" and prepared.splits[q.id] == "train"]
+    drawn = random.Random(f"{config.seed}/ranking").sample(harmful, min(config.ranking_queries, len(harmful)))
+    fitting = [q for q in drawn if room.takes(q, prepared.seen)] or [shortest(prepared)]
+    sample = [query.conversation for query in fitting]
+    return rank_attacks(
+        room.chat, prepared.seen, sample, refusal, config.attacks_per_type, batch_tokens, track, success
+    )
 
 
 def _with_refusals(
@@ -162,7 +182,7 @@ def _with_own_responses(
     track: Track,
 ) -> list[PromptPair]:
     """Fill in the model's own response to the prompts asked, without its thoughts."""
-    prompts = [chat.prompt_tokens(pair.prompt) for pair in asked]
+    prompts = [chat.prompt_tokens(pair.conversation) for pair in asked]
     texts = decode(chat, generate(chat, prompts, tokens, batch_tokens, track))
     responses = {pair.id: without_thought(text) for pair, text in zip(asked, texts, strict=True)}
     return [replace(pair, response=responses.get(pair.id, pair.response)) for pair in pairs]
@@ -204,5 +224,8 @@ def _chat_facts(pairs: Sequence[PromptPair], chat: ChatModel) -> dict[str, float
     """
     answered = [pair for pair in pairs if pair.response]
     sample = answered[:: max(1, len(answered) // BOUNDARY_SAMPLE)]
-    holds = [boundary_holds(chat.tokenizer, pair.prompt, pair.response, chat.system_prompt) for pair in sample]
+    holds = [
+        boundary_holds(chat.tokenizer, pair.prompt, pair.response, chat.system_message(pair.conversation), pair.history)
+        for pair in sample
+    ]
     return {"boundary_merged_share": 1 - sum(holds) / len(holds), f"thinking_{thinking_mode(chat.tokenizer)}": 1.0}

@@ -1,6 +1,7 @@
 """Strategic attack selection: which attacks move the model furthest from refusing (section 3.1 of the paper)."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -13,6 +14,7 @@ from neurontune_core.model.generate import decode, generate
 from neurontune_core.model.likelihood import TokenSequence, response_log_probabilities
 from neurontune_core.model.load import ChatModel
 from neurontune_core.progress import Track, silent
+from neurontune_core.records import Conversation
 
 RefusalJudge = Callable[[Sequence[str], Sequence[str]], Sequence[bool]]
 """Tells which responses do not comply, from prompts and responses."""
@@ -21,7 +23,7 @@ RefusalJudge = Callable[[Sequence[str], Sequence[str]], Sequence[bool]]
 def rank_attacks(
     chat: ChatModel,
     attacks: Sequence[Attack],
-    queries: Sequence[str],
+    queries: Sequence[str | Conversation],
     refusal: str,
     per_type: int,
     batch_tokens: int,
@@ -37,7 +39,7 @@ def rank_attacks(
     Args:
         chat: the model.
         attacks: what is ranked.
-        queries: harmful queries, the same for every attack.
+        queries: harmful queries, alone or with the turns before them, the same for every attack.
         refusal: the safe response.
         per_type: attacks of each type marked as `selected`.
         batch_tokens: tokens a batch holds at most.
@@ -46,8 +48,9 @@ def rank_attacks(
             queries whose response of that length complies.
     """
     response = encode_response(chat.tokenizer, refusal, None)
-    prompts = [*queries, *(attack.wrap(query) for attack in attacks for query in queries)]
-    encoded = [chat.prompt_tokens(prompt) for prompt in prompts]
+    plain = [Conversation(query) if isinstance(query, str) else query for query in queries]
+    attacked = [replace(query, prompt=attack.wrap(query.prompt)) for attack in attacks for query in plain]
+    encoded = [chat.prompt_tokens(prompt) for prompt in (*plain, *attacked)]
     sequences = [TokenSequence(tokens, response) for tokens in encoded]
     values = np.array(response_log_probabilities(chat, sequences, batch_tokens, track))
     count = len(queries)
@@ -68,7 +71,7 @@ def rank_attacks(
     if success is not None:
         refuses, tokens = success
         texts = decode(chat, generate(chat, encoded[count:], tokens, batch_tokens, track))
-        refused = np.array(refuses(prompts[count:], texts), dtype=float).reshape(len(attacks), count)
+        refused = np.array(refuses([each.prompt for each in attacked], texts), dtype=float).reshape(len(attacks), count)
         table["success_rate"] = 1 - refused.mean(axis=1)
     order = ["attack_type", "success_rate", "drop", "attack_name"]
     table = table.sort_values(order, ascending=[True, False, False, True], ignore_index=True)

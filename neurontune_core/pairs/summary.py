@@ -3,6 +3,7 @@
 import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import pandas as pd
@@ -39,7 +40,7 @@ def summarise(
         "counts": {name: _by_split(pairs, value) for name, value in _COUNTS.items()},
         "ranking": _records(ranking),
         "choice": explain(ranking),
-        "examples": {kind: [vars(pair) for pair in members[:EXAMPLES]] for kind, members in _kinds(pairs).items()},
+        "examples": {kind: [asdict(pair) for pair in members[:EXAMPLES]] for kind, members in _kinds(pairs).items()},
         "sources": _records(sources),
         "rejected": _records(rejected),
     }
@@ -54,18 +55,24 @@ def format_summary(summary: Mapping[str, Any]) -> str:
         if name == "split":
             continue
         parts.append(_table([{name.replace("_", " "): value, **counts} for value, counts in rows.items()]))
-    parts.append("Sources\n" + _table(summary["sources"]))
+    parts.append("Sources\n" + _table([_source_row(row) for row in summary["sources"]]))
+    parts.append(_understood(summary["sources"]))
     parts.append(_rejected_text(summary["rejected"]))
     parts.append("Ranking of the attacks: nats by which log P(refusal) drops, with 95% intervals")
     parts.append(_table([_ranking_row(row) for row in summary["ranking"]]))
     parts.append(summary["choice"])
     for kind, rows in summary["examples"].items():
-        lines = [
-            f"  {row['id']} ({row['split']})\n    {_short(row['prompt'])}\n    -> {_short(row['response'])}"
-            for row in rows
-        ]
-        parts.append("\n".join([f"Examples: {kind}", *lines]))
+        parts.append("\n".join([f"Examples: {kind}", *(line for row in rows for line in _example(row))]))
     return "\n\n".join(part for part in parts if part)
+
+
+def _example(row: Mapping[str, Any]) -> list[str]:
+    """Return an example as lines: what was said before its prompt in one line, as short as the others."""
+    before = [f"system: {row['system']}"] if row["system"] else []
+    turns = " | ".join(f"{message['role']}: {message['content']}" for message in row["history"])
+    before += [f"{len(row['history'])} turns before: {turns}"] if turns else []
+    said = [*before, row["prompt"], f"-> {row['response']}"]
+    return [f"  {row['id']} ({row['split']})", *(f"    {_short(text)}" for text in said)]
 
 
 def _by_split(pairs: Sequence[PromptPair], value: Callable[[PromptPair], str]) -> dict[str, dict[str, int]]:
@@ -107,6 +114,19 @@ def _ranking_row(row: Mapping[str, Any]) -> dict[str, str]:
     }
 
 
+def _source_row(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in row.items() if name not in ("columns", "notes")}
+
+
+def _understood(sources: Sequence[Mapping[str, Any]]) -> str:
+    """Return a line a source on the columns taken, where there is a choice."""
+    lines = []
+    for row in sources:
+        if said := "; ".join(filter(None, (row.get("columns"), row.get("notes")))):
+            lines.append(f"  {row['name']} ({row['role']}): {_printable(said)}")
+    return "\n".join(["Columns", *lines]) if lines else ""
+
+
 def _rejected_text(rows: Sequence[Mapping[str, Any]]) -> str:
     if not rows:
         return "Every row was used."
@@ -117,7 +137,7 @@ def _rejected_text(rows: Sequence[Mapping[str, Any]]) -> str:
 
 def _table(rows: Sequence[Mapping[str, Any]]) -> str:
     names = list(rows[0])
-    cells = [names, *([str(row[name]) for name in names] for row in rows)]
+    cells = [names, *([_printable(str(row[name])) for name in names] for row in rows)]
     widths = [max(len(row[i]) for row in cells) for i in range(len(names))]
     right = [all(isinstance(row[name], int) for row in rows) for name in names]
     return "\n".join(
@@ -126,6 +146,11 @@ def _table(rows: Sequence[Mapping[str, Any]]) -> str:
     )
 
 
+def _printable(text: str) -> str:
+    """Return a text with what a terminal would obey, such as escape sequences, spelled out."""
+    return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text)
+
+
 def _short(text: str) -> str:
-    line = " ".join(text.split())
+    line = _printable(" ".join(text.split()))
     return line if len(line) <= _WIDTH else f"{line[: _WIDTH - 3]}..."

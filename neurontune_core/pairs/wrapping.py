@@ -38,7 +38,9 @@ def wrap_queries(
             if split == "train":
                 selected, others = mixed[: config.selected_queries], mixed[config.selected_queries :]
                 # those in one attack are of similar length, so that little of a batch is padding
-                others = sorted(others[: max(0, config.wrapped_queries - len(selected))], key=lambda q: len(q.text))
+                others = sorted(
+                    others[: max(0, config.wrapped_queries - len(selected))], key=lambda q: len(q.conversation.text)
+                )
                 plans = [(selected, chosen, 1), (others, seen, config.attacks_per_query)]
             elif split == "validation":
                 plans = [(mixed[: config.wrapped_test_queries // 2], seen, 1)]
@@ -90,4 +92,6 @@ def _prompt(query: Query, attack: Attack | None, split: Split, selected: bool) -
         selected=selected,
         source=query.source,
         split=split,
+        history=query.history,
+        system=query.system,
     )

@@ -136,7 +136,7 @@ def encode(chat: ChatModel, pairs: Sequence[PromptPair], utility_tokens: int) ->
         response = encode_response(chat.tokenizer, pair.response, end)
         if pair.role == "utility":
             response = response[:utility_tokens]
-        sequence = TokenSequence(chat.prompt_tokens(pair.prompt), response)
+        sequence = TokenSequence(chat.prompt_tokens(pair.conversation), response)
         examples.append(Example(pair.id, pair.role, sequence, pair.attack_name))
         prompts[pair.attack_name].append(sequence.prompt)
     shared = {wrapper: shared_length(mine) for wrapper, mine in prompts.items()}

@@ -21,6 +21,7 @@ from neurontune_core.scaling.gauss_newton import solve
 from neurontune_core.scaling.losses import Example, base_states
 from neurontune_core.scaling.margins import stays_of
 from neurontune_core.scaling.outer import bounded, outer_step
+from neurontune_core.scaling.own_refusals import own_openings
 from neurontune_core.scaling.validation import RefusalJudge, Score, validate, validation_prompts
 
 VERSION = 10
@@ -85,6 +86,9 @@ def learn_scaling(
         InputError: a split lacks a role or attacks.
         NumericalError: a loss or gradient is not finite; the message names the step.
     """
+    if config.outer_optimiser == "gauss_newton" and not config.refusal_openings:
+        openings = own_openings(chat, pairs, refuses, batch_tokens)
+        config = config.model_copy(update={"refusal_openings": openings})
     train = [pair for pair in pairs if pair.split == "train"]
     if config.outer_optimiser == "adam":
         train = answered(train)  # its query losses are of responses

@@ -62,7 +62,7 @@ def validate(
     batch_tokens: int,
 ) -> Score:
     """Let a changed model begin its responses, and return the shares that are as they should be."""
-    tokens = [chat.prompt_tokens(pair.prompt) for pair in prompts]
+    tokens = [chat.prompt_tokens(pair.conversation) for pair in prompts]
     openings = decode(chat, generate(chat, tokens, config.validation_tokens, batch_tokens))
     refused = list(zip(prompts, refuses([pair.prompt for pair in prompts], openings), strict=True))
     harmful = [verdict for pair, verdict in refused if pair.role == "safety"]

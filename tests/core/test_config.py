@@ -25,14 +25,14 @@ def error_of(*settings: str, preset: str = "smollm2") -> str:
 
 
 def test_every_preset_loads() -> None:
-    assert {"paper-llama-3.1-8b", "smollm2", "tiny"} <= set(preset_names())
+    assert {"llama-3.1-8b", "smollm2", "tiny"} <= set(preset_names())
     assert all(isinstance(load_config(name), PipelineConfig) for name in preset_names())
 
 
 def test_presets_say_what_they_are() -> None:
     assert load_config().model.name == "packaged:smollm2-135m-instruct"
     assert load_config("tiny").model.name == "random:llama"
-    paper = load_config("paper-llama-3.1-8b")
+    paper = load_config("llama-3.1-8b")
     assert paper.model.name == "meta-llama/Llama-3.1-8B-Instruct" and paper.model.dtype == "bfloat16"
     assert (paper.selection.safety_neurons, paper.selection.utility_neurons) == (1500, 1500)
 
@@ -41,6 +41,72 @@ def test_quick_preset_shares_all_stages_up_to_the_selection_with_the_default() -
     quick, default = load_config("smollm2-quick"), load_config("smollm2")
     for section in ("model", "pairs", "attribution", "scores", "selection"):
         assert getattr(quick, section) == getattr(default, section)
+
+
+def test_presets_for_models_take_what_fits_any_model_from_the_default_one() -> None:
+    models = {
+        "qwen2.5-coder-0.5b": "packaged:qwen2.5-coder-0.5b-instruct",
+        "qwen2.5-coder-1.5b": "packaged:qwen2.5-coder-1.5b-instruct",
+        "qwen2.5-1.5b": "Qwen/Qwen2.5-1.5B-Instruct",
+        "llama-3.2-1b": "meta-llama/Llama-3.2-1B-Instruct",
+        "gemma-3-1b": "google/gemma-3-1b-it",
+    }
+    for preset, model in models.items():
+        config, any_model = load_config(preset), load_config("default")
+        assert config.model.name == model
+        for section in ("pairs", "attribution", "selection", "scaling", "evaluation"):
+            assert getattr(config, section) == getattr(any_model, section)
+
+
+def test_a_model_alone_is_run_with_the_settings_for_any_model() -> None:
+    config = load_config(model="someone/some-model", settings=["scaling.steps=3"])
+    assert config == load_config("default", ["model.name=someone/some-model", "scaling.steps=3"])
+    assert load_config("tiny", model="random:qwen2").model.name == "random:qwen2"
+    with pytest.raises(InputError, match=r"MODEL: 'a/b' is given, and --set model\.name=c/d too; give one"):
+        load_config(model="a/b", settings=["model.name=c/d"])
+    with pytest.raises(InputError, match=r"model\.name: String should have at least 1 character"):
+        load_config(model="")
+
+
+def test_paths_of_models_are_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "here").mkdir()
+    for given in ("here", "./here/", "~/here", "../" + tmp_path.name + "/here", str(tmp_path / "here")):
+        assert load_config(model=given).model.name == str(tmp_path / "here")
+        assert load_config("tiny", [f"model.name={given}"]).model.name == str(tmp_path / "here")
+    assert load_config(model="~/missing").model.name == str(tmp_path / "missing")
+    assert load_config(model="org/model").model.name == "org/model"
+    assert load_config(model="x" * 5000).model.name == "x" * 5000
+
+
+def test_a_preset_extends_another(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "base.toml").write_text('extends = "tiny"\n[scaling]\nsteps = 7\nbalances = [2.0, 3.0]\n')
+    (tmp_path / "own.toml").write_text('extends = "base.toml"\n[scaling]\nbalances = [1.0]\n')
+    monkeypatch.chdir("/")
+    config, tiny = load_config(str(tmp_path / "own.toml")), load_config("tiny")
+    assert config.scaling == tiny.scaling.model_copy(update={"steps": 7, "balances": (1.0,)})
+    assert config.pairs == tiny.pairs and config.model == tiny.model
+    assert config.runtime.preset == "own"
+
+
+@pytest.mark.parametrize(
+    ("files", "words"),
+    [
+        ({"own": 'extends = "nothing"'}, ["unknown name 'nothing'", "smollm2"]),
+        ({"own": 'extends = "nothing.toml"'}, ["no file", "nothing.toml"]),
+        ({"own": 'extends = ["tiny", "smollm2"]'}, ["own.toml", "extends is ['tiny', 'smollm2']", "one preset"]),
+        ({"own": "extends = true"}, ["own.toml", "extends is True"]),
+        ({"own": 'extends = "own.toml"'}, ["own.toml", "circle"]),
+        ({"own": 'extends = "a.toml"', "a": 'extends = "own.toml"'}, ["a.toml", "circle"]),
+        ({"own": 'extends = "a.toml"', "a": "extends = "}, ["a.toml", "not valid TOML"]),
+    ],
+)
+def test_a_preset_that_extends_badly_is_explained(tmp_path: Path, files: dict[str, str], words: list[str]) -> None:
+    for name, text in files.items():
+        (tmp_path / f"{name}.toml").write_text(text)
+    message = error_of(preset=str(tmp_path / "own.toml"))
+    assert message.startswith("preset: ") and all(word in message for word in words)
 
 
 def test_every_section_and_field_is_described() -> None:
@@ -117,7 +183,7 @@ def test_two_settings_of_one_source_add_up() -> None:
         ("scaling.steps=", ["scaling.steps", "valid integer", "''"]),
         ("scaling.steps=-1", ["scaling.steps", "greater than or equal to 0", "-1"]),
         ("scaling.order=third", ["scaling.order", "'first' or 'second'", "'third'"]),
-        ("evaluation.benchmarks=advbench", ["evaluation.benchmarks", "valid tuple", "'advbench'"]),
+        ("evaluation.benchmarks=3", ["evaluation.benchmarks", "valid tuple", "3"]),
         ("pairs.sources.advbench=3", ["pairs.sources.advbench", "valid dictionary", "3"]),
         ("pairs.validation_fraction=1.5", ["pairs.validation_fraction", "less than 1", "1.5"]),
         ("scaling.utility_weight=nan", ["scaling.utility_weight", "nan"]),

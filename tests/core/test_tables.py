@@ -7,7 +7,7 @@ import pandas as pd
 from safetensors import safe_open
 
 from neurontune_core import tables
-from neurontune_core.records import NeuronId, NeuronSet, PromptPair, ScalingFactors
+from neurontune_core.records import Message, NeuronId, NeuronSet, PromptPair, ScalingFactors
 
 NEURONS = NeuronSet((NeuronId(3, 9), NeuronId(0, 1)), (NeuronId(2, 1535), NeuronId(0, 0), NeuronId(29, 4)))
 
@@ -32,6 +32,20 @@ def test_pairs_round_trip(tmp_path: Path) -> None:
     loaded = tables.load_pairs(tmp_path)
     assert loaded == pairs
     assert type(loaded[1].selected) is bool and type(loaded[1].attack_name) is str
+
+
+def test_pairs_keep_their_conversations(tmp_path: Path) -> None:
+    said = (Message("user", "Hello"), Message("assistant", "Hi. \u2028 日本語"))
+    for pairs in ([pair(1), pair(2, history=said, system="Be brief.")], [pair(1, history=said), pair(2, history=said)]):
+        tables.save_pairs(tmp_path, pairs)
+        assert tables.load_pairs(tmp_path) == pairs
+
+
+def test_pairs_of_an_earlier_version_have_no_conversation(tmp_path: Path) -> None:
+    tables.save_pairs(tmp_path, [pair(1)])
+    old = pd.read_parquet(tmp_path / tables.PAIRS).drop(columns=["history", "system"])
+    old.to_parquet(tmp_path / tables.PAIRS)
+    assert tables.load_pairs(tmp_path) == [pair(1)]
 
 
 def test_no_pairs_round_trip(tmp_path: Path) -> None:

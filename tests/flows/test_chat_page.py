@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from headless import Browser
@@ -15,7 +16,7 @@ from recorded_runs import record_run
 
 from flows import cli
 from flows.chat import open_session
-from flows.chat_page import in_words
+from flows.chat_page import as_text, chat_page, in_words, launch
 from neurontune_core.config import PipelineConfig
 
 ENTER = "\ue007"
@@ -69,6 +70,7 @@ def test_the_page_says_what_the_terminal_says(address: str, browser: Browser, co
         grown = {values[row] for values in browser.run("return seen")}
         assert len(grown - {"", said[row]}) >= 2, "the answer comes word by word"
 
+    session.remember(MESSAGE, expected)
     session.set_strength("0.5")
     session.set_attack(next(iter(session.attacks)))
     browser.type("#strength input[type=number]", f"0.5{ENTER}")
@@ -77,6 +79,11 @@ def test_the_page_says_what_the_terminal_says(address: str, browser: Browser, co
     changed, _ = ask(MESSAGE)
     assert changed == list(expected) and changed[0] != said[0] and changed[1] != said[1]
 
+    before = browser.run("return document.querySelector('#before-base textarea').value")
+    assert MESSAGE in before and said[0].strip() in before
+
+    browser.click("#new")
+    browser.until(f"return {VALUES}.every((text) => text === '')")
     browser.type("#strength input[type=number]", f"0{ENTER}")
     (base, tuned), _ = ask("<img src='http://example.org/x.png'>")
     assert base == tuned, "no strength, no difference"
@@ -85,6 +92,37 @@ def test_the_page_says_what_the_terminal_says(address: str, browser: Browser, co
     )
     assert browser.run(f"return {outside}") == []
     assert not [text for text in browser.messages() if "Content Security Policy" in text]
+
+
+def test_a_tab_keeps_its_conversation_until_a_new_one(config: PipelineConfig) -> None:
+    client_of = pytest.importorskip("gradio_client", reason="the extra `web` is not installed").Client
+    record_run(config, "first")
+    _, session = open_session("first", config.runtime)
+    session.max_new_tokens = 8
+    page = chat_page(session, "first")
+    address = launch(page)
+    try:
+        tab, other = client_of(address, verbose=False), client_of(address, verbose=False)
+
+        def ask(tab: Any, message: str, system: str = "") -> tuple[str, ...]:
+            return tuple(tab.predict(message, 1, "none", system, api_name="/answer")[:6])
+
+        first, second = ask(tab, "Hello"), ask(tab, "Hello")
+        *_, expected = session.answers("Hello")
+        assert first[:2] == expected and first[4:] == ("", "")
+        session.remember("Hello", expected)
+        *_, longer = session.answers("Hello")
+        assert second[:2] == longer != expected and second[4] == as_text(session.histories[0])
+        assert ask(other, "Hello") == first, "two tabs do not meet"
+        brief = ask(tab, "Hello", "Be brief.")
+        assert brief[:2] != first[:2] and brief[4:] == ("", ""), "another system message starts over"
+        assert ask(tab, "And now?", "Be brief.")[4] == f"user: Hello\n\nassistant: {brief[0]}"
+        tab.predict(api_name="/start_over")
+        assert ask(tab, "Hello") == first
+        with pytest.raises(Exception, match="New conversation starts a new one"):
+            ask(tab, "x" * 1000)
+    finally:
+        page.close(verbose=False)
 
 
 @pytest.mark.browser

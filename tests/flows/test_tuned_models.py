@@ -99,16 +99,39 @@ def test_compare_of_runs_without_a_common_prompt_or_base(call, config: PipelineC
 
 def test_chat_obeys_commands_and_judges_both_answers(call, config: PipelineConfig) -> None:
     record_run(config, "first")
-    lines = "Hello\n/strength 0\nHello\n/strength 3\n/attack retired_spymaster\n/nothing\n/quit\nHello\n"
+    lines = "Hello\n/new\n/strength 0\nHello\n/strength 3\n/attack retired_spymaster\n/nothing\n/quit\nHello\n"
     code, out, err = call("chat", "first", "--tokens", "6", lines=lines)
     assert (code, err) == (0, "")
     said = out.splitlines()
-    base, tuned, strength, base_again, tuned_again, refused, attack, unknown = said
+    base, tuned, new, strength, base_again, tuned_again, refused, attack, unknown = said
     assert base.startswith("base [") and tuned.startswith("tuned [")
     assert base.partition("]")[2] != tuned.partition("]")[2]
-    assert (strength, attack) == ("strength 0", "attack retired_spymaster")
+    assert (new, strength, attack) == ("new conversation", "strength 0", "attack retired_spymaster")
     assert base_again == base and tuned_again.partition("]")[2] == base.partition("]")[2]
     assert "no number from 0" in refused and "/nothing is no command" in unknown
+
+
+def test_chat_keeps_the_conversation_until_a_new_one(call, config: PipelineConfig) -> None:
+    record_run(config, "first")
+    lines = "Hello\nHello\n\n/system\n/system Be brief.\n/system\nHello\n/system none\nHello\n"
+    code, out, err = call("chat", "first", "--tokens", "6", lines=lines)
+    assert (code, err) == (0, "")
+    said = [line.partition("]: ")[2] or line for line in out.replace("\r", "").split("\n")]
+    first, second, third = said[:2], said[2:4], said[7:9]
+    assert said[4:7] == ["system none", "system Be brief.; new conversation", "system Be brief."]
+    assert said[9] == "system none; new conversation"
+    assert len({*map(tuple, (first, second, third))}) == 3, "earlier turns and the system message change the answers"
+    assert said[10:12] == first, "a new conversation has forgotten all"
+
+
+def test_chat_says_when_the_positions_are_full(call, config: PipelineConfig) -> None:
+    record_run(config, "first")
+    lines = "\n".join(["x" * 2000, "x" * 900, "x" * 100, "/new", "Hello", ""])
+    code, out, err = call("chat", "first", "--tokens", "60", lines=lines)
+    assert (code, err) == (0, "")
+    assert out.startswith("neurontune: error: message: with it the model's 1,024 positions are full; write a shorter")
+    assert "neurontune: error: conversation: with this message the model's 1,024 positions are full; /new" in out
+    assert "base [" in out.partition("new conversation")[2], "it goes on"
 
 
 def test_lineage_back_to_the_data_and_forward_to_the_models(call, config: PipelineConfig) -> None:

@@ -103,6 +103,18 @@ def test_layers_below_the_first_are_left_alone_and_change_nothing_above(chat):
     pd.testing.assert_frame_equal(upper.table, expected, rtol=1e-4)
 
 
+@pytest.mark.parametrize(
+    ("value", "layers", "expected"), [(0, 5, 0), (3, 5, 3), (0.4, 30, 12), (0.4, 24, 9), (0.99, 2, 1), (2.0, 5, 2)]
+)
+def test_the_first_layer_is_a_layer_or_a_fraction(value, layers, expected):
+    assert engines.first_layer(AttributionConfig(first_layer=value), layers) == expected
+
+
+def test_a_first_layer_of_one_and_a_half_is_explained():
+    with pytest.raises(InputError, match=r"attribution\.first_layer: 1\.5 is neither a layer nor a fraction below 1"):
+        engines.first_layer(AttributionConfig(first_layer=1.5), 9)
+
+
 def test_a_first_layer_the_model_does_not_have_is_explained(chat):
     with pytest.raises(InputError, match=r"attribution\.first_layer: 99, but the model has 2 layers; choose at most 1"):
         engines.build(AttributionConfig(first_layer=99), chat)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from neurontune_core.config import SourceConfig
-from neurontune_core.records import Role
+from neurontune_core.records import Conversation, Role
 
 
 @dataclass(frozen=True)
@@ -11,6 +11,10 @@ class FakeQuestion:
     id: str
     text: str
     category: str = "uncategorised"
+
+    @property
+    def conversation(self) -> Conversation:
+        return Conversation(self.text)
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ BATCH_TOKENS = 400
 def both(
     pairs: list[PromptPair], scaling: ScalingFactors, settings: EvaluationConfig, chat: ChatModel
 ) -> tuple[pd.DataFrame, pd.DataFrame, dict[str, float]]:
-    base = answers.base_answers(pairs, settings, chat, BATCH_TOKENS, library=FakeLibrary())
+    base, _ = answers.base_answers(pairs, settings, chat, BATCH_TOKENS, library=FakeLibrary())
     return base, *answers.tuned_answers(base, scaling, settings, chat, BATCH_TOKENS)
 
 

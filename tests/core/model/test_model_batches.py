@@ -1,11 +1,13 @@
 """Batches hold every row once, stay within their bound, and pad on the side that is asked for."""
 
 import random
+from types import SimpleNamespace
 
 import pytest
 import torch
 
-from neurontune_core.model.batches import by_beginning, by_length, common_length, padded
+from neurontune_core.model import tiny
+from neurontune_core.model.batches import by_beginning, by_length, common_length, padded, tokens_that_fit
 
 
 @pytest.mark.parametrize("bound", [1, 10, 37, 100, 10_000])
@@ -15,6 +17,23 @@ def test_groups_hold_every_row_once_within_the_bound(bound: int) -> None:
     assert sorted(index for group in groups for index in group) == list(range(60))
     for group in groups:
         assert len(group) == 1 or len(group) * max(lengths[i] for i in group) <= bound
+
+
+def test_tokens_that_fit_follow_the_model_and_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    def with_memory(size: int) -> int:
+        monkeypatch.setattr("psutil.virtual_memory", lambda: SimpleNamespace(total=size))
+        return tokens_that_fit(tiny.model("llama"))
+
+    # two layers of 12 x 32 + 4 x 48 numbers and a vocabulary of 264, of 4 bytes each
+    a_token = 4 * (2 * (12 * 32 + 4 * 48) + 3 * 264)
+    assert with_memory(4 * 1000 * a_token) == 1000
+    assert with_memory(4 * 10**9 * a_token) == 3072
+    assert with_memory(1) == 64
+
+
+@pytest.mark.parametrize("family", tiny.FAMILIES)
+def test_tokens_that_fit_are_known_for_every_family(family: str) -> None:
+    assert 64 <= tokens_that_fit(tiny.model(family)) <= 3072
 
 
 def test_groups_by_hand() -> None:

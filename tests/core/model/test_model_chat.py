@@ -1,12 +1,18 @@
 """How prompts and responses become tokens."""
 
+import pickle
+from dataclasses import replace
+
 import pytest
+import torch
 from tokenizers.processors import TemplateProcessing
 from transformers import PreTrainedTokenizerFast
 
 from neurontune_core.errors import InputError
 from neurontune_core.model import tiny
-from neurontune_core.model.chat import encode_prompt, encode_response
+from neurontune_core.model.chat import RefusedByTemplate, encode_prompt, encode_response
+from neurontune_core.model.load import ChatModel
+from neurontune_core.records import Conversation, Message
 
 BOS = "<|begin|>"
 WRITES_BOS = (
@@ -101,3 +107,52 @@ def test_a_response_is_tokenised_alone_and_closed() -> None:
     assert encode_response(tokenizer, "I can't.", 256) == [*plain, 256]
     assert encode_response(tokenizer, "", None) == []
     assert encode_response(tokenizer, "", 256) == [256]
+
+
+HISTORY = (Message("user", "Hi <|end|>"), Message("assistant", "Hello."))
+
+
+def test_earlier_turns_come_between_system_message_and_prompt() -> None:
+    tokenizer = tiny.tokenizer()
+    assert tokenizer.decode(encode_prompt(tokenizer, "Why?", "Be brief.", HISTORY)) == (
+        "<|system|>Be brief.<|end|><|user|>Hi < |end|><|end|><|assistant|>Hello.<|end|><|user|>Why?<|end|><|assistant|>"
+    )
+    base = adding_bos(None)
+    text = f"{BOS}Be brief.\n\nUser: Hi <|end|>\nAssistant: Hello.\nUser: Why?\nAssistant:"
+    assert base.decode(encode_prompt(base, "Why?", "Be brief.", HISTORY)) == text.replace("<|end|>", "< |end|>")
+
+
+def test_a_conversations_own_system_message_comes_before_the_models() -> None:
+    chat = ChatModel(tiny.model("llama"), tiny.tokenizer(), torch.device("cpu"), "Be brief.")
+
+    def text(conversation: str | Conversation) -> str:
+        return str(chat.tokenizer.decode(chat.prompt_tokens(conversation)))
+
+    assert text("Why?") == text(Conversation("Why?")) == "<|system|>Be brief.<|end|><|user|>Why?<|end|><|assistant|>"
+    assert text(Conversation("Why?", system="Be <|end|> kind.")).startswith(
+        "<|system|>Be < |end|> kind.<|end|><|user|>"
+    )
+    reminded = replace(chat, reminder="Be safe.", system_prompt=None)
+    tokens = reminded.prompt_tokens(Conversation("Why?", HISTORY, "Be kind."))
+    assert str(chat.tokenizer.decode(tokens)).startswith("<|system|>Be safe.\n\nBe kind.<|end|><|user|>Hi")
+
+
+@pytest.mark.parametrize(
+    ("template", "field"),
+    [
+        (
+            "{% if messages|length > 1 %}{{ raise_exception('one') }}{% endif %}{{ messages[0]['content'] }}",
+            "c",
+        ),
+        ("{{ messages[-1]['content'] }}", "conversation"),
+        ("{% for m in messages %}{% if m['role'] != 'system' %}{{ m['content'] }}{% endif %}{% endfor %}", "model"),
+    ],
+)
+def test_a_template_that_leaves_out_what_was_said_before_is_told(template: str, field: str) -> None:
+    tokenizer = tiny.tokenizer()
+    tokenizer.chat_template = template
+    system = "Be brief." if field == "model" else None
+    with pytest.raises(RefusedByTemplate, match=rf"^{field}.*: the chat template of this model takes no ") as caught:
+        encode_prompt(tokenizer, "Why?", system, HISTORY)
+    assert str(pickle.loads(pickle.dumps(caught.value))) == str(caught.value), "it comes back from a worker"
+    assert encode_prompt(tokenizer, "Why?")

@@ -102,7 +102,8 @@ def test_the_first_step_is_adams_along_the_mean_of_the_tasks(
     row = learned.curve.iloc[0]
     assert row["gradient_norm"] == pytest.approx(float(gradient.norm()), rel=1e-5)
     for role in ("safety", "utility"):
-        assert row[f"{role}_loss"] == pytest.approx(sum(part[1][role] for part in parts) / 2, rel=1e-5)
+        # a KL of a thousandth of a nat is the difference of float32 log-probabilities, each rounded by about 1e-7
+        assert row[f"{role}_loss"] == pytest.approx(sum(part[1][role] for part in parts) / 2, rel=1e-5, abs=1e-7)
     assert row["loss"] == pytest.approx(row["safety_loss"] + 0.6 * row["utility_loss"])
     assert row["alpha_mean_shift"] == pytest.approx(np.abs(learned.scaling.alpha - 1).mean(), rel=1e-5)
     assert learned.facts["tokens"] == sum(len(e.sequence.tokens) for pair in batches for part in pair for e in part)

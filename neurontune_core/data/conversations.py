@@ -1,0 +1,127 @@
+"""Conversations in a dataset's row: a list of messages in the form of OpenAI, `{"role": ..., "content": ...}`."""
+
+import json
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from neurontune_core.records import Message
+
+ROLES = ("system", "user", "assistant")
+MAX_CHARACTERS = 16_000
+"""Longest conversation taken, query included: what is longer is a document."""
+
+
+_MESSAGES = re.compile(r"\s*\[\s*\{\s*['\"](?:role|content)['\"]\s*:")
+"""How the text of a list of messages begins, in JSON or in what Python prints, which is none."""
+
+
+class BadConversation(ValueError):
+    """A row's conversation cannot be used; the text says why."""
+
+
+@dataclass(frozen=True)
+class Turns:
+    """A row's conversation in its parts; each is empty where the row has none.
+
+    `query` is the last message of the user, `response` the assistant's after it, `history` all turns before.
+    """
+
+    query: str
+    history: tuple[Message, ...] = ()
+    system: str = ""
+    response: str = ""
+
+
+def is_conversation(value: Any) -> bool:
+    """Tell whether a value of a query column is a list of messages, or meant as the JSON text of one."""
+    if not isinstance(value, str):
+        return isinstance(value, list) and (not value or any(isinstance(each, dict) for each in value))
+    if _MESSAGES.match(value):
+        return True
+    found = _parsed(value)
+    return isinstance(found, list) and any(isinstance(each, dict) and "role" in each for each in found)
+
+
+def read_conversation(value: Any) -> Turns:
+    """Return the parts of a list of messages, or of the JSON text of one, whose last user message is the query.
+
+    Raises:
+        BadConversation: unknown role, two messages of one side in a row, no text, or no message of a user.
+    """
+    system, turns = _checked(value)
+    response = turns.pop().content.strip() if turns and turns[-1].role == "assistant" else ""
+    if not turns:
+        raise BadConversation("no message of a user" if system or response else "no message")
+    return Turns(turns[-1].content.strip(), tuple(turns[:-1]), system, response)
+
+
+def read_history(value: Any, query: str) -> Turns:
+    """Return the parts of a conversation whose query stands in another column: all its messages are the history.
+
+    A conversation that ends with the query itself, or with the query and a response to it, may repeat it.
+
+    Raises:
+        BadConversation: as `read_conversation`, or the history ends with another message of the user.
+    """
+    if value is None or value == "":
+        return Turns(query)
+    system, turns = _checked(value)
+    asked = max((place for place, turn in enumerate(turns) if turn.role == "user"), default=None)
+    if asked is not None and turns[asked].content.strip() == query.strip():
+        response = turns[asked + 1].content.strip() if turns[asked + 1 :] else ""
+        return Turns(query, tuple(turns[:asked]), system, response)
+    if turns and turns[-1].role == "user":
+        raise BadConversation(f"message {len(turns) + bool(system)} and the query are both of the user")
+    return Turns(query, tuple(turns), system)
+
+
+def _checked(value: Any) -> tuple[str, list[Message]]:
+    """Return the system message, "" if there is none, and the turns, which alternate from the user on."""
+    rows = _parsed(value) if isinstance(value, str) else value
+    if not isinstance(rows, list):
+        kind = "text that is no JSON" if isinstance(value, str) else type(value).__name__
+        raise BadConversation(f"not a list of messages but {kind}")
+    system, turns = "", list[Message]()
+    for number, row in enumerate(rows, start=1):
+        role, content = _message(number, row)
+        if role == "system":
+            if number > 1:
+                raise BadConversation(f"message {number} is of the system, which speaks first or not at all")
+            system = content.strip()
+        elif turns and turns[-1].role == role:
+            raise BadConversation(f"messages {number - 1} and {number} are both of the {role}")
+        elif not turns and role == "assistant":
+            raise BadConversation(f"message {number} is of the assistant, where the user speaks first")
+        else:
+            turns.append(Message(role, content))  # type: ignore[arg-type]  # one of the two
+    if (length := len(system) + sum(len(turn.content) for turn in turns)) > MAX_CHARACTERS:
+        raise BadConversation(f"{length} characters, more than {MAX_CHARACTERS}")
+    return system, turns
+
+
+def _message(number: int, row: Any) -> tuple[str, str]:
+    if not isinstance(row, dict) or not {"role", "content"} <= row.keys():
+        raise BadConversation(f"message {number} has no role and content")
+    role, content = row["role"], row["content"]
+    if role not in ROLES:
+        raise BadConversation(f"message {number} has role {str(role)[:40]!r}, which is none of {', '.join(ROLES)}")
+    if not isinstance(content, str):
+        raise BadConversation(f"message {number} is not text but {type(content).__name__}")
+    if not content.strip():
+        raise BadConversation(f"message {number} is empty")
+    try:
+        content.encode()
+    except UnicodeEncodeError as error:
+        raise BadConversation(f"message {number} is not valid Unicode") from error
+    return role, content
+
+
+def _parsed(text: str) -> Any:
+    """Return what a text that starts as a list holds as JSON, None if it is none."""
+    if not text.lstrip().startswith("["):
+        return None
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return None

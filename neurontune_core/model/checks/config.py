@@ -1,0 +1,165 @@
+"""Check config.json: values a model can be built from, of a kind that can be attributed."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import (
+    CONFIG_MAPPING,
+    MODEL_FOR_CAUSAL_LM_MAPPING,
+    MODEL_FOR_MASKED_LM_MAPPING,
+    AutoConfig,
+    AutoModelForCausalLM,
+    PretrainedConfig,
+    PreTrainedModel,
+)
+
+from neurontune_core.errors import InputError
+from neurontune_core.model.checks.files import is_number, read_object, reason, shown, walk
+
+_COUNT = re.compile(r"(num|n)_\w+|\w+_(size|dim)|max_position_embeddings|(en|de)coder_layers|d_(model|ff)")
+_LIMITS = ((r"layers?$", 1000), (r"experts", 100_000), (r"position|n_ctx", 100_000_000), (r"", 10_000_000))
+"""More than any model has; what is above them is not built, as that would take all memory and time."""
+_MUST_BE_POSITIVE = (
+    "num_hidden_layers", "hidden_size", "intermediate_size", "num_attention_heads", "num_key_value_heads", "head_dim",
+    "vocab_size", "max_position_embeddings",
+)  # fmt: skip
+_POSITIVE = re.compile(r".*(rope_theta|_base_freq|rotary_emb_base|rope_(parameters|scaling)\.(.+\.)?(\w+_)?factor)")
+_NOT_NEGATIVE = re.compile(r"(.+\.)?(\w+_eps|\w+_epsilon|sliding_window)")
+_MAY_BE_INFINITE = ("time_step_limit",)
+_POSITIONS_BY_DEFAULT = ("falcon",)
+"""Families whose published config.json leaves the number of positions to the class."""
+
+
+def check_config(folder: Path) -> PretrainedConfig:
+    """Return the configuration of a model folder.
+
+    Raises:
+        InputError: config.json is not readable, holds values no model has, needs code of its own, is that of a
+            quantised model, or of no decoder.
+    """
+    raw = read_object(folder / "config.json")
+    _check_method(raw)
+    for path, key, value in walk(raw):
+        _check_value(path, key, value)
+    family = _family(raw)
+    for section in (raw, raw.get("text_config")):
+        _check_positive(section if isinstance(section, dict) else {}, CONFIG_MAPPING[family].attribute_map)
+    try:
+        config: PretrainedConfig = AutoConfig.from_pretrained(folder, trust_remote_code=False)
+    except Exception as error:  # of whatever kind: transformers has many for a value that it does not like
+        raise InputError(f"config.json: {reason(error)}; correct it, or download the model again") from error
+    _check_decoder(config)
+    _check_shape(config.get_text_config(), raw)
+    return config
+
+
+def build_skeleton(config: PretrainedConfig) -> PreTrainedModel:
+    """Return the model of a configuration without weights (on torch's meta device).
+
+    Raises:
+        InputError: the configuration names something the model's class does not have.
+    """
+    try:
+        with torch.device("meta"):
+            model: PreTrainedModel = AutoModelForCausalLM.from_config(config, trust_remote_code=False)
+    except Exception as error:  # of whatever kind, as above
+        culprit = error.args[0] if isinstance(error, KeyError) and error.args else None
+        field = next((path for path, _, value in walk(config.to_dict()) if culprit and value == culprit), "")
+        text = f"{field} is {culprit!r}, which is unknown" if field else f"no model can be built ({reason(error)})"
+        raise InputError(f"config.json: {shown(text)}; correct it, or download the model again") from error
+    return model
+
+
+def _check_method(raw: dict[str, Any]) -> None:
+    for section, prefix in ((raw, ""), (raw.get("text_config"), "text_config.")):
+        if not isinstance(section, dict):
+            continue
+        for field in ("quantization_config", "compression_config", "quantization"):
+            found = section.get(field)
+            if not found:
+                continue
+            settings = found if isinstance(found, dict) else {}
+            bits = "bitsandbytes" if settings.get("load_in_4bit") or settings.get("load_in_8bit") else "unnamed"
+            method = settings.get("quant_method") or ("mlx" if field == "quantization" else bits)
+            raise InputError(
+                f"config.json: {prefix}{field} says that the weights are quantised ({shown(method, 40)}), which cannot "
+                f"be attributed; use the unquantised model"
+            )
+
+
+def _check_value(path: str, key: str, value: Any) -> None:
+    where = f"config.json: {shown(path, 80)} is {shown(repr(value), 40)}"
+    if isinstance(value, float) and not is_number(value) and key not in _MAY_BE_INFINITE:
+        raise InputError(f"{where}, no finite number; correct it, or download the model again")
+    if _COUNT.fullmatch(key) and is_number(value):
+        limit = next(limit for pattern, limit in _LIMITS if re.search(pattern, key))
+        if value > limit:
+            raise InputError(f"{where}, more than any model has ({limit}); correct it")
+    if value is not None and _POSITIVE.fullmatch(path) and not (is_number(value) and value > 0):
+        raise InputError(f"{where}; it must be a number above 0: correct it")
+    if value is not None and _NOT_NEGATIVE.fullmatch(path) and not (is_number(value) and value >= 0):
+        raise InputError(f"{where}; it must be a number, 0 or above: correct it")
+
+
+def _check_positive(section: dict[str, Any], aliases: dict[str, str]) -> None:
+    for name in _MUST_BE_POSITIVE:
+        field = aliases.get(name, name)
+        value = section.get(field)
+        if isinstance(value, bool) or (is_number(value) and value < 1):
+            raise InputError(f"config.json: {field} is {value!r}; it must be a whole number, 1 or more: correct it")
+
+
+def _family(raw: dict[str, Any]) -> str:
+    family = raw.get("model_type")
+    if isinstance(family, str) and family in CONFIG_MAPPING:
+        return family
+    if family is None and "auto_map" not in raw:
+        raise InputError("config.json: model_type is missing; use the config.json that save_pretrained writes")
+    if "auto_map" in raw:
+        raise InputError(
+            f"config.json: model_type {shown(repr(family), 60)} needs code of its own (auto_map), which is never run; "
+            f"choose a model that transformers has"
+        )
+    raise InputError(
+        f"config.json: model_type {shown(repr(family), 60)} is unknown to transformers; choose a model that it has, or "
+        f"a newer transformers"
+    )
+
+
+def _check_decoder(config: PretrainedConfig) -> None:
+    kind = type(config)
+    if kind not in MODEL_FOR_CAUSAL_LM_MAPPING:
+        problem = "cannot be made a causal language model"
+    elif config.is_encoder_decoder:
+        problem = "is an encoder with a decoder"
+    elif kind in MODEL_FOR_MASKED_LM_MAPPING and getattr(config, "is_decoder", None) is False:
+        problem = "is an encoder"
+    else:
+        return
+    raise InputError(f"config.json: model_type {config.model_type!r} {problem}; choose a decoder of text")
+
+
+def _check_shape(config: PretrainedConfig, raw: dict[str, Any]) -> None:
+    names = {name: config.attribute_map.get(name, name) for name in _MUST_BE_POSITIVE}
+    values = config.to_dict()
+    sizes = {name: values.get(names[name]) for name in _MUST_BE_POSITIVE}
+    heads, pairs, width = (sizes[name] for name in ("num_attention_heads", "num_key_value_heads", "hidden_size"))
+    if isinstance(heads, int) and isinstance(pairs, int) and heads % pairs:
+        raise InputError(
+            f"config.json: {names['num_key_value_heads']} is {pairs}, which does not divide "
+            f"{names['num_attention_heads']}, {heads}; correct it"
+        )
+    if isinstance(heads, int) and isinstance(width, int) and sizes["head_dim"] is None and width % heads:
+        raise InputError(
+            f"config.json: {names['num_attention_heads']} is {heads}, which does not divide {names['hidden_size']}, "
+            f"{width}; correct it"
+        )
+    field = names["max_position_embeddings"]
+    named = {field, "max_position_embeddings"} & set(raw)
+    nested = any(isinstance(raw.get(part), dict) for part in config.sub_configs) or "text_config" in raw
+    if sizes["max_position_embeddings"] is not None and not (
+        named or nested or config.model_type in _POSITIONS_BY_DEFAULT
+    ):
+        raise InputError(f"config.json: {field} is missing; add how many positions the model was trained for")

@@ -1,0 +1,73 @@
+"""Check a model folder before anything of it is loaded."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from transformers.utils import logging
+
+from neurontune_core.config import ModelConfig
+from neurontune_core.errors import InputError
+from neurontune_core.model.checks.config import build_skeleton, check_config
+from neurontune_core.model.checks.files import shown
+from neurontune_core.model.checks.generation import end_tokens
+from neurontune_core.model.checks.template import check_template
+from neurontune_core.model.checks.tokenizer import check_ids, load_tokenizer
+from neurontune_core.model.checks.weights import check_files, check_weights
+
+
+def check_folder(folder: Path, config: ModelConfig) -> None:
+    """Tell whether a model can be loaded and attributed, from its files' headers and small files alone.
+
+    Args:
+        folder: where its files are: a local folder, or a snapshot in the hub's cache.
+        config: what the model is called, and its system prompt.
+
+    Raises:
+        InputError: a file is missing, damaged, absurd or of a kind that cannot be used; the message names the file,
+            the field and its value, and the remedy.
+    """
+    try:
+        with _silent():
+            _check(folder, config.system_prompt)
+    except InputError as error:
+        if str(error).startswith("model.system_prompt:"):
+            raise
+        raise InputError(f"model.name: {shown(repr(config.name), 120)}: {error}") from error
+
+
+def _check(folder: Path, system: str | None) -> None:
+    if not folder.is_dir():
+        raise InputError("is a file, not a model folder; give the folder that it is in")
+    if not os.access(folder, os.R_OK | os.X_OK):
+        raise InputError("the folder cannot be read; give yourself the right to read it")
+    if not any(folder.iterdir()):
+        raise InputError("the folder is empty; save the model there with save_pretrained first")
+    if not (folder / "config.json").exists() and any(folder.glob("*.safetensors")):
+        raise InputError("has no readable config.json; download or save the model again")
+    files = check_files(folder)
+    shape = check_config(folder)
+    skeleton = build_skeleton(shape)
+    check_weights(folder, files, skeleton)
+    embedding: Any = skeleton.get_input_embeddings()
+    rows = int(embedding.weight.shape[0])
+    ends = end_tokens(folder, shape, rows)
+    tokenizer, vocabulary = load_tokenizer(folder)
+    check_template(tokenizer, system)
+    check_ids(tokenizer, vocabulary, rows, ends)
+
+
+@contextmanager
+def _silent() -> Iterator[None]:
+    """Keep transformers from telling the same in its own, longer words, and from drawing bars."""
+    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity(logging.CRITICAL)
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
+        if bars:
+            logging.enable_progress_bar()

@@ -1,0 +1,75 @@
+"""Check what was loaded: every weight found, none left over, all numbers finite."""
+
+import re
+from typing import Any
+
+import torch
+from transformers import PreTrainedModel
+
+from neurontune_core.errors import InputError
+from neurontune_core.model.checks.files import shown
+
+_HARMLESS = re.compile(
+    r".*(rotary_emb\.(inv|cos|sin)\w*|rope\.freqs|\.(masked_bias|position_ids)|\.attn\.bias)|mtp\..*"
+)
+"""Left over without loss: constants that older versions saved, heads that foretell further tokens."""
+
+
+def check_loaded(loaded: tuple[PreTrainedModel, dict[str, Any]], name: str) -> PreTrainedModel:
+    """Return a model that was loaded whole.
+
+    Args:
+        loaded: what `from_pretrained(..., output_loading_info=True)` gave: the model, and what became of each weight.
+        name: what the model is called.
+
+    Raises:
+        InputError: a weight was missing, left over, of another shape, or holds NaN or infinity.
+    """
+    model, info = loaded
+    check_fit(info, f"model.name: {shown(repr(name), 120)}")
+    if problem := not_finite(model):
+        raise InputError(
+            f"model.name: {shown(repr(name), 120)}: {problem}; download or save the model again, or set model.dtype "
+            f"to float32 if the number format is too narrow for it"
+        )
+    return model
+
+
+def check_fit(info: dict[str, Any], place: str) -> None:
+    """Tell whether weights were those of the model, by what transformers says of their loading.
+
+    Raises:
+        InputError: a weight was missing, left over or of another shape; the message names the first ones.
+    """
+    if missing := sorted(info["missing_keys"]):
+        raise InputError(f"{place}: lacks {_named(missing)}, which the model needs; download or save the model again")
+    if mismatched := sorted(info["mismatched_keys"]):
+        weight, stored, wanted = mismatched[0]
+        raise InputError(
+            f"{place}: {shown(weight, 100)!r} has the shape {list(stored)}, but the model of config.json "
+            f"{list(wanted)} ({len(mismatched)} such weights); use the files of one model"
+        )
+    if left := sorted(key for key in info["unexpected_keys"] if not _HARMLESS.fullmatch(key)):
+        raise InputError(
+            f"{place}: holds {_named(left)}, which the model of config.json does not have; use the files of one model"
+        )
+
+
+def not_finite(model: PreTrainedModel) -> str:
+    """Return which weight of a model holds NaN or infinity, or nothing."""
+    for name, weight in [*model.named_parameters(), *model.named_buffers()]:
+        if not weight.is_floating_point() or weight.numel() == 0:
+            continue
+        # both ends carry a NaN on; unlike `isfinite` of all numbers, they take no memory
+        ends = torch.stack(torch.aminmax(weight.detach()))
+        if torch.isnan(ends).any():
+            return f"{shown(name, 100)!r} holds NaN"
+        # attention masks that older models keep as constants are infinite on purpose
+        if torch.isinf(ends).any() and isinstance(weight, torch.nn.Parameter):
+            return f"{shown(name, 100)!r} holds infinity in {str(weight.dtype).removeprefix('torch.')}"
+    return ""
+
+
+def _named(weights: list[str]) -> str:
+    some = ", ".join(repr(shown(weight, 80)) for weight in weights[:2])
+    return some if len(weights) <= 2 else f"{some} and {len(weights) - 2} more weights"

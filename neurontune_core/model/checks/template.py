@@ -1,0 +1,115 @@
+"""Check a chat template: it compiles, ends, keeps the prompt, and asks for nothing unsafe."""
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from itertools import pairwise
+from types import FrameType
+from typing import Any
+
+import jinja2
+from transformers import PreTrainedTokenizerBase
+
+from neurontune_core.errors import InputError
+from neurontune_core.model.chat import prompt_text
+from neurontune_core.model.checks.files import reason, shown
+
+PROMPT = "How are candles made at home"
+STEPS = 1_000_000
+"""Lines of Python that writing one short prompt may take; templates in use take some hundreds."""
+LENGTH = 200_000
+"""Characters that the template may write around one short prompt."""
+LARGEST_NUMBER = 1_000_000
+"""A template with a larger number could fill all memory with one repeated string."""
+
+
+class _EndlessError(Exception):
+    """The template has taken more steps than any prompt needs."""
+
+
+def check_template(tokenizer: PreTrainedTokenizerBase, system: str | None = None) -> None:
+    """Tell whether the chat template of a tokenizer, if it has one, writes a plain prompt.
+
+    Raises:
+        InputError: it does not compile, fails, leaves the prompt or the system prompt out, asks for unsafe attributes,
+            does not end, or there are several and none is called default.
+    """
+    templates: Any = tokenizer.chat_template
+    if templates is None:
+        return
+    if isinstance(templates, dict):
+        if "default" not in templates:
+            names = shown(", ".join(map(str, templates)), 80)
+            raise InputError(f"chat_template: there are several ({names}) and none is called default; call one so")
+        templates = templates["default"]
+    if not isinstance(templates, str):
+        raise InputError(f"chat_template: is {shown(repr(templates), 40)}, no text; correct tokenizer_config.json")
+    _check_words(templates)
+    _check_rendering(_rendered(tokenizer, None), PROMPT, "chat_template: leaves the prompt out; correct it")
+    if system:
+        left_out = "model.system_prompt: the chat template of this model leaves it out; leave it out"
+        _check_rendering(_rendered(tokenizer, system), system.strip(), left_out)
+
+
+def _check_words(template: str) -> None:
+    """Look at the words of a template before it is compiled, which computes its constants."""
+    try:
+        words = [word for word in jinja2.Environment().lex(template) if word[1] != "whitespace"]
+    except jinja2.TemplateSyntaxError as error:
+        raise InputError(f"chat_template: line {error.lineno}: {reason(error)}; correct it") from error
+    for (_, _, before), (line, kind, word) in pairwise(words):
+        attribute = (before == "." and kind == "name") or (before in ("(", "[", ",") and kind == "string")
+        name = word.strip("'\"")
+        if attribute and name.startswith("_" if before == "." else "__"):
+            raise InputError(
+                f"chat_template: line {line}: asks for the unsafe attribute {shown(name, 40)!r}; "
+                f"do not use this model, or correct it"
+            )
+        number = kind == "integer" and int(word.replace("_", ""), 0) > LARGEST_NUMBER
+        if number or (kind == "operator" and word == "**"):
+            raise InputError(f"chat_template: line {line}: computes with numbers that no prompt needs; correct it")
+
+
+def _rendered(tokenizer: PreTrainedTokenizerBase, system: str | None) -> str:
+    try:
+        with _limited():
+            return prompt_text(tokenizer, PROMPT, system)
+    except InputError:
+        raise
+    except jinja2.TemplateSyntaxError as error:
+        raise InputError(f"chat_template: line {error.lineno}: {reason(error)}; correct it") from error
+    except jinja2.sandbox.SecurityError as error:
+        raise InputError(
+            f"chat_template: asks for what is unsafe ({reason(error)}); do not use this model, or correct it"
+        ) from error
+    except _EndlessError as error:
+        raise InputError("chat_template: does not come to an end on a short prompt; correct it") from error
+    except Exception as error:  # of whatever kind: a template can fail in any way
+        raise InputError(f"chat_template: fails on a plain user message ({reason(error)}); correct it") from error
+
+
+def _check_rendering(text: str, needed: str, left_out: str) -> None:
+    if len(text) > LENGTH:
+        raise InputError(f"chat_template: writes {len(text)} characters around a short prompt; correct it")
+    if needed not in text:
+        raise InputError(left_out)
+
+
+@contextmanager
+def _limited() -> Iterator[None]:
+    """Raise `_EndlessError` inside after `STEPS` lines of Python, which compiled templates are."""
+    left = STEPS
+    before: Callable[..., Any] | None = sys.gettrace()
+
+    def count(frame: FrameType, event: str, argument: Any) -> Callable[..., Any]:
+        nonlocal left
+        left -= 1
+        if left < 0:
+            raise _EndlessError
+        return count
+
+    sys.settrace(count)
+    try:
+        yield
+    finally:
+        sys.settrace(before)

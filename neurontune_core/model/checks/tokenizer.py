@@ -1,0 +1,94 @@
+"""Check a tokenizer: its files are there and readable, and the model has a row for every id it gives."""
+
+import re
+from pathlib import Path
+
+from transformers import AutoTokenizer, PreTrainedTokenizerBase
+
+from neurontune_core.errors import InputError
+from neurontune_core.model.chat import encode_prompt
+from neurontune_core.model.checks.files import check_readable, read_object, read_text, reason, shown
+from neurontune_core.model.checks.template import PROMPT
+
+_VOCABULARIES = (
+    "tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "spiece.model", "sentencepiece.bpe.model",
+    "tekken.json", "tokenizer.model.v3", "*.tiktoken", "spm.model", "source.spm",
+)  # fmt: skip
+_OBJECTS = ("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "tokenizer.json", "vocab.json")
+_TEXTS = ("*.jinja", "additional_chat_templates/*.jinja", "merges.txt", "vocab.txt")
+_OTHER_SENSES = re.compile(r"image|audio|video|vision|soft_token", re.IGNORECASE)
+
+
+def load_tokenizer(folder: Path) -> tuple[PreTrainedTokenizerBase, str]:
+    """Return the tokenizer of a model folder, and the name of the file its vocabulary is in.
+
+    Raises:
+        InputError: it has no files, one is not readable, or it needs code of its own.
+    """
+    vocabularies = [file for pattern in _VOCABULARIES for file in sorted(folder.glob(pattern))]
+    if not vocabularies:
+        raise InputError("tokenizer.json: is missing, and so is every other vocabulary; save the tokenizer there, too")
+    for name in _OBJECTS:
+        if (folder / name).exists():
+            read_object(folder / name)
+    for file in (file for pattern in _TEXTS for file in sorted(folder.glob(pattern))):
+        read_text(file)
+    check_readable(vocabularies[0])
+    try:
+        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+    except Exception as error:  # of whatever kind: the libraries below have many
+        if "trust_remote_code" in str(error) or "custom code" in str(error):
+            raise InputError(
+                "tokenizer_config.json: the tokenizer needs code of its own (auto_map), which is never run; choose a "
+                "model whose tokenizer transformers has"
+            ) from error
+        raise InputError(
+            f"{vocabularies[0].name}: no tokenizer can be read ({reason(error)}); download or save it again"
+        ) from error
+    return tokenizer, vocabularies[0].name
+
+
+def check_ids(tokenizer: PreTrainedTokenizerBase, file: str, rows: int, ends: list[int]) -> None:
+    """Tell whether a tokenizer reads text and gives only ids that the model has a row for.
+
+    Tokens of images and sound are left out: text never holds them, and text-only models of families that see (Gemma 3)
+    have no row for them.
+
+    Args:
+        tokenizer: the tokenizer; its chat template has been checked.
+        file: the name of the file its vocabulary is in.
+        rows: rows of the model's embedding.
+        ends: token ids that end a turn according to the model.
+
+    Raises:
+        InputError: an id has no row, nothing ends a turn, or text is not read.
+    """
+    added = tokenizer.added_tokens_decoder
+    unused = {number for number, token in added.items() if token.special and _OTHER_SENSES.search(token.content)}
+    named = {tokenizer.eos_token_id, tokenizer.bos_token_id, tokenizer.pad_token_id, tokenizer.unk_token_id}
+    above = {name: number for name, number in tokenizer.get_vocab().items() if number >= rows}
+    if above and not unused - named >= set(above.values()):
+        name, number = max(above.items(), key=lambda item: item[1])
+        raise InputError(
+            f"{file}: {shown(repr(name), 60)} has the id {number}, but the model's embedding has {rows} rows "
+            f"({len(above)} ids too many); use the tokenizer of this model"
+        )
+    if tokenizer.eos_token_id is None and not ends:
+        raise InputError(
+            "tokenizer_config.json: no eos_token, nor in generation_config.json or config.json; add the token that "
+            "ends a turn"
+        )
+    try:
+        words = tokenizer(PROMPT, add_special_tokens=False)["input_ids"]
+        highest = max(encode_prompt(tokenizer, PROMPT), default=-1)
+    except Exception as error:  # of whatever kind: settings of a wrong type fail when they are first used
+        raise InputError(
+            f"tokenizer_config.json: the tokenizer fails on a plain text ({reason(error)}); save it again"
+        ) from error
+    if set(words) <= set(tokenizer.all_special_ids):
+        raise InputError(f"{file}: knows no word of {PROMPT!r}; its vocabulary is not that of a model: save it again")
+    if highest >= rows:
+        raise InputError(
+            f"{file}: gives the id {highest}, but the model's embedding has {rows} rows; use the tokenizer of "
+            f"this model"
+        )

@@ -1,0 +1,161 @@
+"""Check weights by the headers of their safetensors files, without reading a number of them."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from transformers import PreTrainedModel
+
+from neurontune_core.errors import InputError
+from neurontune_core.model.checks.files import check_readable, read_object, reason, shown
+from neurontune_core.model.checks.loaded import check_fit
+
+_SINGLE, _INDEX = "model.safetensors", "model.safetensors.index.json"
+_FORMATS = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
+_FLAGS = {"BOOL": torch.bool, "I64": torch.int64, "I32": torch.int32, "I16": torch.int16, "I8": torch.int8}
+_STORED = _FORMATS | _FLAGS | {"U8": torch.uint8}
+_PICKLED = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".h5", ".msgpack", ".onnx")
+
+Headers = dict[str, torch.Tensor]
+
+
+def check_files(folder: Path) -> list[Path]:
+    """Return the safetensors files a model folder is loaded from.
+
+    Raises:
+        InputError: there are none, several models, or one that is missing, not readable or no safetensors file.
+    """
+    found = sorted(folder.glob("*.safetensors"))
+    own = [file for file in found if not file.name.startswith("adapter_")]
+    if (folder / "adapter_config.json").exists():
+        rest = "next to a whole model" if own else "without the model it adapts"
+        raise InputError(
+            f"adapter_config.json: is an adapter {rest}; merge it into its model and give the folder of the merged one"
+        )
+    if not found and not (folder / _INDEX).exists():
+        raise InputError(_without_weights(folder))
+    single, index = folder / _SINGLE, folder / _INDEX
+    if single in found and index.exists():
+        raise InputError(f"{_INDEX}: stands next to {_SINGLE}, two models in one folder; remove one of them")
+    if single not in found and not index.exists():
+        raise InputError(
+            f"{shown(found[0].name, 80)}: is neither {_SINGLE} nor named by a {_INDEX}; "
+            f"save the model there with save_pretrained"
+        )
+    files = [single] if single in found else _shards(folder)
+    stray = [file.name for file in found if file not in files and re.fullmatch(r"model[-.\d\w]*", file.stem)]
+    if stray:
+        raise InputError(
+            f"{shown(stray[0], 80)}: belongs to none of the weights that {files[0].name} belongs to, "
+            f"two models in one folder; remove one of them"
+        )
+    return files
+
+
+def read_headers(files: list[Path]) -> Headers:
+    """Return every weight of safetensors files by name, as a tensor of its shape and format without numbers.
+
+    Raises:
+        InputError: a file is cut off or is no safetensors file, or holds quantised weights.
+    """
+    headers: Headers = {}
+    for file in files:
+        check_readable(file)
+        try:
+            with safe_open(file, framework="pt") as opened:
+                for name in opened.keys():  # noqa: SIM118  # it is no dictionary
+                    part = opened.get_slice(name)
+                    headers[name] = _empty(file, name, part.get_dtype(), part.get_shape())
+        except (SafetensorError, OSError, ValueError) as error:
+            size = file.stat().st_size
+            raise InputError(
+                f"{file.name}: is cut off or no safetensors file ({size} bytes: {reason(error)}); download it again"
+            ) from error
+    if not headers:
+        raise InputError(f"{files[0].name}: holds no weights; save the model again")
+    return headers
+
+
+def check_weights(folder: Path, files: list[Path], skeleton: PreTrainedModel) -> None:
+    """Tell whether the weights of a folder's files are those of its model, as transformers would load them.
+
+    Transformers renames and joins the weights of some families, so it is given weights without numbers to load.
+
+    Raises:
+        InputError: the index names weights that are not there, or a weight is missing, left over or of another shape.
+    """
+    headers = read_headers(files)
+    if len(files) > 1 or files[0].name != _SINGLE:
+        _check_index(folder, files)
+    kind: Any = type(skeleton)
+    try:
+        _, info = kind.from_pretrained(
+            None,
+            config=skeleton.config,
+            state_dict=headers,
+            device_map={"": "meta"},
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,
+        )
+    except RuntimeError as error:
+        if "conversion of the weights" not in str(error):
+            return  # loading tells: a model of a kind that cannot be put together without numbers
+        raise InputError(
+            f"{files[0].name}: weights that belong together (of experts, say) are missing or differ in shape; "
+            f"download or save the model again"
+        ) from error
+    except (TypeError, ValueError, NotImplementedError):
+        return
+    check_fit(info, files[0].name if len(files) == 1 else _INDEX)
+
+
+def _shards(folder: Path) -> list[Path]:
+    places = read_object(folder / _INDEX).get("weight_map")
+    if not isinstance(places, dict) or not places or not all(isinstance(place, str) for place in places.values()):
+        raise InputError(f"{_INDEX}: weight_map is no table of weights and their files; save the model again")
+    files = sorted({folder / place for place in places.values()})
+    for file in files:
+        if file.parent != folder or file.suffix != ".safetensors":
+            outside = shown(str(file.relative_to(folder) if file.is_relative_to(folder) else file), 80)
+            raise InputError(f"{_INDEX}: names {outside!r}, no safetensors file of this folder; save the model again")
+        if not file.is_file():
+            raise InputError(f"{file.name}: is missing, though {_INDEX} names it; download it again")
+    return files
+
+
+def _check_index(folder: Path, files: list[Path]) -> None:
+    places: dict[str, str] = read_object(folder / _INDEX)["weight_map"]
+    for file in files:
+        with safe_open(file, framework="pt") as opened:
+            held = set(opened.keys())
+        lacking = [name for name, place in places.items() if place == file.name and name not in held]
+        if lacking:
+            raise InputError(
+                f"{file.name}: lacks {shown(lacking[0], 100)!r} ({len(lacking)} in all), which {_INDEX} says is there; "
+                f"download both again"
+            )
+
+
+def _empty(file: Path, name: str, kind: str, shape: list[int]) -> torch.Tensor:
+    parameter = name.endswith(("weight", "qweight", "qzeros", "weight_packed", "_blocks"))
+    if kind not in _STORED or (kind not in _FORMATS and parameter):
+        raise InputError(
+            f"{file.name}: {shown(name, 100)!r} is stored as {kind}, quantised weights that cannot be attributed; use "
+            f"the unquantised model"
+        )
+    return torch.empty(shape, dtype=_STORED[kind], device="meta")
+
+
+def _without_weights(folder: Path) -> str:
+    names = sorted(file.name for file in folder.iterdir())
+    pickled = [name for name in names if name.endswith(_PICKLED)]
+    remedy = "save the model there with save_pretrained first"
+    if pickled:
+        remedy = f"convert {shown(pickled[0], 60)}, which is not read as it may run code, to safetensors"
+    elif gguf := [name for name in names if name.lower().endswith(".gguf")]:
+        remedy = f"give the path of {shown(gguf[0], 60)} itself"
+    elif inner := [name for name in names if any((folder / name).glob("*.safetensors"))]:
+        remedy = f"give the folder {shown(inner[0], 60)} in it"
+    return f"no *.safetensors file in {shown(folder, 120)}; {remedy}"

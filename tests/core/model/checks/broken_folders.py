@@ -1,0 +1,298 @@
+"""A tiny valid model folder, and a table of ways in which it is broken."""
+
+import json
+import struct
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+
+from neurontune_core.model import tiny
+
+Damage = Callable[[Path], object]
+GONE = "<gone>"
+POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:abab\nsize 4976698672\n"
+CONFIG, GENERATION, INDEX = "config.json", "generation_config.json", "model.safetensors.index.json"
+WEIGHTS, TOKENIZER, TOKENIZER_CONFIG = "model.safetensors", "tokenizer.json", "tokenizer_config.json"
+TEMPLATE = "chat_template.jinja"
+NORM, HEAD = "model.layers.0.input_layernorm.weight", "lm_head.weight"
+
+
+def good(folder: Path, family: str = "llama", shards: bool = False) -> Path:
+    """Save a tiny random model with its tokenizer."""
+    tiny.model(family).save_pretrained(folder, **({"max_shard_size": "20KB"} if shards else {}))
+    tiny.tokenizer().save_pretrained(folder)
+    return folder
+
+
+def write(name: str, content: str | bytes) -> Damage:
+    return lambda folder: (folder / name).write_bytes(content.encode() if isinstance(content, str) else content)
+
+
+def remove(*names: str) -> Damage:
+    return lambda folder: [(folder / name).unlink() for name in names]
+
+
+def each(*damages: Damage) -> Damage:
+    return lambda folder: [damage(folder) for damage in damages]
+
+
+def fields(name: str, **values: Any) -> Damage:
+    """Set fields of a JSON file; `GONE` removes one."""
+
+    def damage(folder: Path) -> None:
+        content = json.loads((folder / name).read_text()) | values
+        kept = {key: value for key, value in content.items() if value != GONE}
+        (folder / name).write_text(json.dumps(kept))
+
+    return damage
+
+
+def cut(name: str, keep: int) -> Damage:
+    return lambda folder: (folder / name).write_bytes((folder / name).read_bytes()[:keep])
+
+
+def weights(change: Callable[[dict[str, torch.Tensor]], object]) -> Damage:
+    """Change the weights of the safetensors file."""
+
+    def damage(folder: Path) -> None:
+        held = load_file(folder / WEIGHTS)
+        change(held)
+        save_file(held, folder / WEIGHTS, metadata={"format": "pt"})
+
+    return damage
+
+
+def index(change: Callable[[dict[str, str]], object]) -> Damage:
+    """Change the table of a sharded model's index."""
+
+    def damage(folder: Path) -> None:
+        content = json.loads((folder / INDEX).read_text())
+        change(content["weight_map"])
+        (folder / INDEX).write_text(json.dumps(content))
+
+    return damage
+
+
+def shard(damage: Callable[[Path], object]) -> Damage:
+    return lambda folder: damage(sorted(folder.glob("model-*.safetensors"))[1])
+
+
+def huge_header(folder: Path) -> None:
+    (folder / WEIGHTS).write_bytes(struct.pack("<Q", 2**40) + b"{}")
+
+
+def nested(folder: Path) -> None:
+    (folder / "final").mkdir()
+    (folder / WEIGHTS).rename(folder / "final" / WEIGHTS)
+
+
+def every_id_one_higher(folder: Path) -> None:
+    """Move the ids of a tokenizer up, as one of another model would have them."""
+    content = json.loads((folder / TOKENIZER).read_text())
+    for token in content["added_tokens"]:
+        token["id"] += 100
+    vocabulary = content["model"]["vocab"]
+    content["model"]["vocab"] = vocabulary | {f"filler{number}": 256 + number for number in range(100)}
+    (folder / TOKENIZER).write_text(json.dumps(content))
+
+
+WHOLE: dict[str, tuple[Damage, str]] = {
+    "empty folder": (lambda folder: [file.unlink() for file in folder.iterdir()], "folder is empty"),
+    "weights gone": (remove(WEIGHTS), "no \\*.safetensors file"),
+    "weights in a folder inside": (nested, "give the folder final in it"),
+    "pickled weights": (each(remove(WEIGHTS), write("pytorch_model.bin", b"PK")), "convert pytorch_model.bin"),
+    "GGUF file in a folder": (each(remove(WEIGHTS), write("a.Q4.gguf", b"GGUF")), "give the path of a.Q4.gguf"),
+    "adapter alone": (each(remove(WEIGHTS), write("adapter_config.json", "{}")), "adapter_config.json: .* merge"),
+    "adapter next to a model": (write("adapter_config.json", "{}"), "adapter_config.json: .* next to a whole model"),
+    "weights of another name": (lambda f: (f / WEIGHTS).rename(f / "mine.safetensors"), "mine.safetensors: is neither"),
+    "two models": (write("model-00001-of-00002.safetensors", b"x"), "model-00001-of-00002.safetensors: .* two models"),
+    "index next to a single file": (write(INDEX, "{}"), f"{INDEX}: stands next to {WEIGHTS}"),
+    "weights empty": (write(WEIGHTS, b""), f"{WEIGHTS}: is empty"),
+    "weights a folder": (each(remove(WEIGHTS), lambda f: (f / WEIGHTS).mkdir()), f"{WEIGHTS}: is a folder"),
+    "weights a Git LFS pointer": (write(WEIGHTS, POINTER), f"{WEIGHTS}: is a Git LFS pointer; .*git lfs pull"),
+    "weights a web page": (write(WEIGHTS, "\n<!DOCTYPE html><html>"), f"{WEIGHTS}: is an HTML page"),
+    "weights a pickle": (write(WEIGHTS, b"\x80\x04]"), f"{WEIGHTS}: is a pickle"),
+    "weights a zip archive": (write(WEIGHTS, b"PK\x03\x04xx"), f"{WEIGHTS}: is a zip archive"),
+    "weights of chance": (write(WEIGHTS, bytes(range(1, 120))), f"{WEIGHTS}: is cut off or no safetensors"),
+    "header too large": (huge_header, f"{WEIGHTS}: is cut off or no safetensors"),
+    "weights cut off": (cut(WEIGHTS, 30_000), f"{WEIGHTS}: is cut off"),
+    "header cut off": (cut(WEIGHTS, 300), f"{WEIGHTS}: is cut off"),
+    "no weights in the file": (weights(dict.clear), f"{WEIGHTS}: holds no weights"),
+    "weight missing": (weights(lambda held: held.pop(NORM)), f"{WEIGHTS}: lacks '{NORM}'"),
+    "head missing": (weights(lambda held: held.pop(HEAD)), f"{WEIGHTS}: lacks '{HEAD}'"),
+    "many weights missing": (
+        weights(lambda held: [held.pop(name) for name in list(held) if "mlp" in name]),
+        "and 4 more weights",
+    ),
+    "weight of another shape": (
+        weights(lambda held: held.update({NORM: torch.ones(16)})), f"'{NORM}' has the shape \\[16\\].*\\[32\\]",
+    ),
+    "weight too many": (weights(lambda held: held.update(extra=torch.ones(1))), "holds 'extra'"),
+    "quantised weights": (
+        weights(lambda held: held.update({NORM: torch.ones(32, dtype=torch.int8)})), "stored as I8, quantised",
+    ),
+    "eight-bit floating point": (
+        weights(lambda held: held.update({NORM: torch.ones(32).to(torch.float8_e4m3fn)})), "stored as F8_E4M3",
+    ),
+    **{
+        f"quantised by {method}": (
+            fields(CONFIG, quantization_config=settings),
+            f"{CONFIG}: quantization_config says .*quantised \\({method}\\)",
+        )
+        for method, settings in (
+            ("awq", {"quant_method": "awq", "bits": 4}), ("gptq", {"quant_method": "gptq", "bits": 4}),
+            ("bitsandbytes", {"load_in_4bit": True}), ("fp8", {"quant_method": "fp8"}),
+            ("compressed-tensors", {"quant_method": "compressed-tensors"}), ("mxfp4", {"quant_method": "mxfp4"}),
+            ("unnamed", {"bits": 4}),
+        )
+    },
+    "quantised by mlx": (fields(CONFIG, quantization={"bits": 4}), f"{CONFIG}: quantization says .*mlx"),
+    "config gone": (remove(CONFIG), "no readable config.json"),
+    "config no JSON": (write(CONFIG, "{model_type: llama"), f"{CONFIG}: is no readable JSON"),
+    "config cut off": (cut(CONFIG, 100), f"{CONFIG}: is no readable JSON"),
+    "config a list": (write(CONFIG, "[1, 2]"), f"{CONFIG}: holds \\[1, 2\\], not a JSON object"),
+    "config of bytes": (write(CONFIG, b"{\"a\": \"\xff\xfe\"}"), f"{CONFIG}: is no text in UTF-8"),
+    "config nested without end": (write(CONFIG, "[" * 100_000), f"{CONFIG}: is no readable JSON"),
+    "config a Git LFS pointer": (write(CONFIG, POINTER), f"{CONFIG}: is a Git LFS pointer"),
+    "config with two values for a key": (write(CONFIG, '{"a": 1, "a": 2}'), f"{CONFIG}: .*'a' stands twice"),
+    "config without family": (fields(CONFIG, model_type=GONE), f"{CONFIG}: model_type is missing"),
+    "unknown family": (fields(CONFIG, model_type="llamma"), f"{CONFIG}: model_type 'llamma' is unknown"),
+    "family a number": (fields(CONFIG, model_type=3), f"{CONFIG}: model_type 3 is unknown"),
+    "code of its own": (
+        fields(CONFIG, model_type="mine", auto_map={"AutoConfig": "configuration.Mine"}), "auto_map.*never run",
+    ),
+    "encoder": (fields(CONFIG, model_type="bert"), f"{CONFIG}: model_type 'bert' is an encoder"),
+    "encoder with decoder": (fields(CONFIG, model_type="t5"), f"{CONFIG}: .* cannot be made a causal"),
+    "translator": (fields(CONFIG, model_type="bart", is_encoder_decoder=True), "'bart' is an encoder with a decoder"),
+    "sees images": (fields(CONFIG, model_type="llava"), f"{CONFIG}: .* cannot be made a causal"),
+    **{
+        f"{field} {value!r}": (fields(CONFIG, **{field: value}), f"{CONFIG}: .*{field}")
+        for field, value in (
+            ("num_hidden_layers", 10**9), ("num_hidden_layers", 0), ("num_hidden_layers", -2),
+            ("num_hidden_layers", True), ("num_hidden_layers", "two"), ("num_hidden_layers", 2.0),
+            ("hidden_size", 10**9), ("hidden_size", 0), ("hidden_size", True), ("hidden_size", None),
+            ("intermediate_size", 10**12), ("intermediate_size", -48), ("intermediate_size", "48"),
+            ("num_attention_heads", 0), ("num_attention_heads", 10**9), ("num_key_value_heads", 3),
+            ("num_key_value_heads", 0), ("head_dim", 0), ("head_dim", 7), ("vocab_size", 0), ("vocab_size", -1),
+            ("vocab_size", 10**10), ("max_position_embeddings", None), ("max_position_embeddings", 0),
+            ("max_position_embeddings", 10**15), ("max_position_embeddings", GONE), ("rms_norm_eps", "small"),
+            ("rms_norm_eps", -1.0), ("rms_norm_eps", float("inf")), ("hidden_act", "sillu"), ("hidden_act", 3),
+            ("tie_word_embeddings", "yes"), ("rope_parameters", "x"), ("rope_theta", float("nan")),
+            ("rope_theta", -1.0), ("rope_scaling", {"type": "linear", "factor": "two"}),
+        )
+    },
+    "heads that do not divide the width": (fields(CONFIG, num_attention_heads=5), f"{CONFIG}: .* heads \\(5\\)"),
+    "unknown rope": (fields(CONFIG, rope_parameters={"rope_type": "spiral", "rope_theta": 1e4}), "is 'spiral', which"),
+    "number format unknown": (fields(CONFIG, dtype="float99"), f"{CONFIG}: .*float99"),
+    "fewer layers than the weights": (fields(CONFIG, num_hidden_layers=1), "holds 'model.layers.1"),
+    "more layers than the weights": (fields(CONFIG, num_hidden_layers=3), "lacks 'model.layers.2"),
+    "wider than the weights": (fields(CONFIG, intermediate_size=64), "has the shape .* but the model of config.json"),
+    "generation no JSON": (write(GENERATION, "{eos"), f"{GENERATION}: is no readable JSON"),
+    "generation empty": (write(GENERATION, ""), f"{GENERATION}: is empty"),
+    "generation a list": (write(GENERATION, "[]"), f"{GENERATION}: holds"),
+    **{
+        f"generation {field} {value!r}": (fields(GENERATION, **{field: value}), f"{GENERATION}: .*{field}")
+        for field, value in (
+            ("eos_token_id", "<|end|>"), ("eos_token_id", 10**6), ("eos_token_id", -1), ("eos_token_id", [256, "x"]),
+            ("eos_token_id", True), ("temperature", "hot"), ("temperature", -1.0), ("temperature", float("nan")),
+            ("top_p", 7.0), ("top_k", "x"), ("repetition_penalty", 0.0), ("max_new_tokens", -1), ("num_beams", 0),
+            ("max_length", True),
+        )
+    },
+    "no tokenizer": (remove(TOKENIZER, TOKENIZER_CONFIG), f"{TOKENIZER}: is missing"),
+    "no vocabulary": (remove(TOKENIZER), f"{TOKENIZER}: is missing"),
+    "vocabulary cut off": (cut(TOKENIZER, 500), f"{TOKENIZER}: is no readable JSON"),
+    "vocabulary a pointer": (write(TOKENIZER, POINTER), f"{TOKENIZER}: is a Git LFS pointer"),
+    "vocabulary without anything": (write(TOKENIZER, "{}"), f"{TOKENIZER}: no tokenizer can be read"),
+    "vocabulary of an unknown kind": (fields(TOKENIZER, model={"type": "Mine"}), f"{TOKENIZER}: no tokenizer can be"),
+    "added token with a bad id": (fields(TOKENIZER, added_tokens=[{"id": "x"}]), f"{TOKENIZER}: no tokenizer can be"),
+    "empty vocabulary": (
+        each(remove(TOKENIZER), fields(TOKENIZER_CONFIG, tokenizer_class="GPT2Tokenizer"), write("vocab.json", "{}"),
+             write("merges.txt", "#version: 0.2\n")), "vocab.json: knows no word of",
+    ),
+    "tokenizer settings no JSON": (write(TOKENIZER_CONFIG, "{"), f"{TOKENIZER_CONFIG}: is no readable JSON"),
+    "tokenizer settings a list": (write(TOKENIZER_CONFIG, "[]"), f"{TOKENIZER_CONFIG}: holds"),
+    "special tokens no JSON": (write("special_tokens_map.json", "{"), "special_tokens_map.json: is no readable JSON"),
+    "tokenizer code of its own": (
+        fields(TOKENIZER_CONFIG, tokenizer_class="MineTokenizer", auto_map={"AutoTokenizer": ["mine.Mine", None]}),
+        f"{TOKENIZER_CONFIG}: .*never run",
+    ),
+    "longest text a word": (fields(TOKENIZER_CONFIG, model_max_length="many"), f"{TOKENIZER_CONFIG}: .*plain text"),
+    "eos_token a number": (fields(TOKENIZER_CONFIG, eos_token=3), f"{TOKENIZER}: no tokenizer .*eos_token"),
+    "no end of a turn": (
+        each(fields(TOKENIZER_CONFIG, eos_token=GONE, pad_token=GONE), fields(GENERATION, eos_token_id=GONE)),
+        f"{TOKENIZER_CONFIG}: no eos_token",
+    ),
+    "more ids than rows": (every_id_one_higher, f"{TOKENIZER}: .* has the id 35\\d, .*264 rows"),
+    "template does not compile": (write(TEMPLATE, "{% for m in %}"), "chat_template: line 1: "),
+    "template does not lex": (write(TEMPLATE, "a\n{{ 'open }}"), "chat_template: line 2: "),
+    "template of bytes": (write(TEMPLATE, b"\xff\xfe\x00"), f"{TEMPLATE}: is no text in UTF-8"),
+    "template empty": (write(TEMPLATE, ""), f"{TEMPLATE}: is empty"),
+    "template refuses": (write(TEMPLATE, "{{ raise_exception('no users') }}"), "chat_template: fails .*no users"),
+    "template with an unknown name": (write(TEMPLATE, "{{ tools.first.name }}"), "chat_template: fails"),
+    "template that divides by zero": (write(TEMPLATE, "{{ 1 / 0 }}"), "chat_template: "),
+    "template of a list of parts": (
+        write(TEMPLATE, "{% for m in messages %}{% for p in m.content %}{{ p.text }}{% endfor %}{% endfor %}"),
+        "chat_template: leaves the prompt out",
+    ),
+    "template leaves the prompt out": (write(TEMPLATE, "<|user|>Hello<|assistant|>"), "leaves the prompt out"),
+    "template keeps the system alone": (
+        write(TEMPLATE, "{% for m in messages if m.role == 'system' %}{{ m.content }}{% endfor %}"), "prompt out",
+    ),
+    "template asks for a class": (write(TEMPLATE, "{{ messages.__class__ }}"), "unsafe attribute '__class__'"),
+    "template asks for a class by a filter": (
+        write(TEMPLATE, "{{ messages|attr('__class__') }}"), "unsafe attribute '__class__'",
+    ),
+    "template asks for a class by an item": (
+        write(TEMPLATE, "{{ ''['__class__']['__mro__'] }}"), "unsafe attribute '__class__'",
+    ),
+    "template asks for a class in pieces": (
+        write(TEMPLATE, "{{ ''['__cla' ~ 'ss__'].mro() }}{{ messages[0].content }}"), "chat_template: .*unsafe",
+    ),
+    "template changes the messages": (write(TEMPLATE, "{{ messages.append(1) }}"), "chat_template: .*unsafe"),
+    "template without end": (
+        write(TEMPLATE, "{% for i in range(9999) %}{% for j in range(9999) %}{% endfor %}{% endfor %}"), "to an end",
+    ),
+    "template with a wide range": (write(TEMPLATE, "{% for i in range(999999) %}{% endfor %}"), "chat_template: fails"),
+    "template with a huge number": (write(TEMPLATE, "{{ 'x' * 99999999999 }}"), "numbers that no prompt needs"),
+    "template with a huge power": (write(TEMPLATE, "{{ 9 ** 9 ** 9 }}"), "numbers that no prompt needs"),
+    "template writes without measure": (
+        write(TEMPLATE, "{{ messages[0].content * 100000 }}"), "writes \\d+ characters",
+    ),
+    "template a number": (
+        each(remove(TEMPLATE), fields(TOKENIZER_CONFIG, chat_template=5)), "chat_template: is 5, no text",
+    ),
+    "templates without a default": (
+        each(remove(TEMPLATE), fields(TOKENIZER_CONFIG, chat_template=[
+            {"name": "rag", "template": "x"}, {"name": "tool_use", "template": "y"},
+        ])), "chat_template: there are several \\(rag, tool_use\\)",
+    ),
+}  # fmt: skip
+"""Damage to a whole folder with one weight file, and what the message says."""
+
+SHARDED: dict[str, tuple[Damage, str]] = {
+    "shard missing": (shard(Path.unlink), "model-00002-of-\\d+.safetensors: is missing, though .*index.json names it"),
+    "shard cut off": (
+        shard(lambda file: file.write_bytes(file.read_bytes()[:-8])), "model-00002-of-\\d+.safetensors: is cut off",
+    ),
+    "shard empty": (shard(lambda file: file.write_bytes(b"")), "model-00002-of-\\d+.safetensors: is empty"),
+    "shard a pointer": (shard(lambda file: file.write_text(POINTER)), "model-00002-of-\\d+.safetensors: is a Git LFS"),
+    "index gone": (remove(INDEX), "model-00001-of-\\d+.safetensors: is neither"),
+    "index no JSON": (write(INDEX, "{"), f"{INDEX}: is no readable JSON"),
+    "index without table": (write(INDEX, "{}"), f"{INDEX}: weight_map is no table"),
+    "index with numbers": (index(lambda places: places.update({NORM: 3})), f"{INDEX}: weight_map is no table"),
+    "index out of the folder": (
+        index(lambda places: places.update({NORM: "../other.safetensors"})), f"{INDEX}: names '../other.safetensors'",
+    ),
+    "index naming what a shard lacks": (
+        index(lambda places: places.update(extra=places[NORM])), "model-\\d+-of-\\d+.safetensors: lacks 'extra'",
+    ),
+    "index of another model": (
+        index(lambda places: [places.pop(name) for name, place in list(places.items()) if "00002" in place]),
+        "model-00002-of-\\d+.safetensors: belongs to none",
+    ),
+}  # fmt: skip
+"""Damage to a folder whose weights are in several files."""
