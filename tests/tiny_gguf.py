@@ -67,7 +67,7 @@ def write(
     if name == "llama":
         writer.add_rope_dimension_count(shape.hidden_size // shape.num_attention_heads)
     if tokenizer:
-        _add_tokenizer(writer)
+        add_tokenizer(writer)
     for key, value in (metadata or {}).items():
         (writer.add_string if isinstance(value, str) else writer.add_float32)(key, value)
     if change:
@@ -101,7 +101,8 @@ def _stored(name: str, weight: Any, shape: Any) -> Any:
     return weight + 1 if shape.model_type.startswith("gemma") and "norm" in name else weight
 
 
-def _add_tokenizer(writer: GGUFWriter) -> None:
+def add_tokenizer(writer: GGUFWriter) -> None:
+    """Give a file a tokenizer of 256 bytes, four chat tokens and one merge."""
     letters = sorted(pre_tokenizers.ByteLevel.alphabet())
     special = ["<|end|>", "<|user|>", "<|assistant|>", "<|system|>"]
     tokens = [*letters, *special, "he", *(f"[PAD{number}]" for number in range(261, 264))]

@@ -50,6 +50,7 @@ def configuration(header: Header) -> PretrainedConfig:
                 f"read from this GGUF file ({_line(error)}); give the model as a folder of safetensors"
             ) from error
     _complete(shape, header)
+    shape.dtype = getattr(torch, header.dtype)
     return shape
 
 

@@ -18,10 +18,11 @@ from neurontune_core.config import ModelConfig
 from neurontune_core.errors import InputError
 from neurontune_core.model import gguf, hub, tiny
 from neurontune_core.model.chat import encode_prompt, neutralised
+from neurontune_core.model.checks.folder import check_folder
 from neurontune_core.model.checks.loaded import check_loaded
 from neurontune_core.model.gguf_conversion import convert
 from neurontune_core.model.packaged import joined_file
-from neurontune_core.model.source import ModelReference, conversion_key, describe
+from neurontune_core.model.source import CONVERSION, ModelReference, conversion_key, describe
 from neurontune_core.records import Conversation
 
 
@@ -152,8 +153,9 @@ def _converted(reference: ModelReference, root: str) -> Path:
             if header.digest() != reference.weights:
                 raise InputError(f"model.name: {reference.name} has changed since it was looked at; start again")
             convert(header, folder)
+            check_folder(folder, ModelConfig(name=reference.name, system_prompt=reference.system_prompt))
         return {}
 
     settings = {"dequantised": reference.dequantised}
-    found = artifacts.find(root, "model", key) or artifacts.write(root, "model", key, fill, settings)
+    found = artifacts.find(root, CONVERSION, key) or artifacts.write(root, CONVERSION, key, fill, settings)
     return artifacts.open_folder(found)

@@ -16,7 +16,7 @@ from neurontune_core.model.gguf_conversion import configuration
 from neurontune_core.model.identity import folder_digest
 from neurontune_core.model.packaged import packaged, packaged_header
 
-CONVERSION_VERSION = 3
+CONVERSION, CONVERSION_VERSION = "model", 3
 LARGEST_IN_FLOAT32 = 2_000_000_000
 """Parameters up to which attribution works in float32 where the settings do not say."""
 
@@ -117,7 +117,7 @@ def skeleton(config: ModelConfig) -> PreTrainedModel:
 
 def conversion_key(weights: str) -> str:
     """Return the key under which the conversion of a GGUF model is kept, by the digest of its file."""
-    return artifacts.stage_key("model", CONVERSION_VERSION, {}, weights, [])
+    return artifacts.stage_key(CONVERSION, CONVERSION_VERSION, {}, weights, [])
 
 
 def _without_weights(config: ModelConfig, shape: PretrainedConfig) -> PreTrainedModel:
