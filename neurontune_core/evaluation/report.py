@@ -158,7 +158,7 @@ def changed_completions(completions: pd.DataFrame) -> tuple[list[dict[str, Any]]
     return rows[:shown], len(rows) - shown
 
 
-def said_before(row: Mapping[str, Any]) -> str:
+def said_before(row: Mapping[Any, Any]) -> str:
     """Return the system message and the turns before a prompt, a turn a line; "" if there are none."""
     system = [f"system: {row['system']}"] if row.get("system") else []
     return "\n".join([*system, *(f"{turn['role']}: {turn['content']}" for turn in row.get("history", ()))])
