@@ -58,7 +58,8 @@ def prepare(config: PipelineConfig) -> Inputs:
     check_first_layer(config.attribution, len(model.neurons_per_layer))
     check_counts(config.selection, model.neurons_per_layer, config.attribution.first_layer)
     choose_device(config.runtime.device)
-    return Inputs(model, datasets, base_digests(config.evaluation, PublicLibrary()), judge_digests(config.evaluation))
+    sets = base_digests(config.evaluation, PublicLibrary(config.evaluation))
+    return Inputs(model, datasets, sets, judge_digests(config.evaluation))
 
 
 def name_run(config: PipelineConfig) -> str:

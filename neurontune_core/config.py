@@ -8,11 +8,35 @@ from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
+from neurontune_core.data_names import short_name, with_absolute_paths
 from neurontune_core.errors import InputError
 
 PASSWORD_IN_ADDRESS = r"[^/]+://[^/]*:[^/]*@"
+
+
+def _as_list(value: Any) -> Any:
+    """Return a list given as text, with or without brackets, split at its commas; anything else as it is."""
+    if not isinstance(value, str):
+        return value
+    inner = value.strip()
+    if inner.startswith("[") and inner.endswith("]"):
+        inner = inner[1:-1]
+    return tuple(part.strip().strip("'\"") for part in inner.split(",") if part.strip())
+
+
+Names = Annotated[tuple[str, ...], BeforeValidator(_as_list)]
+"""A list of names; `a,b` and a single one are understood as well."""
 
 
 class Section(BaseModel):
@@ -49,6 +73,10 @@ class ModelConfig(Section):
     )
 
 
+ColumnUse = Literal["query", "history", "context", "category", "response", "template", "name", "type", "text"]
+"""What a column of a file of one's own may hold."""
+
+
 class SourceConfig(Section):
     """Where one dataset is read from."""
 
@@ -65,29 +93,43 @@ class SourceConfig(Section):
         description="System message before queries that bring none of their own, in place of the dataset's and of "
         "model.system_prompt.",
     )
+    columns: dict[ColumnUse, str] = Field(
+        default_factory=dict,
+        description="Columns of a file of your own that are not recognised, e.g. `columns.query=NAME`: query, history, "
+        "context, category, response; of attacks template, name, type, category; of refusals text.",
+    )
 
 
 class PairsConfig(Section):
     """Which queries, attacks and responses the run uses, and how they are split."""
 
-    harmful: tuple[str, ...] = Field(
+    harmful: Names = Field(
         default=("shipped",),
         description="Datasets of harmful queries: shipped, safeedit, advbench, harmbench, jailbreakbench, "
-        "strongreject, xstest, or_bench.",
+        "strongreject, xstest, or_bench, or files of your own (docs/datasets.md).",
     )
-    benign: tuple[str, ...] = Field(
+    benign: Names = Field(
         default=("shipped",),
-        description="Datasets of harmless queries: shipped, alpaca, truthfulqa, xstest, jailbreakbench, or_bench.",
+        description="Datasets of harmless queries: shipped, alpaca, truthfulqa, xstest, jailbreakbench, or_bench, or "
+        "files of your own.",
+    )
+    attacks: Names = Field(
+        default=("shipped",),
+        description="Attacks the queries are wrapped in: shipped, or files of your own with `{query}` in every attack.",
+    )
+    refusals: Names = Field(
+        default=("shipped",), description="What harmful prompts are answered with: shipped, or files of your own."
     )
     sources: dict[str, SourceConfig] = Field(
         default_factory=dict,
-        description="Per dataset: local path, hub commit, limit, system prompt (`sources.advbench.path=FILE`).",
+        description="Per dataset, by its name or that of its file: local path, hub commit, limit, columns, system "
+        "prompt (`sources.advbench.path=FILE`).",
     )
-    holdout_attack_categories: tuple[str, ...] = Field(
+    holdout_attack_categories: Names = Field(
         default=("research_experiment", "translation", "sudo_mode"),
         description="Attack categories kept out of training and validation: used in the test split only.",
     )
-    holdout_unsafety_categories: tuple[str, ...] = Field(
+    holdout_unsafety_categories: Names = Field(
         default=(), description="Unsafety categories whose queries go to the test split only."
     )
     validation_fraction: float = Field(default=0.1, gt=0, lt=1, description="Share of queries in the validation split.")
@@ -120,7 +162,7 @@ class PairsConfig(Section):
     refusal_phrasings: int = Field(
         default=1,
         ge=1,
-        description="How many of the shipped refusals harmful prompts are answered with; one is learned fastest.",
+        description="How many of the refusals harmful prompts are answered with; one is learned fastest.",
     )
     response_tokens: int = Field(
         default=24, ge=1, description="Length of the model's own responses to harmless training prompts."
@@ -237,7 +279,7 @@ class ScalingConfig(Section):
         ge=0,
         description="Gauss-Newton: how strongly a step is held to where the model was measured, in units of the prior.",
     )
-    balances: tuple[Annotated[float, Field(gt=0)], ...] = Field(
+    balances: Annotated[tuple[Annotated[float, Field(gt=0)], ...], BeforeValidator(_as_list)] = Field(
         default=(),
         description="Gauss-Newton, after the last step: solve again with `utility_weight` times each of these, and "
         "keep the factors that validate best.",
@@ -308,13 +350,19 @@ class BaselineConfig(Section):
 class EvaluationConfig(Section):
     """What is generated and how it is judged."""
 
-    benchmarks: tuple[str, ...] = Field(
+    benchmarks: Names = Field(
         default=("shipped",),
-        description="Benchmarks to run: `shipped` (the test split), or a public set such as `advbench`, plain or "
-        "wrapped in attacks (`advbench/heldout`, `advbench/all`, `advbench/translation`).",
+        description="Benchmarks to run: `shipped` (the test split), a public set such as `advbench`, or a file of your "
+        "own (`mine.csv` of harmful queries, `benign:mine.csv` of harmless ones), plain or wrapped in attacks "
+        "(`advbench/heldout`, `advbench/all`, `mine.csv/translation`).",
+    )
+    attacks: Names = Field(
+        default=("shipped",),
+        description="Attacks that public sets and files of your own are wrapped in: shipped, or files of your own.",
     )
     sources: dict[str, SourceConfig] = Field(
-        default_factory=dict, description="Per public set: local path, revision, row limit, system prompt."
+        default_factory=dict,
+        description="Per public set or file, by its name: local path, revision, row limit, columns, system prompt.",
     )
     prompts_per_benchmark: int = Field(default=80, ge=1, description="Most prompts taken from each benchmark.")
     max_new_tokens: int = Field(default=150, ge=1, description="Longest completion, in tokens.")
@@ -324,7 +372,7 @@ class EvaluationConfig(Section):
     judge_path: str | None = Field(
         default=None, description="Model folder of the `classifier` judge, verdict file of the `precomputed` one."
     )
-    also_judges: tuple[Literal["rules", "keyword"], ...] = Field(
+    also_judges: Annotated[tuple[Literal["rules", "keyword"], ...], BeforeValidator(_as_list)] = Field(
         default=(), description="Further judges, whose agreement with the first is measured."
     )
     bootstrap_samples: int = Field(default=2000, ge=100, description="Resamples of the paired bootstrap.")
@@ -400,18 +448,31 @@ class PipelineConfig(Section):
     evaluation: EvaluationConfig = EvaluationConfig()
     runtime: RuntimeConfig = Field(default_factory=RuntimeConfig)
 
+    @field_validator("pairs", "evaluation")
+    @classmethod
+    def _paths_are_absolute(cls, section: PairsConfig | EvaluationConfig) -> PairsConfig | EvaluationConfig:
+        # a worker in another folder is to find the same files
+        lists = {name: with_absolute_paths(getattr(section, name)) for name in DATA_LISTS if hasattr(section, name)}
+        return section.model_copy(update=lists)
+
+
+DATA_LISTS = ("harmful", "benign", "attacks", "refusals", "benchmarks")
+"""Settings that name data."""
+
 
 def contents(section: PairsConfig | EvaluationConfig) -> dict[str, Any]:
     """Return a section's settings as they enter a stage's key: where data lies is left out, its digest enters instead.
 
-    So the same data give the same result under any path, or from the hub.
+    So the same data give the same result under any path, or from the hub. Of a file of one's own its name is part of
+    the result, its folder is not.
     """
     settings = section.model_dump(mode="json", exclude={"judge_path"})
     limits = {name: source.limit for name, source in section.sources.items() if source.limit is not None}
     prompts = {
         name: source.system_prompt for name, source in section.sources.items() if source.system_prompt is not None
     }
-    return settings | {"sources": limits} | ({"system_prompts": prompts} if prompts else {})
+    lists = {name: [short_name(text) for text in settings[name]] for name in DATA_LISTS if name in settings}
+    return settings | lists | {"sources": limits} | ({"system_prompts": prompts} if prompts else {})
 
 
 def preset_names() -> list[str]:

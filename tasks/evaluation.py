@@ -58,7 +58,7 @@ def answer_base(
         prompts = tables.load_pairs(artifacts.open_folder(pairs))
         with loaded(model, runtime, working=True) as chat:
             given, left_out = answers.base_answers(
-                prompts, config, chat, runtime.batch_tokens, tracker(BASE), library=PublicLibrary()
+                prompts, config, chat, runtime.batch_tokens, tracker(BASE), library=PublicLibrary(config)
             )
         tables.save_table(folder, "answers", given)
         tables.save_table(folder, "left_out", left_out)

@@ -17,7 +17,7 @@ from huggingface_hub.errors import (
 from neurontune_core import artifacts
 from neurontune_core.config import SourceConfig
 from neurontune_core.data.rows import FORMATS
-from neurontune_core.data.specification import Dataset, RoleFile
+from neurontune_core.data.specification import Dataset, TextFile
 from neurontune_core.errors import InputError
 
 TIMEOUT_SECONDS = 10.0
@@ -31,12 +31,12 @@ class FetchedFile:
     origin: str
 
 
-def fetch(dataset: Dataset, role_file: RoleFile, source: SourceConfig, section: str = "pairs") -> FetchedFile:
+def fetch(dataset: Dataset, role_file: TextFile, source: SourceConfig, section: str = "pairs") -> FetchedFile:
     """Return the file of a dataset, downloaded from the hub unless there is a local copy or it was downloaded before.
 
-    A local path is the file itself, or a folder with a file of the name it has on the hub. Without a pinned commit
-    the hub is asked for the newest one; one short request finds out whether it can be reached, before the hub's own
-    client, which retries for long. `section` is the configuration section that errors name.
+    A local path is the file itself, or a folder with a file of the name it has on the hub or in the description.
+    Without a pinned commit the hub is asked for the newest one; one short request finds out whether it can be reached,
+    before the hub's own client, which retries for long. `section` is the configuration section that errors name.
 
     Raises:
         InputError: no such file; or no network, no access, or no such commit. The message names the remedy.
@@ -44,6 +44,11 @@ def fetch(dataset: Dataset, role_file: RoleFile, source: SourceConfig, section: 
     if source.path is not None:
         file = local_file(dataset, role_file, source.path, section)
         return FetchedFile(file, f"local copy, SHA-256 {artifacts.file_digest(file)[:16]}")
+    if dataset.path is not None:
+        file = _own_file(dataset, role_file, dataset.path, section)
+        return FetchedFile(file, f"own file, SHA-256 {artifacts.file_digest(file)[:16]}")
+    if not role_file.file:
+        raise InputError(f'{section}: {dataset.name} names no file of {dataset.hub}; give it with file = "FILE"')
     commit = source.revision or dataset.revision
     if commit is not None:
         cached = try_to_load_from_cache(dataset.hub, role_file.file, revision=commit, repo_type="dataset")
@@ -60,7 +65,7 @@ def fetch(dataset: Dataset, role_file: RoleFile, source: SourceConfig, section: 
     return _download(dataset, role_file, commit, copy, section)
 
 
-def _download(dataset: Dataset, role_file: RoleFile, commit: str | None, copy: str, section: str) -> FetchedFile:
+def _download(dataset: Dataset, role_file: TextFile, commit: str | None, copy: str, section: str) -> FetchedFile:
     try:
         api = HfApi()
         found = api.dataset_info(dataset.hub, revision=commit, timeout=TIMEOUT_SECONDS).sha or commit
@@ -93,7 +98,17 @@ def _access(dataset: Dataset) -> str:
     )
 
 
-def local_file(dataset: Dataset, role_file: RoleFile, path: str, section: str = "pairs") -> Path:
+def _own_file(dataset: Dataset, role_file: TextFile, path: str, section: str) -> Path:
+    file = Path(path).expanduser()
+    if file.is_dir() and role_file.file:
+        file = file / role_file.file
+    if not file.is_file():
+        kind = "a folder, not a file" if file.is_dir() else "no such file"
+        raise InputError(f"{section}: {file} is {kind}; give the path of a file with the rows of {dataset.name!r}")
+    return file
+
+
+def local_file(dataset: Dataset, role_file: TextFile, path: str, section: str = "pairs") -> Path:
     """Return the local copy of a dataset's file that a path names: a file, or a folder.
 
     In a folder it is the file of the name it has on the hub, or the only data file there.

@@ -1,4 +1,4 @@
-"""Turn the rows of a public dataset into queries and attacks, and account for every row."""
+"""Turn the rows of a dataset into queries and attacks, and account for every row."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -6,6 +6,7 @@ from typing import Any
 
 from neurontune_core.data.attack_templates import WrappedQuery, find_attacks, slug
 from neurontune_core.data.categories import UNCATEGORISED
+from neurontune_core.data.columns import HARMFUL, QUERY, described, recognise
 from neurontune_core.data.conversations import BadConversation, Turns, is_conversation, read_conversation, read_history
 from neurontune_core.data.corpus import Attack, Query
 from neurontune_core.data.near_copies import words
@@ -28,12 +29,16 @@ class Rejected:
 
 @dataclass
 class ReadQueries:
-    """What the rows of one file became; `others` counts rows that are not of the role or dataset part asked for."""
+    """What the rows of one file became; `others` counts rows that are not of the role or dataset part asked for.
+
+    `columns` says in words which columns were taken for what.
+    """
 
     queries: list[Query] = field(default_factory=list)
     attacks: list[Attack] = field(default_factory=list)
     rejected: list[Rejected] = field(default_factory=list)
     others: int = 0
+    columns: str = ""
 
 
 def read_queries(name: str, role: RoleName, file: RoleFile, rows: Sequence[Row], section: str = "pairs") -> ReadQueries:
@@ -46,9 +51,9 @@ def read_queries(name: str, role: RoleName, file: RoleFile, rows: Sequence[Row],
     Raises:
         InputError: the file has none of the layouts its dataset is known by.
     """
-    layout = _layout(f"{section}.sources.{name}", name, file, rows)
+    layout = _layout(f"{section}.sources.{name}", name, role, file, rows)
     categories = {slug(theirs): ours for theirs, ours in file.categories.items()}
-    read = ReadQueries()
+    read = ReadQueries(columns=described(layout.model_dump(include=set(HARMFUL))))
     wrapped: list[WrappedQuery] = []
     seen: set[str] = set()
     for row in rows:
@@ -67,9 +72,11 @@ def read_queries(name: str, role: RoleName, file: RoleFile, rows: Sequence[Row],
             if text in seen:
                 continue
             seen.add(text)
-        theirs = slug(str(row.values.get(layout.category) or ""))
-        category = f"{file.kind}/{theirs or name}" if file.kind else categories.get(theirs, UNCATEGORISED)
-        response = str(row.values[layout.response]).strip() if layout.response else turns.response
+        theirs = slug(_optional_text(row.values, layout.category))
+        # without a mapping to ours, a dataset's own categories stay
+        ours = categories.get(theirs, UNCATEGORISED) if categories else theirs or UNCATEGORISED
+        category = f"{file.kind}/{theirs or name}" if file.kind else ours
+        response = _optional_text(row.values, layout.response) or turns.response
         query_id = f"{name}-{role}-{row.number:05d}"
         read.queries.append(
             Query(query_id, ROLES[role], text, category, name, row.number, response, turns.history, turns.system)
@@ -84,6 +91,17 @@ def with_system(queries: Sequence[Query], system: str) -> list[Query]:
     return [query if query.system else replace(query, system=system) for query in queries]
 
 
+def check_any(field: str, name: str, read: ReadQueries) -> None:
+    """Check that a file of one's own has a query.
+
+    Raises:
+        InputError: it has none; the message says what is wrong with the first row.
+    """
+    if not read.queries:
+        first = f"row {read.rejected[0].row}: {read.rejected[0].reason}" if read.rejected else "none is of this role"
+        raise InputError(f"{field}: no row of {name!r} can be used ({first})")
+
+
 def query_text(values: Mapping[str, Any], layout: Layout) -> str:
     """Return the query of a row, the text that belongs to it below; "" if it is missing or no text."""
     parts = [values.get(column) for column in (layout.query, layout.context) if column]
@@ -92,7 +110,9 @@ def query_text(values: Mapping[str, Any], layout: Layout) -> str:
     return "\n\n".join(part.strip() for part in parts if isinstance(part, str) and part.strip())
 
 
-def _layout(field: str, name: str, file: RoleFile, rows: Sequence[Row]) -> Layout:
+def _layout(field: str, name: str, role: RoleName, file: RoleFile, rows: Sequence[Row]) -> Layout:
+    if file.columns or not file.layouts:
+        return _recognised(field, role, file, rows)
     columns = {column for row in rows[:100] for column in row.values}
     for layout in file.layouts:
         if columns.issuperset(layout.columns):
@@ -104,6 +124,19 @@ def _layout(field: str, name: str, file: RoleFile, rows: Sequence[Row]) -> Layou
         f"{field}: the file has columns {', '.join(sorted(columns))}, but {name} is known by "
         f"{known}; give the file as it was published"
     )
+
+
+def _recognised(field: str, role: RoleName, file: RoleFile, rows: Sequence[Row]) -> Layout:
+    names = list(dict.fromkeys(column for row in rows for column in row.values))
+    found = recognise(field, names, HARMFUL if role == "harmful" else QUERY, file.columns)
+    optional = tuple(column for use, column in found.items() if use != "query")
+    return Layout.model_validate({**found, "optional": optional})
+
+
+def _optional_text(values: Mapping[str, Any], column: str) -> str:
+    """Return the text of a column, "" if there is none; a missing value is NaN where it comes from a data frame."""
+    value = values.get(column)
+    return "" if value is None or value != value else str(value).strip()
 
 
 def _is_meant(values: Mapping[str, Any], layout: Layout) -> bool:
@@ -125,9 +158,10 @@ def _turns(values: Mapping[str, Any], layout: Layout) -> tuple[Turns, str]:
         if layout.history:
             column = layout.history
             earlier = read_history(values.get(column), turns.query)
+            repeated = earlier.history == turns.history
             turns = Turns(
                 turns.query,
-                earlier.history + turns.history,
+                turns.history if repeated else earlier.history + turns.history,
                 earlier.system or turns.system,
                 turns.response or earlier.response,
             )
@@ -138,8 +172,14 @@ def _turns(values: Mapping[str, Any], layout: Layout) -> tuple[Turns, str]:
 
 def _problem(values: Mapping[str, Any], layout: Layout, text: str) -> str:
     for column in layout.columns:
-        if values.get(column) is None and column != layout.history:
+        if values.get(column) is None and column not in (layout.history, *layout.optional):
             return f"column {column!r} is missing or empty"
+    for column in layout.optional:
+        value = "" if column == layout.history else _optional_text(values, column)
+        if value and not isinstance(values[column], str if column == layout.response else str | int | float):
+            return f"column {column!r} is not text but {type(values[column]).__name__}"
+        if len(value) > MAX_CHARACTERS:
+            return f"column {column!r}: {len(value)} characters, more than {MAX_CHARACTERS}"
     if not isinstance(values[layout.query], str) and not is_conversation(values[layout.query]):
         return f"column {layout.query!r} is not text but {type(values[layout.query]).__name__}"
     if not words(text):
@@ -147,7 +187,7 @@ def _problem(values: Mapping[str, Any], layout: Layout, text: str) -> str:
     if len(text) > MAX_CHARACTERS:
         return f"{len(text)} characters, more than {MAX_CHARACTERS}"
     try:
-        "".join(str(values[column]) for column in layout.columns).encode()
+        "".join(str(values.get(column)) for column in layout.columns).encode()
     except UnicodeEncodeError:
         return "not valid Unicode"
     return ""

@@ -3,7 +3,8 @@
 import csv
 import io
 import json
-from collections.abc import Iterator
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,10 @@ from pyarrow import parquet
 from neurontune_core.errors import InputError
 
 FORMATS = (".csv", ".json", ".jsonl", ".parquet")
+ONLY_COLUMN = "text"
+"""What the column of a file is called that holds texts and no names of columns."""
+_INDEX = re.compile(r"|Unnamed: \d+|__index_level_\d+__")
+_SENTENCE_WORDS = 4
 
 
 @dataclass(frozen=True)
@@ -25,64 +30,209 @@ class Row:
     problem: str = ""
 
 
+@dataclass(frozen=True)
+class Table:
+    """The rows of a file, and in words what was not as usual about it."""
+
+    rows: list[Row]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def columns(self) -> list[str]:
+        """All columns that any row has, in order."""
+        return list(dict.fromkeys(column for row in self.rows for column in row.values))
+
+
 def read_rows(path: Path) -> list[Row]:
-    """Return all rows of a file, those that cannot be read included.
+    """Return all rows of a file, those that cannot be read included (`read_table`)."""
+    return read_table(path).rows
+
+
+def read_table(path: Path) -> Table:
+    """Return all rows of a file, those that cannot be read included, without the index column that pandas writes.
 
     Text is UTF-8, with or without a byte-order mark. The suffix tells the format; a `.json` file holds a list of
-    objects or one object a line.
+    objects or of texts, or one a line. A CSV file of one column may do without a header.
 
     Raises:
-        InputError: unknown suffix, or the file as a whole cannot be read.
+        InputError: unknown suffix, a column that is there twice or differs from another in case or blanks alone, or
+            the file as a whole cannot be read.
     """
     suffix = path.suffix.lower()
     if suffix not in FORMATS:
         raise InputError(f"{path}: unknown format {path.suffix!r}; give a file that ends in {', '.join(FORMATS)}")
     try:
         if suffix == ".parquet":
-            return [Row(i, values) for i, values in enumerate(parquet.read_table(path).to_pylist(), start=1)]
-        text = path.read_text(encoding="utf-8-sig")
-        if suffix == ".csv":
-            return list(_csv_rows(text))
-        if suffix == ".json" and text.lstrip().startswith("["):
-            return [_checked(number, value) for number, value in enumerate(json.loads(text), start=1)]
-        return list(_json_lines(text))
+            table = _parquet_table(path)
+        else:
+            text = path.read_text(encoding="utf-8-sig")
+            table = _csv_table(path, text) if suffix == ".csv" else Table(_json_rows(path, text))
     except UnicodeDecodeError as error:
         raise InputError(
             f"{path}: not UTF-8 ({error.reason} at byte {error.start}); convert the file to UTF-8"
         ) from error
-    except (csv.Error, json.JSONDecodeError, pa.ArrowException) as error:
+    except (csv.Error, ValueError, RecursionError, pa.ArrowException) as error:
         raise InputError(f"{path}: not a readable {suffix[1:]} file: {error}") from error
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror or error}); check the file") from error
+    _check_columns(path, table.columns)
+    return _without_index(table)
 
 
-def _csv_rows(text: str) -> Iterator[Row]:
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
-    header = next(reader, [])
-    number = 0
+def _parquet_table(path: Path) -> Table:
+    file = parquet.ParquetFile(path)
+    _check_columns(path, file.schema_arrow.names)
+    return Table([Row(number, values) for number, values in enumerate(file.read().to_pylist(), start=1)])
+
+
+def _check_columns(path: Path, columns: Sequence[str]) -> None:
+    met: dict[str, str] = {}
+    for column in columns:
+        plain = "".join(column.split()).casefold()
+        if met.get(plain) == column:
+            raise InputError(f"{path}: column {column!r} is there twice; keep one of them, or rename one")
+        if plain in met:
+            raise InputError(
+                f"{path}: columns {met[plain]!r} and {column!r} differ in case or blanks alone; keep one of them"
+            )
+        met[plain] = column
+
+
+def _without_index(table: Table) -> Table:
+    columns = table.columns
+    index = [column for column in (*columns[:1], *columns[-1:]) if _INDEX.fullmatch(column)][:1]
+    if len(columns) < 2 or not index:
+        return table
+    rows = [Row(row.number, {k: v for k, v in row.values.items() if k != index[0]}, row.problem) for row in table.rows]
+    return Table(rows, (*table.notes, f"column {index[0]!r} is taken for an index and not used"))
+
+
+def _csv_table(path: Path, text: str) -> Table:
+    # a field that is not used may be of any length; one that is used and too long is its row's problem
+    csv.field_size_limit(2**31 - 1)
+    header, delimiter, notes = _header(text, ","), ",", []
+    if len(header) == 1 and (other := _other_delimiter(header[0])):
+        delimiter, notes = other, [f"its columns are separated by {other!r}"]
+        header = _header(text, delimiter)
+    _check_columns(path, header)
+    if _is_plain_lines(text, header):
+        lines = [line.strip() for line in text.splitlines() if line.strip()]
+        note = "it has no header and is read as one text a line"
+        return Table([Row(number, {ONLY_COLUMN: line}) for number, line in enumerate(lines, start=1)], (note,))
+    if len(header) == 1 and _is_sentence(header[0]):
+        notes.append("it has no header, and its one column is taken from the first line on")
+        return Table(_csv_rows(text, delimiter, [ONLY_COLUMN]), tuple(notes))
+    return Table(_csv_rows(text, delimiter, None), tuple(notes))
+
+
+def _header(text: str, delimiter: str) -> list[str]:
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True, delimiter=delimiter)
+    return next(filter(None, reader), [])
+
+
+def _other_delimiter(name: str) -> str:
+    """Return the character that separates columns if what was read as the name of one is those of several."""
+    for delimiter in ("\t", ";"):
+        parts = name.split(delimiter)
+        if len(parts) > 1 and not any(_is_sentence(part) for part in parts):
+            return delimiter
+    return ""
+
+
+def _is_sentence(text: str) -> bool:
+    return len(text.split()) >= _SENTENCE_WORDS or "{query}" in text
+
+
+def _is_plain_lines(text: str, header: Sequence[str]) -> bool:
+    """Tell whether a file is lines of text with commas in them rather than a table: no quotes, no even columns."""
+    first = ",".join(header)
+    if len(header) < 2 or '"' in text or not _is_sentence(first) or not first.rstrip().endswith((".", "!", "?")):
+        return False
+    return any(line.count(",") != first.count(",") for line in text.splitlines() if line.strip())
+
+
+def _csv_rows(text: str, delimiter: str, header: list[str] | None) -> list[Row]:
+    """Return the rows below the header, or with a header that is given all rows."""
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True, delimiter=delimiter)
+    rows: list[Row] = []
     while True:
         try:
-            fields = next(reader)
+            fields, fault = next(reader), ""
         except StopIteration:
-            return
+            return rows
         except csv.Error as error:
             # after a stray quote the next line can be read, but one that never closes has swallowed all that follows
-            if "expected after" not in str(error):
+            if "expected after" not in str(error) or header is None:
                 raise csv.Error(f"line {reader.line_num}: {error}") from error
             fields, fault = [""], f"not CSV: {error}"
-        else:
-            fault = f"{len(fields)} fields where the header has {len(header)}" if len(fields) != len(header) else ""
-        if fields:
-            number += 1
-            yield Row(number, dict(zip(header, fields, strict=False)), fault)
+        if not fields:
+            continue
+        if header is None:
+            header = fields
+            continue
+        if not fault and len(fields) != len(header):
+            fault = f"{len(fields)} fields where the header has {len(header)}"
+        rows.append(Row(len(rows) + 1, dict(zip(header, fields, strict=False)), fault))
 
 
-def _json_lines(text: str) -> Iterator[Row]:
+class _Object(dict[str, Any]):
+    """A JSON object that knows which of its keys was there twice."""
+
+    def __init__(self, pairs: list[tuple[str, Any]]):
+        super().__init__(pairs)
+        keys = [key for key, _ in pairs]
+        self.doubled = "" if len(self) == len(keys) else next(key for key in keys if keys.count(key) > 1)
+
+
+def _json_rows(path: Path, text: str) -> list[Row]:
+    values: list[tuple[int, Any]]
+    if text.lstrip().startswith("[") and (whole := _list(text, path.suffix.lower() == ".json")) is not None:
+        values = list(enumerate(whole, start=1))
+    else:
+        values = _json_lines(text)
+        if len(values) > 1 and isinstance(values[0][1], json.JSONDecodeError) and _is_one_object(text):
+            raise InputError(f"{path}: holds one object; give a list of objects, or one object a line")
+    readable = [value for _, value in values if not isinstance(value, json.JSONDecodeError)]
+    if readable and all(isinstance(value, str) for value in readable):
+        values = [(n, _Object([(ONLY_COLUMN, each)]) if isinstance(each, str) else each) for n, each in values]
+    return [_row(path, number, value) for number, value in values]
+
+
+def _list(text: str, is_whole: bool) -> list[Any] | None:
+    """Return the list a text holds; None if it holds none and need not, as it may hold a value a line."""
+    try:
+        found = json.loads(text, object_pairs_hook=_Object)
+    except json.JSONDecodeError:
+        if is_whole:
+            raise
+        return None
+    return found if isinstance(found, list) else None
+
+
+def _json_lines(text: str) -> list[tuple[int, Any]]:
+    """Return the number and the value of every line, or the error it gives."""
+    values: list[tuple[int, Any]] = []
     for number, line in enumerate(text.split("\n"), start=1):
         if line.strip():
             try:
-                yield _checked(number, json.loads(line))
+                values.append((number, json.loads(line, object_pairs_hook=_Object)))
             except json.JSONDecodeError as error:
-                yield Row(number, {}, f"not JSON: {error.msg} at character {error.pos + 1}")
+                values.append((number, error))
+    return values
 
 
-def _checked(number: int, value: Any) -> Row:
-    return Row(number, value) if isinstance(value, dict) else Row(number, {}, f"not an object: {str(value)[:40]!r}")
+def _is_one_object(text: str) -> bool:
+    try:
+        return isinstance(json.loads(text), dict)
+    except ValueError:
+        return False
+
+
+def _row(path: Path, number: int, value: Any) -> Row:
+    if isinstance(value, json.JSONDecodeError):
+        return Row(number, {}, f"not JSON: {value.msg} at character {value.pos + 1}")
+    if not isinstance(value, _Object):
+        return Row(number, {}, f"not an object: {str(value)[:40]!r}")
+    if value.doubled:
+        raise InputError(f"{path}: row {number}: key {value.doubled!r} is there twice; keep one of them, or rename one")
+    return Row(number, {key: dict(each) if isinstance(each, _Object) else each for key, each in value.items()})

@@ -1,14 +1,17 @@
-"""The public datasets that can be read, one declarative TOML file each in `neurontune_core/data/datasets`."""
+"""The datasets that can be read: public ones, a TOML file each in `neurontune_core/data/datasets`, and one's own."""
 
+import json
 import tomllib
 from functools import lru_cache
 from importlib import resources
-from typing import Literal
+from pathlib import Path
+from typing import Literal, TypeVar
 
-from pydantic import Field
+from pydantic import Field, ValidationError
 
 from neurontune_core import artifacts
-from neurontune_core.config import Section, SourceConfig
+from neurontune_core.config import ColumnUse, Section, SourceConfig
+from neurontune_core.data_names import HUB, OwnData, own_data
 from neurontune_core.errors import InputError
 from neurontune_core.records import Role
 
@@ -36,6 +39,7 @@ class Layout(Section):
         default_factory=dict, description="Per column: the values of the rows that are meant; all others are left out."
     )
     attack: AttackColumns | None = Field(default=None, description="Columns of the attack prompt, if rows have one.")
+    optional: tuple[str, ...] = Field(default=(), description="Those of its columns that may be empty in a row.")
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -45,30 +49,46 @@ class Layout(Section):
         return tuple(dict.fromkeys(name for name in names if name))
 
 
-class RoleFile(Section):
+class TextFile(Section):
+    """A file with a dataset's attacks or refusals."""
+
+    file: str = Field(default="", description="Path of the file in the hub repository, or in the folder `path`.")
+    columns: dict[ColumnUse, str] = Field(default_factory=dict, description="Columns that are not recognised.")
+
+
+class RoleFile(TextFile):
     """The file with a dataset's queries of one role."""
 
-    file: str = Field(description="Path of the file in the hub repository.")
-    layouts: tuple[Layout, ...] = Field(min_length=1, description="Ways its columns are called, tried in order.")
+    layouts: tuple[Layout, ...] = Field(
+        default=(), description="Ways its columns are called, tried in order; without any they are recognised."
+    )
     kind: Literal["ordinary", "borderline", ""] = Field(
         default="", description="What harmless queries of this file are."
     )
     categories: dict[str, str] = Field(default_factory=dict, description="Its unsafety categories, in our terms.")
 
 
+Described = TypeVar("Described", bound=TextFile)
+
+
 class Dataset(Section):
-    """A public dataset: where it is, under which licence, and how its rows become queries."""
+    """A dataset: where it is, under which licence, and how its rows become queries."""
 
     name: str
-    title: str
-    url: str
-    licence: str
-    hub: str = Field(description="Repository id on the Hugging Face hub.")
+    title: str = ""
+    url: str = ""
+    licence: str = ""
+    hub: str = Field(default="", description="Repository id on the Hugging Face hub.")
+    path: str | None = Field(
+        default=None, description="Local file, or folder of the files, relative to the folder of the description."
+    )
     revision: str | None = Field(None, description="Pinned commit; without one the newest is looked up.")
     gated: bool = Field(default=False, description="Whether the hub asks for an accepted token.")
     system_prompt: str = Field(default="", description="System message before queries that bring none of their own.")
     harmful: RoleFile | None = None
     benign: RoleFile | None = None
+    attacks: TextFile | None = None
+    refusals: TextFile | None = None
 
 
 def dataset_names() -> list[str]:
@@ -77,28 +97,79 @@ def dataset_names() -> list[str]:
     return sorted(entry.name.removesuffix(".toml") for entry in folder.iterdir() if entry.name.endswith(".toml"))
 
 
-@lru_cache
 def dataset(name: str) -> Dataset:
-    """Return the specification of a public dataset, which must be one of `dataset_names`."""
+    """Return the specification of a public dataset, one of `dataset_names`, or of a file of one's own.
+
+    Raises:
+        InputError: the description of a dataset of one's own is missing or wrong.
+    """
+    own = own_data(name)
+    return _public(name) if own is None else _own(own)
+
+
+@lru_cache
+def _public(name: str) -> Dataset:
     return Dataset.model_validate({"name": name, **tomllib.loads(_text(name))})
+
+
+def _own(own: OwnData) -> Dataset:
+    if own.is_on_hub:
+        owner, repository, file = own.place.removeprefix(HUB).split("/", 2)
+        return _recognised(own, file).model_copy(update={"hub": f"{owner}/{repository}"})
+    if not own.place.lower().endswith(".toml"):
+        return _recognised(own, "").model_copy(update={"path": own.place})
+    try:
+        tree = tomllib.loads(Path(own.place).expanduser().read_text(encoding="utf-8-sig"))
+        described = Dataset.model_validate({**tree, "name": own.name})
+    except OSError as error:
+        raise InputError(f"{own.place}: cannot be read ({error.strerror}); give an existing file") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(map(str, first["loc"]))
+        raise InputError(f"{own.place}: {field}: {first['msg']}; see docs/datasets.md") from error
+    except ValueError as error:
+        raise InputError(f"{own.place}: not valid TOML: {error}") from error
+    if "name" in tree:
+        raise InputError(f"{own.place}: name: a dataset is called like its file, {own.name!r} here; leave it out")
+    if bool(described.hub) == bool(described.path):
+        raise InputError(f"{own.place}: give either path, the file relative to this one, or hub, a repository id")
+    if described.path:
+        place = Path(own.place).expanduser().parent / Path(described.path).expanduser()
+        described = described.model_copy(update={"path": str(place)})
+    return described
+
+
+def _recognised(own: OwnData, file: str) -> Dataset:
+    """Return the description of a file that may hold anything, its columns to be recognised."""
+    text, queries = TextFile(file=file), RoleFile(file=file)
+    benign = RoleFile(file=file, kind="ordinary")
+    return Dataset(name=own.name, harmful=queries, benign=benign, attacks=text, refusals=text)
 
 
 def digest(name: str) -> str:
     """Return the SHA-256 of a dataset's specification: a change of it changes the queries."""
-    return artifacts.text_digest(_text(name))
+    if own_data(name) is None:
+        return artifacts.text_digest(_text(name))
+    # where the data are is no part of it: their content is known by a digest of its own
+    about = dataset(name).model_dump(mode="json", exclude={"path", "hub", "revision", "gated"})
+    return artifacts.text_digest(json.dumps(about, sort_keys=True))
 
 
-def role_file(name: str, role: RoleName) -> RoleFile:
+def role_file(name: str, role: RoleName, section: str = "pairs") -> RoleFile:
     """Return the file with a dataset's queries of a role.
 
     Raises:
         InputError: the dataset has no queries of this role.
     """
     found: RoleFile | None = getattr(dataset(name), role)
+    other = "benign" if role == "harmful" else "harmful"
+    if found is None and own_data(name) is not None:
+        there = f"pairs.{other}" if section == "pairs" else f"{section}.benchmarks as {other}:{name}"
+        raise InputError(f"{name}: describes no {role} queries; add a section [{role}], or name it in {there}")
     if found is None:
         raise InputError(
             f"pairs.{role}: {name!r} has no {role} queries; choose among {', '.join(names_with(role))}, or name it in "
-            f"pairs.{'benign' if role == 'harmful' else 'harmful'}"
+            f"pairs.{other}"
         )
     return found
 
@@ -106,6 +177,35 @@ def role_file(name: str, role: RoleName) -> RoleFile:
 def system_prompt(name: str, source: SourceConfig) -> str:
     """Return the system message of a dataset: that of the configuration, or its specification's; "" if none."""
     return dataset(name).system_prompt if source.system_prompt is None else source.system_prompt
+
+
+def text_file(name: str, kind: Literal["attacks", "refusals"]) -> TextFile:
+    """Return the file with the attacks or the refusals of a dataset of one's own.
+
+    Raises:
+        InputError: its description has none.
+    """
+    found: TextFile | None = getattr(dataset(name), kind)
+    if found is None:
+        raise InputError(f"{name}: describes no {kind}; add a section [{kind}]")
+    return found
+
+
+def with_columns(file: Described, source: SourceConfig) -> Described:
+    """Return the description of a file with the columns that settings name put in."""
+    return file.model_copy(update={"columns": file.columns | source.columns})
+
+
+def check_source(field: str, name: str, source: SourceConfig) -> None:
+    """Check that what is set for a file of one's own can be set for it.
+
+    Raises:
+        InputError: a path or a commit is set for a file that is named by its path.
+    """
+    own = own_data(name)
+    if own is not None and not own.is_on_hub and (source.path or source.revision):
+        wrong = "path" if source.path else "revision"
+        raise InputError(f"{field}.{wrong}: {name} is a file of its own place; leave this out")
 
 
 def names_with(role: RoleName) -> list[str]:

@@ -1,7 +1,8 @@
 """Benchmarks: groups of prompts a model should refuse, or should answer.
 
 `shipped` is the test split of the run's own pairs, in seven groups. A public set is described by a file in
-`benchmark_files`, is read from its dataset, and is asked plain (`advbench`) or wrapped in attacks (`advbench/heldout`).
+`benchmark_files`, is read from its dataset, and is asked plain (`advbench`) or wrapped in attacks (`advbench/heldout`);
+so is a file of one's own (`mine.csv`, `benign:mine.csv`, `mine.csv/heldout`).
 """
 
 from collections import defaultdict
@@ -10,8 +11,10 @@ from collections.abc import Sequence
 import pandas as pd
 
 from neurontune_core.config import EvaluationConfig
+from neurontune_core.data_names import ENDINGS, HUB, check_distinct, check_entry, own_data, short_name
 from neurontune_core.errors import InputError
 from neurontune_core.evaluation.public_sets import (
+    SHIPPED,
     Library,
     needed,
     public_benchmarks,
@@ -21,7 +24,6 @@ from neurontune_core.evaluation.public_sets import (
 )
 from neurontune_core.records import PromptPair
 
-SHIPPED = "shipped"
 HARMFUL = ("harmful_plain", "harmful_attacked", "harmful_heldout_attack")
 BENIGN = ("benign_ordinary", "benign_borderline")
 WRAPPED = ("benign_attacked", "benign_heldout_attack")
@@ -46,7 +48,7 @@ def test_prompts(
         if name == SHIPPED:
             chosen |= shipped_prompts(pairs, config)
         else:
-            chosen[name] = public_prompts(name, pairs, config, needed(library, name))
+            chosen[short_name(name)] = public_prompts(name, pairs, config, needed(library, name))
     roles = {pair.role for members in chosen.values() for pair in members}
     for role, kind in (("safety", "harmful"), ("utility", "harmless")):
         if role not in roles:
@@ -81,22 +83,30 @@ def check(config: EvaluationConfig) -> None:
     """Check the names of the benchmarks.
 
     Raises:
-        InputError: a benchmark or a source is unknown, or a benchmark named twice.
+        InputError: a benchmark or a source is unknown, none is named, or one is named twice.
     """
     known = [SHIPPED, *public_benchmarks()]
-    if unknown := sorted(set(config.sources) - set(public_benchmarks())):
-        raise InputError(
-            f"evaluation.sources.{unknown[0]}: unknown public set; choose among {', '.join(public_benchmarks())}"
-        )
+    own = {name: each for name in (*config.benchmarks, *config.attacks) if (each := own_data(name))}
+    files = sorted({each.name for each in own.values()})
+    if unknown := sorted(set(config.sources) - {*public_benchmarks(), *files}):
+        choice = ", ".join([*public_benchmarks(), *files])
+        raise InputError(f"evaluation.sources.{unknown[0]}: unknown public set; choose among {choice}")
     for name in config.benchmarks:
         dataset, slash, attack_set = name.partition("/")
-        if dataset not in known or (dataset == SHIPPED and slash) or (slash and not attack_set):
+        if name in own or name.startswith(HUB):
+            check_entry("evaluation.benchmarks", own[name].place if name in own else name, known, "benchmark")
+        elif dataset not in known or (dataset == SHIPPED and slash) or (slash and not attack_set):
             raise InputError(
                 f"evaluation.benchmarks: unknown {name!r}; choose among {', '.join(known)}, the public ones also as "
-                f"NAME/ATTACKS, e.g. advbench/heldout"
+                f"NAME/ATTACKS, e.g. advbench/heldout, or give a file of your own as FILE, or benign:FILE, that ends "
+                f"in {', '.join(ENDINGS)}"
             )
     if len(set(config.benchmarks)) < len(config.benchmarks):
         raise InputError(f"evaluation.benchmarks: one is named twice in {', '.join(config.benchmarks)}; name it once")
+    check_distinct("evaluation.benchmarks", config.benchmarks)
+    if not config.attacks or not config.benchmarks:
+        empty = "attacks" if config.benchmarks else "benchmarks"
+        raise InputError(f"evaluation.{empty}: the list is empty; name at least one, e.g. shipped")
 
 
 def are_ordinary(prompts: pd.DataFrame) -> pd.Series:

@@ -10,8 +10,12 @@ from importlib import resources
 from typing import Protocol
 
 from neurontune_core.config import EvaluationConfig, SourceConfig
+from neurontune_core.data_names import own_data, short_name
 from neurontune_core.errors import InputError
 from neurontune_core.records import Conversation, PromptPair, Role
+
+SHIPPED = "shipped"
+"""The test split of a run's own pairs."""
 
 
 class Question(Protocol):
@@ -79,7 +83,7 @@ class Library(Protocol):
 
 @dataclass(frozen=True)
 class Benchmark:
-    """One public set: the queries of one role of a dataset. `version` rises when its prompts change."""
+    """One set: the queries of one role of a dataset. `version` rises when its prompts change."""
 
     version: int
     title: str
@@ -99,10 +103,29 @@ def public_benchmarks() -> dict[str, Benchmark]:
     }
 
 
+def benchmark_of(name: str) -> tuple[str, Benchmark, str]:
+    """Return what a benchmark other than `shipped` is called, the set it asks, and the attacks it is wrapped in.
+
+    A file of one's own is asked as harmful queries unless it is named `benign:FILE`.
+    """
+    own = own_data(name)
+    if own is None:
+        dataset, _, attacks = name.partition("/")
+        return dataset, public_benchmarks()[dataset], attacks
+    role: Role = "utility" if own.role == "benign" else "safety"
+    return own.benchmark.partition("/")[0], Benchmark(1, own.name, role, own.place), own.attacks
+
+
+def source_of(config: EvaluationConfig, name: str) -> SourceConfig:
+    """Return what is set for the dataset of a benchmark."""
+    own = own_data(name)
+    return config.sources.get(own.name if own else name.partition("/")[0], SourceConfig())
+
+
 def public_prompts(
     name: str, pairs: Sequence[PromptPair], config: EvaluationConfig, library: Library
 ) -> list[PromptPair]:
-    """Return a sample of a public set, plain or each query wrapped in an attack drawn from the set asked for.
+    """Return a sample of a public set or a file of one's own, each query plain or wrapped in an attack of a set.
 
     Queries that the run trains or validates on are left out, whatever dataset they came to it from, and so are
     repetitions.
@@ -110,10 +133,9 @@ def public_prompts(
     Raises:
         InputError: unknown attack set, or nothing is left of the dataset.
     """
-    dataset, _, attack_set = name.partition("/")
-    benchmark = public_benchmarks()[dataset]
+    dataset, benchmark, attack_set = benchmark_of(name)
     seen = {_words(pair.plain_conversation.text) for pair in pairs if pair.split != "test"}
-    source = config.sources.get(dataset, SourceConfig())
+    source = source_of(config, name)
     questions = []
     for question in library.questions(benchmark.dataset, benchmark.role, source):
         if _words(question.conversation.text) not in seen:
@@ -125,7 +147,7 @@ def public_prompts(
     prompts = []
     for question in questions:
         # the draw hangs on the query alone, so that a smaller sample is wrapped in the same attacks
-        attack = random.Random(f"{config.seed}/{name}/{question.id}").choice(attacks) if attacks else None
+        attack = random.Random(f"{config.seed}/{short_name(name)}/{question.id}").choice(attacks) if attacks else None
         prompts.append(_prompt(question, attack, benchmark))
     return sample(prompts, dataset, config, source.limit)
 
@@ -149,28 +171,31 @@ def attacks_of(attack_set: str, attacks: Sequence[Attack], trained: set[str]) ->
         known = sorted({name for attack in attacks for name in (attack.type, attack.category)})
         raise InputError(
             f"evaluation.benchmarks: no attack in the set {attack_set!r}; use all, heldout, {', '.join(known)}, or the "
-            f"name of an attack"
+            f"name of an attack; those of your own are given with evaluation.attacks"
         )
     return found
 
 
 def set_digests(config: EvaluationConfig, library: Library | None) -> list[str]:
-    """Return name, version and digest of the configured public sets, for the stage key.
+    """Return name, version and digest of the configured sets but the shipped one, for the stage key.
 
     Raises:
-        InputError: there is a public set but nothing to read it with, or its file is missing.
+        InputError: there is a set but nothing to read it with, its file is missing or unreadable, or no attack is in
+            the set of attacks asked for.
     """
-    public = public_benchmarks()
-    digests = []
-    for name in sorted({name.partition("/")[0] for name in config.benchmarks} & set(public)):
-        benchmark, source = public[name], config.sources.get(name, SourceConfig())
-        digest = needed(library, name).digest(benchmark.dataset, benchmark.role, source)
-        digests.append(f"{name} {benchmark.version} {digest}")
-    return digests
+    digests = set()
+    for name in config.benchmarks:
+        if name != SHIPPED:
+            called, benchmark, attack_set = benchmark_of(name)
+            if attack_set:
+                attacks_of(attack_set, needed(library, name).attacks(), set())
+            digest = needed(library, name).digest(benchmark.dataset, benchmark.role, source_of(config, name))
+            digests.add(f"{called} {benchmark.version} {digest}")
+    return sorted(digests)
 
 
 def needed(library: Library | None, name: str) -> Library:
-    """Return the library that is to read a public set.
+    """Return the library that is to read a set.
 
     Raises:
         InputError: there is none.
@@ -206,7 +231,7 @@ def _prompt(question: Question, attack: Attack | None, benchmark: Benchmark) -> 
         attack_category=attack.category if attack else "",
         attack_name=attack.name if attack else "",
         selected=False,
-        source=benchmark.dataset,
+        source=short_name(benchmark.dataset),
         split="test",
         history=question.conversation.history,
         system=question.conversation.system,

@@ -1,12 +1,13 @@
 """The model card of a tuned model: what it is made from, what was measured, and what it is not for."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import pandas as pd
 
 from neurontune_core.config import PipelineConfig
+from neurontune_core.data_names import short_name
 from neurontune_core.model.source import ModelReference
 from neurontune_core.records import ScalingFactors
 
@@ -60,11 +61,16 @@ def _data(card: CardFacts) -> str:
     pairs = card.config.pairs
     return (
         f"## Data\n\n"
-        f"- harmful queries: {', '.join(pairs.harmful)}; harmless queries: {', '.join(pairs.benign)}\n"
+        f"- harmful queries: {_named(pairs.harmful)}; harmless queries: {_named(pairs.benign)}\n"
         f"- split by query; {pairs.test_fraction:.0%} for testing, {pairs.validation_fraction:.0%} for validation\n"
         f"- attack categories never trained on: {', '.join(pairs.holdout_attack_categories) or 'none'}\n"
         f"- unsafety categories never trained on: {', '.join(pairs.holdout_unsafety_categories) or 'none'}"
     )
+
+
+def _named(datasets: Sequence[str]) -> str:
+    """Return the names of datasets without the folders of this machine."""
+    return ", ".join(map(short_name, datasets))
 
 
 def _method(card: CardFacts) -> str:

@@ -8,7 +8,6 @@ from dataclasses import asdict, dataclass, fields, replace
 import pandas as pd
 
 from neurontune_core.config import PairsConfig
-from neurontune_core.data import corpus
 from neurontune_core.data.categories import UNCATEGORISED
 from neurontune_core.data.corpus import Query
 from neurontune_core.data.queries import Rejected
@@ -16,7 +15,7 @@ from neurontune_core.errors import InputError
 from neurontune_core.model.chat import boundary_holds, thinking_mode, without_thought
 from neurontune_core.model.generate import decode, generate
 from neurontune_core.model.load import ChatModel
-from neurontune_core.pairs import load
+from neurontune_core.pairs import data_files
 from neurontune_core.pairs.prepare import Prepared, prepare
 from neurontune_core.pairs.ranking import RefusalJudge, rank_attacks
 from neurontune_core.pairs.room import (
@@ -59,7 +58,7 @@ def input_digests(config: PairsConfig) -> list[str]:
         InputError: unknown dataset or category, a gated dataset without a token, no network, or an unreadable file.
     """
     prepare(config)
-    return load.digests(config)
+    return data_files.digests(config)
 
 
 def build_pairs(
@@ -71,7 +70,7 @@ def build_pairs(
 ) -> BuiltPairs:
     """Build all pairs of a configuration, under the attacks that move the model furthest (section 3.1 of the paper).
 
-    Harmful prompts are to be refused: with their dataset's safe response, or one of the shipped refusals. The
+    Harmful prompts are to be refused: with their dataset's safe response, or one of the refusals configured. The
     response to a harmless training prompt is the model's own, or none (`responses`). Those of the other splits have
     none: what is learned is tried on them, and evaluation has both models answer them at its own length.
 
@@ -90,10 +89,11 @@ def build_pairs(
         InputError: unknown dataset or category, a split without queries, near copies in two splits, a system message
             the model's template does not take, or no attack that leaves room for a query.
     """
-    refusals = corpus.refusals()
-    room = room_for(chat, config, refusals[: config.refusal_phrasings])
     check_system_prompts(config, chat)
-    prepared = without_long_attacks(prepare(config, room.unfit), room)
+    prepared = prepare(config, lambda texts: room_for(chat, config, texts).unfit)
+    refusals = prepared.refusals
+    room = room_for(chat, config, refusals)
+    prepared = without_long_attacks(prepared, room)
     ranking = _ranking(prepared, config, refusals[0], room, batch_tokens, track, refuses)
     names = set(ranking.loc[ranking["selected"], "attack_name"])
     chosen = [attack for attack in prepared.seen if attack.name in names]

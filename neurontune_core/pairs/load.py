@@ -1,18 +1,20 @@
-"""Load the configured queries and attacks: the shipped corpus and public datasets, without duplicates."""
+"""Load the configured queries, attacks and refusals: the shipped corpus, public datasets and files of one's own."""
 
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from neurontune_core import artifacts
-from neurontune_core.config import PairsConfig, SourceConfig
+from neurontune_core.config import PairsConfig
 from neurontune_core.data import corpus, specification
 from neurontune_core.data.corpus import Attack, Query
-from neurontune_core.data.fetch import FetchedFile, fetch
-from neurontune_core.data.queries import ReadQueries, Rejected, read_queries, with_system
-from neurontune_core.data.rows import read_rows
+from neurontune_core.data.fetch import FetchedFile
+from neurontune_core.data.own_texts import read_attacks, read_refusals
+from neurontune_core.data.queries import ReadQueries, Rejected, check_any, read_queries, with_system
+from neurontune_core.data.rows import read_table
 from neurontune_core.data.specification import ROLES, RoleName
+from neurontune_core.data_names import own_data, short_name
 from neurontune_core.errors import InputError
+from neurontune_core.pairs.data_files import TEXTS, Kind, Texts, check_names, files, source_of, system_prompts
 
 
 @dataclass(frozen=True)
@@ -20,11 +22,12 @@ class Source:
     """A dataset as it was used in one role: where it came from, and what became of its rows.
 
     Every row is a query, or the repetition of one under another attack, or rejected, or left out by the limit, or of
-    another role than was asked for (`other_rows`).
+    another role than was asked for (`other_rows`). Attacks and refusals of one's own are a source each. `columns` and
+    `notes` say in words how the file was understood.
     """
 
     name: str
-    role: RoleName
+    role: Kind
     title: str
     origin: str
     licence: str
@@ -34,104 +37,92 @@ class Source:
     rejected: int
     left_out_by_limit: int
     other_rows: int
+    columns: str = ""
+    notes: str = ""
 
 
 @dataclass
 class Loaded:
-    """All queries and attacks of a configuration, the rows that were rejected, and the sources."""
+    """All queries, attacks and refusals of a configuration, the rows that were rejected, and the sources."""
 
     queries: list[Query] = field(default_factory=list)
     attacks: list[Attack] = field(default_factory=list)
+    refusals: list[str] = field(default_factory=list)
     rejected: list[Rejected] = field(default_factory=list)
     sources: list[Source] = field(default_factory=list)
 
 
-def check_names(config: PairsConfig) -> None:
-    """Check the names of datasets, before anything is read.
-
-    Raises:
-        InputError: unknown or repeated dataset, one without queries of the role, or one path for two files.
-    """
-    known = [corpus.NAME, *specification.dataset_names()]
-    for role in ROLES:
-        names = getattr(config, role)
-        if not names or len(set(names)) < len(names):
-            raise InputError(f"pairs.{role}: {list(names)} must name at least one dataset, and none twice")
-        if unknown := [name for name in names if name not in known]:
-            raise InputError(f"pairs.{role}: unknown dataset {unknown[0]!r}; choose among {', '.join(known)}")
-        for name in names:
-            if name != corpus.NAME:
-                specification.role_file(name, role)
-    for name, source in config.sources.items():
-        if name not in known:
-            raise InputError(f"pairs.sources.{name}: unknown dataset; choose among {', '.join(known)}")
-        if name == corpus.NAME and (source.path or source.revision):
-            raise InputError(
-                "pairs.sources.shipped: only `limit` and `system_prompt` can be set; the shipped corpus is part of the "
-                "package"
-            )
+Unfit = Callable[[Query], str]
+"""Says why the model cannot take a query, "" if it can."""
 
 
-def files(config: PairsConfig) -> Iterator[tuple[str, RoleName, FetchedFile]]:
-    """Yield name, role and file of every public dataset, downloaded where needed.
-
-    Raises:
-        InputError: a file is missing or cannot be downloaded; the message names the remedy.
-    """
-    for role in ROLES:
-        for name in getattr(config, role):
-            if name != corpus.NAME:
-                found = specification.role_file(name, role)
-                yield name, role, fetch(specification.dataset(name), found, _source(config, name))
-
-
-def digests(config: PairsConfig) -> list[str]:
-    """Return a digest of everything the queries are read from: contents, not paths, and how columns are understood."""
-    unused = {corpus.QUERIES[role] for role in ROLES if corpus.NAME not in getattr(config, role)}
-    shipped = [corpus.digest(file) for file in corpus.FILES if file not in unused]
-    public = [
-        f"{name}/{role}/{specification.digest(name)}/{artifacts.file_digest(fetched.path)}"
-        for name, role, fetched in files(config)
-    ]
-    return [*shipped, *public]
-
-
-def all_fit(query: Query) -> str:
+def all_fit(refusals: Sequence[str]) -> Unfit:
     """Say of any query that the model can take it: what is to be assumed where there is no model."""
-    return ""
+    return lambda query: ""
 
 
-def system_prompts(config: PairsConfig) -> dict[str, str]:
-    """Return the system message of every dataset that has one."""
-    names = sorted({name for role in ROLES for name in getattr(config, role)})
-    found = {name: _source(config, name).system_prompt or "" for name in names if name == corpus.NAME}
-    found |= {name: specification.system_prompt(name, _source(config, name)) for name in names if name != corpus.NAME}
-    return {name: text for name, text in found.items() if text}
-
-
-def load(config: PairsConfig, unfit: Callable[[Query], str] = all_fit) -> Loaded:
+def load(config: PairsConfig, fit: Callable[[Sequence[str]], Unfit] = all_fit) -> Loaded:
     """Return all queries, harmful ones first, and all attacks; of exact duplicates the first is kept.
 
-    `unfit` says why the model cannot take a query, "" if it can; those it cannot take are rejected.
+    `fit` is given the refusals and tells why the model cannot take a query; those it cannot take are rejected.
 
     Raises:
         InputError: unknown dataset, a file that is missing, unreadable or has unknown columns, or no query of a role.
     """
     check_names(config)
-    fetched = {(name, role): file for name, role, file in files(config)}
-    loaded = Loaded(attacks=corpus.attacks())
+    fetched = {(name, kind): file for name, kind, file in files(config)}
+    loaded = Loaded()
+    for kind in TEXTS:
+        for name in getattr(config, kind):
+            _add_texts(loaded, name, kind, fetched.get((name, kind)), config)
+    loaded.refusals = list(dict.fromkeys(loaded.refusals))
+    unfit = fit(loaded.refusals)
     first: dict[str, Query] = {}
     for role in ROLES:
-        before = len(loaded.rejected)
+        left_out: list[Rejected] = []
         for name in getattr(config, role):
-            _add(loaded, first, name, role, fetched.get((name, role)), config, unfit)
-        if len(loaded.rejected) > before and not any(query.role == ROLES[role] for query in loaded.queries):
-            why = loaded.rejected[before]
+            left_out += _add(loaded, first, name, role, fetched.get((name, role)), config, unfit)
+        if left_out and not any(query.role == ROLES[role] for query in loaded.queries):
+            why = left_out[0]
             raise InputError(
                 f"pairs.{role}: no query of {', '.join(getattr(config, role))} can be used; the first is "
                 f"{why.source} row {why.row}: {why.reason}; give queries that fit"
             )
     return loaded
+
+
+def _add_texts(loaded: Loaded, name: str, kind: Texts, file: FetchedFile | None, config: PairsConfig) -> None:
+    """Add the attacks or the refusals of one file; without one they are the shipped ones."""
+    if file is None:
+        loaded.attacks += corpus.attacks() if kind == "attacks" else []
+        loaded.refusals += corpus.refusals() if kind == "refusals" else []
+        return
+    about, described, table = specification.dataset(name), specification.text_file(name, kind), read_table(file.path)
+    described = specification.with_columns(described, source_of(config, name))
+    if kind == "attacks":
+        read = read_attacks(about.name, described, table, loaded.attacks)
+    else:
+        read = read_refusals(about.name, described, table)
+    loaded.attacks += read.attacks
+    loaded.refusals += read.refusals
+    loaded.rejected += read.rejected
+    loaded.sources.append(
+        Source(
+            name=about.name,
+            role=kind,
+            title=about.title or about.name,
+            origin=file.origin,
+            licence=about.licence or "not stated",
+            rows=len(table.rows),
+            queries=0,
+            attacks=len(read.attacks),
+            rejected=len(read.rejected),
+            left_out_by_limit=0,
+            other_rows=0,
+            columns=read.columns,
+            notes="; ".join(read.notes),
+        )
+    )
 
 
 def _add(
@@ -141,20 +132,31 @@ def _add(
     role: RoleName,
     file: FetchedFile | None,
     config: PairsConfig,
-    unfit: Callable[[Query], str],
-) -> None:
-    """Add the queries and attacks of one dataset; without a file it is the shipped corpus."""
+    unfit: Unfit,
+) -> list[Rejected]:
+    """Add the queries and attacks of one dataset, and return those the model cannot take.
+
+    Without a file it is the shipped corpus.
+    """
+    source = source_of(config, name)
+    system = system_prompts(config).get(short_name(name), "")
+    notes: tuple[str, ...] = ()
     if file is None:
         read = ReadQueries(corpus.queries(role))
         title, origin, licence, rows = "shipped corpus", "package", "Apache-2.0", len(read.queries)
     else:
-        about, table = specification.dataset(name), read_rows(file.path)
-        read = read_queries(name, role, specification.role_file(name, role), table)
-        title, origin, licence, rows = about.title, file.origin, about.licence, len(table)
+        about, table = specification.dataset(name), read_table(file.path)
+        described = specification.with_columns(specification.role_file(name, role), source)
+        read = read_queries(about.name, role, described, table.rows)
+        if own_data(name):
+            check_any(f"pairs.{role}", about.name, read)
+        title, origin, licence = about.title or about.name, file.origin, about.licence or "not stated"
+        name, rows, notes = about.name, len(table.rows), table.notes
     new = [query for query in read.queries if _is_first(query, first, read.rejected)]
-    limited = _limited(new, _source(config, name).limit, f"{config.seed}/{name}/{role}")
-    drawn = [(query, unfit(query)) for query in with_system(limited, system_prompts(config).get(name, ""))]
-    read.rejected += [Rejected(name, query.row, problem) for query, problem in drawn if problem]
+    limited = _limited(new, source.limit, f"{config.seed}/{name}/{role}")
+    drawn = [(query, unfit(query)) for query in with_system(limited, system)]
+    left_out = [Rejected(name, query.row, problem) for query, problem in drawn if problem]
+    read.rejected += left_out
     taken = {query.id: query for query, problem in drawn if not problem}
     for query in new:
         if query.id not in taken:
@@ -175,12 +177,11 @@ def _add(
             rejected=len(read.rejected),
             left_out_by_limit=len(new) - len(drawn),
             other_rows=read.others,
+            columns=read.columns,
+            notes="; ".join(notes),
         )
     )
-
-
-def _source(config: PairsConfig, name: str) -> SourceConfig:
-    return config.sources.get(name, SourceConfig())
+    return left_out
 
 
 def _is_first(query: Query, first: dict[str, Query], rejected: list[Rejected]) -> bool:

@@ -1,6 +1,6 @@
 """Everything about the pairs that needs no model: queries loaded and split, attacks seen in training and held out."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from neurontune_core.config import PairsConfig
@@ -23,17 +23,18 @@ class Prepared:
     splits: dict[str, Split]
     seen: list[Attack]
     unseen: list[Attack]
+    refusals: list[str]
     rejected: list[Rejected]
     sources: list[Source]
 
 
-def prepare(config: PairsConfig, unfit: Callable[[Query], str] = load.all_fit) -> Prepared:
+def prepare(config: PairsConfig, fit: Callable[[Sequence[str]], load.Unfit] = load.all_fit) -> Prepared:
     """Load and split the queries of a configuration, those left out that the model cannot take (`load.load`).
 
     Raises:
         InputError: unknown dataset or category, a missing or unreadable file, or a split without queries.
     """
-    loaded = load.load(config, unfit)
+    loaded = load.load(config, fit)
     check_holdouts(loaded.attacks, loaded.queries, config)
     groups = near_copy_groups([query.conversation.text for query in loaded.queries])
     splits = assign_splits(loaded.queries, groups, config)
@@ -44,6 +45,7 @@ def prepare(config: PairsConfig, unfit: Callable[[Query], str] = load.all_fit) -
         splits=splits,
         seen=[attack for attack in loaded.attacks if not is_held_out(attack, config)],
         unseen=[_filed_under_holdout(attack, config) for attack in loaded.attacks if is_held_out(attack, config)],
+        refusals=loaded.refusals,
         rejected=loaded.rejected,
         sources=loaded.sources,
     )
@@ -53,4 +55,4 @@ def _filed_under_holdout(attack: Attack, config: PairsConfig) -> Attack:
     """Return an attack of several categories filed under a held-out one, so that it counts as an unseen attack."""
     main = next(category for category in attack.categories if category in config.holdout_attack_categories)
     also = tuple(category for category in attack.categories if category != main)
-    return replace(attack, category=main, type=ATTACK_TYPES[main], also=also)
+    return replace(attack, category=main, type=ATTACK_TYPES.get(main, attack.type), also=also)

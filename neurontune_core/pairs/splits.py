@@ -71,7 +71,9 @@ def check_holdouts(attacks: Sequence[Attack], queries: Sequence[Query], config: 
     known = {category for attack in attacks for category in attack.categories}
     if unknown := set(config.holdout_attack_categories) - known:
         raise InputError(
-            f"pairs.holdout_attack_categories: unknown {sorted(unknown)}; choose among {', '.join(sorted(known))}"
+            "pairs.holdout_attack_categories: "
+            f"unknown {sorted(unknown)}; choose among {', '.join(sorted(known))}, "
+            "or [] to hold out none"
         )
     if attacks and all(is_held_out(attack, config) for attack in attacks):
         raise InputError("pairs.holdout_attack_categories: no attack is left to train on; hold out fewer categories")

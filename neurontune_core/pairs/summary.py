@@ -55,7 +55,8 @@ def format_summary(summary: Mapping[str, Any]) -> str:
         if name == "split":
             continue
         parts.append(_table([{name.replace("_", " "): value, **counts} for value, counts in rows.items()]))
-    parts.append("Sources\n" + _table(summary["sources"]))
+    parts.append("Sources\n" + _table([_source_row(row) for row in summary["sources"]]))
+    parts.append(_understood(summary["sources"]))
     parts.append(_rejected_text(summary["rejected"]))
     parts.append("Ranking of the attacks: nats by which log P(refusal) drops, with 95% intervals")
     parts.append(_table([_ranking_row(row) for row in summary["ranking"]]))
@@ -113,6 +114,19 @@ def _ranking_row(row: Mapping[str, Any]) -> dict[str, str]:
     }
 
 
+def _source_row(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in row.items() if name not in ("columns", "notes")}
+
+
+def _understood(sources: Sequence[Mapping[str, Any]]) -> str:
+    """Return a line a source on the columns taken, where there is a choice."""
+    lines = []
+    for row in sources:
+        if said := "; ".join(filter(None, (row.get("columns"), row.get("notes")))):
+            lines.append(f"  {row['name']} ({row['role']}): {_printable(said)}")
+    return "\n".join(["Columns", *lines]) if lines else ""
+
+
 def _rejected_text(rows: Sequence[Mapping[str, Any]]) -> str:
     if not rows:
         return "Every row was used."
@@ -123,7 +137,7 @@ def _rejected_text(rows: Sequence[Mapping[str, Any]]) -> str:
 
 def _table(rows: Sequence[Mapping[str, Any]]) -> str:
     names = list(rows[0])
-    cells = [names, *([str(row[name]) for name in names] for row in rows)]
+    cells = [names, *([_printable(str(row[name])) for name in names] for row in rows)]
     widths = [max(len(row[i]) for row in cells) for i in range(len(names))]
     right = [all(isinstance(row[name], int) for row in rows) for name in names]
     return "\n".join(
@@ -132,6 +146,11 @@ def _table(rows: Sequence[Mapping[str, Any]]) -> str:
     )
 
 
+def _printable(text: str) -> str:
+    """Return a text with what a terminal would obey, such as escape sequences, spelled out."""
+    return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text)
+
+
 def _short(text: str) -> str:
-    line = " ".join(text.split())
+    line = _printable(" ".join(text.split()))
     return line if len(line) <= _WIDTH else f"{line[: _WIDTH - 3]}..."

@@ -86,7 +86,8 @@ def attack_type_table(measured: Mapping[str, Measured]) -> pd.DataFrame:
     """
 
     def of(row: pd.Series) -> str:
-        return ATTACK_TYPES.get(str(row["attack_category"]), PLAIN).replace("_", " ")
+        category = str(row["attack_category"])
+        return ATTACK_TYPES.get(category, category or PLAIN).replace("_", " ")
 
     return _matrix(measured, lambda table: table.apply(of, axis=1))
 

@@ -117,7 +117,7 @@ def test_two_settings_of_one_source_add_up() -> None:
         ("scaling.steps=", ["scaling.steps", "valid integer", "''"]),
         ("scaling.steps=-1", ["scaling.steps", "greater than or equal to 0", "-1"]),
         ("scaling.order=third", ["scaling.order", "'first' or 'second'", "'third'"]),
-        ("evaluation.benchmarks=advbench", ["evaluation.benchmarks", "valid tuple", "'advbench'"]),
+        ("evaluation.benchmarks=3", ["evaluation.benchmarks", "valid tuple", "3"]),
         ("pairs.sources.advbench=3", ["pairs.sources.advbench", "valid dictionary", "3"]),
         ("pairs.validation_fraction=1.5", ["pairs.validation_fraction", "less than 1", "1.5"]),
         ("scaling.utility_weight=nan", ["scaling.utility_weight", "nan"]),

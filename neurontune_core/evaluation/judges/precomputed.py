@@ -22,13 +22,13 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
     """Rows of a .jsonl or .parquet file; raises InputError if it is missing or not one of these."""
     if not path.is_file():
         raise InputError(f"verdict file {path} does not exist; give a .jsonl or .parquet file with id and label")
-    if path.suffix == ".parquet":
+    if path.suffix.lower() == ".parquet":
         try:
             rows: list[dict[str, Any]] = parquet.read_table(path).to_pylist()
         except pa.ArrowException as error:
             raise InputError(f"verdict file {path} is not a readable parquet file: {error}") from error
         return rows
-    if path.suffix != ".jsonl":
+    if path.suffix.lower() != ".jsonl":
         raise InputError(f"verdict file {path} has the ending {path.suffix!r}; use .jsonl or .parquet")
     rows = []
     try:

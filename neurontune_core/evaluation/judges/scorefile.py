@@ -63,7 +63,7 @@ def read_completions(path: str | Path) -> list[ScoredRow]:
     path = Path(path)
     if not path.is_file():
         raise InputError(f"completions file {path} does not exist; give a JSON Lines file with prompt and completion")
-    if path.suffix == ".parquet":
+    if path.suffix.lower() == ".parquet":
         try:
             table = parquet.read_table(path).to_pylist()
         except pa.ArrowException as error:

@@ -3,9 +3,11 @@
 from pathlib import Path
 
 import pandas as pd
+import pyarrow as pa
 import pytest
+from pyarrow import parquet
 
-from neurontune_core.data.rows import Row, read_rows
+from neurontune_core.data.rows import Row, Table, read_rows, read_table
 from neurontune_core.errors import InputError
 
 
@@ -61,6 +63,17 @@ def test_rows_that_cannot_be_read_keep_their_number_and_say_why(tmp_path: Path) 
         ("a.csv", 'q,n\n"a,1\n', r"not a readable csv file: line \d: unexpected end of data"),
         ("a.json", "[1, 2", "not a readable json file"),
         ("a.parquet", "PAR0", "not a readable parquet file"),
+        ("a.parquet", "", "not a readable parquet file"),
+        ("a.json", "[" * 100_000, "not a readable json file"),
+        ("a.json", f"[{'1' * 5000}]", "not a readable json file"),
+        ("a.json", '{\n "data": [{"q": "a"}]\n}', "holds one object; give a list of objects, or one object a line"),
+        ("a.csv", "goal,target,goal\na,b,c\n", "column 'goal' is there twice; keep one of them, or rename one"),
+        ("a.csv", "goal,,\na,b,c\n", "column '' is there twice"),
+        ("a.csv", "goal;goal\na;b\n", "column 'goal' is there twice"),
+        ("a.csv", "Goal,goal \na,b\n", "columns 'Goal' and 'goal ' differ in case or blanks alone; keep one of them"),
+        ("a.jsonl", '{"q": "a"}\n{"q": "b", "n": 1, "q": "c"}', "row 2: key 'q' is there twice"),
+        ("a.json", '[{"q": "a", "q": "a"}]', "row 1: key 'q' is there twice"),
+        ("a.jsonl", '{"q": "a"}\n{"Q": "b"}', "columns 'q' and 'Q' differ in case or blanks alone"),
     ],
 )
 def test_a_file_that_cannot_be_read_is_an_error(tmp_path: Path, name: str, content: str | bytes, message: str) -> None:
@@ -70,3 +83,71 @@ def test_a_file_that_cannot_be_read_is_an_error(tmp_path: Path, name: str, conte
 
 def test_an_empty_file_has_no_rows(tmp_path: Path) -> None:
     assert read_rows(file(tmp_path, "a.csv", "")) == read_rows(file(tmp_path, "a.jsonl", "\n")) == []
+
+
+def test_columns_of_parquet_are_told_apart_as_well(tmp_path: Path) -> None:
+    for names, message in ((["q", "q"], "column 'q' is there twice"), (["a b", "A  B"], "differ in case or blanks")):
+        table = pa.table([["x"], ["y"]], names=names)
+        parquet.write_table(table, tmp_path / "a.parquet")
+        with pytest.raises(InputError, match=message):
+            read_rows(tmp_path / "a.parquet")
+
+
+def test_a_doubled_key_below_a_field_is_none_of_ours(tmp_path: Path) -> None:
+    assert read_rows(file(tmp_path, "a.jsonl", '{"q": "a", "meta": {"n": 1, "n": 2}}'))[0].values["q"] == "a"
+
+
+def test_the_index_column_of_pandas_is_left_out_with_a_word(tmp_path: Path) -> None:
+    frame = pd.DataFrame({"q": ["a", "b"]}, index=pd.Index([3, 5]))
+    frame.to_csv(tmp_path / "a.csv")
+    frame.to_parquet(tmp_path / "b.PARQUET")
+    file(tmp_path, "c.csv", "Unnamed: 0,q\n0,a\n1,b\n")
+    for name, column in (("a.csv", ""), ("b.PARQUET", "__index_level_0__"), ("c.csv", "Unnamed: 0")):
+        table = read_table(tmp_path / name)
+        assert [row.values for row in table.rows] == [{"q": "a"}, {"q": "b"}]
+        assert table.notes == (f"column {column!r} is taken for an index and not used",)
+
+
+def test_a_field_may_be_of_any_length(tmp_path: Path) -> None:
+    rows = read_rows(file(tmp_path, "a.csv", f"q,n\na,{'x' * 200_000}\nb,1\n"))
+    assert [(row.values["q"], len(row.values["n"]), row.problem) for row in rows] == [("a", 200_000, ""), ("b", 1, "")]
+
+
+@pytest.mark.parametrize("delimiter", [";", "\t"])
+def test_other_delimiters_are_found_in_the_header(tmp_path: Path, delimiter: str) -> None:
+    table = read_table(file(tmp_path, "a.csv", f'goal{delimiter}kind\n"a{delimiter} b, c"{delimiter}x\n'))
+    assert table == Table([Row(1, {"goal": f"a{delimiter} b, c", "kind": "x"})], table.notes)
+    assert table.notes == (f"its columns are separated by {delimiter!r}",)
+
+
+@pytest.mark.parametrize(
+    ("content", "texts", "note"),
+    [
+        ('q\n"One, two"\n', ["One, two"], ""),
+        ('""\nOne\n\nTwo\n', ["One", "Two"], ""),
+        ("\n\nq\nOne\n", ["One"], ""),
+        ("How do tides work here?\nWho was Ada?\n", ["How do tides work here?", "Who was Ada?"], "has no header"),
+        ("Explain this; and then that thing.\nTwo\n", ["Explain this; and then that thing.", "Two"], "has no header"),
+        ('"Sorry, I do not do that."\n"No, no."\n', ["Sorry, I do not do that.", "No, no."], "has no header"),
+        ("Sorry, I do not do that.\nNo.\n", ["Sorry, I do not do that.", "No."], "one text a line"),
+        ("Be {query}\nAs {query}\n", ["Be {query}", "As {query}"], "has no header"),
+    ],
+)
+def test_one_column_may_do_without_a_name(tmp_path: Path, content: str, texts: list[str], note: str) -> None:
+    table = read_table(file(tmp_path, "a.csv", content))
+    assert [list(row.values.values()) for row in table.rows] == [[text] for text in texts]
+    assert [row.number for row in table.rows] == list(range(1, len(texts) + 1))
+    assert note in " ".join(table.notes) and bool(table.notes) == bool(note)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [("a.json", '["One", "Two"]'), ("a.jsonl", '"One"\n"Two"\n'), ("a.jsonl", '["One", "Two"]')],
+)
+def test_a_list_of_texts_is_a_column(tmp_path: Path, name: str, content: str) -> None:
+    assert read_rows(file(tmp_path, name, content)) == [Row(1, {"text": "One"}), Row(2, {"text": "Two"})]
+
+
+def test_texts_among_objects_are_not_objects(tmp_path: Path) -> None:
+    rows = read_rows(file(tmp_path, "a.json", '["One", {"q": "Two"}]'))
+    assert [row.problem for row in rows] == ["not an object: 'One'", ""]

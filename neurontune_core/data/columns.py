@@ -1,0 +1,91 @@
+"""Recognise the columns of a file of one's own by their names."""
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from neurontune_core.errors import InputError
+
+QUERY = {
+    "query": (
+        "query", "prompt", "goal", "question", "instruction", "behavior", "behaviour", "forbidden_prompt", "request",
+        "text", "input", "messages", "conversation", "history",
+    ),
+    "context": ("input",),
+    "category": (
+        "category", "unsafety_category", "harm_category", "risk_category", "semantic_category", "topic",
+    ),
+    "history": ("history", "messages", "conversation"),
+}  # fmt: skip
+"""Per use, the names a column is known by, in the order they are looked for; case, blanks, - and _ do not matter."""
+HARMFUL = QUERY | {
+    "response": ("response", "refusal", "safe_response", "safe_generation", "target_refusal"),
+}
+ATTACK = {
+    "template": (
+        "template", "attack", "attack_template", "attack_prompt", "jailbreak", "jailbreak_prompt", "prompt", "text",
+    ),
+    "name": ("name", "attack_name", "title", "id"),
+    "type": ("type", "attack_type"),
+    "category": ("category", "attack_category"),
+}  # fmt: skip
+REFUSAL = {"text": ("text", "refusal", "response", "safe_response", "answer")}
+
+
+def recognise(
+    field: str, columns: Sequence[str], known: Mapping[str, Sequence[str]], named: Mapping[Any, str]
+) -> dict[str, str]:
+    """Return the column of every use that a file has one for.
+
+    Args:
+        field: the setting that says where the file is, for errors.
+        columns: those of the file; if it has but one, that is taken for the first use.
+        known: per use the names its column is known by; the first use must be there.
+        named: columns named by hand.
+
+    Raises:
+        InputError: no column for the first use, two that are called alike, or one named by hand that is not there.
+    """
+    if not columns:
+        raise InputError(f"{field}: the file has no row that can be read; give a file with at least one")
+    if wrong := [use for use in named if use not in known]:
+        raise InputError(f"{field}.columns.{wrong[0]}: not a column of this file; name {', '.join(known)}")
+    if missing := [column for column in named.values() if column not in columns]:
+        raise InputError(f"{field}.columns: no column {missing[0]!r}; the file has {_listed(columns)}")
+    main = next(iter(known))
+    found = dict(named)
+    if len(columns) == 1 and not named:
+        found[main] = columns[0]
+    plain = {column: _plain(column) for column in columns}
+    for use, names in known.items():
+        for name in names if use not in found else ():
+            alike = [column for column in columns if plain[column] == _plain(name) and column not in found.values()]
+            if len(alike) > 1:
+                raise InputError(
+                    f"{field}: {_listed(alike)} could each be the {use}; name it with --set "
+                    f"{field}.columns.{use}=COLUMN"
+                )
+            if alike:
+                found[use] = alike[0]
+                break
+    if main not in found:
+        raise InputError(
+            f"{field}: no {main} among the columns {_listed(columns)}; name it with --set "
+            f"{field}.columns.{main}=COLUMN, or call it {', '.join(known[main])}"
+        )
+    if "context" not in named and _plain(found.get("query", "")) != "instruction":
+        found.pop("context", None)  # the input below an instruction; elsewhere it may be anything
+    return {use: found[use] for use in known if use in found}
+
+
+def described(found: Mapping[str, str]) -> str:
+    """Return in words which columns were taken for what."""
+    return ", ".join(f"{use} = {column!r}" for use, column in found.items() if column)
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[\s_-]", "", name).casefold()
+
+
+def _listed(columns: Sequence[str]) -> str:
+    return ", ".join(map(repr, columns))

@@ -1,0 +1,142 @@
+"""Turn the rows of a file of one's own into attacks or refusals, and account for every row."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from neurontune_core.data.attack_templates import known_categories, slug
+from neurontune_core.data.categories import ATTACK_TYPES
+from neurontune_core.data.columns import ATTACK, REFUSAL, described, recognise
+from neurontune_core.data.corpus import PLACEHOLDER, Attack
+from neurontune_core.data.near_copies import words
+from neurontune_core.data.queries import MAX_CHARACTERS, Rejected
+from neurontune_core.data.rows import Table
+from neurontune_core.data.specification import TextFile
+from neurontune_core.errors import InputError
+
+OWN = "own"
+"""Category, and type, of an attack whose file does not say which."""
+MAX_ATTACK_CHARACTERS = 4 * MAX_CHARACTERS
+_NEARLY = re.compile(r"\{\{?\s*\w+\s*\}\}?|\[\[?[A-Z _]+\]\]?", re.IGNORECASE)
+"""How other collections mark the place of the query."""
+_LONGEST_NAME = 200
+
+
+@dataclass
+class ReadTexts:
+    """What the rows of one file became; `columns` and `notes` say in words how they were understood."""
+
+    attacks: list[Attack] = field(default_factory=list)
+    refusals: list[str] = field(default_factory=list)
+    rejected: list[Rejected] = field(default_factory=list)
+    columns: str = ""
+    notes: tuple[str, ...] = ()
+
+
+def read_attacks(
+    name: str, file: TextFile, table: Table, before: Sequence[Attack] = (), section: str = "pairs"
+) -> ReadTexts:
+    """Return the attacks in the rows of a file.
+
+    A row without the placeholder is rejected, and so is one with an attack met above or `before`. A category that is
+    one of the ten, however it is spelled, has the type of that category unless the row gives one. An attack without a
+    category is of the category `own`, and of the type `own` if it has none either.
+
+    Raises:
+        InputError: no column of the file is known to hold attacks, or no row can be used.
+    """
+    found = recognise(f"{section}.sources.{name}", table.columns, ATTACK, file.columns)
+    read = ReadTexts(columns=described(found), notes=table.notes)
+    templates = {attack.template: attack.name for attack in before}
+    names = set(templates.values())
+    for row in table.rows:
+        values = {use: row.values.get(column) for use, column in found.items()}
+        problem = row.problem or _problem(values, "template", MAX_ATTACK_CHARACTERS)
+        template = "" if problem else str(values["template"]).strip()
+        problem = problem or _template_problem(template)
+        attack = _attack(name, row.number, template, values)
+        if not problem and template in templates:
+            problem = f"duplicate of {templates[template]}"
+        if not problem and attack.name in names:
+            problem = f"another attack is called {attack.name}"
+        if problem:
+            read.rejected.append(Rejected(name, row.number, problem))
+            continue
+        templates[template] = attack.name
+        names.add(attack.name)
+        read.attacks.append(attack)
+    _check_any(name, read.attacks, read, len(table.rows), section)
+    new = sorted({attack.category for attack in read.attacks} - {*ATTACK_TYPES, OWN})
+    if new:
+        read.notes += (f"attack categories of its own: {', '.join(new)}",)
+    return read
+
+
+def read_refusals(name: str, file: TextFile, table: Table, section: str = "pairs") -> ReadTexts:
+    """Return the refusals in the rows of a file, each text once.
+
+    Raises:
+        InputError: no column of the file is known to hold refusals, or no row can be used.
+    """
+    found = recognise(f"{section}.sources.{name}", table.columns, REFUSAL, file.columns)
+    read = ReadTexts(columns=described(found), notes=table.notes)
+    for row in table.rows:
+        values = {use: row.values.get(column) for use, column in found.items()}
+        problem = row.problem or _problem(values, "text", MAX_CHARACTERS)
+        text = "" if problem else str(values["text"]).strip()
+        if not problem and text in read.refusals:
+            problem = "duplicate of a refusal above"
+        if problem:
+            read.rejected.append(Rejected(name, row.number, problem))
+        else:
+            read.refusals.append(text)
+    _check_any(name, read.refusals, read, len(table.rows), section)
+    return read
+
+
+def _attack(source: str, number: int, template: str, values: Mapping[str, Any]) -> Attack:
+    given = {use: _word(values.get(use)) for use in ("name", "type", "category")}
+    category, *also = known_categories(given["category"]) or [slug(given["category"]) or OWN]
+    kind = slug(given["type"]) or ATTACK_TYPES.get(category, OWN)
+    name = slug(given["name"]) or f"{number:03d}"
+    return Attack(f"{source}_{name}", kind, category, template, tuple(also))
+
+
+def _word(value: Any) -> str:
+    return str(value) if isinstance(value, str | int) else ""
+
+
+def _problem(values: Mapping[str, Any], main: str, longest: int) -> str:
+    text = values[main]
+    if text is None or text == "":
+        return f"no {main}"
+    if not isinstance(text, str):
+        return f"the {main} is not text but {type(text).__name__}"
+    if not words(text):
+        return f"the {main} holds no word"
+    if len(text) > longest:
+        return f"{len(text)} characters, more than {longest}"
+    if long := [use for use, value in values.items() if use != main and len(_word(value)) > _LONGEST_NAME]:
+        return f"the {long[0]} has more than {_LONGEST_NAME} characters"
+    try:
+        "".join(str(value) for value in values.values()).encode()
+    except UnicodeEncodeError:
+        return "not valid Unicode"
+    return ""
+
+
+def _template_problem(template: str) -> str:
+    nearly = _NEARLY.search(template.replace(PLACEHOLDER, "") if "{{" not in template else template)
+    if PLACEHOLDER not in template or (nearly and nearly[0] == f"{{{PLACEHOLDER}}}"):
+        instead = f" but {nearly[0]!r}" if nearly else ""
+        return f"the template has no {PLACEHOLDER}{instead}; write {PLACEHOLDER} where the query goes"
+    if not words(template.replace(PLACEHOLDER, " ")):
+        return f"there is no text around {PLACEHOLDER}"
+    return ""
+
+
+def _check_any(name: str, used: Sequence[Any], read: ReadTexts, rows: int, section: str) -> None:
+    if not used:
+        why = f"row {read.rejected[0].row}: {read.rejected[0].reason}" if read.rejected else "it has no row"
+        raise InputError(f"{section}: none of the {rows} rows of {name!r} can be used ({why})")
