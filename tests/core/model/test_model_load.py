@@ -15,7 +15,7 @@ from neurontune_core.model import load as loading
 from neurontune_core.model import tiny
 from neurontune_core.model.generate import decode, generate
 from neurontune_core.model.load import ChatModel, choose_device, load
-from neurontune_core.model.source import describe
+from neurontune_core.model.source import conversion_key, describe
 
 CPU = torch.device("cpu")
 IDS = torch.tensor([[72, 101, 108, 108, 111]])
@@ -107,12 +107,9 @@ def test_the_packaged_model_is_converted_once_and_can_chat(tmp_path: Path, monke
     reference = describe(ModelConfig(dtype="float32", working_dtype="float32"))
     assert reference.neurons_per_layer == (1536,) * 30
     load(reference, str(tmp_path), CPU)
-    monkeypatch.setattr(loading, "packaged_file", None)  # a second conversion would call it
+    monkeypatch.setattr(loading, "joined_file", None)  # a second conversion would call it
     chat = load(reference, str(tmp_path), CPU)
-    key = artifacts.stage_key(
-        "model", loading.CONVERSION_VERSION, {"name": "smollm2-135m-instruct"}, reference.weights, []
-    )
-    assert artifacts.find(str(tmp_path), "model", key) is not None
+    assert artifacts.find(str(tmp_path), "model", conversion_key(reference.weights)) is not None
     assert chat.tokenizer.convert_ids_to_tokens(chat.end_tokens[:1]) == ["<|im_end|>"]
     prompt = chat.prompt_tokens("What is the capital of France? Answer in one short sentence.")
     assert "Paris" in decode(chat, generate(chat, [prompt], 16, 4096))[0]

