@@ -88,6 +88,7 @@ def config(tmp_path: Path, mlflow_template: Path) -> Any:
         f"runtime.root='{root}'",
         "runtime.device=cpu",
         "runtime.retries=2",
+        "runtime.batch_tokens=3072",
     ]
     return load_config(str(empty), settings)
 

@@ -9,13 +9,13 @@ from neurontune_core.errors import InputError
 QUERY = {
     "query": (
         "query", "prompt", "goal", "question", "instruction", "behavior", "behaviour", "forbidden_prompt", "request",
-        "text", "input", "messages", "conversation",
+        "text", "input", "messages", "conversation", "history",
     ),
-    "history": ("history", "messages", "conversation"),
     "context": ("input",),
     "category": (
         "category", "unsafety_category", "harm_category", "risk_category", "semantic_category", "topic",
     ),
+    "history": ("history", "messages", "conversation"),
 }  # fmt: skip
 """Per use, the names a column is known by, in the order they are looked for; case, blanks, - and _ do not matter."""
 HARMFUL = QUERY | {

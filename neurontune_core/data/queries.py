@@ -158,9 +158,10 @@ def _turns(values: Mapping[str, Any], layout: Layout) -> tuple[Turns, str]:
         if layout.history:
             column = layout.history
             earlier = read_history(values.get(column), turns.query)
+            repeated = earlier.history == turns.history
             turns = Turns(
                 turns.query,
-                earlier.history + turns.history,
+                turns.history if repeated else earlier.history + turns.history,
                 earlier.system or turns.system,
                 turns.response or earlier.response,
             )
@@ -171,12 +172,10 @@ def _turns(values: Mapping[str, Any], layout: Layout) -> tuple[Turns, str]:
 
 def _problem(values: Mapping[str, Any], layout: Layout, text: str) -> str:
     for column in layout.columns:
-        if values.get(column) is None and column != layout.history and column not in layout.optional:
+        if values.get(column) is None and column not in (layout.history, *layout.optional):
             return f"column {column!r} is missing or empty"
     for column in layout.optional:
-        if column == layout.history:
-            continue
-        value = _optional_text(values, column)
+        value = "" if column == layout.history else _optional_text(values, column)
         if value and not isinstance(values[column], str if column == layout.response else str | int | float):
             return f"column {column!r} is not text but {type(values[column]).__name__}"
         if len(value) > MAX_CHARACTERS:

@@ -147,16 +147,23 @@ def changed_completions(completions: pd.DataFrame) -> tuple[list[dict[str, Any]]
         if base["completion"] != tuned["completion"]:
             before, after = _outcome(base), _outcome(tuned)
             change = "same outcome" if before == after else f"{before} to {after}"
-            rows.append({"base": base, "tuned": tuned, "change": change, "harmful": base["role"] == "safety"})
+            harmful, earlier = base["role"] == "safety", said_before(base)
+            rows.append({"base": base, "tuned": tuned, "change": change, "harmful": harmful, "before": earlier})
     rows.sort(key=lambda row: row["change"] == "same outcome")
     size, shown = 0, 0
     for row in rows:
-        texts = (row["base"]["prompt"], row["base"]["completion"], row["tuned"]["completion"])
+        texts = (row["before"], row["base"]["prompt"], row["base"]["completion"], row["tuned"]["completion"])
         size += ROW_MARKUP + sum(len(escape(text).encode()) for text in texts)
         if size > LARGEST_TEXT:
             break
         shown += 1
     return rows[:shown], len(rows) - shown
+
+
+def said_before(row: Mapping[Any, Any]) -> str:
+    """Return the system message and the turns before a prompt, a turn a line; "" if there are none."""
+    system = [f"system: {row['system']}"] if row.get("system") else []
+    return "\n".join([*system, *(f"{turn['role']}: {turn['content']}" for turn in row.get("history", ()))])
 
 
 def factor_charts(scaling: ScalingFactors, neurons_per_layer: Sequence[int]) -> dict[str, Markup]:

@@ -16,7 +16,6 @@ from neurontune_core.model.chat import boundary_holds, thinking_mode, without_th
 from neurontune_core.model.generate import decode, generate
 from neurontune_core.model.load import ChatModel
 from neurontune_core.pairs import data_files
-from neurontune_core.pairs.load import load_refusals
 from neurontune_core.pairs.prepare import Prepared, prepare
 from neurontune_core.pairs.ranking import RefusalJudge, rank_attacks
 from neurontune_core.pairs.room import (
@@ -91,9 +90,10 @@ def build_pairs(
             the model's template does not take, or no attack that leaves room for a query.
     """
     check_system_prompts(config, chat)
-    refusals = load_refusals(config)
-    room = room_for(chat, config, refusals[: config.refusal_phrasings])
-    prepared = without_long_attacks(prepare(config, room.unfit), room)
+    prepared = prepare(config, lambda texts: room_for(chat, config, texts).unfit)
+    refusals = prepared.refusals
+    room = room_for(chat, config, refusals)
+    prepared = without_long_attacks(prepared, room)
     ranking = _ranking(prepared, config, refusals[0], room, batch_tokens, track, refuses)
     names = set(ranking.loc[ranking["selected"], "attack_name"])
     chosen = [attack for attack in prepared.seen if attack.name in names]

@@ -47,7 +47,8 @@ def check_names(config: PairsConfig) -> None:
             raise InputError(f"pairs.sources.{name}: unknown dataset; choose among {', '.join([*known, *own])}")
         if name == corpus.NAME and (source.path or source.revision or source.columns):
             raise InputError(
-                "pairs.sources.shipped: only `limit` can be set; the shipped corpus is part of the package"
+                "pairs.sources.shipped: only `limit` and `system_prompt` can be set; the shipped corpus is part of the "
+                "package"
             )
         specification.check_source(f"pairs.sources.{name}", used.get(name, name), source)
 
@@ -85,6 +86,14 @@ def _understanding(config: PairsConfig, name: str) -> str:
 def source_of(config: PairsConfig, name: str) -> SourceConfig:
     """Return what is set for a dataset."""
     return config.sources.get(short_name(name), SourceConfig())
+
+
+def system_prompts(config: PairsConfig) -> dict[str, str]:
+    """Return the system message of every dataset of queries that has one, by the dataset's short name."""
+    names = sorted({name for role in ROLES for name in getattr(config, role)})
+    found = {name: source_of(config, name).system_prompt or "" for name in names if name == corpus.NAME}
+    found |= {name: specification.system_prompt(name, source_of(config, name)) for name in names if name != corpus.NAME}
+    return {short_name(name): text for name, text in found.items() if text}
 
 
 def _described(name: str, kind: Kind) -> tuple[Dataset, TextFile]:

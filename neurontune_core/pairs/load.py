@@ -12,9 +12,9 @@ from neurontune_core.data.own_texts import read_attacks, read_refusals
 from neurontune_core.data.queries import ReadQueries, Rejected, check_any, read_queries, with_system
 from neurontune_core.data.rows import read_table
 from neurontune_core.data.specification import ROLES, RoleName
-from neurontune_core.data_names import own_data
+from neurontune_core.data_names import own_data, short_name
 from neurontune_core.errors import InputError
-from neurontune_core.pairs.data_files import TEXTS, Kind, Texts, check_names, files, source_of
+from neurontune_core.pairs.data_files import TEXTS, Kind, Texts, check_names, files, source_of, system_prompts
 
 
 @dataclass(frozen=True)
@@ -52,36 +52,19 @@ class Loaded:
     sources: list[Source] = field(default_factory=list)
 
 
-def all_fit(query: Query) -> str:
+Unfit = Callable[[Query], str]
+"""Says why the model cannot take a query, "" if it can."""
+
+
+def all_fit(refusals: Sequence[str]) -> Unfit:
     """Say of any query that the model can take it: what is to be assumed where there is no model."""
-    return ""
+    return lambda query: ""
 
 
-def system_prompts(config: PairsConfig) -> dict[str, str]:
-    """Return the system message of every dataset that has one."""
-    names = sorted({name for role in ROLES for name in getattr(config, role)})
-    found = {name: source_of(config, name).system_prompt or "" for name in names if name == corpus.NAME}
-    found |= {name: specification.system_prompt(name, source_of(config, name)) for name in names if name != corpus.NAME}
-    return {name: text for name, text in found.items() if text}
-
-
-def load_refusals(config: PairsConfig) -> list[str]:
-    """Return the configured refusals, each once.
-
-    Raises:
-        InputError: a file is missing, unreadable or without a refusal.
-    """
-    fetched = {(name, kind): file for name, kind, file in files(config)}
-    loaded = Loaded()
-    for name in config.refusals:
-        _add_texts(loaded, name, "refusals", fetched.get((name, "refusals")), config)
-    return list(dict.fromkeys(loaded.refusals))
-
-
-def load(config: PairsConfig, unfit: Callable[[Query], str] = all_fit) -> Loaded:
+def load(config: PairsConfig, fit: Callable[[Sequence[str]], Unfit] = all_fit) -> Loaded:
     """Return all queries, harmful ones first, and all attacks; of exact duplicates the first is kept.
 
-    `unfit` says why the model cannot take a query, "" if it can; those it cannot take are rejected.
+    `fit` is given the refusals and tells why the model cannot take a query; those it cannot take are rejected.
 
     Raises:
         InputError: unknown dataset, a file that is missing, unreadable or has unknown columns, or no query of a role.
@@ -92,18 +75,19 @@ def load(config: PairsConfig, unfit: Callable[[Query], str] = all_fit) -> Loaded
     for kind in TEXTS:
         for name in getattr(config, kind):
             _add_texts(loaded, name, kind, fetched.get((name, kind)), config)
+    loaded.refusals = list(dict.fromkeys(loaded.refusals))
+    unfit = fit(loaded.refusals)
     first: dict[str, Query] = {}
     for role in ROLES:
-        before = len(loaded.rejected)
+        left_out: list[Rejected] = []
         for name in getattr(config, role):
-            _add(loaded, first, name, role, fetched.get((name, role)), config, unfit)
-        if len(loaded.rejected) > before and not any(query.role == ROLES[role] for query in loaded.queries):
-            why = loaded.rejected[before]
+            left_out += _add(loaded, first, name, role, fetched.get((name, role)), config, unfit)
+        if left_out and not any(query.role == ROLES[role] for query in loaded.queries):
+            why = left_out[0]
             raise InputError(
                 f"pairs.{role}: no query of {', '.join(getattr(config, role))} can be used; the first is "
                 f"{why.source} row {why.row}: {why.reason}; give queries that fit"
             )
-    loaded.refusals = list(dict.fromkeys(loaded.refusals))
     return loaded
 
 
@@ -148,11 +132,14 @@ def _add(
     role: RoleName,
     file: FetchedFile | None,
     config: PairsConfig,
-    unfit: Callable[[Query], str],
-) -> None:
-    """Add the queries and attacks of one dataset; without a file it is the shipped corpus."""
+    unfit: Unfit,
+) -> list[Rejected]:
+    """Add the queries and attacks of one dataset, and return those the model cannot take.
+
+    Without a file it is the shipped corpus.
+    """
     source = source_of(config, name)
-    system = system_prompts(config).get(name, "")
+    system = system_prompts(config).get(short_name(name), "")
     notes: tuple[str, ...] = ()
     if file is None:
         read = ReadQueries(corpus.queries(role))
@@ -168,7 +155,8 @@ def _add(
     new = [query for query in read.queries if _is_first(query, first, read.rejected)]
     limited = _limited(new, source.limit, f"{config.seed}/{name}/{role}")
     drawn = [(query, unfit(query)) for query in with_system(limited, system)]
-    read.rejected += [Rejected(name, query.row, problem) for query, problem in drawn if problem]
+    left_out = [Rejected(name, query.row, problem) for query, problem in drawn if problem]
+    read.rejected += left_out
     taken = {query.id: query for query, problem in drawn if not problem}
     for query in new:
         if query.id not in taken:
@@ -193,6 +181,7 @@ def _add(
             notes="; ".join(notes),
         )
     )
+    return left_out
 
 
 def _is_first(query: Query, first: dict[str, Query], rejected: list[Rejected]) -> bool:

@@ -1,6 +1,6 @@
 """Everything about the pairs that needs no model: queries loaded and split, attacks seen in training and held out."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from neurontune_core.config import PairsConfig
@@ -28,13 +28,13 @@ class Prepared:
     sources: list[Source]
 
 
-def prepare(config: PairsConfig, unfit: Callable[[Query], str] = load.all_fit) -> Prepared:
+def prepare(config: PairsConfig, fit: Callable[[Sequence[str]], load.Unfit] = load.all_fit) -> Prepared:
     """Load and split the queries of a configuration, those left out that the model cannot take (`load.load`).
 
     Raises:
         InputError: unknown dataset or category, a missing or unreadable file, or a split without queries.
     """
-    loaded = load.load(config, unfit)
+    loaded = load.load(config, fit)
     check_holdouts(loaded.attacks, loaded.queries, config)
     groups = near_copy_groups([query.conversation.text for query in loaded.queries])
     splits = assign_splits(loaded.queries, groups, config)

@@ -11,7 +11,7 @@ from neurontune_core.errors import InputError
 from neurontune_core.model.chat import RefusedByTemplate, encode_response
 from neurontune_core.model.load import ChatModel
 from neurontune_core.model.positions import overflow, position_limit
-from neurontune_core.pairs.load import system_prompts
+from neurontune_core.pairs.data_files import system_prompts
 from neurontune_core.pairs.prepare import Prepared
 from neurontune_core.records import Conversation, PromptPair
 
@@ -60,7 +60,8 @@ class Room:
 
 def room_for(chat: ChatModel, config: PairsConfig, refusals: Sequence[str]) -> Room:
     """Return the room a response needs: the longest refusal with its end, or the model's own response."""
-    refusal = max(len(encode_response(chat.tokenizer, text, None)) + 1 for text in refusals)
+    learned = refusals[: config.refusal_phrasings]
+    refusal = max(len(encode_response(chat.tokenizer, text, None)) + 1 for text in learned)
     return Room(chat, max(config.response_tokens, config.ranking_success_tokens, refusal))
 
 

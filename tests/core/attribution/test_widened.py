@@ -57,4 +57,5 @@ def test_differences_of_a_float32_model_have_no_rounding_error_of_float32(positi
     found = result.difference * torch.tensor(result.scale, dtype=torch.float64).exp()
     expected = torch.tensor(expected, dtype=torch.float64)
     assert expected.abs().min() < 0.02 * torch.tensor(result.scale, dtype=torch.float64).exp()
-    torch.testing.assert_close(found, expected, rtol=2e-6, atol=0)
+    # about forty roundings of float32, whose order is the processor's
+    torch.testing.assert_close(found, expected, rtol=5e-6, atol=0)

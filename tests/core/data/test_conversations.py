@@ -140,3 +140,27 @@ def test_every_format_carries_conversations(tmp_path: Path, suffix: str) -> None
 def test_a_rows_own_system_message_comes_before_its_datasets() -> None:
     found = read([{"messages": [SYSTEM, ASKED]}, {"messages": [ASKED]}], query="messages")
     assert [query.system for query in with_system(found.queries, "Be kind.")] == ["Be brief.", "Be kind."]
+
+
+def test_a_column_that_repeats_the_conversation_adds_nothing() -> None:
+    row = {"prompt": [*EARLIER, ASKED], "messages": [SYSTEM, *EARLIER, ASKED, REFUSED]}
+    query = only(read([row], query="prompt", history="messages"))
+    assert (query.text, query.history, query.system) == ("How do I pick a lock?", HISTORY, "Be brief.")
+    assert query.response == REFUSED["content"]
+
+
+@pytest.mark.parametrize(
+    ("row", "columns"),
+    [
+        ({"messages": [*EARLIER, ASKED], "category": "theft"}, "query = 'messages', category = 'category'"),
+        ({"conversation": json.dumps([*EARLIER, ASKED])}, "query = 'conversation'"),
+        ({"History": [*EARLIER, ASKED], "id": 1}, "query = 'History'"),
+        ({"prompt": [*EARLIER, ASKED], "completion": "In water."}, "query = 'prompt'"),
+        ({"goal": ASKED["content"], "history": EARLIER}, "query = 'goal', history = 'history'"),
+        ({"goal": ASKED["content"], "messages": json.dumps(EARLIER)}, "query = 'goal', history = 'messages'"),
+    ],
+)
+def test_columns_of_conversations_are_recognised(row: dict[str, Any], columns: str) -> None:
+    found = read_queries("mine", "harmful", RoleFile(file="x"), [Row(1, row)])
+    assert (only(found).text, only(found).history) == ("How do I pick a lock?", HISTORY)
+    assert found.columns == columns

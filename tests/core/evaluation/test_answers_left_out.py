@@ -8,6 +8,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from library_sample import FakeLibrary
+from report_sample import material
 from short_models import short_chat
 
 from neurontune_core import tables
@@ -17,6 +18,7 @@ from neurontune_core.data.library import PublicLibrary
 from neurontune_core.errors import InputError
 from neurontune_core.evaluation import answers, benchmarks
 from neurontune_core.evaluation.evaluate import evaluate
+from neurontune_core.evaluation.report import render_report
 from neurontune_core.model.generate import decode, respond
 from neurontune_core.records import Conversation, Message, PromptPair, ScalingFactors
 
@@ -81,6 +83,15 @@ def test_both_models_are_asked_the_whole_conversation(
     result = evaluate(read, tuned, settings)
     tables.save_table(tmp_path, "completions", result.completions)
     assert tables.load_table(tmp_path, "completions")["history"][0][0]["content"] == "Hi"
+
+
+def test_the_report_shows_what_was_said_before_and_what_was_not_asked(
+    pairs: list[PromptPair], scaling: ScalingFactors
+) -> None:
+    record = material([replace(pair, history=HISTORY, system="<b>Be kind.") for pair in pairs], scaling)
+    page = render_report(replace(record, facts=dict(record.facts) | {"base/left_out": 3.0}))
+    assert "system: &lt;b&gt;Be kind.\nuser: Hi\nassistant: Yes?" in page and "3 prompts were not asked" in page
+    assert "<b>before</b>" not in render_report(material(pairs, scaling))
 
 
 def test_a_system_prompt_baseline_stands_above_a_conversations_own(

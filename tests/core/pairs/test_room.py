@@ -210,3 +210,18 @@ def test_history_makes_another_row_and_near_copies_stay_together(built: BuiltPai
         return found[0].split
 
     assert split(14) == split(15), "the same conversation under another system message"
+
+
+def test_a_file_of_ones_own_carries_conversations_and_its_description_a_system_prompt(
+    config: PairsConfig, tmp_path: Path
+) -> None:
+    rows = [{"messages": [*TURNS, {"role": "user", "content": f"Rob a {word} {n}"}]} for n, word in enumerate(WORDS)]
+    rows.append({"messages": [*SYSTEM, {"role": "user", "content": "Rob him"}]})
+    (tmp_path / "asked.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (tmp_path / "mine.toml").write_text('path = "asked.jsonl"\nsystem_prompt = "Be kind."\n[harmful]\n')
+    own = config.model_copy(update={"harmful": (str(tmp_path / "mine.toml"),)})
+    built = build_pairs(own, short_chat("llama", 256), 4096)
+    found = {(len(pair.history), pair.system) for pair in built.pairs if pair.source == "mine"}
+    assert found == {(2, "Be kind."), (0, "Be terse.")}
+    with pytest.raises(InputError, match=r"pairs\.sources\.mine\.system_prompt: the chat template"):
+        build_pairs(own, refusing(short_chat("llama", 256)), 4096)

@@ -17,14 +17,14 @@ ROWS = [
 
 
 def write(path: Path, rows: list[dict[str, object]]) -> Path:
-    if path.suffix == ".parquet":
+    if path.suffix.lower() == ".parquet":
         pq.write_table(pa.Table.from_pylist(rows), path)
     else:
         path.write_text("\n".join(json.dumps(row) for row in rows) + "\n\n", encoding="utf-8")
     return path
 
 
-@pytest.mark.parametrize("ending", ["jsonl", "parquet"])
+@pytest.mark.parametrize("ending", ["jsonl", "parquet", "JSONL", "PARQUET"])
 def test_looked_up_by_id(tmp_path: Path, ending: str) -> None:
     judge = PrecomputedJudge(write(tmp_path / f"verdicts.{ending}", ROWS))
     verdicts = judge([Completion(name, "p", "r") for name in ("b", "a", "c", "d")])

@@ -94,6 +94,8 @@ def test_the_completions_of_an_evaluation_can_be_judged_again(tmp_path: Path) ->
     rows = [{"id": "q1", "model": model, "prompt": "Hi", "completion": "Hello to you"} for model in ("base", "tuned")]
     pd.DataFrame(rows).to_parquet(tmp_path / "completions.parquet")
     assert [row.completion.id for row in read_completions(tmp_path / "completions.parquet")] == ["base/q1", "tuned/q1"]
+    pd.DataFrame(rows).to_parquet(tmp_path / "completions.PARQUET")
+    assert len(read_completions(tmp_path / "completions.PARQUET")) == 2
     (tmp_path / "other.parquet").write_text("no parquet")
     with pytest.raises(InputError, match="not a readable parquet file"):
         read_completions(tmp_path / "other.parquet")
