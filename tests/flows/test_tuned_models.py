@@ -57,7 +57,7 @@ def test_export_of_the_latest_run_and_of_its_factors(call, config: PipelineConfi
 def test_a_base_model_that_has_changed_is_refused(call, config: PipelineConfig, monkeypatch, tmp_path: Path) -> None:
     record_run(config, "first")
     changed = source.describe(config.model).model_copy(update={"weights": "other"})
-    monkeypatch.setattr("tasks.tuned.describe", lambda *_: changed)
+    monkeypatch.setattr("tasks.tuned.describe", lambda _: changed)
     code, _, err = call("export", "first", "--to", str(tmp_path / "tuned"))
     assert code == 2 and "is no longer the model run first was made with" in err
     assert not (tmp_path / "tuned").exists()

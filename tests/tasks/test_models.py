@@ -28,7 +28,7 @@ CPU = RuntimeConfig.model_validate({"device": "cpu"})
 
 
 def reference(family: str = "llama") -> Any:
-    return models.describe(ModelConfig.model_validate({"name": f"random:{family}"}), "root")
+    return models.describe(ModelConfig.model_validate({"name": f"random:{family}"}))
 
 
 def test_model_is_loaded_once_and_one_is_kept(loads: list[str]) -> None:
