@@ -91,9 +91,12 @@ def _tree(run: "RecordedRun", nodes: "Sequence[Node]") -> Tree:
 def _base(run: "RecordedRun") -> dict[str, str]:
     """What identifies the base model: as recorded with the factors, so that it need not be there any more."""
     from neurontune_core import artifacts, tables
+    from tasks.lineage import dequantised_from
 
     weights = tables.scaling_model(artifacts.open_folder(run.artifact("scaling"))).split(":")[0]
-    return {"revision": run.config.model.revision or "-", "weights": weights}
+    dequantised = dequantised_from(weights, run.config.runtime.root)
+    known = {"dequantised": dequantised} if dequantised else {}
+    return {"revision": run.config.model.revision or "-", "weights": weights} | known
 
 
 def _add(tree: Tree, node: "Node", seen: set[tuple[str, str]]) -> None:

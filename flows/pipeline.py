@@ -54,7 +54,7 @@ def prepare(config: PipelineConfig) -> Inputs:
     if unknown := sorted(set(config.runtime.timeouts) - set(STAGES)):
         raise InputError(f"runtime.timeouts: unknown stage {unknown[0]!r}; choose among {', '.join(STAGES)}")
     datasets = input_digests(config.pairs)
-    model = describe(config.model, config.runtime.root)
+    model = describe(config.model)
     first = first_layer(config.attribution, len(model.neurons_per_layer))
     check_counts(config.selection, model.neurons_per_layer, first)
     choose_device(config.runtime.device)

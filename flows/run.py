@@ -70,7 +70,7 @@ def run_plan(config: PipelineConfig, debug: bool) -> None:
         from tasks.models import describe, loaded
 
         chosen = choose_pairs(tables.load_pairs(artifacts.open_folder(pairs_only(config))), config.attribution)
-        with loaded(describe(config.model, config.runtime.root), config.runtime, working=False) as chat:
+        with loaded(describe(config.model), config.runtime, working=False) as chat:
             plan = estimate(config.attribution, chat, chosen, config.runtime.memory_mib)
     print(f"pairs                      {plan.pairs}")
     print(f"shards                     {plan.shards}")

@@ -16,6 +16,7 @@ import fsspec
 from neurontune_core import artifacts
 from neurontune_core.config import RuntimeConfig
 from neurontune_core.errors import ArtifactError, InputError
+from neurontune_core.model.source import CONVERSION, conversion_key
 from neurontune_core.records import Artifact
 from tasks.mlflow_store import client_of, tracking_uri
 from tasks.runs import RecordedRun
@@ -69,6 +70,20 @@ def trace(run: RecordedRun) -> list[Node]:
     traced = history.trace(run.stages[last])
     # of a run by an earlier version only what it ended with is known, not what is made from what
     return [traced] if traced.inputs else [history.trace(artifact) for artifact in run.stages.values()]
+
+
+def dequantised_from(weights: str, root: str) -> str:
+    """Return the quantised formats that a base model's weights were worked out from, by the digest of its file.
+
+    Told by its conversion under the artifact root, so that the file need not be there any more; "" where the weights
+    were not quantised, or that conversion is gone.
+    """
+    key = conversion_key(weights)
+    try:
+        manifest = artifacts.read_manifest(Artifact(CONVERSION, key, f"{root}/{CONVERSION}/{key}", digest=""))
+    except ArtifactError:
+        return ""
+    return str(manifest["settings"].get("dequantised", ""))
 
 
 def made_from(dataset: str, runtime: RuntimeConfig) -> MadeFrom:

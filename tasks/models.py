@@ -24,13 +24,13 @@ _loaded: dict[tuple[ModelReference, str, torch.device, bool], ChatModel] = {}
 
 
 @lru_cache(maxsize=8)
-def describe(config: ModelConfig, root: str) -> ModelReference:
+def describe(config: ModelConfig) -> ModelReference:
     """Return the pinned reference of a model, read once a process.
 
     Raises:
         InputError: the model is not there, not readable, or has a layer without MLP neurons.
     """
-    return source.describe(config, root)
+    return source.describe(config)
 
 
 @contextmanager

@@ -55,6 +55,7 @@ def _gathered(
         scaling=tables.load_scaling(scaling) if scaling else None,
         curve=tables.load_table(scaling, "curve") if scaling else None,
         neurons_per_layer=model.neurons_per_layer,
+        dequantised=model.dequantised,
         settings=config.model_dump(mode="json", exclude={"runtime"}),
         versions=artifacts.read_manifest(made["evaluation"])["versions"],
         digests={stage: artifact.digest for stage, artifact in made.items()},

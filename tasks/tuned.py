@@ -46,7 +46,7 @@ def find_tuned(run: str, runtime: RuntimeConfig) -> TunedModel:
     """
     found = find_run(run, runtime, finished=run == LATEST)
     folder = artifacts.open_folder(found.artifact("scaling"))
-    base = describe(found.config.model, runtime.root)
+    base = describe(found.config.model)
     if (weights := tables.scaling_model(folder).split(":")[0]) != base.weights:
         raise InputError(
             f"model.name: {base.name!r} is no longer the model run {found.name} was made with: its weights have "

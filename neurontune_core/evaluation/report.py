@@ -52,8 +52,9 @@ class RunRecord:
     """Everything a report shows; plain data, whoever has gathered it.
 
     `settings` is the whole configuration (`PipelineConfig.model_dump(mode="json")`), `digests` the digest of every
-    stage's artifact by stage, `command` the shell command that makes the run again. A baseline has neither factors nor
-    a curve.
+    stage's artifact by stage, `command` the shell command that makes the run again, `dequantised` the quantised formats
+    that the model's weights were worked out from ("" for none). A baseline has neither factors
+    nor a curve.
     """
 
     title: str
@@ -69,6 +70,7 @@ class RunRecord:
     digests: Mapping[str, str]
     command: str
     earlier: Sequence[EarlierRun] = ()
+    dequantised: str = ""
 
 
 def render_report(record: RunRecord) -> str:

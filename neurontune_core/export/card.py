@@ -1,8 +1,10 @@
 """The model card of a tuned model: what it is made from, what was measured, and what it is not for."""
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import pandas as pd
 
@@ -47,13 +49,21 @@ def render_card(card: CardFacts) -> str:
 def _introduction(card: CardFacts) -> str:
     revision = f", revision `{card.base.revision}`" if card.base.revision else ""
     system = f" Prompts were given this system message: {card.base.system_prompt!r}." if card.base.system_prompt else ""
+    # a path says nothing to others, and more than it should of this machine
+    name = Path(card.base.name).name if os.path.isabs(card.base.name) else card.base.name
+    stored = (
+        f"\n\nThe base weights were dequantised from {card.base.dequantised}: this is the model of the dequantised "
+        f"weights, not of the ones that were quantised."
+        if card.base.dequantised
+        else ""
+    )
     return (
         f"# {card.title}\n\n"
-        f"`{card.base.name}`{revision} with {len(card.scaling.neurons.all)} MLP neurons rescaled by "
+        f"`{name}`{revision} with {len(card.scaling.neurons.all)} MLP neurons rescaled by "
         f"[NeuronTune](https://arxiv.org/abs/2508.09473), so that it refuses harmful requests, also inside jailbreak "
         f"prompts, and goes on answering harmless ones. Everything else is the base model's: architecture, tokenizer, "
         f"chat template, generation settings, number format, licence.{system}\n\n"
-        f"Base weights: `{card.base.weights}`"
+        f"Base weights: `{card.base.weights}`{stored}"
     )
 
 

@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
 from huggingface_hub import HfApi, constants, snapshot_download, try_to_load_from_cache
 from huggingface_hub.errors import (
@@ -13,6 +14,7 @@ from huggingface_hub.errors import (
     RepositoryNotFoundError,
     RevisionNotFoundError,
 )
+from tqdm.auto import tqdm
 
 from neurontune_core.config import ModelConfig
 from neurontune_core.errors import InputError
@@ -83,7 +85,7 @@ def configuration_folder(name: str, commit: str) -> Path:
 def snapshot(name: str, commit: str) -> Path:
     """Return the folder with the model's files at a commit, downloaded if they are not there.
 
-    A file of weights that broke off is gone on with. In a terminal the hub's own progress bars show how far it is.
+    A file of weights that broke off is gone on with. In a terminal a bar shows how far it is.
 
     Raises:
         InputError: the download failed, or the model has no safetensors there.
@@ -91,15 +93,31 @@ def snapshot(name: str, commit: str) -> Path:
     folder = _download(name, commit, FILES, NOT_IN_SUBFOLDERS)
     if not any(folder.glob("*.safetensors")):
         raise InputError(
-            f"model.name: {name!r} has no *.safetensors at commit {commit}; choose a repository that has. Of one with "
-            "GGUF files, download a file and give its path"
+            f"model.name: {name!r} has no *.safetensors at commit {commit}; choose a repository that has, or of one "
+            f"with GGUF files download one (`hf download {name} FILE.gguf --local-dir .`) and give its path"
         )
     return folder
 
 
+class _Bar(tqdm):
+    """A bar in a terminal, whatever is set for the hub's own bars: weights take minutes."""
+
+    def __init__(self, *arguments: Any, **settings: Any) -> None:
+        settings.pop("name", None)  # by which the hub's own bars are switched off
+        super().__init__(*arguments, **(settings | {"disable": None}))
+
+
 def _download(name: str, commit: str, files: list[str], left_out: list[str]) -> Path:
+    wanted: dict[str, Any] = {"revision": commit, "allow_patterns": files, "ignore_patterns": left_out}
     try:
-        return Path(snapshot_download(name, revision=commit, allow_patterns=files, ignore_patterns=left_out))
+        try:
+            return Path(snapshot_download(name, tqdm_class=_Bar, **wanted))
+        except (RepositoryNotFoundError, RevisionNotFoundError):
+            raise
+        except (HTTPError, OSError):  # a proxy that is away, for example: what is in the cache will do
+            if cached_commit(ModelConfig(name=name, revision=commit)) is None:
+                raise
+            return Path(snapshot_download(name, local_files_only=True, **wanted))
     except LocalEntryNotFoundError as error:
         raise InputError(
             f"model.name: {name!r} at commit {commit} is not downloaded, and the hub is switched off or out of reach; "

