@@ -14,7 +14,7 @@ _VOCABULARIES = (
     "tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "spiece.model", "sentencepiece.bpe.model",
     "tekken.json", "tokenizer.model.v3", "*.tiktoken", "spm.model", "source.spm",
 )  # fmt: skip
-_OBJECTS = ("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "tokenizer.json", "vocab.json")
+_OBJECTS = ("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")
 _TEXTS = ("*.jinja", "additional_chat_templates/*.jinja", "merges.txt", "vocab.txt")
 _OTHER_SENSES = re.compile(r"image|audio|video|vision|soft_token", re.IGNORECASE)
 
@@ -33,7 +33,8 @@ def load_tokenizer(folder: Path) -> tuple[PreTrainedTokenizerBase, str]:
             read_object(folder / name)
     for file in (file for pattern in _TEXTS for file in sorted(folder.glob(pattern))):
         read_text(file)
-    check_readable(vocabularies[0])
+    for file in vocabularies:
+        check_readable(file)
     try:
         tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
     except Exception as error:  # of whatever kind: the libraries below have many
@@ -42,6 +43,8 @@ def load_tokenizer(folder: Path) -> tuple[PreTrainedTokenizerBase, str]:
                 "tokenizer_config.json: the tokenizer needs code of its own (auto_map), which is never run; choose a "
                 "model whose tokenizer transformers has"
             ) from error
+        for file in (file for file in vocabularies if file.suffix == ".json"):
+            read_object(file)  # says more of a file that is cut off, but takes a second of a whole one
         raise InputError(
             f"{vocabularies[0].name}: no tokenizer can be read ({reason(error)}); download or save it again"
         ) from error

