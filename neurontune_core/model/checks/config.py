@@ -26,7 +26,7 @@ _MUST_BE_POSITIVE = (
     "vocab_size", "max_position_embeddings",
 )  # fmt: skip
 _POSITIVE = re.compile(r".*(rope_theta|_base_freq|rotary_emb_base|rope_(parameters|scaling)\.(.+\.)?(\w+_)?factor)")
-_NOT_NEGATIVE = re.compile(r"(.+\.)?(\w+_eps|\w+_epsilon|sliding_window)")
+_NOT_NEGATIVE = re.compile(r"(.+\.)?(\w+_eps|\w+_epsilon)")
 _MAY_BE_INFINITE = ("time_step_limit",)
 _POSITIONS_BY_DEFAULT = ("falcon",)
 """Families whose published config.json leaves the number of positions to the class."""
@@ -51,7 +51,12 @@ def check_config(folder: Path) -> PretrainedConfig:
     except Exception as error:  # of whatever kind: transformers has many for a value that it does not like
         raise InputError(f"config.json: {reason(error)}; correct it, or download the model again") from error
     _check_decoder(config)
-    _check_shape(config.get_text_config(), raw)
+    try:
+        text: PretrainedConfig = config.get_text_config()
+        text.to_dict()
+    except Exception as error:  # of whatever kind, as above: a section that is none
+        raise InputError(f"config.json: text_config is not readable ({reason(error)}); correct it") from error
+    _check_shape(text, raw)
     return config
 
 
@@ -78,7 +83,7 @@ def _check_method(raw: dict[str, Any]) -> None:
             continue
         for field in ("quantization_config", "compression_config", "quantization"):
             found = section.get(field)
-            if not found:
+            if not found and found != {}:
                 continue
             settings = found if isinstance(found, dict) else {}
             bits = "bitsandbytes" if settings.get("load_in_4bit") or settings.get("load_in_8bit") else "unnamed"
@@ -109,6 +114,9 @@ def _check_positive(section: dict[str, Any], aliases: dict[str, str]) -> None:
         value = section.get(field)
         if isinstance(value, bool) or (is_number(value) and value < 1):
             raise InputError(f"config.json: {field} is {value!r}; it must be a whole number, 1 or more: correct it")
+    window = section.get("sliding_window")
+    if window is not None and (not isinstance(window, int) or window < 0):
+        raise InputError(f"config.json: sliding_window is {shown(repr(window), 40)}; it must be a whole number or null")
 
 
 def _family(raw: dict[str, Any]) -> str:
