@@ -1,6 +1,7 @@
 """A broken model folder on the command line: exit code 2 and one line, from `run` as from `coverage`."""
 
 import json
+import subprocess
 import sys
 from pathlib import Path
 
@@ -27,7 +28,7 @@ def ended(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *
 
 
 @pytest.mark.parametrize("damage", ["pointer", "quantised", "sizes"])
-def test_a_broken_folder_ends_with_two_and_a_line(
+def test_coverage_of_a_broken_folder_ends_with_two_and_a_line(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], damage: str
 ) -> None:
     config = folder / "config.json"
@@ -39,15 +40,20 @@ def test_a_broken_folder_ends_with_two_and_a_line(
     else:
         config.write_text(json.dumps(settings | {"num_hidden_layers": 10**9}))
     word = {"pointer": "git lfs pull", "quantised": "(awq)", "sizes": "num_hidden_layers is 1000000000"}[damage]
-    root = folder.parent / "root"
-    for arguments in (
-        ["coverage", str(folder)],
-        ["run", "--set", f"model.name={folder}", "--set", f"runtime.root={root}"],
-    ):
-        code, told = ended(monkeypatch, capsys, *arguments)
-        assert code == 2 and word in told
-        assert len([line for line in told.splitlines() if "error:" in line]) == 1
-    assert not list(root.rglob("manifest.json"))
+    code, told = ended(monkeypatch, capsys, "coverage", str(folder))
+    assert code == 2 and word in told and len(told.splitlines()) == 1
+
+
+@pytest.mark.slow
+def test_a_run_with_a_broken_folder_ends_with_two_and_a_line(folder: Path, tmp_path: Path) -> None:
+    (folder / "model.safetensors").write_text("version https://git-lfs.github.com/spec/v1\n")
+    root = tmp_path / "root"
+    settings = ["--set", f"model.name={folder}", "--set", f"runtime.root={root}"]
+    command = [sys.executable, "-c", "from flows.cli import main; main()", "run", "--preset", "tiny", *settings]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
+    assert done.returncode == 2
+    assert "model.safetensors: is a Git LFS pointer" in done.stderr.splitlines()[-1]
+    assert "Traceback" not in done.stderr and not list(root.rglob("manifest.json"))
 
 
 def test_coverage_of_a_good_folder(

@@ -26,7 +26,8 @@ _MUST_BE_POSITIVE = (
     "vocab_size", "max_position_embeddings",
 )  # fmt: skip
 _POSITIVE = re.compile(r".*(rope_theta|_base_freq|rotary_emb_base|rope_(parameters|scaling)\.(.+\.)?(\w+_)?factor)")
-_NOT_NEGATIVE = re.compile(r"(.+\.)?(\w+_eps|\w+_epsilon|sliding_window)")
+_SHARE = re.compile(r"\w*(dropout|pdrop)")
+_NOT_NEGATIVE = re.compile(r"(.+\.)?(\w+_eps|\w+_epsilon)")
 _MAY_BE_INFINITE = ("time_step_limit",)
 _POSITIONS_BY_DEFAULT = ("falcon",)
 """Families whose published config.json leaves the number of positions to the class."""
@@ -51,7 +52,12 @@ def check_config(folder: Path) -> PretrainedConfig:
     except Exception as error:  # of whatever kind: transformers has many for a value that it does not like
         raise InputError(f"config.json: {reason(error)}; correct it, or download the model again") from error
     _check_decoder(config)
-    _check_shape(config.get_text_config(), raw)
+    try:
+        text: PretrainedConfig = config.get_text_config()
+        text.to_dict()
+    except Exception as error:  # of whatever kind, as above: a section that is none
+        raise InputError(f"config.json: text_config is not readable ({reason(error)}); correct it") from error
+    _check_shape(text, raw)
     return config
 
 
@@ -78,7 +84,7 @@ def _check_method(raw: dict[str, Any]) -> None:
             continue
         for field in ("quantization_config", "compression_config", "quantization"):
             found = section.get(field)
-            if not found:
+            if not found and found != {}:
                 continue
             settings = found if isinstance(found, dict) else {}
             bits = "bitsandbytes" if settings.get("load_in_4bit") or settings.get("load_in_8bit") else "unnamed"
@@ -97,6 +103,8 @@ def _check_value(path: str, key: str, value: Any) -> None:
         limit = next(limit for pattern, limit in _LIMITS if re.search(pattern, key))
         if value > limit:
             raise InputError(f"{where}, more than any model has ({limit}); correct it")
+    if _SHARE.fullmatch(key) and is_number(value) and not 0 <= value <= 1:
+        raise InputError(f"{where}; it must be a number from 0 to 1: correct it")
     if value is not None and _POSITIVE.fullmatch(path) and not (is_number(value) and value > 0):
         raise InputError(f"{where}; it must be a number above 0: correct it")
     if value is not None and _NOT_NEGATIVE.fullmatch(path) and not (is_number(value) and value >= 0):
@@ -109,6 +117,12 @@ def _check_positive(section: dict[str, Any], aliases: dict[str, str]) -> None:
         value = section.get(field)
         if isinstance(value, bool) or (is_number(value) and value < 1):
             raise InputError(f"config.json: {field} is {value!r}; it must be a whole number, 1 or more: correct it")
+    window = section.get("sliding_window")
+    least = 0 if section.get("use_sliding_window") is False else 1
+    if window is not None and (not isinstance(window, int) or window < least):
+        raise InputError(
+            f"config.json: sliding_window is {shown(repr(window), 40)}; it must be a whole number, 1 or more, or null"
+        )
 
 
 def _family(raw: dict[str, Any]) -> str:

@@ -68,7 +68,7 @@ def check_ids(tokenizer: PreTrainedTokenizerBase, file: str, rows: int, ends: li
     """
     added = tokenizer.added_tokens_decoder
     unused = {number for number, token in added.items() if token.special and _OTHER_SENSES.search(token.content)}
-    named = {tokenizer.eos_token_id, tokenizer.bos_token_id, tokenizer.pad_token_id, tokenizer.unk_token_id}
+    named = set(_special_ids(tokenizer))
     above = {name: number for name, number in tokenizer.get_vocab().items() if number >= rows}
     if above and not unused - named >= set(above.values()):
         name, number = max(above.items(), key=lambda item: item[1])
@@ -88,10 +88,22 @@ def check_ids(tokenizer: PreTrainedTokenizerBase, file: str, rows: int, ends: li
         raise InputError(
             f"tokenizer_config.json: the tokenizer fails on a plain text ({reason(error)}); save it again"
         ) from error
-    if set(words) <= set(tokenizer.all_special_ids):
+    if set(words) <= named:
         raise InputError(f"{file}: knows no word of {PROMPT!r}; its vocabulary is not that of a model: save it again")
     if highest >= rows:
         raise InputError(
             f"{file}: gives the id {highest}, but the model's embedding has {rows} rows; use the tokenizer of "
             f"this model"
         )
+
+
+def _special_ids(tokenizer: PreTrainedTokenizerBase) -> list[int]:
+    try:
+        ids: list[int | None] = [
+            tokenizer.eos_token_id, tokenizer.bos_token_id, tokenizer.pad_token_id, tokenizer.unk_token_id,
+        ]  # fmt: skip
+    except Exception as error:  # of whatever kind: a special token that is no token
+        raise InputError(
+            f"tokenizer_config.json: a special token is none of the vocabulary ({reason(error)}); correct it"
+        ) from error
+    return [number for number in ids if number is not None]

@@ -180,7 +180,8 @@ WHOLE: dict[str, tuple[Damage, str]] = {
             ("vocab_size", 10**10), ("max_position_embeddings", None), ("max_position_embeddings", 0),
             ("max_position_embeddings", 10**15), ("max_position_embeddings", GONE), ("rms_norm_eps", "small"),
             ("rms_norm_eps", -1.0), ("rms_norm_eps", float("inf")), ("hidden_act", "sillu"), ("hidden_act", 3),
-            ("tie_word_embeddings", "yes"), ("rope_parameters", "x"), ("rope_theta", float("nan")),
+            ("tie_word_embeddings", "yes"), ("attention_dropout", 5.0), ("sliding_window", -1), ("sliding_window", [1]),
+            ("text_config", 3), ("rope_parameters", "x"), ("rope_theta", float("nan")),
             ("rope_theta", -1.0), ("rope_scaling", {"type": "linear", "factor": "two"}),
         )
     },
