@@ -1,6 +1,5 @@
 """Models on the Hugging Face hub: which commit is meant, and a folder with its files."""
 
-import re
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,6 @@ from neurontune_core.config import ModelConfig
 from neurontune_core.errors import InputError
 from neurontune_core.model.identity import SUFFIXES, TEMPLATES, TEXT_FILES
 
-COMMIT = re.compile(r"[0-9a-f]{40}")
 FILES = [*(f"*{suffix}" for suffix in SUFFIXES), *TEXT_FILES, f"{TEMPLATES}/*.jinja"]
 """What is downloaded: what a model is read from, and of its weights safetensors alone."""
 NOT_IN_SUBFOLDERS = ["*/*.safetensors", "*/*.json", "*/*.model", "consolidated*.safetensors"]

@@ -1,6 +1,8 @@
 """Where a model comes from: its identity and its shape, without loading a weight."""
 
 import os
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -61,36 +63,19 @@ def describe(config: ModelConfig) -> ModelReference:
     Raises:
         InputError: the model is not there, not readable, or has a layer without MLP neurons.
     """
-    scheme, _, rest = config.name.partition(":")
-    name, revision, dequantised = config.name, None, ""
-    if scheme == "packaged":
-        header = packaged_header(rest)
-        weights, shape, dequantised = packaged(rest).sha256, configuration(header), header.dequantised
-    elif scheme == "random":
-        weights, shape = f"random-{rest}-{tiny.VERSION}", tiny.configuration(rest)
-    elif gguf.is_gguf(name := absolute_path(config.name)):
-        header = gguf.read_header(Path(name))
-        weights, shape, dequantised = header.digest(), configuration(header), header.dequantised
-    elif os.path.exists(name):
-        check_folder(Path(name), config)
-        shape, weights = _read_configuration(name), folder_digest(Path(name))
-    else:
-        weights = revision = hub.commit_of(config)
-        folder = hub.snapshot(name, revision)
-        check_folder(folder, config)
-        shape = _read_configuration(str(folder), name)
-    model = _without_weights(config, shape)
+    found = _find(config, whole=True)
+    model = _without_weights(config, found.shape)
     dtype = _exact_format(model) if config.dtype == "auto" else config.dtype
     return ModelReference(
-        name=name,
-        revision=revision,
+        name=found.name,
+        revision=found.revision,
         dtype=dtype,
         working_dtype=_native_format(dtype) if config.working_dtype == "auto" else config.working_dtype,
         system_prompt=config.system_prompt,
-        weights=weights,
+        weights=found.digest(),
         neurons_per_layer=tuple(neurons.neuron_counts(model)),
         skip_uncovered_layers=config.skip_uncovered_layers,
-        dequantised=dequantised,
+        dequantised=found.dequantised,
     )
 
 
@@ -100,19 +85,41 @@ def skeleton(config: ModelConfig) -> PreTrainedModel:
     Raises:
         InputError: the model is not there, is no causal language model, or its configuration is not readable.
     """
+    return _without_weights(config, _find(config, whole=False).shape)
+
+
+@dataclass(frozen=True)
+class _Found:
+    """Where a model was found: its name, its configuration, and a function that works out its digest."""
+
+    name: str
+    shape: PretrainedConfig
+    digest: Callable[[], str]
+    revision: str | None = None
+    dequantised: str = ""
+
+
+def _find(config: ModelConfig, whole: bool) -> _Found:
+    """Find a model by the form of its name; `whole` downloads a hub model's weights, and checks a folder's files."""
     scheme, _, rest = config.name.partition(":")
     name = absolute_path(config.name)
     if scheme == "packaged":
-        shape = configuration(packaged_header(rest))
-    elif scheme == "random":
-        shape = tiny.configuration(rest)
-    elif gguf.is_gguf(name):
-        shape = configuration(gguf.read_header(Path(name)))
-    elif os.path.exists(name):
-        shape = _read_configuration(name)
+        header = packaged_header(rest)
+        known = packaged(rest).sha256
+        return _Found(config.name, configuration(header), lambda: known, dequantised=header.dequantised)
+    if scheme == "random":
+        return _Found(config.name, tiny.configuration(rest), lambda: f"random-{rest}-{tiny.VERSION}")
+    if gguf.is_gguf(name):
+        header = gguf.read_header(Path(name))
+        return _Found(name, configuration(header), header.digest, dequantised=header.dequantised)
+    if os.path.exists(name):
+        folder, commit = Path(name), None
     else:
-        shape = _read_configuration(str(hub.configuration_folder(name, hub.commit_of(config))), name)
-    return _without_weights(config, shape)
+        commit = hub.commit_of(config)
+        folder = hub.snapshot(name, commit) if whole else hub.configuration_folder(name, commit)
+    if whole:
+        check_folder(folder, config)
+    return _Found(name, _read_configuration(str(folder), name), lambda: commit or folder_digest(folder), commit)
 
 
 def conversion_key(weights: str) -> str:
