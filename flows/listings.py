@@ -9,7 +9,8 @@ from pydantic import BaseModel
 from rich.console import Console
 from rich.table import Table
 
-from neurontune_core.config import ModelConfig, PipelineConfig, absolute_path, preset_comment, preset_names
+from neurontune_core.config import ModelConfig, PipelineConfig, absolute_path
+from neurontune_core.preset_files import preset_comment, preset_names
 
 JUDGE_FIGURES = ("n", "f1", "f1_without_partial", "worst_group_f1", "false_refusal_unsafe", "false_refusal_safe")
 """What `neurontune judge --json` prints."""

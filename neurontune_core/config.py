@@ -4,8 +4,6 @@ import os
 import re
 import tomllib
 from collections.abc import Sequence
-from importlib import resources
-from itertools import takewhile
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -22,6 +20,7 @@ from pydantic import (
 
 from neurontune_core.data_names import short_name, with_absolute_paths
 from neurontune_core.errors import InputError
+from neurontune_core.preset_files import read_preset
 
 DEFAULT_PRESET = "smollm2"
 ANY_MODEL_PRESET = "default"
@@ -494,22 +493,6 @@ def contents(section: PairsConfig | EvaluationConfig) -> dict[str, Any]:
     return settings | lists | {"sources": limits} | ({"system_prompts": prompts} if prompts else {})
 
 
-def preset_names() -> list[str]:
-    """Return the names of the shipped presets."""
-    folder = resources.files("neurontune_core") / "presets"
-    return sorted(entry.name.removesuffix(".toml") for entry in folder.iterdir() if entry.name.endswith(".toml"))
-
-
-def preset_comment(name: str) -> str:
-    """Return what a shipped preset's file says of it in the comment it starts with."""
-    lines = _shipped_preset(name).splitlines()
-    return " ".join(line.removeprefix("# ") for line in takewhile(lambda line: line.startswith("# "), lines))
-
-
-def _shipped_preset(name: str) -> str:
-    return (resources.files("neurontune_core") / "presets" / f"{name}.toml").read_text(encoding="utf-8")
-
-
 def load_config(preset: str | None = None, settings: Sequence[str] = (), model: str | None = None) -> PipelineConfig:
     """Return the configuration of a preset (shipped name, or path of a TOML file) with `section.field=value` changes.
 
@@ -523,15 +506,19 @@ def load_config(preset: str | None = None, settings: Sequence[str] = (), model: 
     """
     name = preset or (DEFAULT_PRESET if model is None else ANY_MODEL_PRESET)
     tree = read_preset(name)
-    tree.setdefault("runtime", {}).setdefault("preset", Path(name).stem)
+    sections = [tree.setdefault(section, {}) for section in ("model", "runtime")]
+    if not all(isinstance(section, dict) for section in sections):
+        return _validated(tree)  # which names the one that is no table
+    named, runtime = sections
+    runtime.setdefault("preset", Path(name).stem)
     for setting in settings:
         _apply_setting(tree, setting)
     if model is not None:
         if any(setting.partition("=")[0] == "model.name" for setting in settings):
-            raise InputError(f"MODEL: {model!r} is given, and --set model.name={tree['model']['name']} too; give one")
-        tree.setdefault("model", {})["name"] = model
-    if isinstance(named := tree.get("model", {}).get("name"), str) and named:
-        tree["model"]["name"] = absolute_path(named)
+            raise InputError(f"MODEL: {model!r} is given, and --set model.name={named['name']} too; give one")
+        named["name"] = model
+    if isinstance(named.get("name"), str) and named["name"]:
+        named["name"] = absolute_path(named["name"])
     return _validated(tree)
 
 
@@ -554,56 +541,6 @@ def change_runtime(config: PipelineConfig, settings: Sequence[str]) -> PipelineC
             raise InputError(f"--set: {setting!r} would change the result; of a recorded run only runtime.* can change")
         _apply_setting(tree, setting)
     return _validated(tree)
-
-
-def read_preset(preset: str, extended_by: tuple[str, ...] = ()) -> dict[str, Any]:
-    """Return the settings of a preset as a tree of tables, on top of those of the preset it `extends`.
-
-    A file names a shipped preset there, or another file by its path from its own folder.
-
-    Raises:
-        InputError: no such preset, not TOML, or presets that extend one another in a circle.
-    """
-    if preset in extended_by:
-        raise InputError(f"preset: {' extends '.join([*extended_by, preset])}, a circle; take one `extends` out")
-    tree = _toml(preset)
-    base = tree.pop("extends", None)
-    if base is None:
-        return tree
-    if not isinstance(base, str):
-        raise InputError(f"preset: {preset}: extends is {base!r}; give the name of one preset, or of a .toml file")
-    if base.endswith(".toml"):
-        base = str(Path(preset).parent / Path(base).expanduser())
-    return _merged(read_preset(base, (*extended_by, preset)), tree)
-
-
-def _merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
-    """Return a tree of tables with changes; a table is merged, every other value is replaced."""
-    both = dict(base)
-    for name, value in changes.items():
-        known = base.get(name)
-        both[name] = _merged(known, value) if isinstance(known, dict) and isinstance(value, dict) else value
-    return both
-
-
-def _toml(preset: str) -> dict[str, Any]:
-    path = Path(preset).expanduser()
-    if preset.endswith(".toml"):
-        if not path.is_file():
-            raise InputError(f"preset: no file {preset}; give an existing TOML file or one of {_listed()}")
-        content = path.read_bytes()
-    elif preset in preset_names():
-        content = _shipped_preset(preset).encode()
-    else:
-        raise InputError(f"preset: unknown name {preset!r}; choose one of {_listed()}, or give a .toml file")
-    try:
-        return tomllib.loads(content.decode())
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"preset: {preset} is not valid TOML: {error}") from error
-
-
-def _listed() -> str:
-    return ", ".join(preset_names())
 
 
 def _apply_setting(tree: dict[str, Any], setting: str) -> None:

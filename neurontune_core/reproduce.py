@@ -5,7 +5,8 @@ import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from neurontune_core.config import PipelineConfig, load_config, preset_names, set_value
+from neurontune_core.config import PipelineConfig, load_config, set_value
+from neurontune_core.preset_files import preset_names
 
 DEFAULT = "smollm2"
 

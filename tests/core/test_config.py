@@ -13,9 +13,9 @@ from neurontune_core.config import (
     SourceConfig,
     change_runtime,
     load_config,
-    preset_names,
 )
 from neurontune_core.errors import InputError
+from neurontune_core.preset_files import preset_names
 
 
 def error_of(*settings: str, preset: str = "smollm2") -> str:
@@ -107,6 +107,17 @@ def test_a_preset_that_extends_badly_is_explained(tmp_path: Path, files: dict[st
         (tmp_path / f"{name}.toml").write_text(text)
     message = error_of(preset=str(tmp_path / "own.toml"))
     assert message.startswith("preset: ") and all(word in message for word in words)
+
+
+@pytest.mark.parametrize("section", ["model", "runtime", "pairs"])
+@pytest.mark.parametrize("value", ["3", '"x"', "[1]"])
+def test_a_section_that_is_no_table_is_named(tmp_path: Path, section: str, value: str) -> None:
+    file = tmp_path / "own.toml"
+    file.write_text(f"{section} = {value}\n")
+    for settings in ((), (f"{'model.name' if section == 'runtime' else 'runtime.root'}=x",)):
+        assert error_of(*settings, preset=str(file)).startswith(f"{section}: Input should be a valid dictionary")
+    with pytest.raises(InputError, match=f"{section}: Input should be a valid dictionary"):
+        load_config(str(file), model="some/model")
 
 
 def test_every_section_and_field_is_described() -> None:

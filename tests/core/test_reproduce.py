@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from neurontune_core.config import PipelineConfig, load_config, preset_names
+from neurontune_core.config import PipelineConfig, load_config
+from neurontune_core.preset_files import preset_names
 from neurontune_core.reproduce import command
 
 

@@ -1,0 +1,75 @@
+"""Presets: the shipped TOML files and one's own, and how one extends another."""
+
+import tomllib
+from importlib import resources
+from itertools import takewhile
+from pathlib import Path
+from typing import Any
+
+from neurontune_core.errors import InputError
+
+
+def preset_names() -> list[str]:
+    """Return the names of the shipped presets."""
+    folder = resources.files("neurontune_core") / "presets"
+    return sorted(entry.name.removesuffix(".toml") for entry in folder.iterdir() if entry.name.endswith(".toml"))
+
+
+def preset_comment(name: str) -> str:
+    """Return what a shipped preset's file says of it in the comment it starts with."""
+    lines = _shipped_preset(name).splitlines()
+    return " ".join(line.removeprefix("# ") for line in takewhile(lambda line: line.startswith("# "), lines))
+
+
+def _shipped_preset(name: str) -> str:
+    return (resources.files("neurontune_core") / "presets" / f"{name}.toml").read_text(encoding="utf-8")
+
+
+def read_preset(preset: str, extended_by: tuple[str, ...] = ()) -> dict[str, Any]:
+    """Return the settings of a preset as a tree of tables, on top of those of the preset it `extends`.
+
+    A file names a shipped preset there, or another file by its path from its own folder.
+
+    Raises:
+        InputError: no such preset, not TOML, or presets that extend one another in a circle.
+    """
+    if preset in extended_by:
+        raise InputError(f"preset: {' extends '.join([*extended_by, preset])}, a circle; take one `extends` out")
+    tree = _toml(preset)
+    base = tree.pop("extends", None)
+    if base is None:
+        return tree
+    if not isinstance(base, str):
+        raise InputError(f"preset: {preset}: extends is {base!r}; give the name of one preset, or of a .toml file")
+    if base.endswith(".toml"):
+        base = str(Path(preset).parent / Path(base).expanduser())
+    return _merged(read_preset(base, (*extended_by, preset)), tree)
+
+
+def _merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """Return a tree of tables with changes; a table is merged, every other value is replaced."""
+    both = dict(base)
+    for name, value in changes.items():
+        known = base.get(name)
+        both[name] = _merged(known, value) if isinstance(known, dict) and isinstance(value, dict) else value
+    return both
+
+
+def _toml(preset: str) -> dict[str, Any]:
+    path = Path(preset).expanduser()
+    if preset.endswith(".toml"):
+        if not path.is_file():
+            raise InputError(f"preset: no file {preset}; give an existing TOML file or one of {_listed()}")
+        content = path.read_bytes()
+    elif preset in preset_names():
+        content = _shipped_preset(preset).encode()
+    else:
+        raise InputError(f"preset: unknown name {preset!r}; choose one of {_listed()}, or give a .toml file")
+    try:
+        return tomllib.loads(content.decode())
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"preset: {preset} is not valid TOML: {error}") from error
+
+
+def _listed() -> str:
+    return ", ".join(preset_names())
