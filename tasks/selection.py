@@ -29,6 +29,7 @@ def select_neurons(
         table = tables.load_table(artifacts.open_folder(scores), "scores")
         selection = select.select_neurons(table, config, model.neurons_per_layer)
         tables.save_neurons(folder, selection.neurons)
+        tables.save_table(folder, "ranking", selection.ranking)
         return selection.facts
 
     return carry_out(STAGE, key(config, scores, model), fill, config, [scores], runtime, record)

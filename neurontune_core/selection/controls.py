@@ -15,6 +15,26 @@ def random_neurons(counts: tuple[int, int], total: int, seed: int) -> Chosen:
     return drawn[: counts[0]], drawn[counts[0] : sum(counts)]
 
 
+def matched_random(chosen: Chosen, neurons_per_layer: Sequence[int], seed: int) -> Chosen:
+    """Return, for each of both kinds, as many neurons of every layer as were chosen there, drawn from all others.
+
+    A layer that has fewer others than were chosen in it gives all of them; no neuron is of both kinds.
+    """
+    generator = np.random.default_rng(seed)
+    ends = np.cumsum(neurons_per_layer)
+    free = np.setdiff1d(np.arange(ends[-1]), np.concatenate(chosen))
+    drawn = []
+    for places in chosen:
+        parts = []
+        for end, width in zip(ends, neurons_per_layer, strict=True):
+            wanted = int(np.count_nonzero((places >= end - width) & (places < end)))
+            others = free[(free >= end - width) & (free < end)]
+            parts.append(generator.choice(others, min(wanted, len(others)), replace=False))
+        drawn.append(np.concatenate(parts).astype(np.int64))
+        free = np.setdiff1d(free, drawn[-1])
+    return drawn[0], drawn[1]
+
+
 def shuffled(scores: NDArray[np.float64], neurons_per_layer: Sequence[int], seed: int) -> NDArray[np.float64]:
     """Return scores `[neuron]` dealt out anew within each layer: every layer keeps its scores, its neurons do not."""
     generator = np.random.default_rng(seed)

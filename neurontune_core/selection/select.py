@@ -1,26 +1,29 @@
 """Choose the safety and the utility neurons: top k of each role, made disjoint by a stated rule."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from neurontune_core.config import SelectionConfig
+from neurontune_core.config import AttributionMethod, SelectionConfig
 from neurontune_core.errors import InputError
-from neurontune_core.records import NeuronId, NeuronSet
-from neurontune_core.selection.controls import Chosen, random_neurons, shuffled, whole_layers
+from neurontune_core.records import NeuronId, NeuronSet, Role
+from neurontune_core.selection.controls import Chosen, matched_random, random_neurons, shuffled, whole_layers
+from neurontune_core.selection.ranking import Ranking, rank
 
-VERSION = 2
+VERSION = 3
+ROLES: tuple[Role, Role] = ("safety", "utility")
 
 
 @dataclass(frozen=True)
 class Selection:
-    """The selected neurons and what was measured while selecting them."""
+    """The selected neurons, a table of them with their scores, and what was measured while selecting them."""
 
     neurons: NeuronSet
+    ranking: pd.DataFrame
     facts: dict[str, float]
 
 
@@ -51,21 +54,12 @@ def check_counts(config: SelectionConfig, neurons_per_layer: Sequence[int], firs
         raise InputError("selection.safety_neurons, selection.utility_neurons: both are 0; ask for at least one neuron")
 
 
-def mean_scores(
-    scores: pd.DataFrame, role: str, neurons_per_layer: Sequence[int], half: int | None = None
-) -> NDArray[np.float64]:
-    """Return every neuron's mean contribution score over a role's pairs, `[neuron]` in order of layer and index."""
-    offsets = np.concatenate([[0], np.cumsum(neurons_per_layer)])
-    rows = scores[scores["role"] == role]
-    if half is not None:
-        rows = rows[rows["half"] == half]
-    place = offsets[rows["layer"].to_numpy()] + rows["neuron"].to_numpy()
-    sums = np.bincount(place, weights=rows["score_sum"].to_numpy(), minlength=int(offsets[-1]))
-    counts = np.bincount(place, weights=rows["count"].to_numpy(), minlength=int(offsets[-1]))
-    return np.divide(sums, counts, out=np.zeros(len(sums)), where=counts > 0)
-
-
-def select_neurons(scores: pd.DataFrame, config: SelectionConfig, neurons_per_layer: Sequence[int]) -> Selection:
+def select_neurons(
+    scores: pd.DataFrame,
+    config: SelectionConfig,
+    neurons_per_layer: Sequence[int],
+    method: AttributionMethod = "integrated_gradients",
+) -> Selection:
     """Return the `safety_neurons` and `utility_neurons` highest-ranked attributed neurons, disjoint.
 
     Ties are broken by layer and index, so the choice is deterministic. Facts: the overlap before it was resolved, and
@@ -73,48 +67,99 @@ def select_neurons(scores: pd.DataFrame, config: SelectionConfig, neurons_per_la
     pairs are all in one half.
 
     Args:
-        scores: score table, as of `attribute_shard` or `merge_tables`; neurons are ranked by their mean score.
-        config: how many (a count, or a fraction of all neurons), by which method, and how overlap is resolved.
+        scores: score table, as of `attribute_shard` or `merge_tables`.
+        config: how many (a count, or a fraction of all neurons), ranked by what (`ranking.rank`), and how overlap is
+            resolved.
         neurons_per_layer: `neuron_counts` of the model, `[layer]`.
+        method: how the scores were made (`attribution.method`).
 
     Raises:
         InputError: more neurons are asked for than the model has, or a role has no scores.
     """
     first = int(scores["layer"].min())
     check_counts(config, neurons_per_layer, first)
+    widths = neurons_per_layer[first:]
+    scores = scores.assign(layer=scores["layer"] - first)
     total = sum(neurons_per_layer)
     counts = (resolve_count(config.safety_neurons, total), resolve_count(config.utility_neurons, total))
-    selection = _select(scores.assign(layer=scores["layer"] - first), config, neurons_per_layer[first:], counts)
-    return replace(selection, neurons=_raised(selection.neurons, first))
+    rankings = _rankings(scores, config, widths, counts, method)
+    chosen, overlap = _choose(rankings, config, widths, counts)
+    neurons = _raised(_neuron_set(*chosen, widths), first)
+    facts = {"safety_neurons": float(len(chosen[0])), "utility_neurons": float(len(chosen[1]))}
+    if config.method == "score":
+        facts |= {"overlap": float(overlap)} | _agreement(scores, config, widths, counts, method)
+    return Selection(neurons, _table(rankings, chosen, neurons), facts)
 
 
-def _select(
-    scores: pd.DataFrame, config: SelectionConfig, neurons_per_layer: Sequence[int], counts: tuple[int, int]
-) -> Selection:
-    if config.method == "random":
-        return _control(random_neurons(counts, sum(neurons_per_layer), config.seed), neurons_per_layer)
-    for role, count in zip(("safety", "utility"), counts, strict=True):
-        if count and not (scores["role"] == role).any():
+def _rankings(
+    scores: pd.DataFrame,
+    config: SelectionConfig,
+    widths: Sequence[int],
+    counts: tuple[int, int],
+    method: AttributionMethod,
+) -> dict[Role, Ranking]:
+    """Return the ranking of every role that neurons are asked for."""
+    rankings: dict[Role, Ranking] = {}
+    for role, count in zip(ROLES, counts, strict=True):
+        if count and config.method != "random" and not (scores["role"] == role).any():
             raise InputError(f"selection: {count} {role} neurons are asked for, but the scores have no {role} pairs")
-    means = [mean_scores(scores, role, neurons_per_layer) for role in ("safety", "utility")]
+        if (scores["role"] == role).any():
+            rankings[role] = rank(scores, role, config, widths, method)
+    return rankings
+
+
+def _choose(
+    rankings: Mapping[Role, Ranking], config: SelectionConfig, widths: Sequence[int], counts: tuple[int, int]
+) -> tuple[Chosen, int]:
+    """Return the places of the safety and the utility neurons, and the size of the overlap that was resolved."""
+    if config.method == "random":
+        return random_neurons(counts, sum(widths), config.seed), 0
+    nothing = np.zeros(sum(widths))
+    safety, utility = (rankings[role].strength if role in rankings else nothing for role in ROLES)
     if config.method == "layers":
-        return _control(whole_layers(means[0], means[1], counts, neurons_per_layer), neurons_per_layer)
+        return whole_layers(safety, utility, counts, widths), 0
     if config.method == "shuffled":
-        means = [shuffled(mean, neurons_per_layer, config.seed + role) for role, mean in enumerate(means)]
-        safety, utility, _ = _disjoint(means[0], means[1], counts, config.overlap)
-        return _control((safety, utility), neurons_per_layer)
-    safety, utility, overlap = _disjoint(means[0], means[1], counts, config.overlap)
-    facts = {
-        "safety_neurons": float(len(safety)),
-        "utility_neurons": float(len(utility)),
-        "overlap": float(overlap),
-    }
-    for role, count in zip(("safety", "utility"), counts, strict=True):
-        if count == 0 or set(scores.loc[scores["role"] == role, "half"]) != {0, 1}:
-            continue  # all pairs are in one half: there is nothing to compare
-        halves = [set(_top(mean_scores(scores, role, neurons_per_layer, half), count)) for half in (0, 1)]
+        safety, utility = (
+            shuffled(each, widths, config.seed + number) for number, each in enumerate((safety, utility))
+        )
+    *chosen, overlap = _disjoint(safety, utility, counts, config.overlap)
+    if config.method == "matched_random":
+        return matched_random((chosen[0], chosen[1]), widths, config.seed), overlap
+    return (chosen[0], chosen[1]), overlap
+
+
+def _agreement(
+    scores: pd.DataFrame,
+    config: SelectionConfig,
+    widths: Sequence[int],
+    counts: tuple[int, int],
+    method: AttributionMethod,
+) -> dict[str, float]:
+    facts = {}
+    for role, count in zip(ROLES, counts, strict=True):
+        compared = scores if config.statistic in ("difference", "effect_size") else scores[scores["role"] == role]
+        if count == 0 or any(set(part["half"]) != {0, 1} for _, part in compared.groupby("role")):
+            continue  # all pairs of a role are in one half: there is nothing to compare
+        halves = [set(_top(rank(scores, role, config, widths, method, half).strength, count)) for half in (0, 1)]
         facts[f"split_half_{role}"] = len(halves[0] & halves[1]) / len(halves[0] | halves[1])
-    return Selection(_neuron_set(safety, utility, neurons_per_layer), facts)
+    return facts
+
+
+def _table(rankings: Mapping[Role, Ranking], chosen: Chosen, neurons: NeuronSet) -> pd.DataFrame:
+    """Return the chosen neurons with their scores, a row each, those that carry their role most strongly first.
+
+    Columns: role, layer, index, score (`Ranking.score`; NaN where the role has no scores), low, high (95% interval).
+    """
+    parts = []
+    for role, places, names in zip(ROLES, chosen, (neurons.safety, neurons.utility), strict=True):
+        places = np.sort(places)
+        unknown = np.full(len(places), np.nan)
+        ranking = rankings.get(role)
+        score, margin = (ranking.score[places], ranking.margin[places]) if ranking else (unknown, unknown)
+        order = np.argsort(-ranking.strength[places], kind="stable") if ranking else np.arange(len(places))
+        table = pd.DataFrame({"role": role, "layer": [n.layer for n in names], "index": [n.index for n in names]})
+        parts.append(table.assign(score=score, low=score - margin, high=score + margin).iloc[order])
+    return pd.concat(parts, ignore_index=True)
 
 
 def _raised(neurons: NeuronSet, first: int) -> NeuronSet:
@@ -124,12 +169,6 @@ def _raised(neurons: NeuronSet, first: int) -> NeuronSet:
         for part in (neurons.safety, neurons.utility)
     )
     return NeuronSet(safety, utility)
-
-
-def _control(chosen: Chosen, neurons_per_layer: Sequence[int]) -> Selection:
-    safety, utility = chosen
-    facts = {"safety_neurons": float(len(safety)), "utility_neurons": float(len(utility))}
-    return Selection(_neuron_set(safety, utility, neurons_per_layer), facts)
 
 
 def _top(values: NDArray[np.float64], count: int) -> NDArray[np.int64]:

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from neurontune_core.config import SelectionConfig
 from neurontune_core.errors import InputError
 from neurontune_core.records import NeuronId
-from neurontune_core.selection.select import check_counts, mean_scores, select_neurons
+from neurontune_core.selection.ranking import mean_scores
+from neurontune_core.selection.select import check_counts, select_neurons
 
 Values = Sequence[float] | NDArray[np.float64]
 WIDTHS = (3, 0, 5)  # neurons 0 to 2 are in layer 0, neurons 3 to 7 in layer 2
@@ -31,9 +32,9 @@ def rows(role: str, means: Values, half: int = 0, category: str = "a", count: in
 
 
 def table(safety: Values = SAFETY, utility: Values = UTILITY) -> pd.DataFrame:
-    return pd.concat(
-        [rows(role, means, half) for role, means in (("safety", safety), ("utility", utility)) for half in (0, 1)]
-    )
+    """Score table of neurons that carry refusal (negative scores) and answers (positive ones) so strongly."""
+    parts = (("safety", -np.asarray(safety, float)), ("utility", utility))
+    return pd.concat([rows(role, means, half) for role, means in parts for half in (0, 1)])
 
 
 def chosen(config: SelectionConfig, scores: pd.DataFrame | None = None) -> tuple[list[int], list[int]]:
@@ -119,8 +120,8 @@ def test_split_half_agreement_by_hand() -> None:
     # safety: tops of the halves {0, 1, 2} and {1, 2, 3}, so 2 of 4; utility: the same in both
     scores = pd.concat(
         [
-            rows("safety", [9, 8, 7, 0, 0, 0, 0, 0], 0),
-            rows("safety", [0, 8, 7, 9, 0, 0, 0, 0], 1),
+            rows("safety", [-9, -8, -7, 0, 0, 0, 0, 0], 0),
+            rows("safety", [0, -8, -7, -9, 0, 0, 0, 0], 1),
             rows("utility", [0, 0, 0, 0, 0, 1, 2, 3], 0),
             rows("utility", [0, 0, 0, 0, 0, 9, 8, 7], 1),
         ]
@@ -196,9 +197,9 @@ def test_more_neurons_than_are_attributed_are_explained() -> None:
 def test_a_role_without_pairs_is_not_ranked_by_chance() -> None:
     config = SelectionConfig(safety_neurons=2, utility_neurons=2)
     with pytest.raises(InputError, match="2 utility neurons are asked for, but the scores have no utility pairs"):
-        select_neurons(rows("safety", SAFETY), config, WIDTHS)
+        select_neurons(rows("safety", -SAFETY), config, WIDTHS)
     only_safety = config.model_copy(update={"utility_neurons": 0})
-    assert chosen(only_safety, rows("safety", SAFETY)) == ([0, 1], [])
+    assert chosen(only_safety, rows("safety", -SAFETY)) == ([0, 1], [])
 
 
 def test_the_random_control_ignores_the_scores() -> None:

@@ -1,0 +1,134 @@
+"""How strongly every neuron carries its role, by its scores over the pairs: what selection ranks neurons by.
+
+A score says how much a neuron's change between two prompts moves the probability of a response. Which sign means that
+the neuron *carries* the response depends on where the response was given: a safety pair's refusal answers the plain
+query, the path's beginning, so what takes it away has a negative score; a utility pair's answer answers the attacked
+prompt, the path's end, so what brings it has a positive one. docs/attribution.md has the derivation and the
+measurement.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy import stats
+
+from neurontune_core.config import AttributionMethod, SelectionConfig
+from neurontune_core.errors import InputError
+from neurontune_core.records import Role
+
+CARRIES: dict[AttributionMethod, dict[Role, float]] = {
+    "integrated_gradients": {"safety": -1.0, "utility": 1.0},
+    "gradient": {"safety": 1.0, "utility": 1.0},
+    "activation": {"safety": 1.0, "utility": 1.0},
+}
+"""Sign of the scores of neurons that carry the role: the refusal, or the answer."""
+
+Values = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """One role's neurons by how strongly they carry it, all `[neuron]` in order of layer and index.
+
+    Attributes:
+        strength: what neurons are ranked by, the largest first.
+        score: mean score over the pairs, or its difference between the roles; the sign is that of `strength`.
+        margin: half the width of its 95% interval (Student t over pairs); NaN where a role has a single pair.
+    """
+
+    strength: Values
+    score: Values
+    margin: Values
+
+
+@dataclass(frozen=True)
+class _Moments:
+    mean: Values
+    variance: Values
+    count: int
+
+
+def rank(
+    scores: pd.DataFrame,
+    role: Role,
+    config: SelectionConfig,
+    neurons_per_layer: Sequence[int],
+    method: AttributionMethod = "integrated_gradients",
+    half: int | None = None,
+) -> Ranking:
+    """Return how strongly every neuron carries a role.
+
+        mean:         m                          m, s^2: mean and variance of the role's signed scores over its n pairs
+        t:            m / (s / sqrt(n))
+        difference:   m - m'                     m', s': the same of the other role
+        effect_size:  (m - m') / sqrt((s^2 + s'^2) / 2)
+
+    Args:
+        scores: score table, as of `attribute_shard` or `merge_tables`.
+        role: whose scores.
+        config: the statistic, and whether neurons that carry the role are wanted or those that work against it.
+        neurons_per_layer: `neuron_counts` of the model, `[layer]`.
+        method: how the scores were made; it decides which sign carries the role.
+        half: of the pairs, 0 or 1; both by default.
+
+    Raises:
+        InputError: the statistic compares the roles, and one has no scores.
+    """
+    other: Role = "utility" if role == "safety" else "safety"
+    wanted = config.safety_set if role == "safety" else config.utility_set
+    sign = -1.0 if wanted.startswith("opposes") else 1.0
+    own = _moments(scores, role, neurons_per_layer, method, half)
+    if config.statistic in ("mean", "t"):
+        score, error, freedom = own.mean, np.sqrt(own.variance / max(1, own.count)), own.count - 1
+        strength = score if config.statistic == "mean" else _ratio(score, error)
+    else:
+        rest = _moments(scores, other, neurons_per_layer, method, half)
+        if not rest.count:
+            raise InputError(
+                f"selection.statistic: {config.statistic!r} compares both roles, but the scores have no {other} pairs"
+            )
+        score = own.mean - rest.mean
+        error = np.sqrt(own.variance / max(1, own.count) + rest.variance / rest.count)
+        freedom = min(own.count, rest.count) - 1
+        deviation = np.sqrt((own.variance + rest.variance) / 2)
+        strength = score if config.statistic == "difference" else _ratio(score, deviation)
+    width = stats.t.ppf(0.975, freedom) if freedom > 0 else np.nan
+    return Ranking(sign * strength, sign * score, width * error)
+
+
+def mean_scores(scores: pd.DataFrame, role: Role, neurons_per_layer: Sequence[int], half: int | None = None) -> Values:
+    """Return every neuron's mean score over a role's pairs, as it is in the table, `[neuron]`."""
+    total, _, count = _sums(scores, role, neurons_per_layer, half)
+    return np.divide(total, count, out=np.zeros(len(total)), where=count > 0)
+
+
+def _moments(
+    scores: pd.DataFrame, role: Role, neurons_per_layer: Sequence[int], method: AttributionMethod, half: int | None
+) -> _Moments:
+    total, squares, counts = _sums(scores, role, neurons_per_layer, half)
+    count = int(counts.max(initial=0))
+    mean = np.divide(total, counts, out=np.zeros(len(total)), where=counts > 0)
+    # rounding may leave a sum of squares a little below that of the mean
+    spread = np.maximum(squares - counts * mean**2, 0.0)
+    variance = np.divide(spread, counts - 1, out=np.zeros(len(total)), where=counts > 1)
+    return _Moments(CARRIES[method][role] * mean, variance, count)
+
+
+def _sums(
+    scores: pd.DataFrame, role: Role, neurons_per_layer: Sequence[int], half: int | None
+) -> tuple[Values, Values, Values]:
+    offsets = np.concatenate([[0], np.cumsum(neurons_per_layer)])
+    rows = scores[scores["role"] == role]
+    if half is not None:
+        rows = rows[rows["half"] == half]
+    place = offsets[rows["layer"].to_numpy()] + rows["neuron"].to_numpy()
+    columns = (rows[name].to_numpy(dtype=np.float64) for name in ("score_sum", "score_sq_sum", "count"))
+    sums = [np.bincount(place, weights=values, minlength=int(offsets[-1])).astype(np.float64) for values in columns]
+    return sums[0], sums[1], sums[2]
+
+
+def _ratio(value: Values, deviation: Values) -> Values:
+    return np.divide(value, deviation, out=np.zeros(len(value)), where=deviation > 0)
