@@ -2,11 +2,14 @@
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
 from typing import Protocol
 
+from torch import Tensor
+
 from neurontune_core.model.load import ChatModel
-from neurontune_core.neurons import modulated
-from neurontune_core.records import ScalingFactors
+from neurontune_core.neurons import modulated, replaced
+from neurontune_core.records import NeuronSet, ScalingFactors
 
 
 class Intervention(Protocol):
@@ -20,6 +23,25 @@ class Intervention(Protocol):
     def applied(self, chat: ChatModel) -> AbstractContextManager[ChatModel]:
         """Lend the changed model; undone on exit, after an error too."""
         ...
+
+
+@dataclass(frozen=True)
+class Replaced:
+    """Neurons set to values `[neuron]`, in the order of `neurons.all`, at every position."""
+
+    neurons: NeuronSet
+    values: Tensor
+
+    @property
+    def parameters(self) -> int:
+        """How many numbers were learned: none."""
+        return 0
+
+    @contextmanager
+    def applied(self, chat: ChatModel) -> Iterator[ChatModel]:
+        """Lend the changed model; undone on exit, after an error too."""
+        with replaced(chat.model, self.neurons, self.values):
+            yield chat
 
 
 @contextmanager

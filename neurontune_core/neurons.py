@@ -8,6 +8,7 @@ attention, the one linear map that ends in the residual stream.
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -140,6 +141,36 @@ def scaled(model: nn.Module, neurons: NeuronSet, alpha: Tensor) -> Iterator[None
         edits[layer] = lambda values, factors=factors, index=index: _Scale.apply(values, factors, index)  # type: ignore[misc]
     with edited(model, edits):
         yield
+
+
+@contextmanager
+def replaced(model: nn.Module, neurons: NeuronSet, values: Tensor, last_position: bool = False) -> Iterator[None]:
+    """Set every selected neuron's activation to a value: `a_j <- values_j`.
+
+    Args:
+        model: the model to change.
+        neurons: the selected neurons; `values` is in the order of `neurons.all`.
+        values: activations `[neuron]`, or `[row, neuron]` for a batch whose rows have their own.
+        last_position: at the last position of what goes through the model alone, not at all of them.
+
+    Raises:
+        InputError: the model has no such neuron.
+    """
+    edits: dict[int, Callable[[Tensor], Tensor]] = {}
+    for layer, (indices, places) in _by_layer(neurons, neuron_counts(model)).items():
+        index = torch.tensor(indices, device=values.device)
+        mine = values[..., torch.tensor(places, device=values.device)]
+        edits[layer] = partial(_replace, index=index, values=mine, last_position=last_position)
+    with edited(model, edits):
+        yield
+
+
+def _replace(activations: Tensor, index: Tensor, values: Tensor, last_position: bool) -> Tensor:
+    """Return activations `[batch, position, neuron]` with those of `index` set to `[selected]`, `[batch, selected]`."""
+    kept, changed = activations.split([activations.shape[1] - 1, 1], 1) if last_position else (None, activations)
+    wanted = (values if values.dim() == 1 else values[:, None]).to(changed.dtype)
+    changed = changed.index_copy(-1, index, wanted.expand(*changed.shape[:-1], len(index)))
+    return changed if kept is None else torch.cat([kept, changed], dim=1)
 
 
 class _Scale(torch.autograd.Function):

@@ -1,5 +1,6 @@
 """The frozen types that cross room boundaries."""
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, NamedTuple
 
@@ -78,6 +79,16 @@ class NeuronId(NamedTuple):
 
     layer: int
     index: int  # type: ignore[assignment]  # a field, not the method that tuples have
+
+
+def neurons_at(places: NDArray[np.int64], neurons_per_layer: Sequence[int]) -> tuple[NeuronId, ...]:
+    """Return the neurons at these places of the order of layer and index."""
+    ends = np.cumsum(neurons_per_layer)
+    layers = np.searchsorted(ends, places, side="right")
+    starts = ends[layers] - np.asarray(neurons_per_layer)[layers]
+    return tuple(
+        NeuronId(int(layer), int(place - start)) for layer, place, start in zip(layers, places, starts, strict=True)
+    )
 
 
 @dataclass(frozen=True)

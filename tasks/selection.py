@@ -1,35 +1,58 @@
-"""The selection stage: which neurons are tuned."""
+"""The selection stage: which neurons are tuned, and what silencing them does."""
 
 from collections.abc import Mapping
 from pathlib import Path
 
 from neurontune_core import artifacts, tables
-from neurontune_core.config import RuntimeConfig, SelectionConfig
+from neurontune_core.config import AttributionMethod, RuntimeConfig, SelectionConfig
 from neurontune_core.model.source import ModelReference
-from neurontune_core.records import Artifact
-from neurontune_core.selection import select
+from neurontune_core.records import Artifact, NeuronSet
+from neurontune_core.selection import knockout, select
 from tasks.mlflow_store import Tracking
+from tasks.models import batch_tokens, loaded
+from tasks.refusals import judge_version, labels
 from tasks.stage import carry_out, stage_task
 
 STAGE = "selection"
 
 
-def key(config: SelectionConfig, scores: Artifact, model: ModelReference) -> str:
-    """Return the content key of the neurons selected by these scores."""
-    return artifacts.stage_key(STAGE, select.VERSION, config, model.identity, [scores.digest])
+def key(
+    config: SelectionConfig, method: AttributionMethod, pairs: Artifact, scores: Artifact, model: ModelReference
+) -> str:
+    """Return the content key of the neurons selected by these scores, which this method made."""
+    asked = [pairs.digest, judge_version()] if config.knockout_prompts else []
+    settings = config.model_dump(mode="json") | {"method_of_scores": method}
+    return artifacts.stage_key(STAGE, select.VERSION, settings, model.identity, [scores.digest, *asked])
 
 
 @stage_task(STAGE, key)
 def select_neurons(
-    config: SelectionConfig, scores: Artifact, model: ModelReference, runtime: RuntimeConfig, record: Tracking
+    config: SelectionConfig,
+    method: AttributionMethod,
+    pairs: Artifact,
+    scores: Artifact,
+    model: ModelReference,
+    runtime: RuntimeConfig,
+    record: Tracking,
 ) -> Artifact:
-    """Take the highest-scored safety and utility neurons."""
+    """Take the neurons that carry safety and utility most strongly, and silence those of safety for a check."""
 
     def fill(folder: Path) -> Mapping[str, float]:
         table = tables.load_table(artifacts.open_folder(scores), "scores")
-        selection = select.select_neurons(table, config, model.neurons_per_layer)
+        selection = select.select_neurons(table, config, model.neurons_per_layer, method)
         tables.save_neurons(folder, selection.neurons)
         tables.save_table(folder, "ranking", selection.ranking)
-        return selection.facts
+        return selection.facts | silenced(selection.neurons)
 
-    return carry_out(STAGE, key(config, scores, model), fill, config, [scores], runtime, record)
+    def silenced(neurons: NeuronSet) -> Mapping[str, float]:
+        prompts = knockout.knockout_prompts(
+            tables.load_pairs(artifacts.open_folder(pairs)), config.knockout_prompts, config.seed
+        )
+        if not prompts:
+            return {}
+        with loaded(model, runtime, working=True) as chat:
+            return knockout.knock_out(
+                chat, neurons, model.neurons_per_layer, prompts, labels, batch_tokens(chat, runtime), config.seed
+            )
+
+    return carry_out(STAGE, key(config, method, pairs, scores, model), fill, config, [pairs, scores], runtime, record)

@@ -1,6 +1,7 @@
 """Greedy generation in batches grouped by length; rows that have ended leave the batch."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
 from transformers import DynamicCache
@@ -19,9 +20,18 @@ WITHOUT_GRADIENTS = 4
 """So many times the tokens of a pass that keeps what gradients need fit into the memory of one that does not."""
 
 
+WhileReading = Callable[[Sequence[int]], AbstractContextManager[None]]
+"""Lends a change of the model for the pass that ends the prompts with these places, the rows of its batch."""
+
+
 @torch.inference_mode()
 def generate(
-    chat: ChatModel, prompts: Sequence[Sequence[int]], max_new_tokens: int, batch_tokens: int, track: Track = silent
+    chat: ChatModel,
+    prompts: Sequence[Sequence[int]],
+    max_new_tokens: int,
+    batch_tokens: int,
+    track: Track = silent,
+    while_reading: WhileReading = lambda places: nullcontext(),
 ) -> list[list[int]]:
     """Return the greedy continuation of every prompt as token ids, without the end-of-turn token that closed it.
 
@@ -32,6 +42,8 @@ def generate(
         batch_tokens: tokens a forward pass with gradients holds at most; a batch holds four times as many here, prompt
             and continuation, padding included.
         track: progress of the batches.
+        while_reading: a change of the model for the pass that ends the prompts, whose last position is theirs; it ends
+            before the continuations are read.
 
     Raises:
         InputError: prompt and continuation are longer than the model's positions.
@@ -45,14 +57,20 @@ def generate(
         groups += [[alike[i] for i in group] for group in by_length(lengths, WITHOUT_GRADIENTS * batch_tokens)]
     completions: list[list[int]] = [[] for _ in prompts]
     for group in track(groups, "generating", len(groups)):
+        batch = [prompts[i] for i in group]
         for index, completion in zip(
-            group, _generate_batch(chat, [prompts[i] for i in group], max_new_tokens), strict=True
+            group, _generate_batch(chat, batch, max_new_tokens, while_reading(group)), strict=True
         ):
             completions[index] = completion
     return completions
 
 
-def _generate_batch(chat: ChatModel, prompts: Sequence[Sequence[int]], max_new_tokens: int) -> list[list[int]]:
+def _generate_batch(
+    chat: ChatModel,
+    prompts: Sequence[Sequence[int]],
+    max_new_tokens: int,
+    while_reading: AbstractContextManager[None],
+) -> list[list[int]]:
     cache = DynamicCache(config=chat.model.config)
     # what all prompts begin with is run once; not where attention slides: padding between it and the rest would
     # count as distance
@@ -65,10 +83,11 @@ def _generate_batch(chat: ChatModel, prompts: Sequence[Sequence[int]], max_new_t
     positions = (mask.cumsum(-1) - 1).clamp(min=0)[:, shared:]
     completions: list[list[int]] = [[] for _ in prompts]
     rows = list(range(len(prompts)))
-    for _ in range(max_new_tokens):
-        output = chat.model.base_model(
-            input_ids=ids, attention_mask=mask, position_ids=positions, past_key_values=cache, use_cache=True
-        )
+    for step in range(max_new_tokens):
+        with nullcontext() if step else while_reading:
+            output = chat.model.base_model(
+                input_ids=ids, attention_mask=mask, position_ids=positions, past_key_values=cache, use_cache=True
+            )
         # a copy of the last position alone: on a strided view torch expands the head's weights once a row
         chosen = head.logits(chat.model, output.last_hidden_state[:, -1].contiguous()).argmax(-1)
         going = ~torch.isin(chosen, ends)

@@ -15,7 +15,7 @@ def random_neurons(counts: tuple[int, int], total: int, seed: int) -> Chosen:
     return drawn[: counts[0]], drawn[counts[0] : sum(counts)]
 
 
-def matched_random(chosen: Chosen, neurons_per_layer: Sequence[int], seed: int) -> Chosen:
+def matched_random(chosen: Chosen, neurons_per_layer: Sequence[int], seed: int | Sequence[int]) -> Chosen:
     """Return, for each of both kinds, as many neurons of every layer as were chosen there, drawn from all others.
 
     A layer that has fewer others than were chosen in it gives all of them; no neuron is of both kinds.

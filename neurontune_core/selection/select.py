@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from neurontune_core.config import AttributionMethod, SelectionConfig
 from neurontune_core.errors import InputError
-from neurontune_core.records import NeuronId, NeuronSet, Role
+from neurontune_core.records import NeuronId, NeuronSet, Role, neurons_at
 from neurontune_core.selection.controls import Chosen, matched_random, random_neurons, shuffled, whole_layers
 from neurontune_core.selection.ranking import Ranking, rank
 
@@ -207,14 +207,4 @@ def _disjoint(
 
 
 def _neuron_set(safety: NDArray[np.int64], utility: NDArray[np.int64], neurons_per_layer: Sequence[int]) -> NeuronSet:
-    ends = np.cumsum(neurons_per_layer)
-
-    def named(places: NDArray[np.int64]) -> tuple[NeuronId, ...]:
-        layers = np.searchsorted(ends, np.sort(places), side="right")
-        starts = ends[layers] - np.asarray(neurons_per_layer)[layers]
-        return tuple(
-            NeuronId(int(layer), int(place - start))
-            for layer, place, start in zip(layers, np.sort(places), starts, strict=True)
-        )
-
-    return NeuronSet(named(safety), named(utility))
+    return NeuronSet(*(neurons_at(np.sort(places), neurons_per_layer) for places in (safety, utility)))

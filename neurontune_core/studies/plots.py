@@ -22,8 +22,12 @@ def draw(table: pd.DataFrame, layout: Layout, title: str) -> str:
     axes = figure.add_subplot()
     _DRAWINGS[layout](axes, table)
     axes.set_title(title, loc="left", fontsize=11)
+    return as_svg(figure)
+
+
+def as_svg(figure: Figure) -> str:
+    """Return a figure as SVG text, the same for the same figure: with fixed names inside the file and no date."""
     text = io.StringIO()
-    # fixed names inside the file and no date: the same table is the same text
     with matplotlib.rc_context({"svg.hashsalt": "neurontune", "svg.fonttype": "none"}):
         figure.savefig(text, format="svg", metadata={"Date": None})
     return text.getvalue()

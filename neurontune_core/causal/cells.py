@@ -1,0 +1,94 @@
+"""The cells of a causal study: which set of neurons is changed, how, and which prompts are asked then."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from neurontune_core.config import CausalConfig
+from neurontune_core.errors import InputError
+
+BASE, EMPTY = "no change", "empty set"
+SAFETY, OPPOSING, UTILITY = "safety", "opposing", "utility"
+RANDOM = "random"
+SELECTED_SAFETY, SELECTED_UTILITY = "selected safety", "selected utility"
+RANKED = (SAFETY, OPPOSING, UTILITY)
+"""Sets made of a ranking, at every count: the first neurons of safety, its last ones, the first of utility."""
+PLAIN = ("harmful_plain",)
+ATTACKED = ("harmful_attacked", "harmful_heldout_attack")
+HARMLESS = ("benign_ordinary", "benign_borderline")
+ZERO, MEAN, PATCH = "zero", "mean", "patch"
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One set under one intervention.
+
+    Attributes:
+        neurons: name of the set; of random ones `random N`, matched layer by layer to the set in `matched`.
+        share: neurons of the set as a share of all neurons; 0 for the selected sets, which have their own size.
+        intervention: `zero`, `mean`, `patch`, or `x F`: times the factor F.
+        groups: benchmarks whose prompts are asked.
+        matched: the set that a random one is matched to; "" for others.
+    """
+
+    neurons: str
+    share: float
+    intervention: str
+    groups: tuple[str, ...]
+    matched: str = ""
+
+
+def plan_cells(config: CausalConfig, groups: Sequence[str]) -> list[Cell]:
+    """Return the cells of a study, the model without a change first.
+
+    Silencing asks whether the model still refuses plain harmful prompts, amplification and patching whether it refuses
+    attacked ones; what silencing and amplification do to harmless prompts is asked of every set but the random ones.
+    Random sets are drawn for the middle one of the factors alone.
+
+    Args:
+        config: counts, interventions, factors, draws.
+        groups: the benchmarks there are prompts of; public sets of harmful prompts count as plain ones.
+
+    Raises:
+        InputError: nothing is left to be asked.
+    """
+    harmless = [name for name in groups if name.startswith("benign_")]
+    attacked = [name for name in groups if name in ATTACKED or "/" in name]
+    plain = [name for name in groups if name not in (*harmless, *attacked)]
+    middle = f"x {sorted(config.factors)[len(config.factors) // 2]:g}" if config.factors else ""
+    asked: dict[str, tuple[list[str], list[str]]] = {}  # (of every set, of all but random ones)
+    for kind in config.interventions:
+        if kind in (ZERO, MEAN):
+            asked[kind] = (plain, harmless)
+        elif kind == PATCH:
+            asked[kind] = (attacked, [])
+        else:
+            asked |= {f"x {factor:g}": (attacked, harmless) for factor in sorted(config.factors)}
+    asked = {name: groups for name, groups in asked.items() if any(groups)}
+    if not asked:
+        raise InputError(
+            f"causal.interventions: {', '.join(config.interventions) or 'none'} asks no prompt of the groups "
+            f"{', '.join(groups) or 'none'}; choose others, or change causal.groups"
+        )
+    cells = [Cell(BASE, 0.0, BASE, tuple(groups))]
+    cells += [Cell(EMPTY, 0.0, name, tuple(own[:1] or rest[:1])) for name, (own, rest) in asked.items()]
+    for name, (own, rest) in asked.items():
+        for share in config.counts:
+            ranked = RANKED if name != PATCH else (SAFETY, OPPOSING)
+            cells += [Cell(neurons, share, name, (*own, *rest)) for neurons in ranked]
+            cells += _random(config, SAFETY, share, name, own, middle)
+        cells += [Cell(neurons, 0.0, name, (*own, *rest)) for neurons in (SELECTED_SAFETY, SELECTED_UTILITY)]
+        cells += _random(config, SELECTED_SAFETY, 0.0, name, own, middle)
+    return cells
+
+
+def _random(
+    config: CausalConfig, matched: str, share: float, intervention: str, groups: Sequence[str], middle: str
+) -> list[Cell]:
+    if not groups or (intervention.startswith("x") and intervention != middle):
+        return []
+    return [Cell(f"{RANDOM} {draw + 1}", share, intervention, tuple(groups), matched) for draw in range(config.draws)]
+
+
+def in_shard(cells: Sequence[Cell], shard: int, shards: int) -> list[Cell]:
+    """Return every `shards`-th cell from number `shard` on, so that each shard gets its part of every kind."""
+    return list(cells[shard::shards])

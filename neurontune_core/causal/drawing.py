@@ -1,0 +1,56 @@
+"""Dose-response curves: how many prompts are refused by how many neurons are changed, and how."""
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from neurontune_core.causal.cells import BASE, OPPOSING, SAFETY, UTILITY
+from neurontune_core.causal.page import SETS, spoken_group
+
+COLOURS = {SAFETY: "#b5432f", OPPOSING: "#2f6db5", UTILITY: "#3f8f4f"}
+WIDTH, HEIGHT, COLUMNS = 3.4, 2.6, 4
+
+
+def draw_responses(table: pd.DataFrame, title: str) -> Figure:
+    """Return the drawing of a causal table: a panel an intervention and group, the share of neurons on its axis.
+
+    The band is the range of the matched random sets, the dashed line the model without a change.
+    """
+    sized = table[(table["share"] > 0) & table["neurons"].isin(list(COLOURS))]
+    panels = list(sized.groupby(["intervention", "group"], sort=False))
+    columns = min(COLUMNS, max(1, len(panels)))
+    rows = -(-len(panels) // columns) or 1
+    figure = Figure(figsize=(WIDTH * columns, HEIGHT * rows + 0.6), layout="constrained")
+    grid = figure.subplots(rows, columns, sharey=True, squeeze=False)
+    for axes in grid.flat[len(panels) :]:
+        axes.set_visible(False)
+    for axes, ((intervention, group), part) in zip(grid.flat, panels, strict=False):
+        base = table[(table["intervention"] == BASE) & (table["group"] == group)]
+        _panel(axes, part, float(base["refused"].iloc[0]))
+        axes.set_title(f"{spoken_group(str(group))}: {intervention}", fontsize=9, loc="left")
+    handles = {
+        label: handle for axes in grid.flat for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)
+    }
+    figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=5, frameon=False, fontsize=9)
+    figure.suptitle(f"{title}: prompts refused", x=0.01, ha="left", fontsize=11)
+    figure.supxlabel("neurons changed, share of all", fontsize=9)
+    return figure
+
+
+def _panel(axes: Axes, part: pd.DataFrame, base: float) -> None:
+    for neurons, colour in COLOURS.items():
+        own = part[part["neurons"] == neurons].sort_values("share")
+        if own.empty:
+            continue
+        spans = [(own["refused"] - own["low"]).clip(lower=0), (own["high"] - own["refused"]).clip(lower=0)]
+        axes.errorbar(own["share"], own["refused"], yerr=spans, color=colour, marker="o", ms=3, capsize=2, lw=1.2,
+                      label=SETS[neurons])  # fmt: skip
+    random = part[part["random"].notna()].sort_values("share")
+    if not random.empty:
+        axes.fill_between(random["share"], random["random_low"], random["random_high"], color="#999999", alpha=0.4,
+                          label="random, matched by layer")  # fmt: skip
+    axes.axhline(base, color="black", ls="--", lw=0.8, label="no change")
+    axes.set_xscale("log")
+    axes.set_ylim(-0.03, 1.03)
+    axes.xaxis.set_major_formatter(lambda value, _: f"{100 * value:g}%")
+    axes.grid(alpha=0.3)

@@ -1,0 +1,195 @@
+"""What the model does in the cells of a causal study: its answers, a row each, and how far it moved."""
+
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
+from functools import partial
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from neurontune_core.causal.cells import BASE, EMPTY, MEAN, PATCH, ZERO, Cell
+from neurontune_core.causal.sets import Sets
+from neurontune_core.evaluation.divergence import response_divergence
+from neurontune_core.interventions import Replaced, applied
+from neurontune_core.model import head
+from neurontune_core.model.batches import by_length, padded, shared_length
+from neurontune_core.model.generate import decode, generate
+from neurontune_core.model.load import ChatModel
+from neurontune_core.neurons import captured, replaced
+from neurontune_core.progress import Track, silent
+from neurontune_core.records import Conversation, NeuronId, NeuronSet, PromptPair, ScalingFactors
+from neurontune_core.selection.knockout import LabelJudge
+
+ORDINARY = "benign_ordinary"
+MOST_HARMLESS = 64
+COLUMNS = ("neurons", "share", "intervention", "matched", "count", "group", "id", "query_id", "label", "answer", "kl")
+
+
+@dataclass(frozen=True)
+class Study:
+    """What all cells are measured on.
+
+    Attributes:
+        chat: the model.
+        sets: where the cells' neurons come from.
+        prompts: by group.
+        harmless: training prompts whose mean activations neurons are set to.
+        judge: of the answers.
+        tokens: longest answer.
+        batch_tokens: tokens a batch holds at most.
+    """
+
+    chat: ChatModel
+    sets: Sets
+    prompts: Mapping[str, Sequence[PromptPair]]
+    harmless: Sequence[PromptPair]
+    judge: LabelJudge
+    tokens: int
+    batch_tokens: int
+
+
+@dataclass(frozen=True)
+class _Unchanged:
+    """Of the unchanged model: mean activations, those of plain queries by group, answers to ordinary prompts."""
+
+    means: Mapping[int, Tensor]
+    ends: Mapping[str, Mapping[int, Tensor]]
+    said: Sequence[tuple[Conversation, list[int]]]
+
+
+def measure(study: Study, cells: Sequence[Cell], track: Track = silent) -> pd.DataFrame:
+    """Return a row for every answer of every cell.
+
+    Columns: neurons (name of the set), share, intervention, matched (as in `Cell`), count (neurons of the set), group,
+    id and query_id of the prompt, label, answer, and kl: the KL to the unchanged model on its own answers to the
+    ordinary harmless prompts, in nats a token, in the rows of that group (NaN elsewhere, and for patches).
+    """
+    patched = {group for cell in cells if cell.intervention == PATCH for group in cell.groups}
+    unchanged = _Unchanged(
+        mean_activations(study.chat, study.harmless, study.batch_tokens)
+        if any(cell.intervention == MEAN for cell in cells)
+        else {},
+        {group: _ends(study.chat, study.prompts[group]) for group in sorted(patched)},
+        _said(study) if any(ORDINARY in cell.groups for cell in cells) else [],
+    )
+    rows: list[tuple[object, ...]] = []
+    for cell in track(cells, "changing neurons", len(cells)):
+        neurons = study.sets.neurons(cell.neurons, cell.share, cell.matched)
+        described = (cell.neurons, cell.share, cell.intervention, cell.matched, len(neurons))
+        for group in cell.groups:
+            pairs = study.prompts[group]
+            answers, kl = _answers(study, unchanged, cell, neurons, group)
+            rows += _judged(study, (*described, group), pairs, answers, kl)
+            if cell.intervention == BASE and group.startswith("harmful_") and any(pair.attack_name for pair in pairs):
+                plain = [replace(pair, prompt=pair.query) for pair in pairs]
+                rows += _judged(study, (*described, plain_group(group)), plain, _said_to(study, plain), float("nan"))
+    return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+def plain_group(group: str) -> str:
+    """Return the name of the group of an attacked group's queries, asked without their attacks."""
+    return f"{group}, plain queries"
+
+
+def _judged(
+    study: Study, described: tuple[object, ...], pairs: Sequence[PromptPair], answers: Sequence[str], kl: float
+) -> list[tuple[object, ...]]:
+    labels = study.judge([pair.prompt for pair in pairs], answers)
+    return [
+        (*described, pair.id, pair.query_id, label, answer, kl)
+        for pair, label, answer in zip(pairs, labels, answers, strict=True)
+    ]
+
+
+@torch.inference_mode()
+def mean_activations(chat: ChatModel, harmless: Sequence[PromptPair], batch_tokens: int) -> dict[int, Tensor]:
+    """Return the mean activations `[neuron]` of every layer over the positions of harmless prompts.
+
+    What all prompts begin with (a system message, and the first position, whose activations are of another size) does
+    not count. At most 64 prompts are read, the first ones.
+    """
+    prompts = [chat.prompt_tokens(pair.conversation) for pair in harmless[:MOST_HARMLESS]]
+    shared = max(1, shared_length(prompts))
+    sums: dict[int, Tensor] = {}
+    count = 0
+    for group in by_length([len(prompt) for prompt in prompts], batch_tokens):
+        ids, mask = padded([prompts[i] for i in group], chat.end_tokens[0], chat.device)
+        counted = mask.clone()
+        counted[:, :shared] = 0
+        count += int(counted.sum())
+        with captured(chat.model, partial(_sum_at, counted)) as found:
+            head.hidden_states(chat.model, ids, mask)
+        sums = {layer: sums[layer] + values if layer in sums else values for layer, values in found.items()}
+    return {layer: values / max(1, count) for layer, values in sums.items()}
+
+
+def _sum_at(counted: Tensor, values: Tensor) -> Tensor:
+    return (values.float() * counted[..., None]).sum((0, 1))
+
+
+def _answers(
+    study: Study, unchanged: _Unchanged, cell: Cell, neurons: tuple[NeuronId, ...], group: str
+) -> tuple[list[str], float]:
+    """Return the answers of the changed model, and its KL to the unchanged one where the group is the ordinary one."""
+    chat, nan = study.chat, float("nan")
+    prompts = [chat.prompt_tokens(pair.conversation) for pair in study.prompts[group]]
+    if cell.intervention == PATCH:
+        patch = partial(_patch, chat, neurons, unchanged.ends[group])
+        return decode(chat, generate(chat, prompts, study.tokens, study.batch_tokens, while_reading=patch)), nan
+    change = _change(cell, neurons, unchanged.means, chat)
+    with applied(change, chat):
+        answers = decode(chat, generate(chat, prompts, study.tokens, study.batch_tokens))
+    if group != ORDINARY or cell.neurons == EMPTY:
+        return answers, nan
+    divergence = response_divergence(chat, change, unchanged.said, study.batch_tokens)
+    return answers, divergence.kl if divergence else nan
+
+
+def _change(
+    cell: Cell, neurons: tuple[NeuronId, ...], means: Mapping[int, Tensor], chat: ChatModel
+) -> ScalingFactors | Replaced:
+    chosen = NeuronSet(neurons, ())
+    if cell.intervention == MEAN:
+        values = [means[neuron.layer][neuron.index] for neuron in neurons]
+        return Replaced(chosen, torch.stack(values) if values else torch.zeros(0, device=chat.device))
+    factors = {BASE: 1.0, ZERO: 0.0}
+    factor = factors[cell.intervention] if cell.intervention in factors else float(cell.intervention.removeprefix("x"))
+    return ScalingFactors(chosen, np.full(len(neurons), factor, dtype=np.float32))
+
+
+def _patch(
+    chat: ChatModel, neurons: tuple[NeuronId, ...], ends: Mapping[int, Tensor], places: Sequence[int]
+) -> AbstractContextManager[None]:
+    """Lend a model whose neurons have, at the last position, the activations of these prompts' plain queries."""
+    if not neurons:
+        return nullcontext()
+    values = torch.stack([ends[neuron.layer][:, neuron.index] for neuron in neurons], dim=1)
+    return replaced(chat.model, NeuronSet(neurons, ()), values[list(places)], last_position=True)
+
+
+def _said(study: Study) -> list[tuple[Conversation, list[int]]]:
+    """Return the ordinary harmless prompts with the unchanged model's answers, the empty ones left out."""
+    conversations = [pair.conversation for pair in study.prompts[ORDINARY]]
+    prompts = [study.chat.prompt_tokens(conversation) for conversation in conversations]
+    answers = generate(study.chat, prompts, study.tokens, study.batch_tokens)
+    return [(conversation, tokens) for conversation, tokens in zip(conversations, answers, strict=True) if tokens]
+
+
+def _said_to(study: Study, pairs: Sequence[PromptPair]) -> list[str]:
+    prompts = [study.chat.prompt_tokens(pair.conversation) for pair in pairs]
+    return decode(study.chat, generate(study.chat, prompts, study.tokens, study.batch_tokens))
+
+
+@torch.inference_mode()
+def _ends(chat: ChatModel, pairs: Sequence[PromptPair]) -> dict[int, Tensor]:
+    """Return the activations `[pair, neuron]` of every layer at the last position of the plain queries."""
+    found: list[dict[int, Tensor]] = []
+    for pair in pairs:
+        ids = torch.tensor([chat.prompt_tokens(pair.plain_conversation)], device=chat.device)
+        with captured(chat.model, lambda values: values[0, -1].clone()) as ends:
+            head.hidden_states(chat.model, ids, torch.ones_like(ids))
+        found.append(ends)
+    return {layer: torch.stack([ends[layer] for ends in found]) for layer in found[0]}

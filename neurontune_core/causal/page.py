@@ -1,0 +1,103 @@
+"""What a causal study found, as text: one sentence a claim, and a table an intervention."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import pandas as pd
+
+from neurontune_core.causal.cells import BASE, EMPTY, MEAN, OPPOSING, PATCH, RANDOM, SAFETY, UTILITY, ZERO
+
+SETS = {
+    SAFETY: "carry refusal",
+    OPPOSING: "work against refusal",
+    UTILITY: "utility",
+    RANDOM: "random, matched by layer",
+}
+Rows = list[dict[str, str]]
+
+
+def title_of(intervention: str) -> str:
+    """Return what is done to a set, in words."""
+    titles = {
+        ZERO: "Silenced: activations set to 0",
+        MEAN: "Silenced: activations set to their mean on harmless prompts",
+    }
+    titles[PATCH] = "Patched: activations of the plain query put into the attacked prompt's last position"
+    return titles.get(intervention, f"Amplified: activations times {intervention.removeprefix('x ')}")
+
+
+def spoken_group(name: str) -> str:
+    """Return the name of a group of prompts in words."""
+    words = name.replace("heldout", "held-out").replace("_", " ")
+    return words.replace("benign", "harmless") if name.startswith("benign") else words
+
+
+def render_body(table: pd.DataFrame, plot: str) -> str:
+    """Return the page's body in Markdown: the base rates, and a table of refusal rates an intervention.
+
+    Args:
+        table: `summary.causal_table`.
+        plot: file of the drawing.
+    """
+    base = table[table["intervention"] == BASE]
+    rates = [
+        {"prompts": spoken_group(str(row["group"])), "refused": _rate(row), "broken": f"{row['broken']:.0%}"}
+        | {"n": str(row["n"])}
+        for row in base.to_dict("records")
+    ]
+    parts = ["The model without a change:", markdown(rates), f"![Dose and response]({plot})"]
+    for intervention in dict.fromkeys(table["intervention"]):
+        if intervention != BASE:
+            rows = shown_rows(table[table["intervention"] == intervention])
+            parts += [f"## {title_of(str(intervention))}", markdown(rows)] if rows else []
+    return "\n\n".join(parts)
+
+
+def shown_rows(table: pd.DataFrame) -> Rows:
+    """Return refusal rates under one intervention: a row a group and set, a column a size of the set.
+
+    The rates of the sets have their 95% intervals; random sets show their least and greatest rate, and the largest p
+    of the paired tests of the set against each of them.
+    """
+    sized = table[(table["share"] > 0) & ~table["neurons"].str.startswith(RANDOM) & (table["neurons"] != EMPTY)]
+    shares = sorted(sized["share"].unique())
+    rows: Rows = []
+    for (group, neurons), part in sized.groupby(["group", "neurons"], sort=False):
+        by_share = {row["share"]: row for row in part.to_dict("records")}
+        first = {"prompts": spoken_group(str(group)), "neurons": SETS[str(neurons)]}
+        rows.append(first | _columns(shares, by_share, _rate))
+        if any(not math.isnan(row["random"]) for row in by_share.values()):
+            first = {"prompts": first["prompts"], "neurons": SETS[RANDOM]}
+            rows.append(first | _columns(shares, by_share, _random))
+        if any(row["restored_n"] for row in by_share.values()):
+            first = {"prompts": f"of these, refused plain and not attacked (n = {part['restored_n'].max()})"}
+            rows.append(first | {"neurons": SETS[str(neurons)]} | _columns(shares, by_share, _restored))
+    return rows
+
+
+def markdown(rows: Rows) -> str:
+    """Return rows as a Markdown table."""
+    header = "| " + " | ".join(rows[0]) + " |\n|" + "---|" * len(rows[0])
+    return "\n".join([header, *("| " + " | ".join(row.values()) + " |" for row in rows)])
+
+
+def _columns(shares: Sequence[float], by_share: dict[Any, dict[Any, Any]], show: Any) -> dict[str, str]:
+    return {f"{share:.2%}": show(by_share[share]) if share in by_share else "" for share in shares}
+
+
+def _rate(row: dict[Any, Any]) -> str:
+    return f"{row['refused']:.0%} [{100 * row['low']:.0f}, {100 * row['high']:.0f}]"
+
+
+def _random(row: dict[Any, Any]) -> str:
+    if math.isnan(row["random"]):
+        return ""
+    p = f"p <= {row['random_p']:.2g}" if row["random_p"] >= 0.001 else "p < 0.001"
+    return f"{row['random']:.0%} ({100 * row['random_low']:.0f} to {100 * row['random_high']:.0f}; {p})"
+
+
+def _restored(row: dict[Any, Any]) -> str:
+    if not row["restored_n"]:
+        return ""
+    return f"{row['restored']:.0%} [{100 * row['restored_low']:.0f}, {100 * row['restored_high']:.0f}]"

@@ -1,0 +1,62 @@
+"""The prompts of a causal study: groups of the validation or the test split, and public sets."""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+
+from neurontune_core.config import CausalConfig, EvaluationConfig
+from neurontune_core.errors import InputError
+from neurontune_core.evaluation.benchmarks import GROUPS, WRAPPED, group_of, test_prompts
+from neurontune_core.evaluation.public_sets import Library, sample, trained_categories
+from neurontune_core.model.load import ChatModel
+from neurontune_core.model.positions import overflow
+from neurontune_core.records import PromptPair
+
+
+def study_prompts(
+    pairs: Sequence[PromptPair], config: CausalConfig, evaluation: EvaluationConfig, library: Library | None = None
+) -> dict[str, list[PromptPair]]:
+    """Return the prompts by group, at most `prompts` of each; of the harmless ones only those without an attack.
+
+    Args:
+        pairs: all pairs.
+        config: the split, the groups, how many prompts.
+        evaluation: benchmarks and their sources, for the test split.
+        library: the public datasets, where benchmarks name some.
+
+    Raises:
+        InputError: an unknown group, or one without a prompt.
+    """
+    limited = evaluation.model_copy(update={"prompts_per_benchmark": config.prompts, "seed": config.seed})
+    if config.split == "test":
+        found = test_prompts(pairs, limited, library)
+    else:
+        trained = trained_categories(pairs)
+        members: dict[str, list[PromptPair]] = defaultdict(list)
+        for pair in pairs:
+            if pair.split == "validation":
+                members[group_of(pair, trained)].append(pair)
+        found = {name: sample(members[name], name, limited) for name in GROUPS if name in members}
+    if unknown := sorted(set(config.groups) - set(found)):
+        raise InputError(f"causal.groups: no prompt of {unknown[0]!r}; choose among {', '.join(found)}")
+    return {
+        name: list(own) for name, own in found.items() if (name in config.groups if config.groups else _asked(name))
+    }
+
+
+def fitting(prompts: Mapping[str, Sequence[PromptPair]], chat: ChatModel, tokens: int) -> dict[str, list[PromptPair]]:
+    """Return the prompts that leave room for an answer in the model's positions.
+
+    Raises:
+        InputError: none of a group does.
+    """
+    kept = {
+        name: [pair for pair in own if not overflow(chat, len(chat.prompt_tokens(pair.conversation)), tokens)]
+        for name, own in prompts.items()
+    }
+    if empty := [name for name, own in kept.items() if not own]:
+        raise InputError(f"causal.groups: no prompt of {empty[0]} fits the model's positions; leave that group out")
+    return kept
+
+
+def _asked(name: str) -> bool:
+    return name not in WRAPPED

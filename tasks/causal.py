@@ -1,0 +1,123 @@
+"""The causal study: its parts, which run side by side, and the table, drawing and page made of them."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from neurontune_core import artifacts, tables
+from neurontune_core.causal import cells, measure, page, prompts, summary
+from neurontune_core.causal.drawing import draw_responses
+from neurontune_core.causal.sets import Sets
+from neurontune_core.config import AttributionMethod, CausalConfig, EvaluationConfig, RuntimeConfig, SelectionConfig
+from neurontune_core.data.library import PublicLibrary
+from neurontune_core.evaluation import answers
+from neurontune_core.model.source import ModelReference
+from neurontune_core.records import Artifact, Role
+from neurontune_core.selection.ranking import rank
+from neurontune_core.studies.plots import as_svg
+from tasks.data_files import data_file
+from tasks.mlflow_store import Tracking
+from tasks.models import batch_tokens, loaded
+from tasks.progress import tracker
+from tasks.refusals import judge_version, labels
+from tasks.stage import carry_out, stage_task
+
+PART, STAGE = "causal-part", "causal"
+TABLE, PAGE, PLOT = "table", "page.md", "plot.svg"
+VERSION = 1
+
+
+def part_key(
+    config: CausalConfig,
+    selection: SelectionConfig,
+    evaluation: EvaluationConfig,
+    method: AttributionMethod,
+    shard: int,
+    pairs: Artifact,
+    scores: Artifact,
+    neurons: Artifact,
+    sets: Sequence[str],
+    model: ModelReference,
+) -> str:
+    """Return the content key of part `shard`, counted from 0, of `config.shards`."""
+    settings = {
+        "causal": config.model_dump(mode="json"),
+        "ranking": {name: getattr(selection, name) for name in ("statistic", "safety_set", "utility_set")},
+        "method": method,
+        "prompts": answers.settings(evaluation),
+    }
+    inputs = [pairs.digest, scores.digest, neurons.digest, *sets, judge_version(), f"shard {shard}"]
+    return artifacts.stage_key(PART, VERSION, settings, model.identity, inputs)
+
+
+@stage_task(PART, part_key, f"{STAGE} {{shard}}")
+def measure_part(
+    config: CausalConfig,
+    selection: SelectionConfig,
+    evaluation: EvaluationConfig,
+    method: AttributionMethod,
+    shard: int,
+    pairs: Artifact,
+    scores: Artifact,
+    neurons: Artifact,
+    sets: Sequence[str],
+    model: ModelReference,
+    runtime: RuntimeConfig,
+    record: Tracking,
+) -> Artifact:
+    """Ask the model with the sets of neurons of one part of the cells changed."""
+
+    def fill(folder: Path) -> Mapping[str, float]:
+        all_pairs = tables.load_pairs(artifacts.open_folder(pairs))
+        table = tables.load_table(artifacts.open_folder(scores), "scores")
+        asked = prompts.study_prompts(all_pairs, config, evaluation, PublicLibrary(evaluation))
+        roles: tuple[Role, ...] = ("safety", "utility")
+        strengths = {role: rank(table, role, selection, model.neurons_per_layer, method).strength for role in roles}
+        selected = tables.load_neurons(artifacts.open_folder(neurons))
+        harmless = [
+            pair for pair in all_pairs if pair.role == "utility" and pair.split == "train" and not pair.attack_name
+        ]
+        with loaded(model, runtime, working=True) as chat:
+            study = measure.Study(
+                chat,
+                Sets(strengths, selected, model.neurons_per_layer, config.seed),
+                prompts.fitting(asked, chat, config.tokens),
+                harmless,
+                labels,
+                config.tokens,
+                batch_tokens(chat, runtime),
+            )
+            mine = cells.in_shard(cells.plan_cells(config, list(asked)), shard, config.shards)
+            measured = measure.measure(study, mine, tracker(f"{STAGE} {shard + 1}/{config.shards}"))
+        tables.save_table(folder, "answers", measured)
+        return {"answers": float(len(measured)), "cells": float(len(mine))}
+
+    key = part_key(config, selection, evaluation, method, shard, pairs, scores, neurons, sets, model)
+    inputs = [pairs, scores, neurons, *map(data_file, sets)]
+    return carry_out(PART, key, fill, config, inputs, runtime, record)
+
+
+def key(parts: Sequence[Artifact]) -> str:
+    """Return the content key of the table of these parts."""
+    return artifacts.stage_key(STAGE, VERSION, {}, "", [part.digest for part in parts])
+
+
+@stage_task(STAGE, key)
+def summarise_parts(
+    config: CausalConfig, parts: Sequence[Artifact], runtime: RuntimeConfig, record: Tracking
+) -> Artifact:
+    """Put the parts together: a row a set, size, intervention and group, drawn, and written as a page."""
+
+    def fill(folder: Path) -> Mapping[str, float]:
+        every = pd.concat(
+            [tables.load_table(artifacts.open_folder(part), "answers") for part in parts], ignore_index=True
+        )
+        table = summary.causal_table(every)
+        tables.save_table(folder, TABLE, table)
+        tables.save_table(folder, "answers", every)
+        (folder / PLOT).write_text(as_svg(draw_responses(table, "Cause and effect")), encoding="utf-8")
+        (folder / PAGE).write_text(f"# Cause and effect\n\n{page.render_body(table, PLOT)}\n", encoding="utf-8")
+        return summary.facts_of(table, every)
+
+    return carry_out(STAGE, key(parts), fill, config, list(parts), runtime, record)
