@@ -25,6 +25,7 @@ from neurontune_core.attribution import engine as engines
 from neurontune_core.attribution.completeness import WANTED_GAP
 from neurontune_core.attribution.encode import EncodedPair, encode_pair
 from neurontune_core.attribution.flops import pair_flops, sizes_of
+from neurontune_core.attribution.pair_scores import PairScores
 from neurontune_core.config import AttributionConfig, ModelConfig, RuntimeConfig
 from neurontune_core.model import tiny
 from neurontune_core.model.load import ChatModel, choose_device, load
@@ -145,7 +146,7 @@ def add_errors(
                 )
 
 
-def by_layer(engine: engines.Engine, result: engines.PairScores) -> dict[int, Tensor]:
+def by_layer(engine: engines.Engine, result: PairScores) -> dict[int, Tensor]:
     """Scores of each layer, as derivatives of the probability itself."""
     scores = result.scores * torch.tensor(result.scale, dtype=torch.float64).exp()
     return dict(enumerate(scores.split(list(engine.widths))))

@@ -144,7 +144,8 @@ def _places(runtime: RuntimeConfig) -> list[str]:
 
 
 def _facts(parts: Sequence[Artifact], reused: int) -> str:
-    gaps = [artifacts.read_manifest(part)["facts"].get("completeness_gap_max", 0.0) for part in parts]
+    facts = [artifacts.read_manifest(part)["facts"] for part in parts]
+    gaps = [each["completeness_gap_max"] for each in facts if "completeness_gap_max" in each]
     some = f" ({reused} of them reused)" if 0 < reused < len(parts) else ""
     shards = "1 shard" if len(parts) == 1 else f"{len(parts)} shards"
-    return f"{shards}{some}, completeness gap at most {max(gaps):.2g}"
+    return f"{shards}{some}" + (f", completeness gap at most {max(gaps):.2g}" if gaps else "")

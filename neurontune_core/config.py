@@ -196,8 +196,14 @@ AttributionMethod = Literal["integrated_gradients", "gradient", "activation"]
 
 
 class AttributionConfig(Section):
-    """Contribution scores by integrated gradients (equation 4)."""
+    """Contribution scores by integrated gradients (equation 4) or another method."""
 
+    method: Literal["integrated_gradients", "gradient", "activation"] = Field(
+        default="integrated_gradients",
+        description="What a neuron's score is: `integrated_gradients` from the plain query to the attacked prompt "
+        "(equation 4); `gradient` of log P(response) in a factor on the neuron, at 1; `activation`, its own at the "
+        "last position of the plain query.",
+    )
     pairs_per_role: int = Field(default=32, ge=2, description="Attacked prompts attributed for each of the two roles.")
     first_layer: int | float = Field(
         default=0,
@@ -210,21 +216,24 @@ class AttributionConfig(Section):
         default=4,
         ge=1,
         le=64,
-        description="Nodes of the path integral (Legendre-Gauss-Radau: its end, which costs nothing, is one of them); "
-        "layers whose path bends get more, except in half formats.",
+        description="Integrated gradients: nodes of the path integral (Legendre-Gauss-Radau: its end, which costs "
+        "nothing, is one of them); layers whose path bends get more, except in half formats.",
     )
     position: Literal["last", "response"] = Field(
         default="last",
-        description="Integrate over the last prompt position, or over all positions that predict the response.",
+        description="Integrated gradients: integrate over the last prompt position, or over all positions that predict "
+        "the response.",
     )
     objective: Literal["probability", "log_probability"] = Field(
-        default="probability", description="Quantity whose change is attributed."
+        default="probability", description="Integrated gradients: quantity whose change is attributed."
     )
     normalise: bool = Field(
         default=True, description="Scale each pair's scores to unit L2 norm before they are summed."
     )
     response_tokens: int = Field(
-        default=12, ge=1, description="Leading response tokens whose probability is attributed."
+        default=12,
+        ge=1,
+        description="Leading response tokens whose probability is attributed; `activation` reads none.",
     )
 
 

@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from neurontune_core.attribution.engine import PairScores
+from neurontune_core.attribution.pair_scores import PairScores
 from neurontune_core.attribution.refine import SMALLEST_SHARE
 from neurontune_core.records import PromptPair
 
@@ -18,7 +18,7 @@ def completeness_rows(pair: PromptPair | None, result: PairScores | None) -> pd.
 
     Values are in the units of `PairScores`; without arguments the table is empty.
     """
-    if pair is None or result is None or result.difference is None:
+    if pair is None or result is None or result.attributed is None or result.difference is None:
         return pd.DataFrame({name: [] for name in COLUMNS})
     attributed, difference = result.attributed.cpu().numpy(), result.difference.cpu().numpy()
     size = abs(difference)

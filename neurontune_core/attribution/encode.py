@@ -11,7 +11,7 @@ from neurontune_core.errors import InputError
 from neurontune_core.model.chat import encode_response
 from neurontune_core.model.load import ChatModel
 from neurontune_core.model.positions import overflow
-from neurontune_core.records import PromptPair
+from neurontune_core.records import PromptPair, Role
 
 
 @dataclass(frozen=True)
@@ -22,6 +22,12 @@ class EncodedPair:
     query: tuple[int, ...]
     prompt: tuple[int, ...]
     response: tuple[int, ...]
+    role: Role = "safety"
+
+    @property
+    def answered(self) -> tuple[int, ...]:
+        """The prompt the response was given to: a safety pair's plain query, a utility pair's attacked prompt."""
+        return self.query if self.role == "safety" else self.prompt
 
 
 @dataclass(frozen=True)
@@ -60,6 +66,8 @@ class Batch:
 def encode_pair(pair: PromptPair, chat: ChatModel, response_tokens: int) -> EncodedPair:
     """Return the token ids of a pair: prompts as the model is given them, system message included.
 
+    With 0 `response_tokens` the response is not read and may be empty.
+
     Raises:
         InputError: a prompt or the response has no token, the text is longer than the model's positions, or the model
             turns the tokens of so long a text otherwise.
@@ -67,19 +75,20 @@ def encode_pair(pair: PromptPair, chat: ChatModel, response_tokens: int) -> Enco
     query, prompt = chat.prompt_tokens(pair.plain_conversation), chat.prompt_tokens(pair.conversation)
     response = encode_response(chat.tokenizer, pair.response, None)[:response_tokens]
     for name, ids in (("query", query), ("prompt", prompt), ("response", response)):
-        if not ids:
+        if not ids and (name != "response" or response_tokens):
             raise InputError(f"pair {pair.id}: its {name} has no token, so nothing can be attributed; remove the pair")
-    length, most = max(len(query), len(prompt)) + len(response) - 1, constant_rotary_length(chat.model)
+    # the last response token is predicted, never read
+    read = max(0, len(response) - 1)
+    length, most = max(len(query), len(prompt)) + read, constant_rotary_length(chat.model)
     if most is not None and length > most:
         raise InputError(
             f"pair {pair.id}: its text has {length} tokens, and {type(chat.model).__name__} turns the tokens of a text "
             f"of more than {most} otherwise (rotary embeddings that depend on the length), so that no beginning can be "
             f"shared; remove the pair"
         )
-    # the last response token is predicted, never read
-    if problem := overflow(chat, max(len(query), len(prompt)), len(response) - 1):
+    if problem := overflow(chat, max(len(query), len(prompt)), read):
         raise InputError(f"pair {pair.id}: {problem}; remove the pair")
-    return EncodedPair(pair.id, tuple(query), tuple(prompt), tuple(response))
+    return EncodedPair(pair.id, tuple(query), tuple(prompt), tuple(response), pair.role)
 
 
 def constant_rotary_length(model: PreTrainedModel) -> int | None:

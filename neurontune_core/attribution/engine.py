@@ -10,15 +10,16 @@ from transformers import PreTrainedModel
 
 from neurontune_core.attribution import memory
 from neurontune_core.attribution.encode import EncodedPair, make_batch
+from neurontune_core.attribution.pair_scores import PairScores, check_finite
 from neurontune_core.attribution.paths import collect, layer_scores
 from neurontune_core.attribution.precision import Widened
 from neurontune_core.attribution.quadrature import legendre_gauss_radau
 from neurontune_core.attribution.refine import refine
-from neurontune_core.attribution.split import Budget, cut, row_layers, run_within, unless_out_of_memory
+from neurontune_core.attribution.split import Budget, cut, in_halves, row_layers, run_within
 from neurontune_core.attribution.verify import check_logits
 from neurontune_core.attribution.wavefront import Context, Wave, prepare, run_wave
 from neurontune_core.config import AttributionConfig
-from neurontune_core.errors import InputError, NumericalError
+from neurontune_core.errors import InputError
 from neurontune_core.model.head import Head
 from neurontune_core.model.load import ChatModel
 from neurontune_core.neurons import neuron_counts
@@ -44,34 +45,6 @@ class Engine:
     def device(self) -> torch.device:
         """Device of the model."""
         return self.model.device
-
-
-@dataclass(frozen=True)
-class PairScores:
-    """Contribution scores of one pair.
-
-    Attributes:
-        id: id of the pair.
-        scores: C of every neuron of the attributed layers, layer after layer, float64 on the CPU `[neuron]`, in units
-            of `exp(scale)`.
-        scale: the logarithm the scores are relative to; 0 for `log_probability`.
-        waves: the waves it took.
-        layers: the attributed layers.
-        attributed: sum of the scores of each of them, float64 `[layer]`, in units of `exp(scale)`.
-        difference: P(v_pq) - P(v_q) of each layer, or of log P, in the same units; None if not asked for. Computed in
-            a wider number format than the scores: in float32 the two probabilities, each with an error of about 1e-5
-            of its size, differ too little to be subtracted.
-        refined: number of layers that were given more nodes.
-    """
-
-    id: str
-    scores: Tensor
-    scale: float
-    waves: tuple[Wave, ...]
-    layers: tuple[int, ...]
-    attributed: Tensor
-    difference: Tensor | None
-    refined: int = 0
 
 
 def first_layer(config: AttributionConfig, layers: int) -> int:
@@ -157,12 +130,7 @@ def attribute(
     Raises:
         NumericalError: a score is NaN or infinite; the message names the pair.
     """
-    results = unless_out_of_memory(lambda: _attribute_batch(engine, pairs, with_difference, wanted_gap), len(pairs) > 1)
-    if results is not None:
-        return results
-    middle = len(pairs) // 2
-    halves = (pairs[:middle], pairs[middle:])
-    return [result for half in halves for result in attribute(engine, half, with_difference, wanted_gap)]
+    return in_halves(lambda part: _attribute_batch(engine, part, with_difference, wanted_gap), pairs)
 
 
 def _attribute_batch(
@@ -179,11 +147,8 @@ def _attribute_batch(
     parts = [{layer: layer_scores(engine, path, place, scale) for layer, path in whole.paths.items()}
              for place, scale in enumerate(scales)]  # fmt: skip
     for pair, mine in zip(pairs, parts, strict=True):
-        if not all(bool(torch.isfinite(each).all()) for each in mine.values()):
-            raise NumericalError(
-                f"attribution: pair {pair.id} gave NaN or infinite scores; use model.dtype=float32 or bfloat16, "
-                f"remove the pair, or check the model's weights if every pair does"
-            )
+        for each in mine.values():
+            check_finite(pair.id, each)
     waves, refined = refine(engine, context, whole, parts, scales, wanted_gap, limit)
     differences = _differences(engine, context, scales) if with_difference else [None] * len(pairs)
     return [

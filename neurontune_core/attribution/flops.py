@@ -83,5 +83,24 @@ def check_flops(sizes: Sizes, pair: EncodedPair, layers: Sequence[int]) -> float
     return wave_flops(sizes, start, len(pair.prompt) - 1, len(pair.response), with_gradient=False)
 
 
+def one_pass_flops(sizes: Sizes, positions: int, response: int, layers: Sequence[int], gradient: bool) -> float:
+    """Return the operations of one pass forward over a text, and with `gradient` of the head and the way back.
+
+    Args:
+        sizes: of the model.
+        positions: length of the text, the response included.
+        response: how many positions predict response tokens.
+        layers: the attributed layers; the way back ends at the down projection of the first.
+        gradient: whether there is a way back.
+    """
+    total = forward_flops(sizes, positions)
+    if not gradient:
+        return total
+    chosen = [layer for layer in layers if sizes.down[layer]]
+    total += 2 * positions * sizes.down[chosen[0]] + 4 * response * sizes.head
+    above = sizes.linear[chosen[0] + 1 :]
+    return total + sum(2 * positions * linear + 8 * positions**2 * sizes.attention_channels for linear in above)
+
+
 def _weights(module: nn.Module) -> int:
     return module.weight.numel()  # type: ignore[operator]

@@ -1,20 +1,24 @@
 """What a run would take, before it is started: counted by formula, timed on two of its pairs."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 
+from transformers import PreTrainedModel
+
 from neurontune_core.attribution import engine as engines
+from neurontune_core.attribution import methods
 from neurontune_core.attribution import response_head as heads
 from neurontune_core.attribution.completeness import WANTED_GAP
-from neurontune_core.attribution.encode import EncodedPair, encode_pair
-from neurontune_core.attribution.flops import Sizes, check_flops, pair_flops, sizes_of
+from neurontune_core.attribution.encode import EncodedPair
+from neurontune_core.attribution.flops import Sizes, check_flops, one_pass_flops, pair_flops, sizes_of
 from neurontune_core.attribution.shard import checked_ids, in_shard
 from neurontune_core.attribution.split import cut, row_layers
 from neurontune_core.attribution.table import half_of
 from neurontune_core.attribution.wavefront import Wave
 from neurontune_core.config import AttributionConfig
 from neurontune_core.errors import InputError
+from neurontune_core.model.batches import bytes_per_token
 from neurontune_core.model.load import ChatModel
 from neurontune_core.records import PromptPair
 
@@ -52,21 +56,50 @@ def estimate(
 ) -> Estimate:
     """Return what attribution of `pairs` (what `choose_pairs` returned) would take.
 
-    Two batches (on a CPU: pairs) are run for the calibration: the cheapest, to warm up, the one of median cost, and the
-    cheapest again with the completeness check. They also tell how much work it is to integrate bent layers again.
-
     Raises:
         InputError: there are no pairs, or the model cannot be attributed.
     """
     if not pairs:
         raise InputError("pairs: there is none to attribute, so there is nothing to plan; check pairs.harmful")
     started = time.perf_counter()
-    engine = engines.build(config, chat, memory_mib)
+    method = methods.build(config, chat, memory_mib)
     seconds_to_build = time.perf_counter() - started
     sizes = sizes_of(chat.model)
-    encoded = {pair.id: encode_pair(pair, chat, config.response_tokens) for pair in pairs}
+    encoded = dict(zip((pair.id for pair in pairs), methods.encode(pairs, config, chat), strict=True))
     shards = [in_shard(pairs, shard, config.shards) for shard in range(config.shards)]
-    together = [batch for mine in shards for batch in _batches(engine, [encoded[pair.id] for pair in mine])]
+    together = [batch for mine in shards for batch in _batches(method, [encoded[pair.id] for pair in mine])]
+    if method.engine is None:
+        cost = _one_pass(config, chat, method, sizes, together)
+    else:
+        cost = _integral(method.engine, sizes, together, {name for mine in shards for name in checked_ids(mine)})
+    return Estimate(
+        pairs=len(pairs),
+        shards=config.shards,
+        flops=cost.flops,
+        seconds=cost.seconds + config.shards * seconds_to_build,
+        seconds_per_pair=cost.seconds / len(pairs),
+        memory_bytes=cost.memory_bytes,
+        disk_bytes=_disk(config, pairs, sum(method.layers.values())),
+    )
+
+
+@dataclass(frozen=True)
+class _Cost:
+    """Operations and seconds of all batches, and the peak memory of the largest."""
+
+    flops: float
+    seconds: float
+    memory_bytes: int
+
+
+def _integral(
+    engine: engines.Engine, sizes: Sizes, together: Sequence[Sequence[EncodedPair]], checked: Set[str]
+) -> _Cost:
+    """Return the cost of integrated gradients.
+
+    Two batches (on a CPU: pairs) are run for the calibration: the cheapest, to warm up, the one of median cost, and the
+    cheapest again with the completeness check. They also tell how much work it is to integrate bent layers again.
+    """
     ranked = sorted(together, key=lambda batch: _flops(engine, sizes, batch))
     cheapest, middle = ranked[0], ranked[len(ranked) // 2]
     engines.attribute(engine, cheapest)
@@ -75,25 +108,48 @@ def estimate(
     # the completeness check works in a wider number format, whose speed is a matter of the device
     seconds, ran_too = _calibrate(engine, sizes, cheapest, with_difference=True)
     check_rate = max(seconds - rate * ran_too, 0.0) / _check_flops(engine, sizes, cheapest)
-    checked = {name for mine in shards for name in checked_ids(mine)}
     # layers whose path bends are integrated again: how much work that is, is known of the two batches alone
     again = (ran + ran_too) / (_flops(engine, sizes, middle) + _flops(engine, sizes, cheapest))
     total = again * sum(_flops(engine, sizes, batch) for batch in together)
     checks = sum(_check_flops(engine, sizes, batch) for batch in together if any(pair.id in checked for pair in batch))
-    seconds = rate * total + check_rate * checks
-    return Estimate(
-        pairs=len(pairs),
-        shards=config.shards,
-        flops=total + checks,
-        seconds=seconds + config.shards * seconds_to_build,
-        seconds_per_pair=seconds / len(pairs),
-        memory_bytes=_memory(engine, sizes, together),
-        disk_bytes=_disk(config, pairs, sum(engine.widths[layer] for layer in engine.layers)),
-    )
+    return _Cost(total + checks, rate * total + check_rate * checks, _memory(engine, sizes, together))
 
 
-def _batches(engine: engines.Engine, pairs: Sequence[EncodedPair]) -> list[list[EncodedPair]]:
-    return [[pairs[place] for place in places] for places in engines.batches(engine, pairs)]
+def _one_pass(
+    config: AttributionConfig,
+    chat: ChatModel,
+    method: methods.Method,
+    sizes: Sizes,
+    together: Sequence[Sequence[EncodedPair]],
+) -> _Cost:
+    """Return the cost of a method that runs one text a pair.
+
+    The pair of median length is run to warm up, alone, and twice in one batch: that tells what a batch costs and what
+    a pair adds to it.
+    """
+    gradient = config.method == "gradient"
+
+    def flops(pair: EncodedPair) -> float:
+        length = methods.positions(config, pair)
+        return one_pass_flops(sizes, length, len(pair.response), list(method.layers), gradient)
+
+    every = sorted((pair for batch in together for pair in batch), key=flops)
+    middle = every[len(every) // 2]
+    times = []
+    for batch in ([middle], [middle], [middle, middle]):
+        started = time.perf_counter()
+        method.score(batch, False)
+        times.append(time.perf_counter() - started)
+    added = max(times[2] - times[1], 0.0)
+    total = sum(map(flops, every))
+    seconds = len(together) * max(times[1] - added, 0.0) + added / flops(middle) * total
+    longest = max(len(batch) * max(methods.positions(config, pair) for pair in batch) for batch in together)
+    kept = longest * bytes_per_token(chat.model)
+    return _Cost(total, seconds, _resident(chat.model) + kept)
+
+
+def _batches(method: methods.Method, pairs: Sequence[EncodedPair]) -> list[list[EncodedPair]]:
+    return [[pairs[place] for place in places] for places in method.batches(pairs)]
 
 
 def _waves(engine: engines.Engine, batch: Sequence[EncodedPair]) -> list[Wave]:
@@ -127,7 +183,6 @@ def _calibrate(
 
 def _memory(engine: engines.Engine, sizes: Sizes, together: Sequence[Sequence[EncodedPair]]) -> int:
     layers = len(engine.widths)
-    weights = {each.data_ptr(): each.nbytes for each in engine.model.parameters()}
     largest = 0.0
     for batch in together:
         rows = max(row_layers(wave, layers) for wave in _waves(engine, batch))
@@ -136,7 +191,13 @@ def _memory(engine: engines.Engine, sizes: Sizes, together: Sequence[Sequence[En
         largest = max(largest, rows * _row_tokens(batch) * engine.bytes_per_token_layer + kept)
     device = engine.device.type
     logits = heads.CHUNK_BYTES.get(device, heads.CHUNK_BYTES["cuda"])
-    return LIBRARY_BYTES.get(device, 0) + sum(weights.values()) + int(largest) + logits
+    return _resident(engine.model) + int(largest) + logits
+
+
+def _resident(model: PreTrainedModel) -> int:
+    """Return the bytes of libraries and weights."""
+    weights = {each.data_ptr(): each.nbytes for each in model.parameters()}
+    return LIBRARY_BYTES.get(model.device.type, 0) + sum(weights.values())
 
 
 def _disk(config: AttributionConfig, pairs: Sequence[PromptPair], neurons: int) -> int:

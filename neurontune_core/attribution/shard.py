@@ -9,9 +9,10 @@ from itertools import zip_longest
 import pandas as pd
 
 from neurontune_core.artifacts import text_digest
-from neurontune_core.attribution import engine as engines
-from neurontune_core.attribution.completeness import WANTED_GAP, completeness_facts, completeness_rows
-from neurontune_core.attribution.encode import EncodedPair, encode_pair
+from neurontune_core.attribution import methods
+from neurontune_core.attribution.completeness import completeness_facts, completeness_rows
+from neurontune_core.attribution.encode import EncodedPair
+from neurontune_core.attribution.pair_scores import PairScores
 from neurontune_core.attribution.table import ScoreSums, half_of
 from neurontune_core.config import AttributionConfig
 from neurontune_core.errors import InputError
@@ -77,16 +78,18 @@ def attribute_shard(
     memory_mib: int | None = None,
     track: Track = silent,
 ) -> ShardScores:
-    """Attribute pairs, all of them or those of a shard, and sum their scores (equation 4 of arXiv 2508.09473).
+    """Attribute pairs, all of them or those of a shard, and sum their scores.
 
-    The score of neuron i of layer l for a pair of query q and prompt (p, q) with response y is, with v the layer's
-    activations at the last prompt position,
+    By `integrated_gradients` (equation 4 of arXiv 2508.09473) the score of neuron i of layer l for a pair of query q
+    and prompt (p, q) with response y is, with v the layer's activations at the last prompt position,
 
         C_i = (v_(p,q) - v_q)_i * integral over t from 0 to 1 of dP(y | v_q + t (v_(p,q) - v_q)) / dv_i.
 
+    `gradient_scores` and `activation_scores` say what the other methods' scores are.
+
     Args:
         pairs: what `choose_pairs` or `in_shard` returned.
-        config: nodes, position, objective, normalisation.
+        config: method, nodes, position, objective, normalisation.
         chat: the model, its weights without gradients.
         memory_mib: activations kept at once, in MiB; chosen from the device and the model if None.
         track: told of every pair.
@@ -94,23 +97,24 @@ def attribute_shard(
     Returns:
         `table`, a row a role, attack category, layer, neuron and half of the pairs: score_sum and score_sq_sum, sums
         over pairs in float64 (of scores without unit, each pair's scaled to unit L2 norm over all attributed neurons;
-        with `normalise=False` in units of probability, or of nats), and count. `completeness`, a row a checked pair and
-        layer: how far its scores are from adding up to P(y | v_(p,q)) - P(y | v_q). `facts`: the gap, and seconds.
+        with `normalise=False` in units of probability, of nats, or of activations), and count. `completeness`, a row a
+        checked pair and layer: how far its scores are from adding up to P(y | v_(p,q)) - P(y | v_q); empty except for
+        integrated gradients. `facts`: numbers of pairs, seconds, and for integrated gradients the gap.
 
     Raises:
         InputError: the model has a layer without neurons or attention of an unsupported kind, or a pair is empty.
         NumericalError: a pair gives NaN or infinite scores.
     """
-    encoded = [encode_pair(pair, chat, config.response_tokens) for pair in pairs]
+    encoded = methods.encode(pairs, config, chat)
     started = time.perf_counter()
-    engine = engines.build(config, chat, memory_mib)
-    sums = ScoreSums({layer: engine.widths[layer] for layer in engine.layers}, config.normalise)
+    method = methods.build(config, chat, memory_mib)
+    sums = ScoreSums(method.layers, config.normalise)
     checks: list[pd.DataFrame] = []
     checked = checked_ids(pairs)
     waves = refined = 0
     ready = time.perf_counter()
-    for pair, result in track(_results(engine, pairs, encoded, checked), "attributing", len(pairs)):
-        sums.add(pair.role, pair.attack_category, half_of(pair.id), result)
+    for pair, result in track(_results(method, pairs, encoded, checked), "attributing", len(pairs)):
+        sums.add(pair.role, pair.attack_category, half_of(pair.id), result.scores, result.scale)
         waves += len(result.waves)
         refined += result.refined
         if result.difference is not None:
@@ -123,11 +127,14 @@ def attribute_shard(
         "pairs_utility": len(_of_role(pairs, "utility")),
         "seconds_per_pair": seconds / max(1, len(pairs)),
         "seconds_to_build": ready - started,
-        "waves_per_pair": waves / max(1, len(pairs)),
-        "layers_refined_per_pair": refined / max(1, len(pairs)),
-        "memory_halvings": engine.budget.halvings,
-        **completeness_facts(completeness),
     }
+    if method.engine is not None:
+        facts |= {
+            "waves_per_pair": waves / max(1, len(pairs)),
+            "layers_refined_per_pair": refined / max(1, len(pairs)),
+            "memory_halvings": method.engine.budget.halvings,
+            **completeness_facts(completeness),
+        }
     return ShardScores(sums.table(), {name: float(value) for name, value in facts.items()}, completeness)
 
 
@@ -137,12 +144,12 @@ def checked_ids(pairs: Sequence[PromptPair]) -> set[str]:
 
 
 def _results(
-    engine: engines.Engine, pairs: Sequence[PromptPair], encoded: Sequence[EncodedPair], checked: set[str]
-) -> Iterator[tuple[PromptPair, engines.PairScores]]:
-    for places in engines.batches(engine, encoded):
+    method: methods.Method, pairs: Sequence[PromptPair], encoded: Sequence[EncodedPair], checked: set[str]
+) -> Iterator[tuple[PromptPair, PairScores]]:
+    for places in method.batches(encoded):
         together = [pairs[place] for place in places]
         check = any(pair.id in checked for pair in together)
-        results = engines.attribute(engine, [encoded[place] for place in places], check, WANTED_GAP)
+        results = method.score([encoded[place] for place in places], check)
         yield from zip(together, results, strict=True)
 
 

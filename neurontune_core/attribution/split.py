@@ -9,6 +9,7 @@ import torch
 
 from neurontune_core.attribution.wavefront import Wave
 
+Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
@@ -91,6 +92,19 @@ def run_within(
         budget.row_layers = max(1, row_layers(wave, layers) // 2)
         budget.halvings += 1
         waiting = halves + waiting
+
+
+def in_halves(run: Callable[[Sequence[Item]], list[Result]], items: Sequence[Item]) -> list[Result]:
+    """Return what `run` returns of all items at once, or of one half after the other if memory does not suffice.
+
+    Raises:
+        torch.OutOfMemoryError: a single item does not fit.
+    """
+    results = unless_out_of_memory(lambda: run(items), len(items) > 1)
+    if results is not None:
+        return results
+    middle = len(items) // 2
+    return in_halves(run, items[:middle]) + in_halves(run, items[middle:])
 
 
 def unless_out_of_memory(run: Callable[[], Result], recoverable: bool) -> Result | None:

@@ -8,7 +8,6 @@ import torch
 from torch import Tensor
 
 from neurontune_core.artifacts import text_digest
-from neurontune_core.attribution.engine import PairScores
 
 COLUMNS = ("role", "attack_category", "layer", "neuron", "half", "score_sum", "score_sq_sum", "count")
 
@@ -22,7 +21,7 @@ class ScoreSums:
     """Sums of scores and squared scores, float64, per role, attack category, half and neuron.
 
     With `normalise` each pair's scores, over all attributed neurons, are scaled to unit L2 norm first; without it they
-    are in their own units, probabilities or log-probabilities.
+    are in their own units: probabilities, log-probabilities or activations.
     """
 
     def __init__(self, widths: Mapping[int, int], normalise: bool) -> None:
@@ -30,13 +29,13 @@ class ScoreSums:
         self._widths, self._normalise = widths, normalise
         self._sums: dict[tuple[str, str, int], tuple[Tensor, Tensor, int]] = {}
 
-    def add(self, role: str, attack_category: str, half: int, pair: PairScores) -> None:
-        """Add the scores of one pair."""
-        norm = pair.scores.norm()
+    def add(self, role: str, attack_category: str, half: int, scores: Tensor, scale: float) -> None:
+        """Add the scores of one pair, float64 `[neuron]`, in units of `exp(scale)`."""
+        norm = scores.norm()
         if not self._normalise:
-            scores = pair.scores * float(np.exp(pair.scale))
-        else:
-            scores = pair.scores / norm if norm > 0 else pair.scores
+            scores = scores * float(np.exp(scale))
+        elif norm > 0:
+            scores = scores / norm
         key = (role, attack_category, half)
         total, squares, count = self._sums.get(key, (torch.zeros_like(scores), torch.zeros_like(scores), 0))
         self._sums[key] = (total + scores, squares + scores.square(), count + 1)

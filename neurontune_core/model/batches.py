@@ -62,18 +62,24 @@ def by_beginning(prompts: Sequence[Sequence[int]], worth: int = 1) -> list[list[
 def tokens_that_fit(model: PreTrainedModel) -> int:
     """Return how many tokens a batch with gradients may hold, from the model's shape and the device's memory.
 
-    A token keeps about `12 hidden + 4 neurons` numbers of 4 bytes a layer and three of the vocabulary's size. On a GPU
-    memory is what is free with the model on it.
+    On a GPU memory is what is free with the model on it.
     """
-    shape = model.config.get_text_config()
-    layers, hidden = int(shape.num_hidden_layers), int(shape.hidden_size)
-    neurons = int(getattr(shape, "intermediate_size", None) or 4 * hidden)
-    bytes_per_token = 4 * (layers * (12 * hidden + 4 * neurons) + 3 * int(shape.vocab_size))
     if model.device.type == "cuda":
         memory, most = torch.cuda.mem_get_info(model.device)[0], 1 << 20
     else:
         memory, most = psutil.virtual_memory().total, MOST_TOKENS_ON_A_PROCESSOR
-    return max(64, min(most, int(SHARE_OF_MEMORY * memory / bytes_per_token)))
+    return max(64, min(most, int(SHARE_OF_MEMORY * memory / bytes_per_token(model))))
+
+
+def bytes_per_token(model: PreTrainedModel) -> int:
+    """Return about how many bytes a token keeps for the backward pass.
+
+    `12 hidden + 4 neurons` numbers of 4 bytes a layer, and three of the vocabulary's size.
+    """
+    shape = model.config.get_text_config()
+    layers, hidden = int(shape.num_hidden_layers), int(shape.hidden_size)
+    neurons = int(getattr(shape, "intermediate_size", None) or 4 * hidden)
+    return 4 * (layers * (12 * hidden + 4 * neurons) + 3 * int(shape.vocab_size))
 
 
 def common_length(one: Sequence[int], other: Sequence[int]) -> int:

@@ -6,18 +6,21 @@ import pytest
 import torch
 from attribution_cases import DENSE, encoded_pairs, prompt_pair, tiny_chat, tokens
 from torch.utils.flop_counter import FlopCounterMode
+from transformers import AutoModelForCausalLM
 
 from neurontune_core import tables
 from neurontune_core.attribution import engine as engines
-from neurontune_core.attribution import prefix
+from neurontune_core.attribution import methods, prefix
 from neurontune_core.attribution.attention import attend
 from neurontune_core.attribution.encode import EncodedPair
-from neurontune_core.attribution.flops import check_flops, pair_flops, sizes_of
+from neurontune_core.attribution.flops import check_flops, one_pass_flops, pair_flops, sizes_of
 from neurontune_core.attribution.plan import estimate
 from neurontune_core.attribution.shard import attribute_shard, in_shard
 from neurontune_core.attribution.split import cut
 from neurontune_core.config import AttributionConfig
 from neurontune_core.errors import InputError
+from neurontune_core.model import tiny
+from neurontune_core.model.load import ChatModel
 
 
 @pytest.mark.parametrize(("position", "first"), [("last", 0), ("response", 0), ("last", 1)])
@@ -37,6 +40,22 @@ def test_counted_operations(family, position, first, monkeypatch):
         counted = pair_flops(sizes_of(chat.model), pair, waves, position == "response")
         counted += check_flops(sizes_of(chat.model), pair, range(first, 3)) if with_difference else 0
         assert counted == pytest.approx(counter.get_total_flops(), rel=0.01)
+
+
+@pytest.mark.parametrize("first", [0, 1])
+@pytest.mark.parametrize("method", ["gradient", "activation"])
+@pytest.mark.parametrize("family", DENSE)
+def test_counted_operations_of_the_other_methods(family, method, first):
+    chat = tiny_chat(family, torch.float32)
+    chat.model.set_attn_implementation("eager")
+    config = AttributionConfig(method=method, first_layer=first)
+    pair = EncodedPair("long", tokens(60, 1), tokens(20, 2), tokens(6, 3))
+    ready = methods.build(config, chat)
+    with FlopCounterMode(display=False) as counter:
+        ready.score([pair], False)
+    positions = methods.positions(config, pair)
+    counted = one_pass_flops(sizes_of(chat.model), positions, 6, list(ready.layers), method == "gradient")
+    assert counted == pytest.approx(counter.get_total_flops(), rel=0.01)
 
 
 def test_operations_grow_linearly_in_pairs_and_not_with_their_number_in_a_batch():
@@ -67,6 +86,28 @@ def test_estimate_is_near_a_run(monkeypatch):
     assert (plan.pairs, plan.shards) == (40, 3)
     rows = sum(len(shard.table) for shard in shards)
     assert plan.disk_bytes == pytest.approx(rows * 20)
+
+
+@pytest.mark.parametrize("method", ["gradient", "activation"])
+def test_estimate_of_the_other_methods_is_near_a_run(method, monkeypatch):
+    monkeypatch.setattr(time, "perf_counter", time.process_time)  # a busy machine must not fail the test
+    shape = tiny.configuration("llama")
+    shape.update({"hidden_size": 192, "intermediate_size": 768, "num_hidden_layers": 4})
+    model = AutoModelForCausalLM.from_config(shape).eval().requires_grad_(False)
+    chat = ChatModel(model, tiny.tokenizer(), torch.device("cpu"))
+    pairs = [prompt_pair(number, role) for role in ("safety", "utility") for number in range(20)]
+    config = AttributionConfig(method=method, shards=3)
+    for _ in range(3):
+        plan = estimate(config, chat, pairs)
+        started = time.perf_counter()
+        shards = [attribute_shard(in_shard(pairs, shard, 3), config, chat) for shard in range(3)]
+        seconds = time.perf_counter() - started
+        if 1 / 2 < plan.seconds / seconds < 2:
+            break
+    assert 1 / 2 < plan.seconds / seconds < 2
+    assert (plan.pairs, plan.shards) == (40, 3) and plan.flops > 0 and plan.memory_bytes > 500 << 20
+    assert plan.disk_bytes == pytest.approx(sum(len(shard.table) for shard in shards) * 20)
+    assert estimate(config, chat, pairs[:1]).pairs == 1
 
 
 def test_planned_disk_is_the_size_of_a_table(tmp_path):

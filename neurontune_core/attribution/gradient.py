@@ -1,0 +1,58 @@
+"""Gradient scores: how log P(response) changes with a factor on each neuron, by one backward pass."""
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from neurontune_core.attribution.encode import EncodedPair
+from neurontune_core.attribution.pair_scores import PairScores, check_finite
+from neurontune_core.attribution.precision import at_least_float32
+from neurontune_core.model import head
+from neurontune_core.model.batches import padded
+from neurontune_core.model.load import ChatModel
+from neurontune_core.neurons import edited
+
+
+def gradient_scores(chat: ChatModel, layers: Mapping[int, int], pairs: Sequence[EncodedPair]) -> list[PairScores]:
+    """Return the gradient scores of pairs that are run as one batch, in nats.
+
+        score_i = d log P(y | x) / d alpha_i at alpha = 1 = sum over positions of v_i * d log P(y | x) / d v_i
+
+    where alpha_i multiplies activation v_i at all positions of the prompt x and of the response y that was given to it.
+
+    Args:
+        chat: the model, its weights without gradients.
+        layers: the attributed layers, ascending, and the number of neurons of each.
+        pairs: the pairs.
+
+    Raises:
+        NumericalError: a score is NaN or infinite; the message names the pair.
+    """
+    precise = at_least_float32(chat.model.dtype)
+    # factors of its own for every pair, so that one backward pass keeps the pairs apart
+    alpha = {
+        layer: torch.ones(len(pairs), neurons, dtype=precise, device=chat.device, requires_grad=True)
+        for layer, neurons in layers.items()
+        if neurons
+    }
+    # the last response token is predicted, never read
+    ids, mask = padded([(*pair.answered, *pair.response[:-1]) for pair in pairs], chat.end_tokens[0], chat.device)
+    rows = [row for row, pair in enumerate(pairs) for _ in pair.response]
+    places = [len(pair.answered) - 1 + place for pair in pairs for place in range(len(pair.response))]
+    tokens = torch.tensor([token for pair in pairs for token in pair.response], device=chat.device)
+    with torch.enable_grad():
+        with edited(chat.model, {layer: partial(_scaled, factors) for layer, factors in alpha.items()}):
+            hidden = head.hidden_states(chat.model, ids, mask)[rows, places]
+        logs = torch.log_softmax(head.logits(chat.model, hidden), dim=-1).gather(-1, tokens[:, None])
+        gradients = torch.autograd.grad(logs.sum(), list(alpha.values()))
+    scores = torch.cat(gradients, dim=1).cpu().double()
+    for pair, mine in zip(pairs, scores, strict=True):
+        check_finite(pair.id, mine)
+    return [PairScores(pair.id, mine) for pair, mine in zip(pairs, scores, strict=True)]
+
+
+def _scaled(factors: Tensor, values: Tensor) -> Tensor:
+    """Multiply values `[pair, position, neuron]` by factors `[pair, neuron]`, in the wider format of the two."""
+    return (values.to(factors.dtype) * factors[:, None]).to(values.dtype)

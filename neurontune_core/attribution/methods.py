@@ -1,0 +1,91 @@
+"""The methods that `attribution.method` names, behind one interface: from encoded pairs to the scores of each."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from neurontune_core.attribution import engine as engines
+from neurontune_core.attribution.activation import activation_scores
+from neurontune_core.attribution.completeness import WANTED_GAP
+from neurontune_core.attribution.encode import EncodedPair, encode_pair
+from neurontune_core.attribution.gradient import gradient_scores
+from neurontune_core.attribution.pair_scores import PairScores
+from neurontune_core.attribution.split import in_halves
+from neurontune_core.config import AttributionConfig
+from neurontune_core.model.batches import by_length, bytes_per_token, tokens_that_fit
+from neurontune_core.model.load import ChatModel
+from neurontune_core.neurons import neuron_counts
+from neurontune_core.records import PromptPair
+
+FULLNESS = 0.8
+"""Length of the shortest text of a batch relative to the longest, at least: bounds what is computed for padding."""
+
+
+@dataclass(frozen=True)
+class Method:
+    """A method made ready for a model.
+
+    Attributes:
+        layers: the attributed layers, ascending, and the number of neurons of each.
+        batches: returns the places of pairs that go through the model together.
+        score: returns the scores of the pairs of such a batch; with True their completeness is checked as well, where
+            the method knows of it.
+        engine: the engine of integrated gradients; None of another method.
+    """
+
+    layers: dict[int, int]
+    batches: Callable[[Sequence[EncodedPair]], list[list[int]]]
+    score: Callable[[Sequence[EncodedPair], bool], list[PairScores]]
+    engine: engines.Engine | None = None
+
+
+def build(config: AttributionConfig, chat: ChatModel, memory_mib: int | None = None) -> Method:
+    """Make the configured method ready.
+
+    Args:
+        config: the method and its settings.
+        chat: the model, its weights without gradients.
+        memory_mib: activations kept at once, in MiB; chosen from the device and the model if None.
+
+    Raises:
+        InputError: there is no such `first_layer`, a layer has no MLP neurons, or the model is of a kind that
+            integrated gradients do not support.
+    """
+    if config.method == "integrated_gradients":
+        return _integral(engines.build(config, chat, memory_mib))
+    widths = neuron_counts(chat.model)
+    layers = {layer: widths[layer] for layer in range(engines.first_layer(config, len(widths)), len(widths))}
+    scores = gradient_scores if config.method == "gradient" else activation_scores
+    limit = tokens_that_fit(chat.model) if memory_mib is None else (memory_mib << 20) // bytes_per_token(chat.model)
+
+    def batches(pairs: Sequence[EncodedPair]) -> list[list[int]]:
+        return by_length([positions(config, pair) for pair in pairs], limit, FULLNESS)
+
+    def score(pairs: Sequence[EncodedPair], checked: bool) -> list[PairScores]:
+        return in_halves(lambda part: scores(chat, layers, part), pairs)
+
+    return Method(layers, batches, score)
+
+
+def encode(pairs: Sequence[PromptPair], config: AttributionConfig, chat: ChatModel) -> list[EncodedPair]:
+    """Return the token ids of pairs, the response's only where the method reads it.
+
+    Raises:
+        InputError: a pair is empty, or too long for the model.
+    """
+    response_tokens = 0 if config.method == "activation" else config.response_tokens
+    return [encode_pair(pair, chat, response_tokens) for pair in pairs]
+
+
+def positions(config: AttributionConfig, pair: EncodedPair) -> int:
+    """Return the positions of the one text that `gradient` or `activation` runs of a pair."""
+    return len(pair.query) if config.method == "activation" else len(pair.answered) + len(pair.response) - 1
+
+
+def _integral(engine: engines.Engine) -> Method:
+    def batches(pairs: Sequence[EncodedPair]) -> list[list[int]]:
+        return engines.batches(engine, pairs)
+
+    def score(pairs: Sequence[EncodedPair], checked: bool) -> list[PairScores]:
+        return engines.attribute(engine, pairs, checked, WANTED_GAP)
+
+    return Method({layer: engine.widths[layer] for layer in engine.layers}, batches, score, engine)
