@@ -58,14 +58,14 @@ class Batch:
 
 
 def encode_pair(pair: PromptPair, chat: ChatModel, response_tokens: int) -> EncodedPair:
-    """Return the token ids of a pair: prompts as the model is given them, system message included.
+    """Return the token ids of a pair: prompts as the model is given them, and its own refusal if it has one.
 
     Raises:
         InputError: a prompt or the response has no token, the text is longer than the model's positions, or the model
             turns the tokens of so long a text otherwise.
     """
     query, prompt = chat.prompt_tokens(pair.plain_conversation), chat.prompt_tokens(pair.conversation)
-    response = encode_response(chat.tokenizer, pair.response, None)[:response_tokens]
+    response = encode_response(chat.tokenizer, pair.own_refusal or pair.response, None)[:response_tokens]
     for name, ids in (("query", query), ("prompt", prompt), ("response", response)):
         if not ids:
             raise InputError(f"pair {pair.id}: its {name} has no token, so nothing can be attributed; remove the pair")

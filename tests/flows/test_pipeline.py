@@ -66,6 +66,7 @@ def test_pairs_alone_are_those_of_the_pipeline(config: PipelineConfig, core_call
     alone = pairs_only(config)
     assert core_calls == {"pairs": 1}
     assert {file.name for file in folder(alone).glob("*.parquet")} == {
+        "own_refusals.parquet",
         "pairs.parquet",
         "ranking.parquet",
         "rejected.parquet",
