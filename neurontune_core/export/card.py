@@ -22,8 +22,8 @@ class CardFacts:
 
     `rates` and `facts` are those of the evaluation, None and empty where there was none; `digests` are those of the
     stages' artifacts, `versions` the programs' that made the factors, `command` makes the run again. `own_refusals` is
-    how many of the model's own refusals were attributed, `warning` what makes the safety neurons doubtful ("" if nothing
-    does).
+    how many of the model's own refusals were attributed, `warning` what makes the safety neurons doubtful ("" for
+    nothing).
     """
 
     title: str
