@@ -48,9 +48,11 @@ def run_pairs(config: PipelineConfig, file: str | None, debug: bool) -> None:
         from neurontune_core import artifacts, tables
         from neurontune_core.pairs.summary import format_summary, summarise
 
-        folder = artifacts.open_folder(pairs_only(config))
+        made = pairs_only(config)
+        folder = artifacts.open_folder(made)
     ranking, rejected, sources = (tables.load_table(folder, name) for name in ("ranking", "rejected", "sources"))
-    found = summarise(tables.load_pairs(folder), ranking, rejected, sources)
+    facts = artifacts.read_manifest(made)["facts"]
+    found = summarise(tables.load_pairs(folder), ranking, rejected, sources, facts)
     if file is not None:
         Path(file).write_text(json.dumps(found, indent=1, ensure_ascii=False), encoding="utf-8")
     print(format_summary(found))

@@ -16,6 +16,7 @@ from flows.cancelling import cancellable
 from flows.stage_names import Stage
 from neurontune_core import artifacts
 from neurontune_core.config import PipelineConfig, RuntimeConfig
+from neurontune_core.pairs.own_refusals import warning
 from neurontune_core.records import Artifact
 from tasks import caching, progress, tracking
 from tasks.mlflow_spool import is_kept
@@ -23,7 +24,7 @@ from tasks.mlflow_store import Tracking
 from tasks.stage import configured
 
 KEY_FACTS: dict[str, tuple[str, ...]] = {
-    "pairs": ("pairs", "pairs_train", "pairs_validation", "pairs_test"),
+    "pairs": ("pairs", "pairs_train", "pairs_validation", "pairs_test", "own_refusals"),
     "scores": ("rows", "shards"),
     "selection": ("safety_neurons", "utility_neurons", "overlap", "split_half_safety", "split_half_utility"),
     "scaling": ("steps", "loss_first", "loss_last"),
@@ -90,7 +91,10 @@ def run_stage(run: PipelineRun, stage: Task[..., Artifact], **arguments: Any) ->
     elif artifact.stage == "scaling":
         _announce_alpha(run, artifact)
     run.made.append(artifact)
-    say(stage.name, reused, artifacts.read_manifest(artifact)["seconds"], _facts(artifact))
+    manifest = artifacts.read_manifest(artifact)
+    say(stage.name, reused, manifest["seconds"], _told(artifact.stage, manifest["facts"]))
+    if artifact.stage == "pairs" and (text := warning(manifest["facts"])):
+        logger.warning("warning: %s", text)
     return artifact
 
 
@@ -129,9 +133,8 @@ def _inputs(arguments: Mapping[str, Any]) -> list[Artifact]:
     return [value for value in values if isinstance(value, Artifact)]
 
 
-def _facts(artifact: Artifact) -> str:
-    facts = artifacts.read_manifest(artifact)["facts"]
-    known = [(name, facts[name]) for name in KEY_FACTS.get(artifact.stage, ()) if name in facts]
+def _told(stage: str, facts: Mapping[str, float]) -> str:
+    known = [(name, facts[name]) for name in KEY_FACTS.get(stage, ()) if name in facts]
     return ", ".join(f"{name.removeprefix('eval/').replace('_', ' ')} {value:.4g}" for name, value in known)
 
 

@@ -45,6 +45,8 @@ class PromptPair:
     the attack, and (`query`, `prompt`) is the pair attribution integrates between (section 3.1 of the paper,
     https://arxiv.org/abs/2508.09473). `selected` marks an attack that is among the strongest of its type. `history` and
     `system` are those of a `Conversation`, the same for query and prompt: an attack wraps the last message alone.
+    `own_refusal` is the model's own response to the query alone, where it refuses it and complies under the attack, and
+    "" elsewhere; attribution takes it in place of `response`, which stays what scaling trains.
     """
 
     id: str
@@ -62,6 +64,7 @@ class PromptPair:
     split: Split
     history: tuple[Message, ...] = ()
     system: str = ""
+    own_refusal: str = ""
 
     @property
     def conversation(self) -> Conversation:

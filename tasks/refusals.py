@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from neurontune_core.evaluation.judges import Completion, judge_by_name
+from neurontune_core.evaluation.judges import Completion, Verdict, judge_by_name
 
 JUDGE = "rules"
 
@@ -15,10 +15,19 @@ def labels(prompts: Sequence[str], responses: Sequence[str]) -> list[str]:
 
 def refuses(prompts: Sequence[str], responses: Sequence[str]) -> list[bool]:
     """Tell of each response whether it refuses, in full or in part."""
-    batch = [Completion(str(i), *each) for i, each in enumerate(zip(prompts, responses, strict=True))]
-    return [verdict.refused for verdict in judge_by_name(JUDGE)(batch)]
+    return [verdict.refused for verdict in _verdicts(prompts, responses)]
+
+
+def labels(prompts: Sequence[str], responses: Sequence[str]) -> list[str]:
+    """Return the label of each response: `refusal`, `partial`, `compliance` or `broken`."""
+    return [verdict.label for verdict in _verdicts(prompts, responses)]
 
 
 def judge_version() -> str:
     """Return the judge's name and version, part of the key of what was chosen by it."""
     return f"{JUDGE} {judge_by_name(JUDGE).version}"
+
+
+def _verdicts(prompts: Sequence[str], responses: Sequence[str]) -> list[Verdict]:
+    batch = [Completion(str(i), *each) for i, each in enumerate(zip(prompts, responses, strict=True))]
+    return judge_by_name(JUDGE)(batch)

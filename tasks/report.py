@@ -12,6 +12,7 @@ from neurontune_core.config import PipelineConfig
 from neurontune_core.evaluation import report
 from neurontune_core.evaluation.report import EarlierRun, RunRecord
 from neurontune_core.model.source import ModelReference
+from neurontune_core.pairs.own_refusals import warning
 from neurontune_core.records import Artifact
 from tasks import tracking
 from tasks.mlflow_entities import facts_of
@@ -61,4 +62,5 @@ def _gathered(
         digests={stage: artifact.digest for stage, artifact in made.items()},
         command=reproduce.command(config),
         earlier=earlier,
+        warning=warning(facts_of(made["pairs"])),
     )

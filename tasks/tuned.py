@@ -10,6 +10,7 @@ from neurontune_core.config import RuntimeConfig
 from neurontune_core.errors import InputError
 from neurontune_core.export.card import CardFacts, render_card
 from neurontune_core.model.source import ModelReference
+from neurontune_core.pairs import own_refusals
 from neurontune_core.records import ScalingFactors
 from tasks.models import describe
 from tasks.runs import LATEST, RecordedRun, find_run
@@ -82,6 +83,7 @@ def card_of(tuned: TunedModel) -> str:
         rates = tables.load_table(artifacts.open_folder(evaluation), "rates")
         facts = artifacts.read_manifest(evaluation)["facts"]
         judge = ", ".join(sorted(set(completions_of(run)["judge"])))
+    pairs = artifacts.read_manifest(run.artifact("pairs"))["facts"] if "pairs" in run.stages else {}
     return render_card(
         CardFacts(
             title=run.name,
@@ -94,5 +96,7 @@ def card_of(tuned: TunedModel) -> str:
             digests={stage: run.artifact(stage).digest for stage in run.stages},
             versions=tuned.origin["versions"],
             command=reproduce.command(run.config),
+            own_refusals=own_refusals.attributed(pairs, run.config.attribution.pairs_per_role),
+            warning=own_refusals.warning(pairs),
         )
     )

@@ -121,7 +121,7 @@ def core_calls(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
             for role in ("safety", "utility")
             for number in range(6)
         ]  # fmt: skip
-        tables = {name: pd.DataFrame({name: ["n"]}) for name in ("ranking", "rejected", "sources")}
+        tables = {name: pd.DataFrame({name: ["n"]}) for name in ("ranking", "rejected", "sources", "own_refusals")}
         return SimpleNamespace(pairs=made, facts={"pairs": len(made)}, **tables)
 
     def attribute_shard(mine: Any, settings: Any, *_: Any) -> Any:

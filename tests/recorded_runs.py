@@ -34,6 +34,7 @@ def record_run(
     evaluated: bool = True,
     judge: str = JUDGE,
     seed: str = "",
+    own_refusals: int = 7,
 ) -> str:
     """Record a run whose tuned model refuses the named prompts of `h0` to `h3` and `b0` to `b3`; return its id."""
     uri, root = tracking_uri(config.runtime), config.runtime.root
@@ -44,7 +45,7 @@ def record_run(
         parent, json.dumps(config.model_dump(mode="json", exclude={"runtime": {"mlflow_uri"}})), CONFIG_FILE
     )
     made: dict[str, Artifact] = {}
-    for stage, fill in _stages(config, name, refused, judge, seed).items():
+    for stage, fill in _stages(config, name, refused, judge, seed, own_refusals).items():
         if stage == "evaluation" and not evaluated:
             continue
         inputs = [made[one] for one in INPUTS[stage]] if stage in INPUTS else DATA
@@ -85,14 +86,17 @@ def completions(refused: tuple[str, ...], judge: str, name: str, seed: str) -> p
     return pd.DataFrame(rows)
 
 
-def _stages(config: PipelineConfig, name: str, refused: tuple[str, ...], judge: str, seed: str) -> dict[str, Any]:
+def _stages(
+    config: PipelineConfig, name: str, refused: tuple[str, ...], judge: str, seed: str, own_refusals: int
+) -> dict[str, Any]:
     scaling = factors(len(name))
     judged = completions(refused, judge, name, seed)
 
     def pairs(folder: Any) -> Mapping[str, float]:
         tables.save_pairs(folder, [PromptPair(*["x"] * 11, source="shipped", split="train")])  # type: ignore[arg-type]
         tables.save_table(folder, "sources", pd.DataFrame({"dataset": ["shipped"]}))
-        return {"pairs": 1}
+        others = {"not_refused_plainly": 3, "refused_under_attack": 0, "broken_under_attack": 0}
+        return {"pairs": 1, "own_refusals": own_refusals, **others, "safety_established": float(own_refusals >= 6)}
 
     def scores(folder: Any) -> Mapping[str, float]:
         tables.save_table(folder, "scores", pd.DataFrame({"score_sum": [1.0]}))

@@ -64,7 +64,7 @@ class Batch:
 
 
 def encode_pair(pair: PromptPair, chat: ChatModel, response_tokens: int) -> EncodedPair:
-    """Return the token ids of a pair: prompts as the model is given them, system message included.
+    """Return the token ids of a pair: prompts as the model is given them, and its own refusal if it has one.
 
     With 0 `response_tokens` the response is not read and may be empty.
 
@@ -73,7 +73,7 @@ def encode_pair(pair: PromptPair, chat: ChatModel, response_tokens: int) -> Enco
             turns the tokens of so long a text otherwise.
     """
     query, prompt = chat.prompt_tokens(pair.plain_conversation), chat.prompt_tokens(pair.conversation)
-    response = encode_response(chat.tokenizer, pair.response, None)[:response_tokens]
+    response = encode_response(chat.tokenizer, pair.own_refusal or pair.response, None)[:response_tokens]
     for name, ids in (("query", query), ("prompt", prompt), ("response", response)):
         if not ids and (name != "response" or response_tokens):
             raise InputError(f"pair {pair.id}: its {name} has no token, so nothing can be attributed; remove the pair")

@@ -20,7 +20,7 @@ from neurontune_core.model.load import ChatModel
 from neurontune_core.progress import Track, silent
 from neurontune_core.records import PromptPair
 
-VERSION = 4
+VERSION = 5
 CHECKED_PAIRS = 2
 """Pairs of each role in a shard whose completeness is checked: the check costs about a third of a pair."""
 
@@ -38,7 +38,8 @@ def choose_pairs(pairs: Sequence[PromptPair], config: AttributionConfig) -> list
     """Return the pairs to attribute: training prompts under the selected attacks, `pairs_per_role` of each role or all.
 
     Attacks take turns, and within an attack pairs come in the order of a digest of their ids, so that the choice is
-    the same in every process and does not depend on the order of `pairs`. Safety pairs come first.
+    the same in every process and does not depend on the order of `pairs`. Safety pairs come first. If any
+    of them has the model's own refusal, only those that have one are taken.
 
     Args:
         pairs: all pairs.
@@ -50,9 +51,9 @@ def choose_pairs(pairs: Sequence[PromptPair], config: AttributionConfig) -> list
     chosen = []
     for role in ("safety", "utility"):
         by_attack: dict[str, list[PromptPair]] = defaultdict(list)
-        for pair in pairs:
-            if pair.role == role and pair.split == "train" and pair.attack_name and pair.selected:
-                by_attack[pair.attack_name].append(pair)
+        usable = [p for p in pairs if p.role == role and p.split == "train" and p.attack_name and p.selected]
+        for pair in [p for p in usable if p.own_refusal] or usable:
+            by_attack[pair.attack_name].append(pair)
         if not by_attack:
             raise InputError(
                 f"pairs: no training pair of role {role!r} under a selected attack; check pairs.harmful, pairs.benign "

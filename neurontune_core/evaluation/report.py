@@ -19,7 +19,7 @@ from neurontune_core.evaluation.charts import Point
 from neurontune_core.evaluation.rates import by_model, category_rates
 from neurontune_core.records import Role, ScalingFactors
 
-VERSION = 2
+VERSION = 3
 LARGEST_TEXT = 6_000_000
 """Bytes that the changed completions take at most, so that the page stays below 8 MB."""
 ROW_MARKUP = 1000
@@ -53,8 +53,8 @@ class RunRecord:
 
     `settings` is the whole configuration (`PipelineConfig.model_dump(mode="json")`), `digests` the digest of every
     stage's artifact by stage, `command` the shell command that makes the run again, `dequantised` the quantised formats
-    that the model's weights were worked out from ("" for none). A baseline has neither factors
-    nor a curve.
+    that the model's weights were worked out from ("" for none), `warning` what makes the safety neurons doubtful ("" if
+    nothing does). A baseline has neither factors nor a curve.
     """
 
     title: str
@@ -71,6 +71,7 @@ class RunRecord:
     command: str
     earlier: Sequence[EarlierRun] = ()
     dequantised: str = ""
+    warning: str = ""
 
 
 def render_report(record: RunRecord) -> str:

@@ -21,7 +21,9 @@ class CardFacts:
     """Everything a model card says; plain data, whoever has gathered it.
 
     `rates` and `facts` are those of the evaluation, None and empty where there was none; `digests` are those of the
-    stages' artifacts, `versions` the programs' that made the factors, `command` makes the run again.
+    stages' artifacts, `versions` the programs' that made the factors, `command` makes the run again. `own_refusals` is
+    how many of the model's own refusals were attributed, `warning` what makes the safety neurons doubtful ("" for
+    nothing).
     """
 
     title: str
@@ -34,6 +36,8 @@ class CardFacts:
     digests: Mapping[str, str]
     versions: Mapping[str, str]
     command: str
+    own_refusals: int = 0
+    warning: str = ""
 
 
 def render_card(card: CardFacts) -> str:
@@ -57,8 +61,9 @@ def _introduction(card: CardFacts) -> str:
         if card.base.dequantised
         else ""
     )
+    warning = f"> **Warning:** {card.warning}.\n\n" if card.warning else ""
     return (
-        f"# {card.title}\n\n"
+        f"# {card.title}\n\n{warning}"
         f"`{name}`{revision} with {len(card.scaling.neurons.all)} MLP neurons rescaled by "
         f"[NeuronTune](https://arxiv.org/abs/2508.09473), so that it refuses harmful requests, also inside jailbreak "
         f"prompts, and goes on answering harmless ones. Everything else is the base model's: architecture, tokenizer, "
@@ -86,12 +91,13 @@ def _named(datasets: Sequence[str]) -> str:
 def _method(card: CardFacts) -> str:
     config, neurons, alpha = card.config, card.scaling.neurons, card.scaling.alpha
     span = f", from {alpha.min():.3g} to {alpha.max():.3g}" if len(alpha) else ""
+    own = f" The safety scores are of {card.own_refusals} of the model's own refusals." if card.own_refusals else ""
     return (
         f"## Method\n\n"
         f"{len(neurons.safety)} safety and {len(neurons.utility)} utility neurons of {card.base.neuron_total}, chosen "
         f"by {'integrated gradients' if config.selection.method == 'score' else 'chance (a control)'}; one factor each"
         f"{span}, learned in {config.scaling.steps} steps of meta-learning over attack categories. Scaling a neuron "
-        f"equals scaling a column of the MLP's down projection, so the factors are in the weights."
+        f"equals scaling a column of the MLP's down projection, so the factors are in the weights.{own}"
     )
 
 

@@ -16,8 +16,9 @@ from neurontune_core.model.chat import boundary_holds, thinking_mode, without_th
 from neurontune_core.model.generate import decode, generate
 from neurontune_core.model.load import ChatModel
 from neurontune_core.pairs import data_files
+from neurontune_core.pairs.own_refusals import Judge, find_own_refusals
 from neurontune_core.pairs.prepare import Prepared, prepare
-from neurontune_core.pairs.ranking import RefusalJudge, rank_attacks
+from neurontune_core.pairs.ranking import rank_attacks
 from neurontune_core.pairs.room import (
     Room,
     check_system_prompts,
@@ -30,7 +31,7 @@ from neurontune_core.pairs.wrapping import in_turns, wrap_queries
 from neurontune_core.progress import Track, silent
 from neurontune_core.records import PromptPair
 
-VERSION = 4
+VERSION = 5
 BOUNDARY_SAMPLE = 1000
 
 
@@ -39,13 +40,14 @@ class BuiltPairs:
     """The pairs; the ranking of the attacks; rows not used (`source, row, reason`); the sources; and counts.
 
     A public dataset's `sources` row says where it was read from (`repository@commit` or digest) and what became of its
-    rows (`load.Source`).
+    rows (`load.Source`). `own_refusals` has a row a safety training pair under a selected attack (`OwnRefusals`).
     """
 
     pairs: list[PromptPair]
     ranking: pd.DataFrame
     rejected: pd.DataFrame
     sources: pd.DataFrame
+    own_refusals: pd.DataFrame
     facts: dict[str, float]
 
 
@@ -66,24 +68,26 @@ def build_pairs(
     chat: ChatModel,
     batch_tokens: int,
     track: Track = silent,
-    refuses: RefusalJudge | None = None,
+    judge: Judge | None = None,
 ) -> BuiltPairs:
     """Build all pairs of a configuration, under the attacks that move the model furthest (section 3.1 of the paper).
 
     Harmful prompts are to be refused: with their dataset's safe response, or one of the refusals configured. The
     response to a harmless training prompt is the model's own, or none (`responses`). Those of the other splits have
-    none: what is learned is tried on them, and evaluation has both models answer them at its own length.
+    none: what is learned is tried on them, and evaluation has both models answer them at its own length. The pairs that
+    can be attributed also hold the model's own refusal (`find_own_refusals`).
 
     Args:
         config: datasets, hold-outs, split fractions, sizes.
         chat: the model.
         batch_tokens: tokens a batch holds at most.
         track: progress of the batches.
-        refuses: judge of refusals, needed for `ranking_success_tokens` only.
+        judge: labels responses, for own refusals and `ranking_success_tokens`; without one no pair has an own refusal.
 
     Returns:
         `pairs`; `ranking`, a row an attack, with how far it lowers the log-probability of refusals, in nats; `rejected`
-        and `sources`, what became of the datasets' rows; `facts`, counts.
+        and `sources`, what became of the datasets' rows; `own_refusals`, which pairs can be attributed; `facts`,
+        counts.
 
     Raises:
         InputError: unknown dataset or category, a split without queries, near copies in two splits, a system message
@@ -94,12 +98,14 @@ def build_pairs(
     refusals = prepared.refusals
     room = room_for(chat, config, refusals)
     prepared = without_long_attacks(prepared, room)
-    ranking = _ranking(prepared, config, refusals[0], room, batch_tokens, track, refuses)
+    ranking = _ranking(prepared, config, refusals[0], room, batch_tokens, track, judge)
     names = set(ranking.loc[ranking["selected"], "attack_name"])
     chosen = [attack for attack in prepared.seen if attack.name in names]
     pairs = wrap_queries(prepared.queries, prepared.splits, prepared.seen, prepared.unseen, chosen, config)
     pairs = _with_refusals(pairs, prepared.queries, refusals[: config.refusal_phrasings], config.seed)
     pairs, too_long = without_long_prompts(pairs, prepared.queries, room)
+    own = find_own_refusals(pairs, judge, chat, batch_tokens, track)
+    pairs = own.pairs
     asked = _asked([pair for pair in pairs if pair.role == "utility" and pair.split == "train"], config)
     pairs = _with_own_responses(pairs, asked, config.response_tokens, chat, batch_tokens, track)
     empty = {pair.id for pair in pairs if not pair.response} & {pair.id for pair in asked}
@@ -114,7 +120,8 @@ def build_pairs(
         ranking,
         pd.DataFrame([asdict(each) for each in rejected], columns=[each.name for each in fields(Rejected)]),
         pd.DataFrame([asdict(source) for source in prepared.sources]),
-        _pair_facts(pairs) | _source_facts(prepared) | _chat_facts(pairs, chat),
+        own.table,
+        _pair_facts(pairs) | own.facts | _source_facts(prepared) | _chat_facts(pairs, chat),
     )
 
 
@@ -125,14 +132,18 @@ def _ranking(
     room: Room,
     batch_tokens: int,
     track: Track,
-    refuses: RefusalJudge | None,
+    judge: Judge | None,
 ) -> pd.DataFrame:
     """Rank the attacks of training on a sample of harmful training queries."""
     success = None
     if config.ranking_success_tokens:
-        if refuses is None:
+        if judge is None:
             raise InputError("pairs.ranking_success_tokens: no judge was given to rank attacks by success; set it to 0")
-        success = (refuses, config.ranking_success_tokens)
+
+        def resists(prompts: Sequence[str], responses: Sequence[str]) -> list[bool]:
+            return [label != "compliance" for label in judge(prompts, responses)]
+
+        success = (resists, config.ranking_success_tokens)
     harmful = [q for q in prepared.queries if q.role == "safety" and prepared.splits[q.id] == "train"]
     drawn = random.Random(f"{config.seed}/ranking").sample(harmful, min(config.ranking_queries, len(harmful)))
     fitting = [q for q in drawn if room.takes(q, prepared.seen)] or [shortest(prepared)]

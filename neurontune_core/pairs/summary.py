@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from neurontune_core.pairs.own_refusals import counts_of, statement
 from neurontune_core.pairs.ranking import explain
 from neurontune_core.records import PromptPair, Split
 
@@ -25,14 +26,19 @@ _COUNTS: dict[str, Callable[[PromptPair], str]] = {
 
 
 def summarise(
-    pairs: Sequence[PromptPair], ranking: pd.DataFrame, rejected: pd.DataFrame, sources: pd.DataFrame
+    pairs: Sequence[PromptPair],
+    ranking: pd.DataFrame,
+    rejected: pd.DataFrame,
+    sources: pd.DataFrame,
+    facts: Mapping[str, float],
 ) -> dict[str, Any]:
     """Return a summary of built pairs that JSON can hold.
 
     Keys: `pairs` and `queries` (how many), `counts` (of pairs, per split, role, source, unsafety category or topic,
     attack type and attack category, each divided by split), `ranking` (one object an attack, with interval bounds,
-    null where one query gives none), `choice` (one line), `examples` (three rows of each kind), `sources` and
-    `rejected` (rows not used).
+    null where one query gives none), `choice` (one line), `own_refusals` (counts of the safety pairs that can be
+    attributed, and by reason of those that cannot), `attributed` (one line on them, "" where no judge was asked),
+    `examples` (three rows of each kind), `sources` and `rejected` (rows not used).
     """
     return {
         "pairs": len(pairs),
@@ -40,6 +46,8 @@ def summarise(
         "counts": {name: _by_split(pairs, value) for name, value in _COUNTS.items()},
         "ranking": _records(ranking),
         "choice": explain(ranking),
+        "own_refusals": counts_of(facts),
+        "attributed": statement(facts),
         "examples": {kind: [asdict(pair) for pair in members[:EXAMPLES]] for kind, members in _kinds(pairs).items()},
         "sources": _records(sources),
         "rejected": _records(rejected),
@@ -61,6 +69,7 @@ def format_summary(summary: Mapping[str, Any]) -> str:
     parts.append("Ranking of the attacks: nats by which log P(refusal) drops, with 95% intervals")
     parts.append(_table([_ranking_row(row) for row in summary["ranking"]]))
     parts.append(summary["choice"])
+    parts.append(_own_refusals_text(summary["attributed"], summary["own_refusals"]))
     for kind, rows in summary["examples"].items():
         parts.append("\n".join([f"Examples: {kind}", *(line for row in rows for line in _example(row))]))
     return "\n\n".join(part for part in parts if part)
@@ -133,6 +142,11 @@ def _rejected_text(rows: Sequence[Mapping[str, Any]]) -> str:
     lines = [f"  {row['source']} row {row['row']}: {_short(row['reason'])}" for row in rows[:10]]
     more = [f"  ... and {len(rows) - 10} more, in rejected.parquet"] if len(rows) > 10 else []
     return "\n".join([f"{len(rows)} rows were not used, or not fully", *lines, *more])
+
+
+def _own_refusals_text(attributed: str, counts: Mapping[str, int]) -> str:
+    others = ", ".join(f"{n} {name.replace('_', ' ')}" for name, n in counts.items() if name != "own_refusals")
+    return f"{attributed}\nThe others: {others}." if attributed else ""
 
 
 def _table(rows: Sequence[Mapping[str, Any]]) -> str:

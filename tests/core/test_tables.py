@@ -48,6 +48,14 @@ def test_pairs_of_an_earlier_version_have_no_conversation(tmp_path: Path) -> Non
     assert tables.load_pairs(tmp_path) == [pair(1)]
 
 
+def test_pairs_keep_their_own_refusals_and_those_of_an_earlier_version_have_none(tmp_path: Path) -> None:
+    pairs = [pair(1, own_refusal="I'm sorry, but no. \u2028"), pair(2)]
+    tables.save_pairs(tmp_path, pairs)
+    assert tables.load_pairs(tmp_path) == pairs
+    pd.read_parquet(tmp_path / tables.PAIRS).drop(columns="own_refusal").to_parquet(tmp_path / tables.PAIRS)
+    assert tables.load_pairs(tmp_path) == [pair(1), pair(2)]
+
+
 def test_no_pairs_round_trip(tmp_path: Path) -> None:
     tables.save_pairs(tmp_path, [])
     assert tables.load_pairs(tmp_path) == []

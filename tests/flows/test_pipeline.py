@@ -1,5 +1,6 @@
 """The flow with fake core functions: what is computed, what is reused, what happens when something fails."""
 
+import logging
 import shutil
 import signal
 import threading
@@ -24,7 +25,7 @@ from neurontune_core import artifacts
 from neurontune_core.config import PipelineConfig, SourceConfig
 from neurontune_core.errors import InputError
 from neurontune_core.records import Artifact
-from tasks import attribution, evaluation, scaling, tracking
+from tasks import attribution, evaluation, pairs, report, scaling, tracking
 from tasks.mlflow_store import Tracking
 from tasks.progress import tracker
 from tasks.runs import RecordedRun
@@ -66,6 +67,7 @@ def test_pairs_alone_are_those_of_the_pipeline(config: PipelineConfig, core_call
     alone = pairs_only(config)
     assert core_calls == {"pairs": 1}
     assert {file.name for file in folder(alone).glob("*.parquet")} == {
+        "own_refusals.parquet",
         "pairs.parquet",
         "ranking.parquet",
         "rejected.parquet",
@@ -367,6 +369,43 @@ def test_results_are_published_to_prefect(config: PipelineConfig, core_calls: Co
     assert table is not None and "50.0% [15, 85]" in str(table.data)
     assert summary is not None and "SU-F1" in str(summary.data) and page.as_uri() in str(summary.data)
     assert page.read_text().startswith("<h1>llama preset seed 0</h1>neurontune run")
+
+
+@pytest.mark.parametrize("own", [5, 6])
+def test_a_model_that_refuses_too_little_is_told_with_every_run(
+    own: int, config: PipelineConfig, core_calls: Counter[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    build_pairs = pairs.build.build_pairs
+
+    def few(*args: Any) -> Any:
+        made = build_pairs(*args)
+        others = {"not_refused_plainly": 40.0, "refused_under_attack": 2.0, "broken_under_attack": 1.0}
+        made.facts |= {"own_refusals": float(own), **others, "safety_established": float(own >= 6)}
+        return made
+
+    monkeypatch.setattr(pairs.build, "build_pairs", few)
+    monkeypatch.setattr(report.report, "render_report", lambda record: f"<p>{record.warning}</p>")
+    lines: list[str] = []
+    handler = logging.Handler()
+    handler.emit = lambda record: lines.append(record.getMessage())  # type: ignore[method-assign]
+    logger = logging.getLogger("neurontune")
+    logger.addHandler(handler)
+    try:
+        for way in ("done", "reused"):
+            lines.clear()
+            made = pipeline(config)
+            (place,) = [number for number, line in enumerate(lines) if line.startswith("pairs ")]
+            assert way in lines[place] and f"own refusals {own}" in lines[place]
+            told = [line for line in lines if line.startswith("warning: the model refuses")]
+            page = (folder(made["report"]) / "report.html").read_text()
+            if own == 6:
+                assert not told and page == "<p></p>"
+                continue
+            assert told == [lines[place + 1]], "once, right below"
+            assert "refuses 5 of 48 harmful queries plainly" in told[0] and told[0].endswith("are not established")
+            assert page == f"<p>{told[0].removeprefix('warning: ')}</p>"
+    finally:
+        logger.removeHandler(handler)
 
 
 def test_flow_run_has_a_speaking_name_and_shards_are_numbered(config: PipelineConfig, core_calls: Counter[str]) -> None:

@@ -19,6 +19,7 @@ from neurontune_core.model import source
 from tasks import tracking
 from tasks.mlflow_store import Tracking, client_of, tracking_uri
 from tasks.runs import find_run
+from tasks.tuned import card_of, find_tuned
 
 
 @pytest.fixture
@@ -43,8 +44,10 @@ def test_export_of_the_latest_run_and_of_its_factors(call, config: PipelineConfi
     assert AutoModelForCausalLM.from_pretrained(tmp_path / "tuned").dtype.itemsize == 4
     card = (tmp_path / "tuned" / "README.md").read_text()
     for text in ("# first", "`random:llama`", "| safety_plain | 0.0% [0, 49] | 25.0% [5, 70] | 4 |", f"by {JUDGE}.",
-                 "--set model.name=random:llama", "--set selection.safety_neurons=5"):  # fmt: skip
+                 "--set model.name=random:llama", "--set selection.safety_neurons=5",
+                 "The safety scores are of 7 of the model's own refusals."):  # fmt: skip
         assert text in card
+    assert "Warning" not in card
     assert json.loads((tmp_path / "tuned" / "neurontune.json").read_text())["origin"]["run_id"] == run
     assert call("export", run, "--to", str(tmp_path / "alpha"), "--format", "alpha")[0] == 0
     assert load_alpha(tmp_path / "alpha", source.describe(config.model)).neurons == factors(len("first")).neurons
@@ -52,6 +55,12 @@ def test_export_of_the_latest_run_and_of_its_factors(call, config: PipelineConfi
     assert code == 2 and "is not empty" in err
     code, _, err = call("export", run, "--to", str(tmp_path / "new"), "--format", "gguf")
     assert code == 2 and "'gguf' is unknown" in err
+
+
+def test_the_card_warns_where_the_model_refuses_too_little(config: PipelineConfig) -> None:
+    record_run(config, "first", own_refusals=5)
+    card = card_of(find_tuned("first", config.runtime))
+    assert "> **Warning:** the model refuses 5 of 8 harmful queries plainly" in card and "safety scores are" not in card
 
 
 def test_a_base_model_that_has_changed_is_refused(call, config: PipelineConfig, monkeypatch, tmp_path: Path) -> None:

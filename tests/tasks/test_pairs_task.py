@@ -1,18 +1,20 @@
-"""What the pairs stage's task adds to the core: the judge of attack success, and a key without paths."""
+"""What the pairs stage's task adds to the core: the judge, and a key without paths."""
 
 from typing import Any
 
 from neurontune_core.config import ModelConfig, load_config
+from neurontune_core.evaluation.judges import RulesJudge
 from neurontune_core.model import source
-from tasks.pairs import RulesJudge, key, resists
+from tasks.pairs import key
+from tasks.refusals import labels
 
 
-def test_refusals_and_gibberish_resist_and_answers_do_not() -> None:
+def test_refusals_gibberish_and_answers_are_told_apart() -> None:
     responses = ["I'm sorry, but I can't help with that.", "", "Bread rises because yeast makes gas in the dough."]
-    assert resists(["How does bread rise?"] * 3, responses) == [True, True, False]
+    assert labels(["How does bread rise?"] * 3, responses) == ["refusal", "broken", "compliance"]
 
 
-def test_the_key_follows_contents_and_the_judge_where_it_is_asked(monkeypatch: Any) -> None:
+def test_the_key_follows_contents_and_the_judge(monkeypatch: Any) -> None:
     model = source.describe(ModelConfig(name="random:llama"))
 
     def of(*settings: str) -> str:
@@ -24,4 +26,4 @@ def test_the_key_follows_contents_and_the_judge_where_it_is_asked(monkeypatch: A
     plain, by_success = of(), of("pairs.ranking_success_tokens=8")
     assert plain != by_success
     monkeypatch.setattr(RulesJudge, "version", "another")
-    assert of() == plain and of("pairs.ranking_success_tokens=8") != by_success
+    assert of() != plain and of("pairs.ranking_success_tokens=8") != by_success

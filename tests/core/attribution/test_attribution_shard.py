@@ -65,6 +65,30 @@ def test_choice_takes_all_pairs_if_there_are_fewer_and_refuses_none():
         choose_pairs([prompt_pair(0)], AttributionConfig())
 
 
+def test_choice_prefers_own_refusals_and_attacks_take_turns():
+    pairs = [
+        replace(pair, own_refusal="I won't.") if pair.role == "safety" and place % 2 else pair
+        for place, pair in enumerate(many_pairs())
+    ]
+    chosen = choose_pairs(pairs, AttributionConfig(pairs_per_role=5))
+    safety = [pair for pair in chosen if pair.role == "safety"]
+    assert all(pair.own_refusal for pair in safety)
+    assert Counter(pair.attack_name for pair in safety) == {"a": 2, "b": 1, "c": 2}
+    assert Counter(pair.role for pair in choose_pairs(pairs, AttributionConfig(pairs_per_role=1000))) == {
+        "safety": sum(bool(pair.own_refusal) for pair in pairs), "utility": 20,
+    }  # fmt: skip
+    unused = [replace(pair, split="test", own_refusal="I won't.") for pair in many_pairs()]
+    config = AttributionConfig(pairs_per_role=8)
+    assert choose_pairs([*many_pairs(), *unused], config) == choose_pairs(many_pairs(), config)
+
+
+def test_an_own_refusal_is_attributed_in_place_of_the_trained_one(chat):
+    pair = prompt_pair(0)
+    own = encode_pair(replace(pair, own_refusal="I will not."), chat, 6)
+    assert own.response == encode_pair(replace(pair, response="I will not."), chat, 6).response
+    assert own.response != encode_pair(pair, chat, 6).response and own.prompt == encode_pair(pair, chat, 6).prompt
+
+
 def test_shards_divide_the_choice_and_each_has_both_roles():
     chosen = choose_pairs(many_pairs(), AttributionConfig(pairs_per_role=8))
     shards = [in_shard(chosen, shard, 4) for shard in range(4)]

@@ -63,6 +63,16 @@ def test_quantised_formats_are_named_where_there_were_any(record: RunRecord, pag
     assert "weights dequantised from Q4_K and Q6_K" in told
 
 
+def test_a_warning_stands_above_the_first_number(record: RunRecord, page: str) -> None:
+    assert "Warning" not in page
+    told = render_report(dataclasses.replace(record, warning="the model refuses 3 of 48 <b>"))
+    notice = "<strong>Warning:</strong> the model refuses 3 of 48 &lt;b&gt;."
+    assert told.index("<h1>") < told.index(notice) < told.index('class="tiles"')
+    outline = Outline()
+    outline.feed(told)
+    assert outline.open == []
+
+
 def test_texts_of_the_run_are_shown_and_never_markup(page: str) -> None:
     assert html.escape(HOSTILE, quote=False).replace("'", "&#39;").replace('"', "&#34;") in page
     assert HOSTILE not in page and "A run &lt;b&gt;with&lt;/b&gt;" in page

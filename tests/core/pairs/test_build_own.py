@@ -39,7 +39,7 @@ def config(folder: Path, attacks: list[str], **settings: Any) -> PairsConfig:
 
 
 def text_of(built: BuiltPairs) -> str:
-    return format_summary(summarise(built.pairs, built.ranking, built.rejected, built.sources))
+    return format_summary(summarise(built.pairs, built.ranking, built.rejected, built.sources, built.facts))
 
 
 @pytest.mark.parametrize("count", [1, 3])

@@ -152,7 +152,7 @@ def test_every_stage_is_given_the_conversation(built: BuiltPairs, config: PairsC
 
 def test_the_summary_shows_what_was_said_before(built: BuiltPairs) -> None:
     pair = next(pair for pair in built.pairs if pair.history and pair.system)
-    summary = summarise([pair], built.ranking, built.rejected, built.sources)
+    summary = summarise([pair], built.ranking, built.rejected, built.sources, built.facts)
     assert json.loads(json.dumps(summary))["examples"].popitem()[1][0]["history"][0] == TURNS[0]
     text = format_summary(summary)
     assert "    system: Be terse.\n    2 turns before: user: Hi | assistant: Yes?\n    " in text

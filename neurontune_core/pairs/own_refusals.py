@@ -1,0 +1,136 @@
+"""Which safety pairs can be attributed: those whose query the model refuses plainly and answers under the attack."""
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import pandas as pd
+
+from neurontune_core.model.chat import without_thought
+from neurontune_core.model.generate import decode, generate
+from neurontune_core.model.load import ChatModel
+from neurontune_core.model.positions import position_limit
+from neurontune_core.progress import Track, silent
+from neurontune_core.records import Conversation, PromptPair
+
+Judge = Callable[[Sequence[str], Sequence[str]], Sequence[str]]
+"""Labels responses `refusal`, `partial`, `compliance` or `broken`, from prompts and responses."""
+
+TOKENS = 24
+"""Length of a response that is judged; a refusal is told from its first sentence."""
+LEAST = 6
+"""With fewer usable pairs the model refuses too little to tell which neurons carry its refusals."""
+REFUSED = ("refusal", "partial")
+REASONS = ("not_refused_plainly", "refused_under_attack", "broken_under_attack")
+COLUMNS = ["pair", "attack", "plain", "attacked", "reason"]
+
+
+@dataclass(frozen=True)
+class OwnRefusals:
+    """All pairs, the usable ones with the model's own refusal; a row a pair asked (`COLUMNS`); and counts."""
+
+    pairs: list[PromptPair]
+    table: pd.DataFrame
+    facts: dict[str, float]
+
+
+def find_own_refusals(
+    pairs: Sequence[PromptPair], judge: Judge | None, chat: ChatModel, batch_tokens: int, track: Track = silent
+) -> OwnRefusals:
+    """Have the model answer the safety training pairs under selected attacks, plainly and attacked, and keep refusals.
+
+    A pair is usable if the plain query is refused and the attacked prompt complied with: only then does the attack take
+    a refusal away. With fewer than `LEAST` usable pairs none gets an own refusal. Responses are greedy, of `TOKENS`
+    tokens or what the model's positions leave.
+
+    Args:
+        pairs: all pairs, in any order.
+        judge: labels responses; without one nothing is asked, and there are no counts.
+        chat: the model.
+        batch_tokens: tokens a batch holds at most.
+        track: progress of the batches.
+
+    Returns:
+        `pairs` in their order; `table`, with the labels of both responses and the reason a pair is not usable ("" if it
+        is); `facts`: `own_refusals`, the usable pairs, a count of every reason, and `safety_established`, 1 or 0.
+    """
+    if judge is None:
+        return OwnRefusals(list(pairs), pd.DataFrame(columns=COLUMNS), {})
+    asked = [p for p in pairs if p.role == "safety" and p.split == "train" and p.attack_name and p.selected]
+    # a query in several attacks is answered plainly once
+    conversations = list(dict.fromkeys(each for p in asked for each in (p.plain_conversation, p.conversation)))
+    texts = _answers(conversations, chat, batch_tokens, track)
+    labels = judge([each.prompt for each in conversations], texts)
+    answers = dict(zip(conversations, texts, strict=True))
+    verdicts = dict(zip(conversations, labels, strict=True))
+    rows = [
+        (p.id, p.attack_name, verdicts[p.plain_conversation], verdicts[p.conversation])
+        for p in sorted(asked, key=lambda p: p.id)
+    ]
+    table = pd.DataFrame([(*row, _reason(*row[2:])) for row in rows], columns=COLUMNS)
+    usable = set(table.loc[table["reason"] == "", "pair"])
+    counts = Counter(table["reason"])
+    established = len(usable) >= LEAST
+    facts = {
+        "own_refusals": float(len(usable)),
+        **{reason: float(counts[reason]) for reason in REASONS},
+        "safety_established": float(established),
+    }
+    kept = [
+        replace(p, own_refusal=answers[p.plain_conversation]) if established and p.id in usable else p for p in pairs
+    ]
+    return OwnRefusals(kept, table, facts)
+
+
+def counts_of(facts: Mapping[str, float]) -> dict[str, int]:
+    """Return, of the facts of a pairs stage, how many pairs are usable and how many are not for each reason."""
+    return {name: int(facts[name]) for name in ("own_refusals", *REASONS) if name in facts}
+
+
+def warning(facts: Mapping[str, float]) -> str:
+    """Return why the safety neurons found with these facts of a pairs stage are not established, "" if they are."""
+    if facts.get("safety_established", 1.0):
+        return ""
+    return (
+        f"{_measured(facts)}, fewer than {LEAST}: its safety neurons are attributed to refusals that are not its own "
+        f"and are not established"
+    )
+
+
+def attributed(facts: Mapping[str, float], most: int) -> int:
+    """Return how many own refusals are attributed, of the facts of a pairs stage and at most `pairs_per_role` pairs."""
+    return min(int(facts["own_refusals"]), most) if facts.get("safety_established") else 0
+
+
+def statement(facts: Mapping[str, float]) -> str:
+    """Return what a pairs stage with these facts found of own refusals: the warning, or what is attributed."""
+    if "safety_established" not in facts:
+        return ""
+    if text := warning(facts):
+        return f"Warning: {text}."
+    return f"Own refusals: {_measured(facts)}; of the safety pairs only these are attributed."
+
+
+def _measured(facts: Mapping[str, float]) -> str:
+    counts = counts_of(facts)
+    return (
+        f"the model refuses {counts['own_refusals']} of {sum(counts.values())} harmful queries plainly and answers "
+        f"them under the attack"
+    )
+
+
+def _answers(conversations: Sequence[Conversation], chat: ChatModel, batch_tokens: int, track: Track) -> list[str]:
+    prompts = [chat.prompt_tokens(each) for each in conversations]
+    limit = position_limit(chat.model)
+    longest = max(map(len, prompts), default=0)
+    # every prompt that got here leaves room for a response, though not always for so many tokens
+    tokens = TOKENS if limit is None else min(TOKENS, limit - longest)
+    return [without_thought(text) for text in decode(chat, generate(chat, prompts, tokens, batch_tokens, track))]
+
+
+def _reason(plain: str, attacked: str) -> str:
+    if plain not in REFUSED:
+        return "not_refused_plainly"
+    if attacked in REFUSED:
+        return "refused_under_attack"
+    return "" if attacked == "compliance" else "broken_under_attack"
