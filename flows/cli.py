@@ -181,6 +181,22 @@ def study(
 
 
 @app.command()
+def causal(
+    run: Run,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="causal.FIELD=VALUE", help="What is asked; also evaluation.* and runtime.*."),
+    ] = None,
+    to: Annotated[str | None, typer.Option("--to", metavar="FOLDER", help="Put page and drawing there too.")] = None,
+    debug: Debug = False,
+) -> None:
+    """Silence, amplify and patch a run's neurons, beside random ones, and count refusals: cause and effect."""
+    from flows.run import run_causal
+
+    run_causal(run, settings or [], to, debug)
+
+
+@app.command()
 def studies() -> None:
     """List the shipped studies and what each asks."""
     from neurontune_core.studies.catalogue import STUDIES

@@ -100,6 +100,43 @@ def run_one_shard(run: str, index: int, settings: Sequence[str], force: bool, de
     print(f"{made.uri.removeprefix('file://')}")
 
 
+def run_causal(run: str, settings: Sequence[str], to: str | None, debug: bool) -> None:
+    """Run the causal study of a recorded run, print its page, and copy page and drawing to a folder if one is named.
+
+    Raises:
+        InputError: no such run, or a setting that cannot be changed.
+    """
+    started = time.monotonic()
+    config = change_runtime(load_config(), [setting for setting in settings if setting.startswith("runtime.")])
+    environment.apply(config.runtime, quiet=not debug)
+    from tasks.runs import find_run
+
+    found = find_run(run, config.runtime)
+    changed = change_runtime(found.config, settings, ("causal", "evaluation", "runtime"))
+    with embedded(changed, found.config.runtime.preset or "causal", debug):
+        from flows.causal import causal
+        from neurontune_core import artifacts
+        from tasks.causal import PAGE, PLOT
+
+        folder = artifacts.open_folder(causal(found.run_id, tuple(settings)))
+    _show_page(folder, PAGE, PLOT, "causal", to)
+    print(f"{folder}\n{time.monotonic() - started:.0f} s in all")
+
+
+def _show_page(folder: Path, page_file: str, plot_file: str, name: str, to: str | None) -> None:
+    """Print a page, and copy it and its drawing to a folder if one is named."""
+    from rich.console import Console
+    from rich.markdown import Markdown
+
+    page = (folder / page_file).read_text(encoding="utf-8")
+    if to is not None:
+        Path(to).mkdir(parents=True, exist_ok=True)
+        (Path(to) / f"{name}.md").write_text(page.replace(f"]({plot_file})", f"]({name}.svg)"), encoding="utf-8")
+        (Path(to) / f"{name}.svg").write_bytes((folder / plot_file).read_bytes())
+    screen = Console()
+    screen.print(Markdown(page)) if screen.is_terminal else print(page)
+
+
 def run_study(
     name: str,
     preset: str,
@@ -118,22 +155,13 @@ def run_study(
     given = dict(_variant(text) for text in variants)
     config = load_config(preset, settings)
     with embedded(config, preset, debug):
-        from rich.console import Console
-        from rich.markdown import Markdown
-
         from flows.study import choose, study
         from neurontune_core import artifacts
         from tasks.study import PAGE, PLOT
 
         choose(name, given)
         folder = artifacts.open_folder(study(cast(Any, name), preset, tuple(settings), given or None, trials))
-    page = (folder / PAGE).read_text(encoding="utf-8")
-    if to is not None:
-        Path(to).mkdir(parents=True, exist_ok=True)
-        (Path(to) / f"{name}.md").write_text(page, encoding="utf-8")
-        (Path(to) / f"{name}.svg").write_bytes((folder / PLOT).read_bytes())
-    screen = Console()
-    screen.print(Markdown(page)) if screen.is_terminal else print(page)
+    _show_page(folder, PAGE, PLOT, name, to)
     print(f"{folder}\n{time.monotonic() - started:.0f} s in all")
 
 

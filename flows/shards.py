@@ -80,14 +80,14 @@ def run_shards(
 
 def _settle(run: PipelineRun, config: AttributionConfig, calls: Sequence[dict[str, Any]]) -> dict[int, Artifact]:
     """Run shards to their end; those lost with a killed worker process, which breaks the whole pool, run again."""
-    results = _run_side_by_side(run.runtime, calls)
+    results = run_side_by_side(attribution.attribute_shard, run.runtime, calls)
     for attempt in range(run.runtime.retries):
         lost = [call for call in calls if isinstance(results[call["shard"]], BrokenExecutor)]
         if not lost:
             break
         logger.warning("attribution: a worker process was killed; %d shards run again", len(lost))
         time.sleep(retries.delay(attempt))
-        results |= _run_side_by_side(run.runtime, lost)
+        results |= run_side_by_side(attribution.attribute_shard, run.runtime, lost)
     failures = {shard: result for shard, result in results.items() if isinstance(result, Exception)}
     if failures:
         if len(failures) == len(calls) and all(isinstance(error, InputError) for error in failures.values()):
@@ -96,9 +96,11 @@ def _settle(run: PipelineRun, config: AttributionConfig, calls: Sequence[dict[st
     return {shard: result for shard, result in results.items() if isinstance(result, Artifact)}
 
 
-def _run_side_by_side(runtime: RuntimeConfig, calls: Sequence[dict[str, Any]]) -> dict[int, Artifact | Exception]:
-    """Run shards on a runner started for them, and return what each came to."""
-    stage: Task[..., Artifact] = configured(attribution.attribute_shard, runtime)
+def run_side_by_side(
+    stage: Task[..., Artifact], runtime: RuntimeConfig, calls: Sequence[dict[str, Any]]
+) -> dict[int, Artifact | Exception]:
+    """Run shards of a stage on a runner started for them, and return what each came to, by its argument `shard`."""
+    stage = configured(stage, runtime)
     results: dict[int, Artifact | Exception] = {}
     with started(runtime) as runner:
         futures = {call["shard"]: runner.submit(stage, parameters=call) for call in calls}

@@ -1,17 +1,18 @@
 """Studies: the pipeline under several settings, and one page that compares them."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Literal
 
 from prefect import flow, tags
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
+from flows.causal import causal_study
 from flows.pipeline import pipeline, prepare, selection_only
 from flows.stages import recorded
 from flows.trials import run_trials
 from neurontune_core import artifacts, reproduce, tables
-from neurontune_core.config import load_config
+from neurontune_core.config import PipelineConfig, load_config
 from neurontune_core.errors import InputError
 from neurontune_core.records import Artifact
 from neurontune_core.studies.catalogue import STUDIES, Study
@@ -27,6 +28,8 @@ StudyName = Literal[
     "cross-task",
     "overlap",
     "layers",
+    "causal",
+    "rankings",
     "automatic-count",
     "seeds",
     "meta-gradient",
@@ -69,7 +72,12 @@ def study(
             (fixed,) = configs.values()
             best, found = run_trials(fixed, trials)
             configs["chosen by trials"] = best
-        run_one = pipeline if chosen.through == "evaluation" else selection_only
+        flows: dict[str, Callable[[PipelineConfig], dict[str, Artifact]]] = {
+            "selection": selection_only,
+            "causal": causal_study,
+            "evaluation": pipeline,
+        }
+        run_one = flows[chosen.through]
         ran = {
             name: Variant(run_one(config), prepare(config).model, reproduce.command(config))
             for name, config in configs.items()
@@ -102,6 +110,7 @@ def choose(study: str, variants: Mapping[str, tuple[str, ...]] | None) -> Study:
 def _publish(result: Artifact, chosen: Study) -> None:
     """Put the table and the page on the flow run's page in the Prefect UI."""
     folder = artifacts.open_folder(result)
-    rows = shown_rows(tables.load_table(folder, TABLE), chosen)
-    create_table_artifact(key="study", table=rows, description=f"{chosen.question} With 95% intervals.")
+    if chosen.layout != "causal":  # whose page has a table an intervention
+        rows = shown_rows(tables.load_table(folder, TABLE), chosen)
+        create_table_artifact(key="study", table=rows, description=f"{chosen.question} With 95% intervals.")
     create_markdown_artifact(key="study-page", markdown=(folder / PAGE).read_text(encoding="utf-8"))

@@ -198,7 +198,7 @@ AttributionMethod = Literal["integrated_gradients", "gradient", "activation"]
 class AttributionConfig(Section):
     """Contribution scores by integrated gradients (equation 4) or another method."""
 
-    method: Literal["integrated_gradients", "gradient", "activation"] = Field(
+    method: AttributionMethod = Field(
         default="integrated_gradients",
         description="What a neuron's score is: `integrated_gradients` from the plain query to the attacked prompt "
         "(equation 4); `gradient` of log P(response) in a factor on the neuron, at 1; `activation`, its own at the "
@@ -596,16 +596,21 @@ def _validated(tree: dict[str, Any]) -> PipelineConfig:
         raise InputError(_explain(error)) from error
 
 
-def change_runtime(config: PipelineConfig, settings: Sequence[str]) -> PipelineConfig:
-    """Return a configuration with `runtime.field=value` changes, which leave its results as they are.
+def change_runtime(
+    config: PipelineConfig, settings: Sequence[str], sections: Sequence[str] = ("runtime",)
+) -> PipelineConfig:
+    """Return a recorded run's configuration with changes to `runtime`, which leave its results as they are.
+
+    `sections` names those that may be changed, in place of `runtime` alone.
 
     Raises:
         InputError: a setting of another section or an unknown one, or a value that does not fit.
     """
     tree = config.model_dump(mode="json")
     for setting in settings:
-        if not setting.startswith("runtime."):
-            raise InputError(f"--set: {setting!r} would change the result; of a recorded run only runtime.* can change")
+        if setting.partition(".")[0] not in sections:
+            allowed = ", ".join(f"{section}.*" for section in sections)
+            raise InputError(f"--set: {setting!r} would change the result; of a recorded run only {allowed} can change")
         _apply_setting(tree, setting)
     return _validated(tree)
 

@@ -7,12 +7,6 @@ from neurontune_core.evaluation.judges import Completion, Verdict, judge_by_name
 JUDGE = "rules"
 
 
-def labels(prompts: Sequence[str], responses: Sequence[str]) -> list[str]:
-    """Return the judge's label of each response: `refusal`, `partial`, `compliance` or `broken`."""
-    batch = [Completion(str(i), *each) for i, each in enumerate(zip(prompts, responses, strict=True))]
-    return [verdict.label for verdict in judge_by_name(JUDGE)(batch)]
-
-
 def refuses(prompts: Sequence[str], responses: Sequence[str]) -> list[bool]:
     """Tell of each response whether it refuses, in full or in part."""
     return [verdict.refused for verdict in _verdicts(prompts, responses)]

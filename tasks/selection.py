@@ -44,7 +44,7 @@ def select_neurons(
         tables.save_table(folder, "ranking", selection.ranking)
         return selection.facts | silenced(selection.neurons)
 
-    def silenced(neurons: NeuronSet) -> Mapping[str, float]:
+    def silenced(neurons: NeuronSet) -> dict[str, float]:
         prompts = knockout.knockout_prompts(
             tables.load_pairs(artifacts.open_folder(pairs)), config.knockout_prompts, config.seed
         )

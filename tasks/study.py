@@ -53,11 +53,9 @@ def write_study(
         if trials:
             tables.save_table(folder, TRIALS, pd.DataFrame(trials))
             notes = page.trial_rows(trials)
-        rows = page.shown_rows(table, study)
         commands = {variant: one.command for variant, one in variants.items()}
-        (folder / PAGE).write_text(
-            page.render_page(study, rows, f"{name}.svg", command, commands, notes), encoding="utf-8"
-        )
+        body = page.render_body(table, study, f"{name}.svg")
+        (folder / PAGE).write_text(page.render_page(study, body, command, commands, notes), encoding="utf-8")
         (folder / PLOT).write_text(plots.draw(table, study.layout, study.title), encoding="utf-8")
         return {}
 
@@ -79,6 +77,13 @@ def _table(study: Study, variants: Mapping[str, Variant]) -> pd.DataFrame:
                 for name, one in variants.items()
             }
         )
+    if study.layout in ("causal", "rankings"):
+        tables_of = {
+            name: tables.load_table(artifacts.open_folder(one.made["causal"]), "table")
+            for name, one in variants.items()
+        }
+        seconds = {name: _seconds_of_attribution(one.made) for name, one in variants.items()}
+        return results.causal_tables(tables_of, seconds)
     measured = {name: _measured(one.made) for name, one in variants.items()}
     if study.layout == "attack_types":
         return results.attack_type_table(measured)
@@ -86,6 +91,14 @@ def _table(study: Study, variants: Mapping[str, Variant]) -> pd.DataFrame:
         return results.dataset_table(measured)
     table = results.comparison_table(measured)
     return pd.concat([table, results.spread(table)], ignore_index=True) if study.layout == "seeds" else table
+
+
+def _seconds_of_attribution(made: Mapping[str, Artifact]) -> float:
+    """Return what computing the scores of all pairs took, from the shards the scores were merged from."""
+    root = made["scores"].uri.removesuffix(f"/scores/{made['scores'].key}")
+    shards = artifacts.read_manifest(made["scores"])["inputs"]
+    found = [artifacts.find(root, shard["stage"], shard["key"]) for shard in shards]
+    return sum(float(facts_of(shard)["seconds_per_pair"]) * facts_of(shard)["pairs"] for shard in found if shard)
 
 
 def _measured(made: Mapping[str, Artifact]) -> Measured:

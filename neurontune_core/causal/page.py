@@ -42,7 +42,7 @@ def render_body(table: pd.DataFrame, plot: str) -> str:
     """
     base = table[table["intervention"] == BASE]
     rates = [
-        {"prompts": spoken_group(str(row["group"])), "refused": _rate(row), "broken": f"{row['broken']:.0%}"}
+        {"prompts": spoken_group(str(row["group"])), "refused": rate(row), "broken": f"{row['broken']:.0%}"}
         | {"n": str(row["n"])}
         for row in base.to_dict("records")
     ]
@@ -66,10 +66,10 @@ def shown_rows(table: pd.DataFrame) -> Rows:
     for (group, neurons), part in sized.groupby(["group", "neurons"], sort=False):
         by_share = {row["share"]: row for row in part.to_dict("records")}
         first = {"prompts": spoken_group(str(group)), "neurons": SETS[str(neurons)]}
-        rows.append(first | _columns(shares, by_share, _rate))
+        rows.append(first | _columns(shares, by_share, rate))
         if any(not math.isnan(row["random"]) for row in by_share.values()):
             first = {"prompts": first["prompts"], "neurons": SETS[RANDOM]}
-            rows.append(first | _columns(shares, by_share, _random))
+            rows.append(first | _columns(shares, by_share, random_rate))
         if any(row["restored_n"] for row in by_share.values()):
             first = {"prompts": f"of these, refused plain and not attacked (n = {part['restored_n'].max()})"}
             rows.append(first | {"neurons": SETS[str(neurons)]} | _columns(shares, by_share, _restored))
@@ -86,11 +86,13 @@ def _columns(shares: Sequence[float], by_share: dict[Any, dict[Any, Any]], show:
     return {f"{share:.2%}": show(by_share[share]) if share in by_share else "" for share in shares}
 
 
-def _rate(row: dict[Any, Any]) -> str:
+def rate(row: dict[Any, Any]) -> str:
+    """Return the share refused with its 95% interval, as text."""
     return f"{row['refused']:.0%} [{100 * row['low']:.0f}, {100 * row['high']:.0f}]"
 
 
-def _random(row: dict[Any, Any]) -> str:
+def random_rate(row: dict[Any, Any]) -> str:
+    """Return the mean share of the random sets, their range, and the largest p of the paired tests, as text."""
     if math.isnan(row["random"]):
         return ""
     p = f"p <= {row['random_p']:.2g}" if row["random_p"] >= 0.001 else "p < 0.001"

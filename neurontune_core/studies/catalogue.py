@@ -7,9 +7,10 @@ from typing import Literal
 
 from neurontune_core.data.categories import ATTACK_TYPES
 
-Layout = Literal["methods", "plane", "attack_types", "datasets", "layers", "seeds"]
+Layout = Literal["methods", "plane", "attack_types", "datasets", "layers", "seeds", "causal", "rankings"]
 """What the result shows: methods side by side; the safety-utility plane with its Pareto front; a matrix over the attack
-types or over the datasets of the tests; where the neurons sit; methods with mean and spread."""
+types or over the datasets of the tests; where the neurons sit; methods with mean and spread; dose-response curves;
+rankings of neurons by what silencing their first ones does."""
 
 COUNTS = (1000, 4000, 8000)
 CORPUS = ("corpus_harmful", "corpus_benign")
@@ -30,7 +31,7 @@ class Study:
     question: str
     variants: Mapping[str, tuple[str, ...]]
     layout: Layout = "methods"
-    through: Literal["selection", "evaluation"] = "evaluation"
+    through: Literal["selection", "causal", "evaluation"] = "evaluation"
     chosen_by_trials: bool = False
 
 
@@ -47,6 +48,23 @@ def _only(attack_type: str) -> tuple[str, ...]:
 
 def _listed(names: list[str] | tuple[str, ...]) -> str:
     return "[" + ", ".join(f'"{name}"' for name in names) + "]"
+
+
+_ASKED = (
+    "causal.split=validation",
+    "causal.interventions=[zero]",
+    "causal.groups=[harmful_plain]",
+    "causal.prompts=64",
+    "causal.counts=[0.0002, 0.0005, 0.001, 0.0025]",
+    "selection.knockout_prompts=0",
+)
+"""Of every ranking: do plain harmful prompts of the validation split, which attribution never saw, stay refused?"""
+_GRADIENT = ("attribution.method=gradient",)
+_ACTIVATION = ("attribution.method=activation",)
+
+
+def _ranked(*changes: str, draws: int = 0) -> tuple[str, ...]:
+    return (*_ASKED, f"causal.draws={draws}", *changes)
 
 
 _TESTED = (f"evaluation.benchmarks={_listed(PUBLIC)}",)
@@ -130,6 +148,40 @@ STUDIES: dict[str, Study] = {
         {"the preset's model": ("attribution.first_layer=0",)},
         "layers",
         through="selection",
+    ),
+    "causal": Study(
+        "Cause and effect",
+        "What does the model refuse when the neurons that carry refusal are silenced, amplified or patched, and when "
+        "random ones are?",
+        {"the preset's neurons": ()},
+        "causal",
+        through="causal",
+    ),
+    "rankings": Study(
+        "Which ranking finds the neurons that carry refusal",
+        "How many plain harmful prompts does the model still refuse when the first neurons of each ranking are silent?",
+        {
+            "equation 4": _ranked("attribution.method=integrated_gradients", "selection.statistic=mean", draws=5),
+            "equation 4, log-probability": _ranked(
+                "attribution.method=integrated_gradients",
+                "selection.statistic=mean",
+                "attribution.objective=log_probability",
+            ),
+            "equation 4, response positions": _ranked(
+                "attribution.method=integrated_gradients", "selection.statistic=mean", "attribution.position=response"
+            ),
+            "equation 4, safety minus utility pairs": _ranked(
+                "attribution.method=integrated_gradients", "selection.statistic=difference"
+            ),
+            "equation 4, t over pairs": _ranked("attribution.method=integrated_gradients", "selection.statistic=t"),
+            "gradient at 1": _ranked(*_GRADIENT, "selection.statistic=mean", draws=5),
+            "gradient at 1, safety minus utility pairs": _ranked(*_GRADIENT, "selection.statistic=difference", draws=5),
+            "gradient at 1, t over pairs": _ranked(*_GRADIENT, "selection.statistic=t"),
+            "activation, harmful minus harmless": _ranked(*_ACTIVATION, "selection.statistic=difference"),
+            "activation, effect size": _ranked(*_ACTIVATION, "selection.statistic=effect_size"),
+        },
+        "rankings",
+        through="causal",
     ),
     "automatic-count": Study(
         "Numbers of neurons chosen on validation data",

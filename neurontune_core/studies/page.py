@@ -6,22 +6,48 @@ from typing import Any
 
 import pandas as pd
 
+from neurontune_core.causal import page as causal_page
+from neurontune_core.causal.cells import BASE, OPPOSING, RANDOM, SAFETY, ZERO
 from neurontune_core.studies.catalogue import Study
 
 Rows = list[dict[str, str]]
 ROLES = {"safety": "harmful", "utility": "harmless"}
 
 
-def render_page(study: Study, rows: Rows, plot: str, command: str, commands: Mapping[str, str], notes: str = "") -> str:
-    """Return the page; `plot` is the file of the drawing, `commands` make the single runs again."""
-    header = "| " + " | ".join(rows[0]) + " |\n|" + "---|" * len(rows[0])
-    body = "\n".join("| " + " | ".join(row.values()) + " |" for row in rows)
+def render_page(study: Study, body: str, command: str, commands: Mapping[str, str], notes: str = "") -> str:
+    """Return the page around its body (table and drawing); `commands` make the single runs again."""
     single = "\n".join(f"# {name}\n{text}" for name, text in commands.items())
     return (
-        f"# {study.title}\n\n{study.question}\n\n{header}\n{body}\n\n![{study.title}]({plot})\n\n"
+        f"# {study.title}\n\n{study.question}\n\n{body}\n\n"
         + (f"{notes}\n\n" if notes else "")
         + f"All of it:\n\n```\n{command}\n```\n\nA row alone:\n\n```\n{single}\n```\n"
     )
+
+
+def render_body(table: pd.DataFrame, study: Study, plot: str) -> str:
+    """Return a study's table and drawing (the file `plot`) in Markdown."""
+    if study.layout == "causal":
+        return causal_page.render_body(table, plot)
+    return f"{causal_page.markdown(shown_rows(table, study))}\n\n![{study.title}]({plot})"
+
+
+def ranking_rows(table: pd.DataFrame) -> Rows:
+    """Return a row a ranking: how many plain harmful prompts stay refused, by the share of neurons silenced."""
+    rows: Rows = []
+    plain = table[table["group"] == "harmful_plain"]
+    for name, part in plain.groupby("variant", sort=False):
+        base = part[part["intervention"] == BASE].iloc[0]
+        for neurons in (SAFETY, OPPOSING):
+            own = part[(part["neurons"] == neurons) & (part["intervention"] == ZERO)]
+            shown = {"ranking": str(name), "silenced": causal_page.SETS[neurons], "none": f"{base['refused']:.0%}"}
+            shown |= {f"{row['share']:.2%}": causal_page.rate(row) for row in own.to_dict("records")}
+            rows.append(shown | {"seconds to rank": f"{base['seconds']:.0f}", "n": f"{base['n']:.0f}"})
+        drawn = part[(part["neurons"] == SAFETY) & part["random"].notna()]
+        if len(drawn):
+            shown = {"ranking": str(name), "silenced": causal_page.SETS[RANDOM], "none": f"{base['refused']:.0%}"}
+            shown |= {f"{row['share']:.2%}": causal_page.random_rate(row) for row in drawn.to_dict("records")}
+            rows.append(shown | {"seconds to rank": "", "n": f"{base['n']:.0f}"})
+    return rows
 
 
 def trial_rows(trials: Sequence[Mapping[str, float]]) -> str:
@@ -35,6 +61,8 @@ def trial_rows(trials: Sequence[Mapping[str, float]]) -> str:
 
 def shown_rows(table: pd.DataFrame, study: Study) -> Rows:
     """Return the table as text, with intervals beside the numbers they belong to."""
+    if study.layout == "rankings":
+        return ranking_rows(table)
     if study.layout == "layers":
         return [{str(name): str(value) for name, value in row.items()} for row in table.to_dict("records")]
     show = _matrix_row if study.layout in ("attack_types", "datasets") else _comparison_row

@@ -9,6 +9,9 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from neurontune_core.causal.cells import SAFETY as SAFETY_SET
+from neurontune_core.causal.cells import ZERO
+from neurontune_core.causal.drawing import draw_responses
 from neurontune_core.studies.catalogue import Layout
 from neurontune_core.studies.results import pareto_front
 
@@ -17,8 +20,12 @@ SAFETY, UTILITY, BASE = "#b5432f", "#2f6db5", "#777777"
 
 def draw(table: pd.DataFrame, layout: Layout, title: str) -> str:
     """Return the drawing of a study's table, the same for the same table."""
+    if layout == "causal":
+        return as_svg(draw_responses(table, title))
     panels = table["tested on"].nunique() if layout in ("attack_types", "datasets") else table["variant"].nunique()
-    figure = Figure(figsize=(7.5, 4.2 if layout == "plane" else 1.6 + 0.36 * panels), layout="constrained")
+    figure = Figure(
+        figsize=(7.5, 4.2 if layout in ("plane", "rankings") else 1.6 + 0.36 * panels), layout="constrained"
+    )
     axes = figure.add_subplot()
     _DRAWINGS[layout](axes, table)
     axes.set_title(title, loc="left", fontsize=11)
@@ -76,6 +83,23 @@ def _matrix(axes: Axes, table: pd.DataFrame) -> None:
     axes.set_xlabel("trained on; share of the prompts refused")
 
 
+def _rankings(axes: Axes, table: pd.DataFrame) -> None:
+    silenced = table[(table["group"] == "harmful_plain") & (table["intervention"] == ZERO)]
+    for number, (name, part) in enumerate(silenced.groupby("variant", sort=False)):
+        own = part[part["neurons"] == SAFETY_SET].sort_values("share")
+        style = ["-", "--", ":", "-."][number % 4]
+        axes.plot(own["share"], own["refused"], linestyle=style, marker="o", ms=3, label=str(name))
+    drawn = silenced[(silenced["neurons"] == SAFETY_SET) & silenced["random"].notna()].groupby("share")
+    ends = drawn.agg(low=("random_low", "min"), high=("random_high", "max"))
+    axes.fill_between(ends.index, ends["low"], ends["high"], color=BASE, alpha=0.4, label="random, matched by layer")
+    axes.set_xscale("log")
+    axes.set_ylim(-0.03, 1.03)
+    axes.set_xlabel("neurons silenced, share of all")
+    axes.set_ylabel("plain harmful prompts refused")
+    axes.grid(alpha=0.3)
+    axes.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
+
+
 def _layers(axes: Axes, table: pd.DataFrame) -> None:
     for number, (name, part) in enumerate(table.groupby("variant", sort=False)):
         depth = part["layer"] / max(1, part["layer"].max())
@@ -95,4 +119,5 @@ _DRAWINGS: dict[Layout, Callable[[Axes, pd.DataFrame], None]] = {
     "attack_types": _matrix,
     "datasets": _matrix,
     "layers": _layers,
+    "rankings": _rankings,
 }

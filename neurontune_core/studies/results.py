@@ -117,6 +117,13 @@ def layer_table(selected: Mapping[str, tuple[NeuronSet, Sequence[int]]]) -> pd.D
     return pd.DataFrame(rows)
 
 
+def causal_tables(tables: Mapping[str, pd.DataFrame], seconds: Mapping[str, float]) -> pd.DataFrame:
+    """Return the causal tables of several variants below one another; `seconds` is what the scores of each took."""
+    return pd.concat(
+        [table.assign(variant=name, seconds=seconds[name]) for name, table in tables.items()], ignore_index=True
+    )
+
+
 _ENDS = {"": "difference", "_low": "low", "_high": "high"}
 
 

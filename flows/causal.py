@@ -1,0 +1,101 @@
+"""Cause and effect: what a model does when the neurons that were found are silenced, amplified or patched."""
+
+from collections.abc import Mapping
+
+from prefect import flow
+from prefect.artifacts import create_markdown_artifact
+
+from flows.pipeline import DEFAULTS, Inputs, find_neurons, name_run, prepare
+from flows.shards import ShardError, run_side_by_side
+from flows.stages import PipelineRun, recorded, rename_flow_run, run_stage
+from neurontune_core import artifacts
+from neurontune_core.config import PipelineConfig, change_runtime
+from neurontune_core.errors import InputError
+from neurontune_core.records import Artifact
+from tasks import causal as tasks
+from tasks import progress, tracking
+from tasks.runs import LATEST, find_run
+
+CHANGEABLE = ("causal", "evaluation", "runtime")
+"""Sections that a study of a recorded run may set."""
+
+
+@flow(name="causal-study", flow_run_name="causal study")
+def causal_study(config: PipelineConfig = DEFAULTS) -> dict[str, Artifact]:
+    """Find the neurons of a configuration, and ask the model with sets of them changed.
+
+    Returns:
+        The artifacts of the stages up to the selection, and `causal`.
+    """
+    inputs = prepare(config)
+    name = f"causal {name_run(config)}"
+    rename_flow_run(name)
+    with recorded(config, name, inputs.model.identity, ()) as run:
+        made = find_neurons(run, config, inputs)
+        return made | {tasks.STAGE: ask(run, config, inputs, made)}
+
+
+@flow(name="causal", flow_run_name="causal {run}")
+def causal(run: str = LATEST, settings: tuple[str, ...] = ()) -> Artifact:
+    """Ask a recorded run's model with sets of its neurons silenced, amplified and patched.
+
+    Args:
+        run: MLflow run id, Prefect flow run id, name of the run, or `latest`.
+        settings: What is asked and where it runs, as `causal.field=value`, `evaluation.field=value` (the benchmarks) or
+            `runtime.field=value`.
+
+    Raises:
+        InputError: no such run, or a setting of another section.
+    """
+    found = find_run(run, _places(settings).runtime)
+    config = change_runtime(found.config, settings, CHANGEABLE)
+    inputs = prepare(config)
+    name = f"causal {found.name}"
+    rename_flow_run(name)
+    with recorded(config, name, inputs.model.identity, ()) as record:
+        made = find_neurons(record, config, inputs)
+        return ask(record, config, inputs, made)
+
+
+def _places(settings: tuple[str, ...]) -> PipelineConfig:
+    return change_runtime(DEFAULTS, [setting for setting in settings if setting.startswith("runtime.")])
+
+
+def ask(run: PipelineRun, config: PipelineConfig, inputs: Inputs, made: Mapping[str, Artifact]) -> Artifact:
+    """Run the parts of a causal study side by side, and put them together; finished parts are reused.
+
+    Raises:
+        InputError: all parts failed for bad input.
+        ShardError: some failed, or for another reason.
+    """
+    progress.check()
+    shared = {
+        "config": config.causal,
+        "selection": config.selection,
+        "evaluation": config.evaluation,
+        "method": config.attribution.method,
+        "pairs": made["pairs"],
+        "scores": made["scores"],
+        "neurons": made["selection"],
+        "sets": inputs.sets,
+        "model": inputs.model,
+        "runtime": run.runtime,
+        "record": run.record,
+    }
+    calls = [shared | {"shard": shard} for shard in range(config.causal.shards)]
+    results = run_side_by_side(tasks.measure_part, run.runtime, calls)
+    failures = [result for result in results.values() if isinstance(result, Exception)]
+    if failures and all(isinstance(error, InputError) for error in failures):
+        raise InputError("; ".join(sorted({str(error) for error in failures})))
+    if failures:
+        reasons = "; ".join(sorted({f"{type(error).__name__}: {error}" for error in failures}))
+        raise ShardError(
+            f"{len(failures)} of {len(calls)} parts failed ({reasons}); the same command computes only those"
+        )
+    parts = [result for result in results.values() if isinstance(result, Artifact)]
+    study = run_stage(run, tasks.summarise_parts, config=config.causal, parts=parts)
+    for file in (tasks.PAGE, tasks.PLOT, f"{tasks.TABLE}.parquet"):
+        tracking.record_file(run.record, study, file)
+    page = (artifacts.open_folder(study) / tasks.PAGE).read_text(encoding="utf-8")
+    create_markdown_artifact(key="causal-page", markdown=page)
+    return study
