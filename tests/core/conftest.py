@@ -1,10 +1,15 @@
-"""Where the small files in the formats of the public datasets are."""
+"""Where the small files in the formats of the public datasets are, and a tiny chat model."""
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 
 from neurontune_core.config import PairsConfig, load_config
+from neurontune_core.model import tiny
+from neurontune_core.model.load import ChatModel
 
 
 @pytest.fixture
@@ -31,3 +36,17 @@ def public(data: Path) -> PairsConfig:
     benign = ["alpaca", "truthfulqa", "xstest", "jailbreakbench", "or_bench"]
     settings = [f"pairs.sources.{name}.path={data / file}" for name, file in files.items()]
     return load_config("tiny", [*settings, f"pairs.harmful={harmful}", f"pairs.benign={benign}"]).pairs
+
+
+@pytest.fixture
+def tiny_chat() -> Callable[..., ChatModel]:
+    """Return a maker of random chat models."""
+
+    def make(family: str = "llama", dtype: torch.dtype = torch.float32, ends: list[int] | None = None) -> ChatModel:
+        model: Any = tiny.model(family)
+        model.to(dtype).requires_grad_(False)
+        if ends is not None:
+            model.generation_config.eos_token_id = ends
+        return ChatModel(model, tiny.tokenizer(), torch.device("cpu"))
+
+    return make
