@@ -19,13 +19,15 @@ from prefect.flow_engine import run_flow
 from prefect.states import AwaitingRetry, Cancelling
 
 from flows import cancelling, cli
-from flows.pipeline import attribution_shard, pairs_only, pipeline
+from flows.pipeline import attribution_shard, pairs_only, pipeline, selection_only
 from flows.shards import ShardError
-from neurontune_core import artifacts
+from neurontune_core import artifacts, tables
+from neurontune_core.attribution.shard import attribute_shard
 from neurontune_core.config import PipelineConfig, SourceConfig
 from neurontune_core.errors import InputError
+from neurontune_core.model.load import load
 from neurontune_core.records import Artifact
-from tasks import attribution, evaluation, pairs, report, scaling, tracking
+from tasks import attribution, evaluation, models, pairs, report, scaling, tracking
 from tasks.mlflow_store import Tracking
 from tasks.progress import tracker
 from tasks.runs import RecordedRun
@@ -230,6 +232,32 @@ def test_one_shard_of_a_recorded_run(
             attribution_shard("abc", number)
     with pytest.raises(InputError, match="would change the result"):
         attribution_shard("abc", 1, ("attribution.nodes=2",))
+
+
+@pytest.mark.parametrize("method", ["integrated_gradients", "gradient", "activation"])
+def test_every_method_goes_through_shards_and_merge(
+    config: PipelineConfig,
+    core_calls: Counter[str],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    method: str,
+) -> None:
+    monkeypatch.setattr(attribution.shards, "attribute_shard", attribute_shard)
+    monkeypatch.setattr(models, "load", load)
+    chosen = changed(config, "attribution", method=method)
+    with caplog.at_level("INFO", "neurontune"):
+        made = selection_only(chosen)
+    (line,) = [record.getMessage() for record in caplog.records if record.getMessage().startswith("attribution ")]
+    assert "3 shards" in line and ("completeness gap" in line) == (method == "integrated_gradients")
+    merged = tables.load_table(artifacts.open_folder(made["scores"]), "scores")
+    wanted = dict.fromkeys(("safety", "utility"), 6)
+    assert merged[merged["layer"].eq(1) & merged["neuron"].eq(47)].groupby("role")["count"].sum().to_dict() == wanted
+    parts = [artifacts.find(config.runtime.root, "attribution", path.name)
+             for path in (Path(config.runtime.root) / "attribution").iterdir()]  # fmt: skip
+    folders = [artifacts.open_folder(part) for part in parts if part]
+    assert len(folders) == 3
+    expected = 2 * 4 * 3 if method == "integrated_gradients" else 0  # layers, checked pairs, shards
+    assert sum(len(tables.load_table(each, "completeness")) for each in folders) == expected
 
 
 def test_merge_refuses_an_incomplete_set(config: PipelineConfig, core_calls: Counter[str]) -> None:

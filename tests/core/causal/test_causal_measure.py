@@ -102,9 +102,8 @@ def test_silencing_and_amplifying_against_edits_by_hand(
 
         def hook(module: object, inputs: tuple[torch.Tensor]) -> tuple[torch.Tensor]:
             values = inputs[0].clone()
-            values[..., index] = (
-                means[layer][index] if intervention == "mean" else values[..., index] * (4 if "x" in intervention else 0)
-            )
+            factor = 4 if intervention == "x 4" else 0
+            values[..., index] = means[layer][index] if intervention == "mean" else values[..., index] * factor
             return (values,)
 
         return hook
@@ -150,24 +149,22 @@ def test_patching_every_neuron_of_the_last_layer_and_position_is_not_lost(tiny_c
     values = torch.randn(2, 48, generator=torch.Generator().manual_seed(0))
     with captured(chat.model) as before, torch.no_grad():
         chat.model(ids)
-    with replaced(chat.model, NeuronSet(every, ()), values, last_position=True):
-        with captured(chat.model) as after, torch.no_grad():
-            chat.model(ids)
+    change = replaced(chat.model, NeuronSet(every, ()), values, last_position=True)
+    with change, captured(chat.model) as after, torch.no_grad():
+        chat.model(ids)
     torch.testing.assert_close(after[1][:, -1], values)
     torch.testing.assert_close(after[1][:, :-1], before[1][:, :-1])
     torch.testing.assert_close(after[0], before[0])
 
 
 @pytest.mark.parametrize("family", ["llama", "gpt2", "opt"])
-def test_replaced_neurons_have_their_values_at_every_position(
-    tiny_chat: Callable[..., ChatModel], family: str
-) -> None:
+def test_replaced_neurons_have_their_values_at_every_position(tiny_chat: Callable[..., ChatModel], family: str) -> None:
     chat = tiny_chat(family)
     ids = torch.arange(12).view(2, 6)
     chosen = (NeuronId(0, 3), NeuronId(1, 40), NeuronId(0, 9))
-    with replaced(chat.model, NeuronSet(chosen[:1], chosen[1:]), torch.tensor([1.0, -2.0, 3.0])):
-        with captured(chat.model) as found, torch.no_grad():
-            chat.model(ids)
+    change = replaced(chat.model, NeuronSet(chosen[:1], chosen[1:]), torch.tensor([1.0, -2.0, 3.0]))
+    with change, captured(chat.model) as found, torch.no_grad():
+        chat.model(ids)
     for neuron, value in zip(chosen, (1.0, -2.0, 3.0), strict=True):
         assert (found[neuron.layer][..., neuron.index] == value).all()
     with captured(chat.model) as again, torch.no_grad():
