@@ -14,6 +14,7 @@ from neurontune_core.evaluation.report import EarlierRun, RunRecord
 from neurontune_core.model.source import ModelReference
 from neurontune_core.records import Artifact
 from tasks import tracking
+from tasks.cards import cards_in
 from tasks.mlflow_entities import facts_of
 from tasks.mlflow_store import Tracking
 
@@ -61,4 +62,5 @@ def _gathered(
         digests={stage: artifact.digest for stage, artifact in made.items()},
         command=reproduce.command(config),
         earlier=earlier,
+        cards=cards_in(made["cards"]) if "cards" in made else (),
     )

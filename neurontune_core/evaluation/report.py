@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import itertools
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,12 +15,14 @@ import pandas as pd
 from markupsafe import Markup, escape
 from numpy.typing import NDArray
 
+from neurontune_core.cards.card import NeuronCard
+from neurontune_core.cards.shown import shown_cards
 from neurontune_core.evaluation import charts
 from neurontune_core.evaluation.charts import Point
 from neurontune_core.evaluation.rates import by_model, category_rates
 from neurontune_core.records import Role, ScalingFactors
 
-VERSION = 2
+VERSION = 3
 LARGEST_TEXT = 6_000_000
 """Bytes that the changed completions take at most, so that the page stays below 8 MB."""
 ROW_MARKUP = 1000
@@ -53,8 +56,8 @@ class RunRecord:
 
     `settings` is the whole configuration (`PipelineConfig.model_dump(mode="json")`), `digests` the digest of every
     stage's artifact by stage, `command` the shell command that makes the run again, `dequantised` the quantised formats
-    that the model's weights were worked out from ("" for none). A baseline has neither factors
-    nor a curve.
+    that the model's weights were worked out from ("" for none), `cards` those of the strongest neurons, if there are
+    any. A baseline has neither factors nor a curve.
     """
 
     title: str
@@ -71,6 +74,7 @@ class RunRecord:
     command: str
     earlier: Sequence[EarlierRun] = ()
     dequantised: str = ""
+    cards: Sequence[NeuronCard] = ()
 
 
 def render_report(record: RunRecord) -> str:
@@ -97,6 +101,10 @@ def render_report(record: RunRecord) -> str:
         categories=[(title, rows) for title, rows in _categories(record.completions) if rows],
         factors=factor_charts(record.scaling, record.neurons_per_layer) if record.scaling else {},
         factor_counts=factor_counts(record.scaling) if record.scaling else [],
+        cards=[
+            (role, list(cards))
+            for role, cards in itertools.groupby(shown_cards(record.cards, record.scaling), lambda card: card.role)
+        ],
         curves=list(_curves(record.curve)),
         changed=changed,
         left_out=left_out,
