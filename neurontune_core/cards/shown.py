@@ -61,5 +61,5 @@ def score_with_interval(card: NeuronCard) -> str:
 
 def one_line(text: str) -> str:
     """Return the beginning of a text as one line, control and other unprintable characters replaced by blanks."""
-    line = " ".join("".join(sign if sign.isprintable() else " " for sign in text[: 10 * LONGEST_PROMPT]).split())
+    line = " ".join("".join(sign if sign.isprintable() else " " for sign in text).split())
     return line if len(line) <= LONGEST_PROMPT else f"{line[:LONGEST_PROMPT]}..."
