@@ -287,6 +287,20 @@ def compare(
 
 
 @app.command()
+def neurons(
+    run: Run,
+    top: Annotated[int, typer.Option(metavar="N", help="How many of each set.")] = 10,
+    harmful: Annotated[bool, typer.Option("--harmful", help="Show harmful prompts too.")] = False,
+    settings: Settings = None,
+    debug: Debug = False,
+) -> None:
+    """Show the strongest neurons of a run: score, factor, what they write and which prompts excite them."""
+    from flows.neurons import show_neurons
+
+    show_neurons(run, top, harmful, settings or [], debug)
+
+
+@app.command()
 def chat(
     run: Run,
     strength: Annotated[str, typer.Option(metavar="0..1", help="0 is the base model, 1 the tuned one.")] = "1",

@@ -19,6 +19,7 @@ MEANING = {
     "base": "base: the base model's answers",
     "tuned": "tuned: the tuned model's answers",
     "scaling": "scaling: alpha",
+    "cards": "cards: the strongest neurons",
     "selection": "selection: the neurons",
     "scores": "scores: merged",
     "attribution": "attribution: a shard",

@@ -6,5 +6,7 @@ which `evaluation` judges.
 
 from typing import Literal, get_args
 
-Stage = Literal["pairs", "attribution", "scores", "selection", "scaling", "baseline", "base", "tuned", "evaluation"]
+Stage = Literal[
+    "pairs", "attribution", "scores", "selection", "cards", "scaling", "baseline", "base", "tuned", "evaluation"
+]
 STAGES: tuple[Stage, ...] = get_args(Stage)

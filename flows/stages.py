@@ -27,6 +27,7 @@ KEY_FACTS: dict[str, tuple[str, ...]] = {
     "pairs": ("pairs", "pairs_train", "pairs_validation", "pairs_test", "own_refusals"),
     "scores": ("rows", "shards"),
     "selection": ("safety_neurons", "utility_neurons", "overlap", "split_half_safety", "split_half_utility"),
+    "cards": ("neurons",),
     "scaling": ("steps", "loss_first", "loss_last"),
     "baseline": ("parameters", "validation_su_f1", "loss_last"),
     "base": ("answers", "tokens_mean"),

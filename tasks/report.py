@@ -15,6 +15,7 @@ from neurontune_core.model.source import ModelReference
 from neurontune_core.pairs.own_refusals import warning
 from neurontune_core.records import Artifact
 from tasks import tracking
+from tasks.cards import cards_in
 from tasks.mlflow_entities import facts_of
 from tasks.mlflow_store import Tracking
 
@@ -63,4 +64,5 @@ def _gathered(
         command=reproduce.command(config),
         earlier=earlier,
         warning=warning(facts_of(made["pairs"])),
+        cards=cards_in(made["cards"]) if "cards" in made else (),
     )

@@ -55,7 +55,7 @@ def carry_out(
     stage: str,
     key: str,
     fill: Callable[[Path], Mapping[str, Any]],
-    settings: BaseModel,
+    settings: BaseModel | Mapping[str, Any],
     inputs: Sequence[Artifact],
     runtime: RuntimeConfig,
     record: Tracking,

@@ -99,7 +99,7 @@ def open_run(tracking: Tracking, name: str, tags: Mapping[str, str]) -> str:
 
 @contextmanager
 def step(
-    tracking: Tracking, stage: str, key: str, settings: BaseModel, inputs: Sequence[Artifact]
+    tracking: Tracking, stage: str, key: str, settings: BaseModel | Mapping[str, Any], inputs: Sequence[Artifact]
 ) -> Iterator[str | None]:
     """Open a run for one attempt at a stage; it ends FINISHED, FAILED, or KILLED where it was interrupted.
 

@@ -47,13 +47,22 @@ def find_tuned(run: str, runtime: RuntimeConfig) -> TunedModel:
     """
     found = find_run(run, runtime, finished=run == LATEST)
     folder = artifacts.open_folder(found.artifact("scaling"))
-    base = describe(found.config.model)
-    if (weights := tables.scaling_model(folder).split(":")[0]) != base.weights:
+    return TunedModel(found, base_of(found, tables.scaling_model(folder)), tables.load_scaling(folder))
+
+
+def base_of(run: RecordedRun, identity: str) -> ModelReference:
+    """Return the base model of a run that was made with a model of this identity.
+
+    Raises:
+        InputError: the model is not there, or no longer the same.
+    """
+    base = describe(run.config.model)
+    if (weights := identity.split(":")[0]) != base.weights:
         raise InputError(
-            f"model.name: {base.name!r} is no longer the model run {found.name} was made with: its weights have "
+            f"model.name: {base.name!r} is no longer the model run {run.name} was made with: its weights have "
             f"digest {base.weights}, then {weights}; bring that model back, or run the pipeline again"
         )
-    return TunedModel(found, base, tables.load_scaling(folder))
+    return base
 
 
 def completions_of(run: RecordedRun) -> pd.DataFrame:

@@ -35,8 +35,12 @@ def record_run(
     judge: str = JUDGE,
     seed: str = "",
     own_refusals: int = 7,
+    ranked: bool = True,
 ) -> str:
-    """Record a run whose tuned model refuses the named prompts of `h0` to `h3` and `b0` to `b3`; return its id."""
+    """Record a run whose tuned model refuses the named prompts of `h0` to `h3` and `b0` to `b3`; return its id.
+
+    One that is not `ranked` is by an earlier version, whose selection did not rank its neurons.
+    """
     uri, root = tracking_uri(config.runtime), config.runtime.root
     experiment = open_experiment(uri, config.runtime.experiment, root)
     client = client_of(uri)
@@ -45,7 +49,7 @@ def record_run(
         parent, json.dumps(config.model_dump(mode="json", exclude={"runtime": {"mlflow_uri"}})), CONFIG_FILE
     )
     made: dict[str, Artifact] = {}
-    for stage, fill in _stages(config, name, refused, judge, seed, own_refusals).items():
+    for stage, fill in _stages(config, name, refused, judge, seed, own_refusals, ranked).items():
         if stage == "evaluation" and not evaluated:
             continue
         inputs = [made[one] for one in INPUTS[stage]] if stage in INPUTS else DATA
@@ -86,14 +90,52 @@ def completions(refused: tuple[str, ...], judge: str, name: str, seed: str) -> p
     return pd.DataFrame(rows)
 
 
+def ranking_of(neurons: NeuronSet) -> pd.DataFrame:
+    """Return a ranking of selected neurons: those selected first are the strongest."""
+    return pd.DataFrame(
+        [
+            {
+                "role": role,
+                "layer": neuron.layer,
+                "index": neuron.index,
+                "score": 1 / (place + 1),
+                "low": 0.0,
+                "high": 2.0,
+            }
+            for role in ("safety", "utility")
+            for place, neuron in enumerate(getattr(neurons, role))
+        ],
+        columns=["role", "layer", "index", "score", "low", "high"],
+    )
+
+
+def plain_pairs(seed: str) -> list[PromptPair]:
+    """Return the prompts `h0` to `h3` and `b0` to `b3` without an attack, the last of each kind of the test split."""
+    return [
+        PromptPair(
+            id=f"{kind}{number}", role=role, query_id=f"{kind}{number}", query=f"{seed}prompt {kind}{number}",
+            query_category="c", prompt=f"{seed}prompt {kind}{number}", response="x", attack_type="", attack_category="",
+            attack_name="", selected=False, source="shipped", split="test" if number == 3 else "train",
+        )
+        for kind, role in (("h", "safety"), ("b", "utility"))
+        for number in range(4)
+    ]  # fmt: skip
+
+
 def _stages(
-    config: PipelineConfig, name: str, refused: tuple[str, ...], judge: str, seed: str, own_refusals: int
+    config: PipelineConfig,
+    name: str,
+    refused: tuple[str, ...],
+    judge: str,
+    seed: str,
+    own_refusals: int,
+    ranked: bool,
 ) -> dict[str, Any]:
     scaling = factors(len(name))
     judged = completions(refused, judge, name, seed)
 
     def pairs(folder: Any) -> Mapping[str, float]:
-        tables.save_pairs(folder, [PromptPair(*["x"] * 11, source="shipped", split="train")])  # type: ignore[arg-type]
+        tables.save_pairs(folder, plain_pairs(seed))
         tables.save_table(folder, "sources", pd.DataFrame({"dataset": ["shipped"]}))
         others = {"not_refused_plainly": 3, "refused_under_attack": 0, "broken_under_attack": 0}
         return {"pairs": 1, "own_refusals": own_refusals, **others, "safety_established": float(own_refusals >= 6)}
@@ -104,6 +146,8 @@ def _stages(
 
     def selection(folder: Any) -> Mapping[str, float]:
         tables.save_neurons(folder, scaling.neurons)
+        if ranked:
+            tables.save_table(folder, "ranking", ranking_of(scaling.neurons))
         return {"overlap": 1.0}
 
     def learned(folder: Any) -> Mapping[str, float]:

@@ -36,6 +36,13 @@ def save_baseline(folder: Path, change: ScalingFactors | Intervention, model: st
     (folder / FACTS).write_text(json.dumps(content | {"model": model}, indent=1), encoding="utf-8")
 
 
+def changed_model(folder: Path) -> str:
+    """Return the identity of the model that factors, or a baseline, belong to."""
+    if not (folder / FACTS).exists():
+        return tables.scaling_model(folder)
+    return str(json.loads((folder / FACTS).read_text(encoding="utf-8"))["model"])
+
+
 def load_change(folder: Path) -> ScalingFactors | Intervention:
     """Read factors, or what a baseline does to the model."""
     if not (folder / FACTS).exists():

@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import itertools
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,6 +15,8 @@ import pandas as pd
 from markupsafe import Markup, escape
 from numpy.typing import NDArray
 
+from neurontune_core.cards.card import NeuronCard
+from neurontune_core.cards.shown import shown_cards
 from neurontune_core.evaluation import charts
 from neurontune_core.evaluation.charts import Point
 from neurontune_core.evaluation.rates import by_model, category_rates
@@ -55,6 +58,8 @@ class RunRecord:
     stage's artifact by stage, `command` the shell command that makes the run again, `dequantised` the quantised formats
     that the model's weights were worked out from ("" for none), `warning` what makes the safety neurons doubtful ("" if
     nothing does). A baseline has neither factors nor a curve.
+    that the model's weights were worked out from ("" for none), `cards` those of the strongest neurons, if there are
+    any. A baseline has neither factors nor a curve.
     """
 
     title: str
@@ -72,6 +77,7 @@ class RunRecord:
     earlier: Sequence[EarlierRun] = ()
     dequantised: str = ""
     warning: str = ""
+    cards: Sequence[NeuronCard] = ()
 
 
 def render_report(record: RunRecord) -> str:
@@ -98,6 +104,10 @@ def render_report(record: RunRecord) -> str:
         categories=[(title, rows) for title, rows in _categories(record.completions) if rows],
         factors=factor_charts(record.scaling, record.neurons_per_layer) if record.scaling else {},
         factor_counts=factor_counts(record.scaling) if record.scaling else [],
+        cards=[
+            (role, list(cards))
+            for role, cards in itertools.groupby(shown_cards(record.cards, record.scaling), lambda card: card.role)
+        ],
         curves=list(_curves(record.curve)),
         changed=changed,
         left_out=left_out,

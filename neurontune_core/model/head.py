@@ -1,13 +1,15 @@
 """From the last hidden state to logits, so that logits are computed only where they are needed."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import DynamicCache, PreTrainedModel
 
 from neurontune_core.errors import InputError
+from neurontune_core.neurons import decoder_layers
 
 
 @dataclass(frozen=True)
@@ -65,3 +67,27 @@ def encode_prefix(model: PreTrainedModel, tokens: Sequence[int], rows: int) -> D
 def logits(model: PreTrainedModel, hidden: Tensor) -> Tensor:
     """Return the model's own logits `[..., vocabulary]`, float32 or wider, of final hidden states `[..., hidden]`."""
     return Head.of(model).logits(hidden)
+
+
+@torch.inference_mode()
+def final_norm(model: PreTrainedModel) -> Callable[[Tensor], Tensor]:
+    """Return the module that stands between the last decoder layer and the head; the identity where there is none.
+
+    Found by what modules give, not by name: the first one outside the layers whose output is the final hidden state.
+    """
+    given: list[tuple[nn.Module, Tensor]] = []
+
+    def note(module: nn.Module, inputs: Any, output: Any) -> None:
+        if isinstance(output, Tensor):
+            given.append((module, output))
+
+    inside = set(decoder_layers(model).modules())
+    outside = [module for module in model.get_decoder().modules() if module not in inside]
+    handles = [module.register_forward_hook(note) for module in outside]
+    try:
+        ids = torch.arange(4, device=model.device)[None]
+        final = hidden_states(model, ids, torch.ones_like(ids))
+    finally:
+        for handle in handles:
+            handle.remove()
+    return next((module for module, output in given if torch.equal(output, final)), nn.Identity())

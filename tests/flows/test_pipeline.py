@@ -34,7 +34,7 @@ from tasks.runs import RecordedRun
 from tasks.scores import merge_scores
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
-ALL_ONCE = {"pairs": 1, "attribution": 3, "scaling": 1, "base": 1, "tuned": 1, "evaluation": 1}
+ALL_ONCE = {"pairs": 1, "attribution": 3, "cards": 1, "scaling": 1, "base": 1, "tuned": 1, "evaluation": 1}
 
 
 @pytest.fixture(autouse=True)
@@ -57,7 +57,7 @@ def test_second_run_reuses_every_stage(config: PipelineConfig, core_calls: Count
     assert pipeline(config) == first
     assert core_calls == ALL_ONCE
     records = [path for path in (Path(config.runtime.root) / ".prefect-results").rglob("*") if path.is_file()]
-    assert len(records) == 7 + 3
+    assert len(records) == 8 + 3
     assert all(b"pickle" not in path.read_bytes() for path in records)
     for path in records:
         path.unlink()
@@ -104,9 +104,19 @@ def test_changed_section_runs_from_there(config: PipelineConfig, core_calls: Cou
     pipeline(changed(config, "evaluation", max_new_tokens=7, judge="keyword", also_judges=("rules",)))
     assert core_calls == ALL_ONCE | {"base": 2, "tuned": 2, "evaluation": 3}, "judged again without generating"
     pipeline(changed(config, "selection", safety_neurons=7))
-    assert core_calls == ALL_ONCE | {"scaling": 2, "base": 2, "tuned": 3, "evaluation": 4}, "base answers are shared"
+    assert core_calls == ALL_ONCE | {"cards": 2, "scaling": 2, "base": 2, "tuned": 3, "evaluation": 4}, (
+        "base answers are shared"
+    )
     pipeline(changed(config, "pairs", seed=1))
-    assert core_calls == {"pairs": 2, "attribution": 6, "scaling": 3, "base": 3, "tuned": 4, "evaluation": 5}
+    assert core_calls == {
+        "pairs": 2,
+        "attribution": 6,
+        "cards": 3,
+        "scaling": 3,
+        "base": 3,
+        "tuned": 4,
+        "evaluation": 5,
+    }
 
 
 def test_raised_stage_version_runs_stage_again(
@@ -442,7 +452,7 @@ def test_flow_run_has_a_speaking_name_and_shards_are_numbered(config: PipelineCo
     assert run.name == "llama preset seed 5"
     with get_client(sync_client=True) as client:
         deadline = time.monotonic() + 20
-        wanted = {"pairs", "scores", "selection", "scaling", "base", "tuned", "evaluation", "report"}
+        wanted = {"pairs", "scores", "selection", "cards", "scaling", "base", "tuned", "evaluation", "report"}
         wanted |= {f"attribution shard {number}/3" for number in (1, 2, 3)}
         names: set[str] = set()
         while names != wanted and time.monotonic() < deadline:  # task runs are recorded by a service, a little later

@@ -65,7 +65,8 @@ def test_a_sweep_of_four_settings_uses_one_attribution(common: tuple[str, ...], 
     result = study("neuron-count", "tiny", common, counts)
     assert variants_of(result) == ["base model", *counts]
     # the fake answers tell the sums of the counts alone, and the same answers are judged once
-    assert core_calls == {"pairs": 1, "attribution": 2, "scaling": 4, "base": 1, "tuned": 4, "evaluation": 3}
+    several = {"cards": 4, "scaling": 4, "tuned": 4, "evaluation": 3}
+    assert core_calls == {"pairs": 1, "attribution": 2, "base": 1, **several}
 
 
 def test_layers_are_looked_at_without_learning(common: tuple[str, ...], core_calls: Counter[str]) -> None:
@@ -91,7 +92,7 @@ def test_a_baseline_stands_in_for_the_factors(config: PipelineConfig, core_calls
     baseline = config.baseline.model_copy(update={"method": "system_prompt"})
     made = pipeline(config.model_copy(update={"baseline": baseline}))
     assert "baseline" in made and "scaling" not in made
-    assert core_calls == {"pairs": 1, "attribution": 3, "base": 1, "tuned": 1, "evaluation": 1}
+    assert core_calls == {"pairs": 1, "attribution": 3, "cards": 1, "base": 1, "tuned": 1, "evaluation": 1}
 
 
 def test_evaluation_of_a_recorded_run(

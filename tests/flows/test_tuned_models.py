@@ -1,5 +1,6 @@
-"""`export`, `compare` and `chat` on recorded runs, through the command line."""
+"""`export`, `compare`, `neurons` and `chat` on recorded runs, through the command line."""
 
+import dataclasses
 import io
 import json
 import shutil
@@ -16,6 +17,7 @@ from neurontune_core.comparison.neuron_sets import jaccard
 from neurontune_core.config import PipelineConfig
 from neurontune_core.export.alpha import load_alpha
 from neurontune_core.model import source
+from neurontune_core.records import Artifact
 from tasks import tracking
 from tasks.mlflow_store import Tracking, client_of, tracking_uri
 from tasks.runs import find_run
@@ -104,6 +106,71 @@ def test_compare_of_runs_without_a_common_prompt_or_base(call, config: PipelineC
     assert any(line.startswith("the base models differ") for line in lines)
     alike = call("compare", "first", "first")[1]
     assert "no prompt" not in alike and "base models" not in alike
+
+
+def test_neurons_shows_cards_with_factors_and_hides_harmful_prompts(call, config: PipelineConfig) -> None:
+    record_run(config, "first", seed="\x1b[2Ja\rlong\n" + "very " * 40)
+    code, out, err = call("neurons", "first", "--top", "3")
+    assert (code, err) == (0, "")
+    lines = out.splitlines()
+    scaling = factors(len("first"))
+    for neurons, alpha in ((scaling.neurons.safety, scaling.alpha[:4]), (scaling.neurons.utility, scaling.alpha[4:])):
+        for place, neuron in enumerate(neurons):
+            score = f"score {1 / (place + 1):.3g} [0, 2]  factor {alpha[place]:.3f}"
+            assert (f"layer {neuron.layer}  neuron {neuron.index}  {score}" in lines) is (place < 3)
+    assert sum(line.startswith("  promotes    '") for line in lines) == 6
+    assert "\x1b" not in out and "\r" not in out and "[2Ja long very very" in out
+    prompts = [line for line in lines if "very very" in line or "(harmful)" in line]
+    assert len(prompts) == 18 and all(len(line) < 140 for line in prompts)
+    hidden = sum("(harmful)" in line for line in prompts)
+    assert lines[-1] == f"{hidden} harmful prompts are not shown; --harmful shows them" and hidden > 0
+    shown = call("neurons", "first", "--top", "3", "--harmful")[1]
+    assert "(harmful)" not in shown and "are not shown" not in shown
+
+
+def test_neurons_are_computed_once_and_those_of_the_run_need_no_model(
+    call, config: PipelineConfig, monkeypatch
+) -> None:
+    run = record_run(config, "first")
+    assert call("neurons", run, "--top", "2")[0] == 0
+    (kept,) = (Path(config.runtime.root) / "cards").iterdir()
+    written = kept.stat().st_mtime_ns
+    first = call("neurons", run, "--top", "2")[1]
+    assert kept.stat().st_mtime_ns == written
+    found = find_run(run, config.runtime)
+    cards = Artifact("cards", kept.name, str(kept), "")
+    recorded = dataclasses.replace(found, stages=found.stages | {"cards": cards})
+    monkeypatch.setattr("tasks.runs.find_run", lambda *_: recorded)
+    monkeypatch.setattr("tasks.cards.load", None)
+    assert call("neurons", run, "--top", "2")[1] == first
+    one = call("neurons", run, "--top", "1")[1]
+    assert one.count("neuron ") == 2 and set(one.splitlines()[:6]) <= set(first.splitlines())
+
+
+def test_neurons_of_a_baseline_have_no_factors(call, config: PipelineConfig, monkeypatch) -> None:
+    run = record_run(config, "first")
+    found = find_run(run, config.runtime)
+    stages = {name: artifact for name, artifact in found.stages.items() if name in ("pairs", "selection")}
+    monkeypatch.setattr("tasks.runs.find_run", lambda *_: dataclasses.replace(found, stages=stages))
+    code, out, _ = call("neurons", run)
+    assert code == 0 and out.count("promotes") == 8 and "factor" not in out
+
+
+def test_neurons_says_what_is_wrong_in_one_line(call, config: PipelineConfig, monkeypatch) -> None:
+    record_run(config, "old", ranked=False)
+    changed = source.describe(config.model).model_copy(update={"weights": "other"})
+    for arguments, words in (
+        (("old",), "does not rank its neurons; run the pipeline again"),
+        (("nobody",), "no run goes by 'nobody'"),
+        (("old", "--top", "0"), "--top: 0 is below 1; ask for one neuron or more"),
+        (("old", "--top", "-3"), "--top: -3 is below 1; ask for one neuron or more"),
+    ):
+        code, out, err = call("neurons", *arguments)
+        assert (code, out, err.count("\n")) == (2, "", 1) and words in err
+    record_run(config, "first")
+    monkeypatch.setattr("tasks.tuned.describe", lambda _: changed)
+    code, _, err = call("neurons", "first")
+    assert code == 2 and "is no longer the model run first was made with" in err
 
 
 def test_chat_obeys_commands_and_judges_both_answers(call, config: PipelineConfig) -> None:

@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 
+from neurontune_core.cards.card import ExcitingPrompt, NeuronCard
 from neurontune_core.config import EvaluationConfig, PipelineConfig
 from neurontune_core.evaluation.answers import prompt_table
 from neurontune_core.evaluation.judging import completion_table, judge_all
@@ -41,5 +42,19 @@ def material(pairs: list[PromptPair], scaling: ScalingFactors) -> RunRecord:
         versions={"neurontune": "0.1.0"},
         digests={"pairs": "0123abcd" * 8, "evaluation": "4567cdef" * 8},
         command="neurontune run --preset tiny --set 'model.name=random:llama'",
+        cards=[
+            NeuronCard(
+                role,
+                layer,
+                3 + layer,
+                0.0123,
+                0.01,
+                0.0146,
+                (" sure", HOSTILE, "\u202e"),
+                ("\n",),
+                (ExcitingPrompt("a", f"harmful of {role}", True, 2.5), ExcitingPrompt("b", HOSTILE, False, 1.25)),
+            )
+            for role, layer in (("safety", 0), ("safety", 1), ("utility", 0))
+        ],
         earlier=[EarlierRun("first", 0.4, 0.9), EarlierRun("second", 0.9, 0.4)],
     )

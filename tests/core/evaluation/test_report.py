@@ -108,6 +108,29 @@ def test_harmful_texts_are_folded_and_harmless_ones_are_not(page: str, record: R
     assert sum("data-harmful" in article for article in articles) == 9
 
 
+def test_cards_of_neurons_fold_harmful_prompts_and_show_texts_as_text(page: str, record: RunRecord) -> None:
+    section = page.partition('<section id="cards">')[2].partition("</section>")[0]
+    assert '<a href="#cards">' in page
+    tables = section.split("<table")[1:]
+    assert [table.count("<tr><td") for table in tables] == [2, 1]
+    assert "safety neurons, strongest first" in section and "utility neurons, strongest first" in section
+    row = tables[0].partition("<tr><td")[2].partition("</tr>")[0]
+    cells = re.sub(r"\s+", " ", html.unescape(re.sub(r"<[^>]+>", " ", row)))
+    assert "0.0123 [0.01, 0.0146]" in cells and "' sure'" in cells and r"'\u202e'" in cells and r"'\n'" in cells
+    assert f"{record.scaling.alpha[3]:.3f}" in row  # type: ignore[union-attr]
+    folded = re.findall(r"<details>.*?</details>", section, re.DOTALL)
+    assert len(folded) == 3 and all("harmful of" in part and "2.50" in part for part in folded)
+    assert "harmful of" not in re.sub(r"<details>.*?</details>", "", section, flags=re.DOTALL)
+    assert "<script>" not in section and "<img" not in section and "&lt;script&gt;" in section
+
+
+def test_a_run_without_cards_has_no_section_and_a_baseline_no_factors(record: RunRecord) -> None:
+    assert "strongest first" not in render_report(dataclasses.replace(record, cards=()))
+    settings = {**record.settings, "baseline": {"method": "lora"}}
+    bare = render_report(dataclasses.replace(record, scaling=None, curve=None, settings=settings))
+    assert "strongest first" in bare and "0.0123" in bare
+
+
 def test_changed_outcomes_come_first_and_the_size_is_bounded(
     record: RunRecord, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 import torch
+from torch import nn
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 
 from neurontune_core.model import head, tiny
@@ -68,3 +69,34 @@ def test_logits_of_chosen_positions_are_rows_of_all() -> None:
     model = tiny.model("llama").double()
     hidden = head.hidden_states(model, IDS, MASK)
     torch.testing.assert_close(head.logits(model, hidden[:, 2]), head.logits(model, hidden)[:, 2])
+
+
+NORMS = {"gpt2": "transformer.ln_f", "gpt_neox": "gpt_neox.final_layer_norm", "opt": "model.decoder.final_layer_norm"}
+
+
+@pytest.mark.parametrize("family", tiny.FAMILIES)
+def test_the_final_norm_is_found_by_what_it_gives(family: str) -> None:
+    model = tiny.model(family)
+    hooks = sum(len(module._forward_hooks) for module in model.modules())
+    assert head.final_norm(model) is model.get_submodule(NORMS.get(family, "model.norm"))
+    assert sum(len(module._forward_hooks) for module in model.modules()) == hooks
+
+
+def opt(**settings: Any) -> PreTrainedModel:
+    """A tiny OPT of unusual settings."""
+    config = tiny.configuration("opt")
+    for name, value in settings.items():
+        setattr(config, name, value)
+    model: PreTrainedModel = AutoModelForCausalLM.from_config(config)
+    return model.eval()
+
+
+@pytest.mark.parametrize("settings", [{"_remove_final_layer_norm": True}, {"do_layer_norm_before": False}], ids=str)
+def test_a_model_without_a_final_norm_gets_the_identity(settings: dict[str, Any]) -> None:
+    assert isinstance(head.final_norm(opt(**settings)), nn.Identity)
+
+
+def test_a_projection_in_the_place_of_the_norm_leads_to_the_head_too() -> None:
+    """OPT 350m has no norm and a head narrower than the residual stream."""
+    model: Any = opt(do_layer_norm_before=False, word_embed_proj_dim=16)
+    assert head.final_norm(model) is model.model.decoder.project_out
