@@ -308,7 +308,7 @@ def _is_expert_bank(module: nn.Module) -> bool:
     parameters: Sequence[Tensor] = list(module.parameters(recurse=False))
     stacked = any(parameter.dim() == 3 for parameter in parameters) and not isinstance(module, nn.Conv1d)
     return stacked or (
-        isinstance(module, nn.ModuleList) and len(module) > 1 and all(any(m.parameters()) for m in module)
+        isinstance(module, nn.ModuleList) and len(module) > 1 and all(any(True for _ in m.parameters()) for m in module)
     )
 
 

@@ -53,7 +53,9 @@ def write_study(
         if trials:
             tables.save_table(folder, TRIALS, pd.DataFrame(trials))
             notes = page.trial_rows(trials)
-        commands = {variant: one.command for variant, one in variants.items()}
+        # `neurontune run` makes no causal table
+        alone = {} if study.through == "causal" else variants
+        commands = {variant: one.command for variant, one in alone.items()}
         body = page.render_body(table, study, f"{name}.svg")
         (folder / PAGE).write_text(page.render_page(study, body, command, commands, notes), encoding="utf-8")
         (folder / PLOT).write_text(plots.draw(table, study.layout, study.title), encoding="utf-8")
@@ -98,7 +100,7 @@ def _seconds_of_attribution(made: Mapping[str, Artifact]) -> float:
     root = made["scores"].uri.removesuffix(f"/scores/{made['scores'].key}")
     shards = artifacts.read_manifest(made["scores"])["inputs"]
     found = [artifacts.find(root, shard["stage"], shard["key"]) for shard in shards]
-    return sum(float(facts_of(shard)["seconds_per_pair"]) * facts_of(shard)["pairs"] for shard in found if shard)
+    return sum(float(artifacts.read_manifest(shard)["seconds"]) for shard in found if shard)
 
 
 def _measured(made: Mapping[str, Artifact]) -> Measured:

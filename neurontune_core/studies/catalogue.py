@@ -60,7 +60,7 @@ _ASKED = (
 )
 """Of every ranking: do plain harmful prompts of the validation split, which attribution never saw, stay refused?"""
 _GRADIENT = ("attribution.method=gradient",)
-_ACTIVATION = ("attribution.method=activation",)
+_ACTIVATION = ("attribution.method=activation", "attribution.normalise=false")
 
 
 def _ranked(*changes: str, draws: int = 0) -> tuple[str, ...]:

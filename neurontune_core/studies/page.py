@@ -16,12 +16,17 @@ ROLES = {"safety": "harmful", "utility": "harmless"}
 
 def render_page(study: Study, body: str, command: str, commands: Mapping[str, str], notes: str = "") -> str:
     """Return the page around its body (table and drawing); `commands` make the single runs again."""
-    single = "\n".join(f"# {name}\n{text}" for name, text in commands.items())
-    return (
-        f"# {study.title}\n\n{study.question}\n\n{body}\n\n"
-        + (f"{notes}\n\n" if notes else "")
-        + f"All of it:\n\n```\n{command}\n```\n\nA row alone:\n\n```\n{single}\n```\n"
-    )
+    parts = [
+        f"# {study.title}",
+        study.question,
+        body,
+        *([notes] if notes else []),
+        f"All of it:\n\n```\n{command}\n```",
+    ]
+    if commands:
+        single = "\n".join(f"# {name}\n{text}" for name, text in commands.items())
+        parts.append(f"A row alone:\n\n```\n{single}\n```")
+    return "\n\n".join(parts) + "\n"
 
 
 def render_body(table: pd.DataFrame, study: Study, plot: str) -> str:

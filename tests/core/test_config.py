@@ -123,7 +123,8 @@ def test_a_section_that_is_no_table_is_named(tmp_path: Path, section: str, value
 def test_every_section_and_field_is_described() -> None:
     sections = {name: field.annotation for name, field in PipelineConfig.model_fields.items()}
     assert set(sections) == {
-        "model", "pairs", "attribution", "scores", "selection", "scaling", "baseline", "evaluation", "runtime",
+        "model", "pairs", "attribution", "scores", "selection", "scaling", "baseline", "evaluation", "causal",
+        "runtime",
     }  # fmt: skip
     for section in [*sections.values(), SourceConfig]:
         assert isinstance(section, type) and issubclass(section, Section) and section.__doc__

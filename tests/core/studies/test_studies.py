@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from neurontune_core.causal.summary import causal_table
 from neurontune_core.config import load_config
 from neurontune_core.data.categories import ATTACK_TYPES
 from neurontune_core.evaluation.rates import summarise
@@ -145,8 +146,8 @@ def test_page_and_drawing_show_every_row(name: str) -> None:
     drawing = plots.draw(table, study.layout, study.title)
     assert drawing == plots.draw(table, study.layout, study.title) and drawing.lstrip().startswith("<?xml")
     assert study.title in drawing
-    rows = page.shown_rows(table, study)
-    text = page.render_page(study, rows, f"{name}.svg", f"neurontune study {name}", {"good": "neurontune run"})
+    body = page.render_body(table, study, f"{name}.svg")
+    text = page.render_page(study, body, f"neurontune study {name}", {"good": "neurontune run"})
     assert text.count("\n| ") == len(table) + 1
     for part in (
         study.title,
@@ -173,3 +174,46 @@ def test_trials_are_listed() -> None:
     text = page.trial_rows([{"trial": 0, "safety_neurons": 13180, "validation_su_f1": 0.81234}])
     assert text.splitlines()[0] == "| trial | safety neurons | validation su f1 |"
     assert text.splitlines()[2] == "| 0 | 13,180 | 0.812 |"
+
+
+def answers() -> pd.DataFrame:
+    """Answers of a causal study: the safety set silences refusals as it grows, random ones do not."""
+
+    def cell(neurons: str, share: float, refused: int, matched: str = "", intervention: str = "zero") -> pd.DataFrame:
+        return pd.DataFrame(
+            {
+                "neurons": neurons, "share": share, "intervention": intervention, "matched": matched,
+                "count": round(1000 * share), "group": "harmful_plain", "id": [str(n) for n in range(10)],
+                "query_id": "q", "label": ["refusal"] * refused + ["compliance"] * (10 - refused), "answer": "a",
+                "kl": np.nan,
+            }
+        )  # fmt: skip
+
+    cells = [cell("no change", 0.0, 8, intervention="no change")]
+    for share, refused in ((0.001, 4), (0.01, 0)):
+        cells += [cell("safety", share, refused), cell("opposing", share, 10)]
+        cells += [cell(f"random {draw}", share, 7 + draw, "safety") for draw in (1, 2)]
+    return pd.concat(cells, ignore_index=True)
+
+
+def test_rankings_are_shown_a_row_each_beside_random_sets() -> None:
+    table = results.causal_tables({"equation 4": causal_table(answers())}, {"equation 4": 12.3})
+    carry, oppose, drawn = page.shown_rows(table, STUDIES["rankings"])
+    assert (carry["ranking"], carry["silenced"], carry["none"]) == ("equation 4", "carry refusal", "80%")
+    assert carry["0.10%"].startswith("40% [") and carry["1.00%"].startswith("0% [")
+    assert oppose["1.00%"].startswith("100% [") and carry["seconds to rank"] == "12" and carry["n"] == "10"
+    assert drawn["silenced"] == "random, matched by layer" and drawn["1.00%"].startswith("85% (80 to 90; p <= 0.0")
+    study = STUDIES["rankings"]
+    drawing = plots.draw(table, study.layout, study.title)
+    assert drawing == plots.draw(table, study.layout, study.title) and "equation 4" in drawing
+
+
+def test_the_causal_page_has_a_table_an_intervention() -> None:
+    study, table = STUDIES["causal"], results.causal_tables({"model": causal_table(answers())}, {"model": 1.0})
+    body = page.render_body(table, study, "causal.svg")
+    assert "The model without a change" in body and "## Silenced: activations set to 0" in body
+    assert "| harmful plain | carry refusal | 40% [" in body and "](causal.svg)" in body
+    text = page.render_page(study, body, "neurontune study causal", {})
+    assert "neurontune study causal\n" in text and "A row alone" not in text
+    drawing = plots.draw(table, study.layout, study.title)
+    assert drawing == plots.draw(table, study.layout, study.title) and "harmful plain: zero" in drawing
