@@ -22,7 +22,7 @@ from neurontune_core.pairs.build import input_digests
 from neurontune_core.records import Artifact
 from neurontune_core.selection.select import check_counts
 from tasks.baseline import changing_stage, fit_baseline
-from tasks.cards import COUNT, has_ranking, make_cards
+from tasks.cards import COUNT, make_cards
 from tasks.evaluation import answer_base, answer_tuned, evaluate_model
 from tasks.mlflow_store import tracking_uri
 from tasks.models import describe
@@ -132,9 +132,7 @@ def find_neurons(run: PipelineRun, config: PipelineConfig, inputs: Inputs) -> di
 
 
 def describe_neurons(run: PipelineRun, inputs: Inputs, made: Mapping[str, Artifact]) -> dict[str, Artifact]:
-    """Make the cards of the strongest neurons, which the report shows; none of a selection without a ranking."""
-    if not has_ranking(made["selection"]):
-        return {}
+    """Make the cards of the strongest neurons, which the report shows."""
     data = {"pairs": made["pairs"], "neurons": made["selection"], "model": inputs.model}
     return {"cards": run_stage(run, make_cards, count=COUNT, **data)}
 

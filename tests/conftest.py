@@ -98,11 +98,10 @@ def core_calls(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
     """Replace the core's slow functions by fakes, and count their calls by stage."""
     import numpy as np
     import pandas as pd
-    from recorded_runs import ranking_of
 
     from neurontune_core.cards.card import NeuronCard
     from neurontune_core.records import PromptPair, ScalingFactors
-    from tasks import attribution, cards, evaluation, models, pairs, report, scaling, selection, stage
+    from tasks import attribution, cards, evaluation, models, pairs, report, scaling, stage
 
     calls: Counter[str] = Counter()
 
@@ -134,12 +133,6 @@ def core_calls(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
         ]  # fmt: skip
         table = pd.DataFrame(rows)
         return SimpleNamespace(table=table, completeness=table.head(1), facts={"pairs": len(mine)})
-
-    save_neurons = selection.tables.save_neurons
-
-    def save_ranked(folder: Path, neurons: Any) -> None:
-        save_neurons(folder, neurons)
-        selection.tables.save_table(folder, "ranking", ranking_of(neurons))
 
     def make_cards(rows: Any, *_: Any) -> Any:
         return [
@@ -189,7 +182,6 @@ def core_calls(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
     models._loaded.clear()
     monkeypatch.setattr(pairs.build, "build_pairs", counted("pairs", build_pairs))
     monkeypatch.setattr(attribution.shards, "attribute_shard", counted("attribution", attribute_shard))
-    monkeypatch.setattr(selection.tables, "save_neurons", save_ranked)
     monkeypatch.setattr(cards.make, "make_cards", counted("cards", make_cards))
     monkeypatch.setattr(scaling.learn, "learn_scaling", counted("scaling", learn_scaling))
     monkeypatch.setattr(evaluation.answers, "base_answers", counted("base", base_answers))

@@ -290,6 +290,7 @@ def test_interrupted_run_then_whole_run(tmp_path: Path) -> None:
         ["attribution", "reused"],
         ["scores", "reused"],
         ["selection", "reused"],
+        ["cards", "reused"],
         ["scaling", "done"],
         ["base", "done"],
         ["tuned", "done"],
