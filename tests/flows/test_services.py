@@ -175,7 +175,16 @@ def fail_one(machine: Machine, change: str) -> tuple[str, str]:
 
 def test_deployments_explain_themselves(machine: Machine) -> None:
     found = {each["name"]: each for each in machine.post("/deployments/filter", {})}
-    assert set(found) == {"neurontune", "attribution-shard", "evaluate", "study", "causal", "promotion", "notify", "resume"}
+    assert set(found) == {
+        "neurontune",
+        "attribution-shard",
+        "evaluate",
+        "study",
+        "causal",
+        "promotion",
+        "notify",
+        "resume",
+    }
     for deployment in found.values():
         assert deployment["description"] and deployment["version"] and deployment["tags"]
         for name, field in deployment["parameter_openapi_schema"]["properties"].items():
