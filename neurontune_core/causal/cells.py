@@ -10,7 +10,6 @@ BASE, EMPTY = "no change", "empty set"
 SAFETY, OPPOSING, UTILITY = "safety", "opposing", "utility"
 RANDOM = "random"
 SELECTED_SAFETY, SELECTED_UTILITY = "selected safety", "selected utility"
-RANKED = (SAFETY, OPPOSING, UTILITY)
 """Sets made of a ranking, at every count: the first neurons of safety, its last ones, the first of utility."""
 PLAIN = ("harmful_plain",)
 ATTACKED = ("harmful_attacked", "harmful_heldout_attack")
@@ -42,7 +41,8 @@ def plan_cells(config: CausalConfig, groups: Sequence[str]) -> list[Cell]:
 
     Silencing asks whether the model still refuses plain harmful prompts, amplification and patching whether it refuses
     attacked ones; what silencing and amplification do to harmless prompts is asked of every set but the random ones.
-    Random sets are drawn for the middle one of the factors alone.
+    The utility set, which carries answers to harmless prompts, is only silenced; random sets are amplified by the
+    middle one of the factors alone.
 
     Args:
         config: counts, interventions, factors, draws.
@@ -73,7 +73,7 @@ def plan_cells(config: CausalConfig, groups: Sequence[str]) -> list[Cell]:
     cells += [Cell(EMPTY, 0.0, name, tuple(own[:1] or rest[:1])) for name, (own, rest) in asked.items()]
     for name, (own, rest) in asked.items():
         for share in config.counts:
-            ranked = RANKED if name != PATCH else (SAFETY, OPPOSING)
+            ranked = (SAFETY, OPPOSING, UTILITY) if name in (ZERO, MEAN) and rest else (SAFETY, OPPOSING)
             cells += [Cell(neurons, share, name, (*own, *rest)) for neurons in ranked]
             cells += _random(config, SAFETY, share, name, own, middle)
         cells += [Cell(neurons, 0.0, name, (*own, *rest)) for neurons in (SELECTED_SAFETY, SELECTED_UTILITY)]

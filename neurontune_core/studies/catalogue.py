@@ -57,6 +57,7 @@ _ASKED = (
     "causal.prompts=64",
     "causal.counts=[0.0002, 0.0005, 0.001, 0.0025]",
     "selection.knockout_prompts=0",
+    "attribution.pairs_per_role=8",
 )
 """Of every ranking: do plain harmful prompts of the validation split, which attribution never saw, stay refused?"""
 _GRADIENT = ("attribution.method=gradient",)
@@ -161,6 +162,11 @@ STUDIES: dict[str, Study] = {
         "Which ranking finds the neurons that carry refusal",
         "How many plain harmful prompts does the model still refuse when the first neurons of each ranking are silent?",
         {
+            "gradient at 1": _ranked(*_GRADIENT, "selection.statistic=mean", draws=5),
+            "gradient at 1, safety minus utility pairs": _ranked(*_GRADIENT, "selection.statistic=difference", draws=5),
+            "gradient at 1, t over pairs": _ranked(*_GRADIENT, "selection.statistic=t"),
+            "activation, harmful minus harmless": _ranked(*_ACTIVATION, "selection.statistic=difference"),
+            "activation, effect size": _ranked(*_ACTIVATION, "selection.statistic=effect_size"),
             "equation 4": _ranked("attribution.method=integrated_gradients", "selection.statistic=mean", draws=5),
             "equation 4, log-probability": _ranked(
                 "attribution.method=integrated_gradients",
@@ -174,11 +180,6 @@ STUDIES: dict[str, Study] = {
                 "attribution.method=integrated_gradients", "selection.statistic=difference"
             ),
             "equation 4, t over pairs": _ranked("attribution.method=integrated_gradients", "selection.statistic=t"),
-            "gradient at 1": _ranked(*_GRADIENT, "selection.statistic=mean", draws=5),
-            "gradient at 1, safety minus utility pairs": _ranked(*_GRADIENT, "selection.statistic=difference", draws=5),
-            "gradient at 1, t over pairs": _ranked(*_GRADIENT, "selection.statistic=t"),
-            "activation, harmful minus harmless": _ranked(*_ACTIVATION, "selection.statistic=difference"),
-            "activation, effect size": _ranked(*_ACTIVATION, "selection.statistic=effect_size"),
         },
         "rankings",
         through="causal",
