@@ -18,6 +18,7 @@ from neurontune_core import artifacts
 from neurontune_core.config import PipelineConfig, RuntimeConfig
 from neurontune_core.pairs.own_refusals import warning
 from neurontune_core.records import Artifact
+from neurontune_core.selection.knockout import statement
 from tasks import caching, progress, tracking
 from tasks.mlflow_spool import is_kept
 from tasks.mlflow_store import Tracking
@@ -137,7 +138,10 @@ def _inputs(arguments: Mapping[str, Any]) -> list[Artifact]:
 
 def _told(stage: str, facts: Mapping[str, float]) -> str:
     known = [(name, facts[name]) for name in KEY_FACTS.get(stage, ()) if name in facts]
-    return ", ".join(f"{name.removeprefix('eval/').replace('_', ' ')} {value:.4g}" for name, value in known)
+    told = [f"{name.removeprefix('eval/').replace('_', ' ')} {value:.4g}" for name, value in known]
+    # whether the safety neurons are what they are called comes first
+    silenced = statement(facts) if stage == "selection" else ""
+    return ", ".join([*([silenced] if silenced else []), *told])
 
 
 def say(stage: str, reused: bool, seconds: float, facts: str) -> None:

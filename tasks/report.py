@@ -14,6 +14,7 @@ from neurontune_core.evaluation.report import EarlierRun, RunRecord
 from neurontune_core.model.source import ModelReference
 from neurontune_core.pairs.own_refusals import warning
 from neurontune_core.records import Artifact
+from neurontune_core.selection.knockout import statement
 from tasks import tracking
 from tasks.cards import cards_in
 from tasks.mlflow_entities import facts_of
@@ -64,5 +65,6 @@ def _gathered(
         command=reproduce.command(config),
         earlier=earlier,
         warning=warning(facts_of(made["pairs"])),
+        silenced=statement(facts_of(made["selection"])),
         cards=cards_in(made["cards"]) if "cards" in made else (),
     )

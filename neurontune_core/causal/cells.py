@@ -8,12 +8,10 @@ from neurontune_core.errors import InputError
 
 BASE, EMPTY = "no change", "empty set"
 SAFETY, OPPOSING, UTILITY = "safety", "opposing", "utility"
+"""Sets made of a ranking, at every count: the first neurons of safety, its last ones, the first of utility."""
 RANDOM = "random"
 SELECTED_SAFETY, SELECTED_UTILITY = "selected safety", "selected utility"
-"""Sets made of a ranking, at every count: the first neurons of safety, its last ones, the first of utility."""
-PLAIN = ("harmful_plain",)
 ATTACKED = ("harmful_attacked", "harmful_heldout_attack")
-HARMLESS = ("benign_ordinary", "benign_borderline")
 ZERO, MEAN, PATCH = "zero", "mean", "patch"
 
 

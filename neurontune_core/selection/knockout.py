@@ -1,7 +1,7 @@
 """Cause and effect of a selection: whether the model still refuses once its safety neurons are silent."""
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
@@ -18,6 +18,14 @@ TOKENS = 16
 """Length of the answers; a refusal shows in its first words."""
 DRAWS = 3
 """Random sets that the safety set is compared with."""
+
+
+def statement(facts: Mapping[str, float]) -> str:
+    """Return what a selection with these facts found by silencing its safety set; "" where it was not tried."""
+    if "knockout_base" not in facts:
+        return ""
+    base, safety, others = (facts[f"knockout_{name}"] for name in ("base", "safety", "random"))
+    return f"silencing the safety set: plain refusals {base:.0%} -> {safety:.0%}, matched random {others:.0%}"
 
 
 def knockout_prompts(pairs: Sequence[PromptPair], count: int, seed: int) -> list[PromptPair]:

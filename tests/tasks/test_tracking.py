@@ -83,7 +83,8 @@ def test_runs_of_an_executed_and_of_a_reused_pipeline(config: PipelineConfig, co
 def _check_walk_back(steps: dict[str, Run], cached: str) -> None:
     """Every step links to the steps of the same run that its inputs are from."""
     inputs = {
-        "attribution": ["pairs"], "scores": ["attribution"], "selection": ["scores"], "scaling": ["pairs", "selection"],
+        "attribution": ["pairs"], "scores": ["attribution"], "selection": ["pairs", "scores"],
+        "scaling": ["pairs", "selection"],
         "cards": ["pairs", "selection"], "base": ["pairs"], "tuned": ["base", "scaling"],
         "evaluation": ["base", "tuned"],
     }  # fmt: skip

@@ -63,6 +63,14 @@ def test_quantised_formats_are_named_where_there_were_any(record: RunRecord, pag
     assert "weights dequantised from Q4_K and Q6_K" in told
 
 
+def test_the_report_says_what_silencing_the_safety_set_does(record: RunRecord, page: str) -> None:
+    assert "Cause and effect" not in page
+    said = "silencing the safety set: plain refusals 56% -> 2%, matched random 55%"
+    facts = {**record.facts, "selection/knockout_prompts": 32.0}
+    told = render_report(dataclasses.replace(record, silenced=said, facts=facts))
+    assert "plain refusals 56% -&gt; 2%, matched random 55%" in told and "n = 32 plain harmful prompts" in told
+
+
 def test_a_warning_stands_above_the_first_number(record: RunRecord, page: str) -> None:
     assert "Warning" not in page
     told = render_report(dataclasses.replace(record, warning="the model refuses 3 of 48 <b>"))
