@@ -56,9 +56,9 @@ class RunRecord:
 
     `settings` is the whole configuration (`PipelineConfig.model_dump(mode="json")`), `digests` the digest of every
     stage's artifact by stage, `command` the shell command that makes the run again, `dequantised` the quantised formats
-    that the model's weights were worked out from ("" for none), `silenced` what silencing the safety neurons does ("" where
-    it was not tried), `warning` what makes the safety neurons doubtful ("" if nothing does), `cards` those of the strongest
-    neurons, if there are any. A baseline has neither factors nor a curve.
+    that the model's weights were worked out from ("" for none), `silenced` what silencing the safety neurons does (""
+    where it was not tried), `warning` what makes the safety neurons doubtful ("" if nothing does), `cards` those of the
+    strongest neurons, if there are any. A baseline has neither factors nor a curve.
     """
 
     title: str

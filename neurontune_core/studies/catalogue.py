@@ -163,11 +163,11 @@ STUDIES: dict[str, Study] = {
         "How many plain harmful prompts does the model still refuse when the first neurons of each ranking are silent?",
         {
             "gradient at 1": _ranked(*_GRADIENT, "selection.statistic=mean", draws=5),
-            "gradient at 1, safety minus utility pairs": _ranked(*_GRADIENT, "selection.statistic=difference", draws=5),
+            "gradient at 1, safety minus utility pairs": _ranked(*_GRADIENT, "selection.statistic=difference"),
             "gradient at 1, t over pairs": _ranked(*_GRADIENT, "selection.statistic=t"),
             "activation, harmful minus harmless": _ranked(*_ACTIVATION, "selection.statistic=difference"),
             "activation, effect size": _ranked(*_ACTIVATION, "selection.statistic=effect_size"),
-            "equation 4": _ranked("attribution.method=integrated_gradients", "selection.statistic=mean", draws=5),
+            "equation 4": _ranked("attribution.method=integrated_gradients", "selection.statistic=mean"),
             "equation 4, log-probability": _ranked(
                 "attribution.method=integrated_gradients",
                 "selection.statistic=mean",
