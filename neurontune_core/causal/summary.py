@@ -6,12 +6,30 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from neurontune_core.causal.cells import BASE, EMPTY, PATCH, RANDOM, SAFETY, ZERO
+from neurontune_core.causal.cells import (
+    BASE,
+    EMPTY,
+    MEAN,
+    OPPOSING,
+    PATCH,
+    RANDOM,
+    SAFETY,
+    SELECTED_SAFETY,
+    SELECTED_UTILITY,
+    UTILITY,
+    ZERO,
+)
 from neurontune_core.causal.measure import plain_group
+from neurontune_core.evaluation.benchmarks import GROUPS
 from neurontune_core.evaluation.statistics import mcnemar_p, wilson
 from neurontune_core.selection.knockout import REFUSED
 
 KEYS = ["neurons", "matched", "share", "intervention"]
+ORDER = {
+    "intervention": [BASE, ZERO, MEAN],
+    "group": list(GROUPS),
+    "neurons": [BASE, EMPTY, SAFETY, OPPOSING, UTILITY, SELECTED_SAFETY, SELECTED_UTILITY],
+}
 
 
 def causal_table(answers: pd.DataFrame) -> pd.DataFrame:
@@ -31,7 +49,15 @@ def causal_table(answers: pd.DataFrame) -> pd.DataFrame:
     rows = [
         _row(part, base, dict(_draws(outcomes, key))) for key, part in changed.groupby([*KEYS, "group"], sort=False)
     ]
-    return pd.DataFrame([*_base_rows(answers), *rows])
+    return pd.DataFrame([*_base_rows(answers), *rows]).sort_values(
+        ["intervention", "group", "neurons", "share"], key=_order, kind="stable", ignore_index=True
+    )
+
+
+def _order(column: pd.Series) -> pd.Series:
+    """Return sorting keys: what is done, and to which set, known ones first, in their order."""
+    known = ORDER.get(str(column.name), [])
+    return column.map({value: place for place, value in enumerate([*known, *sorted(set(column) - set(known))])})
 
 
 def facts_of(table: pd.DataFrame, answers: pd.DataFrame) -> dict[str, float]:
