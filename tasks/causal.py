@@ -25,7 +25,7 @@ from tasks.stage import carry_out, stage_task
 
 PART, STAGE = "causal-part", "causal"
 TABLE, PAGE, PLOT = "table", "page.md", "plot.svg"
-VERSION = 1
+PART_VERSION, VERSION = 1, 2
 
 
 def part_key(
@@ -48,7 +48,7 @@ def part_key(
         "prompts": answers.settings(evaluation),
     }
     inputs = [pairs.digest, scores.digest, neurons.digest, *sets, judge_version(), f"shard {shard}"]
-    return artifacts.stage_key(PART, VERSION, settings, model.identity, inputs)
+    return artifacts.stage_key(PART, PART_VERSION, settings, model.identity, inputs)
 
 
 @stage_task(PART, part_key, f"{STAGE} {{shard}}")

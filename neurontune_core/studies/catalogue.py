@@ -168,6 +168,10 @@ STUDIES: dict[str, Study] = {
             "activation, harmful minus harmless": _ranked(*_ACTIVATION, "selection.statistic=difference"),
             "activation, effect size": _ranked(*_ACTIVATION, "selection.statistic=effect_size"),
             "equation 4": _ranked("attribution.method=integrated_gradients", "selection.statistic=mean"),
+            "equation 4, safety minus utility pairs": _ranked(
+                "attribution.method=integrated_gradients", "selection.statistic=difference"
+            ),
+            "equation 4, t over pairs": _ranked("attribution.method=integrated_gradients", "selection.statistic=t"),
             "equation 4, log-probability": _ranked(
                 "attribution.method=integrated_gradients",
                 "selection.statistic=mean",
@@ -176,10 +180,6 @@ STUDIES: dict[str, Study] = {
             "equation 4, response positions": _ranked(
                 "attribution.method=integrated_gradients", "selection.statistic=mean", "attribution.position=response"
             ),
-            "equation 4, safety minus utility pairs": _ranked(
-                "attribution.method=integrated_gradients", "selection.statistic=difference"
-            ),
-            "equation 4, t over pairs": _ranked("attribution.method=integrated_gradients", "selection.statistic=t"),
         },
         "rankings",
         through="causal",
