@@ -39,8 +39,8 @@ def plan_cells(config: CausalConfig, groups: Sequence[str]) -> list[Cell]:
 
     Silencing asks whether the model still refuses plain harmful prompts, amplification and patching whether it refuses
     attacked ones; what silencing and amplification do to harmless prompts is asked of every set but the random ones.
-    The utility set, which carries answers to harmless prompts, is only silenced; random sets are amplified by the
-    middle one of the factors alone.
+    The utility set, which carries answers to harmless prompts, and the selected sets, of their own size, are only
+    silenced; random sets are amplified by the middle one of the factors alone.
 
     Args:
         config: counts, interventions, factors, draws.
@@ -74,8 +74,9 @@ def plan_cells(config: CausalConfig, groups: Sequence[str]) -> list[Cell]:
             ranked = (SAFETY, OPPOSING, UTILITY) if name in (ZERO, MEAN) and rest else (SAFETY, OPPOSING)
             cells += [Cell(neurons, share, name, (*own, *rest)) for neurons in ranked]
             cells += _random(config, SAFETY, share, name, own, middle)
-        cells += [Cell(neurons, 0.0, name, (*own, *rest)) for neurons in (SELECTED_SAFETY, SELECTED_UTILITY)]
-        cells += _random(config, SELECTED_SAFETY, 0.0, name, own, middle)
+        if name == ZERO:
+            cells += [Cell(neurons, 0.0, name, (*own, *rest)) for neurons in (SELECTED_SAFETY, SELECTED_UTILITY)]
+            cells += _random(config, SELECTED_SAFETY, 0.0, name, own, middle)
     return cells
 
 
