@@ -88,7 +88,11 @@ def measure_part(
                 config.tokens,
                 batch_tokens(chat, runtime),
             )
-            mine = cells.in_shard(cells.plan_cells(config, list(asked)), shard, config.shards)
+            mine = cells.in_shard(
+                cells.plan_cells(config, {name: prompts.kind_of(own) for name, own in asked.items()}),
+                shard,
+                config.shards,
+            )
             measured = measure.measure(study, mine, tracker(f"{STAGE} {shard + 1}/{config.shards}"))
         tables.save_table(folder, "answers", measured)
         return {"answers": float(len(measured)), "cells": float(len(mine))}

@@ -1,7 +1,8 @@
 """The cells of a causal study: which set of neurons is changed, how, and which prompts are asked then."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 from neurontune_core.config import CausalConfig
 from neurontune_core.errors import InputError
@@ -11,7 +12,8 @@ SAFETY, OPPOSING, UTILITY = "safety", "opposing", "utility"
 """Sets made of a ranking, at every count: the first neurons of safety, its last ones, the first of utility."""
 RANDOM = "random"
 SELECTED_SAFETY, SELECTED_UTILITY = "selected safety", "selected utility"
-ATTACKED = ("harmful_attacked", "harmful_heldout_attack")
+Kind = Literal["plain", "attacked", "harmless"]
+"""Of prompts: harmful ones, harmful ones in an attack, harmless ones."""
 ZERO, MEAN, PATCH = "zero", "mean", "patch"
 
 
@@ -34,7 +36,7 @@ class Cell:
     matched: str = ""
 
 
-def plan_cells(config: CausalConfig, groups: Sequence[str]) -> list[Cell]:
+def plan_cells(config: CausalConfig, kinds: Mapping[str, Kind]) -> list[Cell]:
     """Return the cells of a study, the model without a change first.
 
     Silencing asks whether the model still refuses plain harmful prompts, amplification and patching whether it refuses
@@ -44,14 +46,12 @@ def plan_cells(config: CausalConfig, groups: Sequence[str]) -> list[Cell]:
 
     Args:
         config: counts, interventions, factors, draws.
-        groups: the benchmarks there are prompts of; public sets of harmful prompts count as plain ones.
+        kinds: the groups of prompts, and what kind each is of.
 
     Raises:
         InputError: nothing is left to be asked.
     """
-    harmless = [name for name in groups if name.startswith("benign_")]
-    attacked = [name for name in groups if name in ATTACKED or "/" in name]
-    plain = [name for name in groups if name not in (*harmless, *attacked)]
+    plain, attacked, harmless = ([name for name, kind in kinds.items() if kind == wanted] for wanted in get_args(Kind))
     middle = f"x {sorted(config.factors)[len(config.factors) // 2]:g}" if config.factors else ""
     asked: dict[str, tuple[list[str], list[str]]] = {}  # (of every set, of all but random ones)
     for kind in config.interventions:
@@ -65,9 +65,9 @@ def plan_cells(config: CausalConfig, groups: Sequence[str]) -> list[Cell]:
     if not asked:
         raise InputError(
             f"causal.interventions: {', '.join(config.interventions) or 'none'} asks no prompt of the groups "
-            f"{', '.join(groups) or 'none'}; choose others, or change causal.groups"
+            f"{', '.join(kinds) or 'none'}; choose others, or change causal.groups"
         )
-    cells = [Cell(BASE, 0.0, BASE, tuple(groups))]
+    cells = [Cell(BASE, 0.0, BASE, tuple(kinds))]
     cells += [Cell(EMPTY, 0.0, name, tuple(own[:1] or rest[:1])) for name, (own, rest) in asked.items()]
     for name, (own, rest) in asked.items():
         for share in config.counts:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from neurontune_core.causal.cells import BASE, EMPTY, MEAN, PATCH, ZERO, Cell
+from neurontune_core.causal.prompts import kind_of
 from neurontune_core.causal.sets import Sets
 from neurontune_core.evaluation.divergence import response_divergence
 from neurontune_core.interventions import Replaced, applied
@@ -83,7 +84,7 @@ def measure(study: Study, cells: Sequence[Cell], track: Track = silent) -> pd.Da
             pairs = study.prompts[group]
             answers, kl = _answers(study, unchanged, cell, neurons, group)
             rows += _judged(study, (*described, group), pairs, answers, kl)
-            if cell.intervention == BASE and group.startswith("harmful_") and any(pair.attack_name for pair in pairs):
+            if cell.intervention == BASE and kind_of(pairs) == "attacked":
                 plain = [replace(pair, prompt=pair.query) for pair in pairs]
                 rows += _judged(study, (*described, plain_group(group)), plain, _said_to(study, plain), float("nan"))
     return pd.DataFrame(rows, columns=list(COLUMNS))

@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
+from neurontune_core.causal.cells import Kind
 from neurontune_core.config import CausalConfig, EvaluationConfig
 from neurontune_core.errors import InputError
 from neurontune_core.evaluation.benchmarks import GROUPS, WRAPPED, group_of, test_prompts
@@ -56,6 +57,13 @@ def fitting(prompts: Mapping[str, Sequence[PromptPair]], chat: ChatModel, tokens
     if empty := [name for name, own in kept.items() if not own]:
         raise InputError(f"causal.groups: no prompt of {empty[0]} fits the model's positions; leave that group out")
     return kept
+
+
+def kind_of(pairs: Sequence[PromptPair]) -> Kind:
+    """Return the kind of a group's prompts."""
+    if any(pair.role == "utility" for pair in pairs):
+        return "harmless"
+    return "attacked" if any(pair.attack_name for pair in pairs) else "plain"
 
 
 def _asked(name: str) -> bool:

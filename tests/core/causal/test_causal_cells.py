@@ -3,19 +3,26 @@
 import numpy as np
 import pytest
 
-from neurontune_core.causal.cells import BASE, EMPTY, Cell, in_shard, plan_cells
+from neurontune_core.causal.cells import BASE, EMPTY, Cell, Kind, in_shard, plan_cells
 from neurontune_core.causal.sets import Sets
 from neurontune_core.config import CausalConfig
 from neurontune_core.errors import InputError
 from neurontune_core.records import NeuronId, NeuronSet
 
-GROUPS = ("harmful_plain", "harmful_attacked", "harmful_heldout_attack", "benign_ordinary", "benign_borderline", "mine")
+GROUPS: dict[str, Kind] = {
+    "harmful_plain": "plain",
+    "harmful_attacked": "attacked",
+    "harmful_heldout_attack": "attacked",
+    "benign_ordinary": "harmless",
+    "benign_borderline": "harmless",
+    "mine": "plain",
+}
 WIDTHS = (10, 0, 20)
 
 
 def test_every_intervention_asks_the_prompts_it_is_about() -> None:
     cells = plan_cells(CausalConfig(), GROUPS)
-    assert cells[0] == Cell(BASE, 0.0, BASE, GROUPS)
+    assert cells[0] == Cell(BASE, 0.0, BASE, tuple(GROUPS))
     asked = {
         (cell.neurons.split()[0], cell.intervention): cell.groups for cell in cells if cell.neurons not in (BASE, EMPTY)
     }
@@ -49,12 +56,12 @@ def test_shards_share_the_cells_out() -> None:
 @pytest.mark.parametrize(
     ("config", "groups"),
     [
-        (CausalConfig(interventions=("patch",)), ("harmful_plain",)),
+        (CausalConfig(interventions=("patch",)), {"harmful_plain": "plain"}),
         (CausalConfig(interventions=()), GROUPS),
         (CausalConfig(interventions=("amplify",), factors=()), GROUPS),
     ],
 )
-def test_a_study_that_asks_nothing_is_explained(config: CausalConfig, groups: tuple[str, ...]) -> None:
+def test_a_study_that_asks_nothing_is_explained(config: CausalConfig, groups: dict[str, Kind]) -> None:
     with pytest.raises(InputError, match=r"causal\.interventions: .* asks no prompt of the groups"):
         plan_cells(config, groups)
 

@@ -10,6 +10,7 @@ import torch
 
 from neurontune_core.causal.cells import plan_cells
 from neurontune_core.causal.measure import Study, mean_activations, measure, plain_group
+from neurontune_core.causal.prompts import kind_of
 from neurontune_core.causal.sets import Sets
 from neurontune_core.causal.summary import causal_table, facts_of
 from neurontune_core.config import CausalConfig
@@ -73,7 +74,7 @@ def greedy(chat: ChatModel, prompt: list[int], first: Callable[[], object] | Non
 def measured(tiny_chat: Callable[..., ChatModel]) -> tuple[Study, pd.DataFrame]:
     study = study_of(tiny_chat("llama", ends=[256]))
     config = CausalConfig(counts=(0.2,), draws=2, factors=(4,))
-    return study, measure(study, plan_cells(config, list(study.prompts)))
+    return study, measure(study, plan_cells(config, {name: kind_of(own) for name, own in study.prompts.items()}))
 
 
 def test_changing_no_neuron_changes_no_answer(measured: tuple[Study, pd.DataFrame]) -> None:
