@@ -52,7 +52,7 @@ def test_the_neurons_of_a_recorded_run_are_studied_in_parts(
     result = causal("latest", settings)
     folder = artifacts.open_folder(result)
     table = tables.load_table(folder, "table")
-    assert set(table["neurons"]) >= {"no change", "empty set", "safety", "opposing", "utility", "random 2"}
+    assert set(table["neurons"]) >= {"no change", "empty set", "safety", "opposing", "random 2"}
     assert "Cause and effect" in (folder / "page.md").read_text() and (folder / "plot.svg").is_file()
     assert len(measured) == 3 and core_calls == before, "nothing of the pipeline runs again"
     assert causal("latest", settings) == result and len(measured) == 3
