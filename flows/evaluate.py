@@ -38,7 +38,7 @@ def evaluate(
     evaluation = config.evaluation
     chosen = {"benchmarks": benchmarks or evaluation.benchmarks, "sources": evaluation.sources | sources}
     config = config.model_copy(update={"evaluation": evaluation.model_copy(update=chosen)})
-    shown = [stage for stage in ("cards",) if stage in found.stages]
+    shown = [stage for stage in ("selection", "cards") if stage in found.stages]
     made = {stage: found.artifact(stage) for stage in ("pairs", changing_stage(found.stages), *shown)}
     inputs, title = prepare(config), f"{found.name} evaluated"
     rename_flow_run(title)

@@ -65,6 +65,6 @@ def _gathered(
         command=reproduce.command(config),
         earlier=earlier,
         warning=warning(facts_of(made["pairs"])),
-        silenced=statement(facts_of(made["selection"])),
+        silenced=statement(facts_of(made["selection"])) if "selection" in made else "",
         cards=cards_in(made["cards"]) if "cards" in made else (),
     )
