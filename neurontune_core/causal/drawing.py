@@ -1,5 +1,7 @@
 """Dose-response curves: how many prompts are refused by how many neurons are changed, and how."""
 
+from collections.abc import Sequence
+
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -32,8 +34,9 @@ def draw_responses(table: pd.DataFrame, title: str) -> Figure:
         label: handle for axes in grid.flat for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)
     }
     figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=5, frameon=False, fontsize=9)
-    figure.suptitle(f"{title}: prompts refused", x=0.01, ha="left", fontsize=11)
-    figure.supxlabel("neurons changed, share of all", fontsize=9)
+    figure.suptitle(
+        f"{title}: prompts refused, by the share of all neurons that is changed", x=0.01, ha="left", fontsize=11
+    )
     return figure
 
 
@@ -50,7 +53,13 @@ def _panel(axes: Axes, part: pd.DataFrame, base: float) -> None:
         axes.fill_between(random["share"], random["random_low"], random["random_high"], color="#999999", alpha=0.4,
                           label="random, matched by layer")  # fmt: skip
     axes.axhline(base, color="black", ls="--", lw=0.8, label="no change")
-    axes.set_xscale("log")
+    label_shares(axes, sorted(part["share"].unique()))
     axes.set_ylim(-0.03, 1.03)
-    axes.xaxis.set_major_formatter(lambda value, _: f"{100 * value:g}%")
     axes.grid(alpha=0.3)
+
+
+def label_shares(axes: Axes, shares: Sequence[float]) -> None:
+    """Put shares of all neurons on a logarithmic axis, each labelled in percent."""
+    axes.set_xscale("log")
+    axes.set_xticks(shares, [f"{100 * share:g}%" for share in shares], fontsize=8)
+    axes.minorticks_off()

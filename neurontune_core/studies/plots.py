@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from neurontune_core.causal.cells import SAFETY as SAFETY_SET
 from neurontune_core.causal.cells import ZERO
-from neurontune_core.causal.drawing import draw_responses
+from neurontune_core.causal.drawing import draw_responses, label_shares
 from neurontune_core.studies.catalogue import Layout
 from neurontune_core.studies.results import pareto_front
 
@@ -92,7 +92,7 @@ def _rankings(axes: Axes, table: pd.DataFrame) -> None:
     drawn = silenced[(silenced["neurons"] == SAFETY_SET) & silenced["random"].notna()].groupby("share")
     ends = drawn.agg(low=("random_low", "min"), high=("random_high", "max"))
     axes.fill_between(ends.index, ends["low"], ends["high"], color=BASE, alpha=0.4, label="random, matched by layer")
-    axes.set_xscale("log")
+    label_shares(axes, sorted(silenced.loc[silenced["share"] > 0, "share"].unique()))
     axes.set_ylim(-0.03, 1.03)
     axes.set_xlabel("neurons silenced, share of all")
     axes.set_ylabel("plain harmful prompts refused")
