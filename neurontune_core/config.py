@@ -439,7 +439,7 @@ class CausalConfig(Section):
     groups: Names = Field(
         default=(), description="Groups of prompts to ask, e.g. `harmful_plain, benign_ordinary`; all by default."
     )
-    prompts: int = Field(default=32, ge=1, description="Most prompts of each group.")
+    prompts: int = Field(default=24, ge=1, description="Most prompts of each group.")
     tokens: int = Field(default=16, ge=1, description="Length of the answers; a refusal shows in its first words.")
     counts: Annotated[tuple[Annotated[float, Field(gt=0, lt=1)], ...], BeforeValidator(_as_list)] = Field(
         default=(0.0002, 0.001, 0.003, 0.01, 0.03), description="Sizes of the sets, as fractions of all neurons."
