@@ -9,15 +9,12 @@ from flows.pipeline import DEFAULTS, Inputs, find_neurons, name_run, prepare
 from flows.shards import ShardError, run_side_by_side
 from flows.stages import PipelineRun, recorded, rename_flow_run, run_stage
 from neurontune_core import artifacts
-from neurontune_core.config import PipelineConfig, change_runtime
+from neurontune_core.config import CAUSAL_SECTIONS, PipelineConfig, change_runtime, runtime_alone
 from neurontune_core.errors import InputError
 from neurontune_core.records import Artifact
 from tasks import causal as tasks
 from tasks import progress, tracking
 from tasks.runs import LATEST, find_run
-
-CHANGEABLE = ("causal", "evaluation", "runtime")
-"""Sections that a study of a recorded run may set."""
 
 
 @flow(name="causal-study", flow_run_name="causal study")
@@ -47,18 +44,14 @@ def causal(run: str = LATEST, settings: tuple[str, ...] = ()) -> Artifact:
     Raises:
         InputError: no such run, or a setting of another section.
     """
-    found = find_run(run, _places(settings).runtime)
-    config = change_runtime(found.config, settings, CHANGEABLE)
+    found = find_run(run, change_runtime(DEFAULTS, runtime_alone(settings)).runtime)
+    config = change_runtime(found.config, settings, CAUSAL_SECTIONS)
     inputs = prepare(config)
     name = f"causal {found.name}"
     rename_flow_run(name)
     with recorded(config, name, inputs.model.identity, ()) as record:
         made = find_neurons(record, config, inputs)
         return ask(record, config, inputs, made)
-
-
-def _places(settings: tuple[str, ...]) -> PipelineConfig:
-    return change_runtime(DEFAULTS, [setting for setting in settings if setting.startswith("runtime.")])
 
 
 def ask(run: PipelineRun, config: PipelineConfig, inputs: Inputs, made: Mapping[str, Artifact]) -> Artifact:

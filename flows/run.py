@@ -11,7 +11,7 @@ from typing import Any, cast
 
 from flows import console, environment, server
 from flows.stage_names import STAGES
-from neurontune_core.config import PipelineConfig, change_runtime, load_config
+from neurontune_core.config import CAUSAL_SECTIONS, PipelineConfig, change_runtime, load_config, runtime_alone
 from neurontune_core.errors import InputError
 
 
@@ -107,12 +107,12 @@ def run_causal(run: str, settings: Sequence[str], to: str | None, debug: bool) -
         InputError: no such run, or a setting that cannot be changed.
     """
     started = time.monotonic()
-    config = change_runtime(load_config(), [setting for setting in settings if setting.startswith("runtime.")])
+    config = change_runtime(load_config(), runtime_alone(settings))
     environment.apply(config.runtime, quiet=not debug)
     from tasks.runs import find_run
 
     found = find_run(run, config.runtime)
-    changed = change_runtime(found.config, settings, ("causal", "evaluation", "runtime"))
+    changed = change_runtime(found.config, settings, CAUSAL_SECTIONS)
     with embedded(changed, found.config.runtime.preset or "causal", debug):
         from flows.causal import causal
         from neurontune_core import artifacts

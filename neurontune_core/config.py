@@ -541,6 +541,8 @@ class PipelineConfig(Section):
         return section.model_copy(update=lists)
 
 
+CAUSAL_SECTIONS = ("causal", "evaluation", "runtime")
+"""Sections that a causal study of a recorded run may set."""
 DATA_LISTS = ("harmful", "benign", "attacks", "refusals", "benchmarks")
 """Settings that name data."""
 
@@ -613,6 +615,11 @@ def change_runtime(
             raise InputError(f"--set: {setting!r} would change the result; of a recorded run only {allowed} can change")
         _apply_setting(tree, setting)
     return _validated(tree)
+
+
+def runtime_alone(settings: Sequence[str]) -> list[str]:
+    """Return those of the settings that say where and how a run is carried out."""
+    return [setting for setting in settings if setting.startswith("runtime.")]
 
 
 def _apply_setting(tree: dict[str, Any], setting: str) -> None:

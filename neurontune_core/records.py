@@ -1,6 +1,6 @@
 """The frozen types that cross room boundaries."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, NamedTuple
 
@@ -9,6 +9,10 @@ from numpy.typing import NDArray
 
 Role = Literal["safety", "utility"]
 Split = Literal["train", "validation", "test"]
+LabelJudge = Callable[[Sequence[str], Sequence[str]], Sequence[str]]
+"""Labels answers `refusal`, `partial`, `compliance` or `broken`, from prompts and answers."""
+REFUSED = ("refusal", "partial")
+"""Labels of answers that refuse, in full or in part."""
 
 
 @dataclass(frozen=True)
@@ -92,6 +96,12 @@ def neurons_at(places: NDArray[np.int64], neurons_per_layer: Sequence[int]) -> t
     return tuple(
         NeuronId(int(layer), int(place - start)) for layer, place, start in zip(layers, places, starts, strict=True)
     )
+
+
+def places_of(neurons: Sequence[NeuronId], neurons_per_layer: Sequence[int]) -> NDArray[np.int64]:
+    """Return the places of neurons in the order of layer and index: the inverse of `neurons_at`."""
+    starts = np.cumsum([0, *neurons_per_layer])
+    return np.array([starts[neuron.layer] + neuron.index for neuron in neurons], dtype=np.int64)
 
 
 @dataclass(frozen=True)

@@ -17,12 +17,11 @@ from neurontune_core.evaluation.divergence import response_divergence
 from neurontune_core.interventions import Replaced, applied
 from neurontune_core.model import head
 from neurontune_core.model.batches import by_length, padded, shared_length
-from neurontune_core.model.generate import decode, generate
+from neurontune_core.model.generate import WhileReading, decode, generate
 from neurontune_core.model.load import ChatModel
 from neurontune_core.neurons import captured, replaced
 from neurontune_core.progress import Track, silent
-from neurontune_core.records import Conversation, NeuronId, NeuronSet, PromptPair, ScalingFactors
-from neurontune_core.selection.knockout import LabelJudge
+from neurontune_core.records import Conversation, LabelJudge, NeuronId, NeuronSet, PromptPair, ScalingFactors
 
 ORDINARY = "benign_ordinary"
 MOST_HARMLESS = 64
@@ -86,7 +85,8 @@ def measure(study: Study, cells: Sequence[Cell], track: Track = silent) -> pd.Da
             rows += _judged(study, (*described, group), pairs, answers, kl)
             if cell.intervention == BASE and kind_of(pairs) == "attacked":
                 plain = [replace(pair, prompt=pair.query) for pair in pairs]
-                rows += _judged(study, (*described, plain_group(group)), plain, _said_to(study, plain), float("nan"))
+                said = decode(study.chat, _generated(study, [pair.conversation for pair in plain]))
+                rows += _judged(study, (*described, plain_group(group)), plain, said, float("nan"))
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
@@ -136,13 +136,14 @@ def _answers(
 ) -> tuple[list[str], float]:
     """Return the answers of the changed model, and its KL to the unchanged one where the group is the ordinary one."""
     chat, nan = study.chat, float("nan")
-    prompts = [chat.prompt_tokens(pair.conversation) for pair in study.prompts[group]]
+    conversations = [pair.conversation for pair in study.prompts[group]]
     if cell.intervention == PATCH:
-        patch = partial(_patch, chat, neurons, unchanged.ends[group])
-        return decode(chat, generate(chat, prompts, study.tokens, study.batch_tokens, while_reading=patch)), nan
+        return decode(
+            chat, _generated(study, conversations, partial(_patch, chat, neurons, unchanged.ends[group]))
+        ), nan
     change = _change(cell, neurons, unchanged.means, chat)
     with applied(change, chat):
-        answers = decode(chat, generate(chat, prompts, study.tokens, study.batch_tokens))
+        answers = decode(chat, _generated(study, conversations))
     if group != ORDINARY or cell.neurons == EMPTY:
         return answers, nan
     divergence = response_divergence(chat, change, unchanged.said, study.batch_tokens)
@@ -174,14 +175,17 @@ def _patch(
 def _said(study: Study) -> list[tuple[Conversation, list[int]]]:
     """Return the ordinary harmless prompts with the unchanged model's answers, the empty ones left out."""
     conversations = [pair.conversation for pair in study.prompts[ORDINARY]]
-    prompts = [study.chat.prompt_tokens(conversation) for conversation in conversations]
-    answers = generate(study.chat, prompts, study.tokens, study.batch_tokens)
+    answers = _generated(study, conversations)
     return [(conversation, tokens) for conversation, tokens in zip(conversations, answers, strict=True) if tokens]
 
 
-def _said_to(study: Study, pairs: Sequence[PromptPair]) -> list[str]:
-    prompts = [study.chat.prompt_tokens(pair.conversation) for pair in pairs]
-    return decode(study.chat, generate(study.chat, prompts, study.tokens, study.batch_tokens))
+def _generated(
+    study: Study,
+    conversations: Sequence[Conversation],
+    while_reading: WhileReading = lambda places: nullcontext(),
+) -> list[list[int]]:
+    prompts = [study.chat.prompt_tokens(conversation) for conversation in conversations]
+    return generate(study.chat, prompts, study.tokens, study.batch_tokens, while_reading=while_reading)
 
 
 @torch.inference_mode()

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neurontune_core.causal.cells import OPPOSING, RANDOM, SAFETY, SELECTED_SAFETY, SELECTED_UTILITY, UTILITY
-from neurontune_core.records import NeuronId, NeuronSet, Role, neurons_at
+from neurontune_core.records import NeuronId, NeuronSet, Role, neurons_at, places_of
 from neurontune_core.selection.controls import matched_random
 
 Places = NDArray[np.int64]
@@ -41,9 +41,8 @@ class Sets:
             seed = [self.seed, int(name.removeprefix(RANDOM)), len(chosen)]
             return np.sort(matched_random((chosen, nothing), self.neurons_per_layer, seed)[0])
         if name in (SELECTED_SAFETY, SELECTED_UTILITY):
-            chosen_neurons = self.selected.safety if name == SELECTED_SAFETY else self.selected.utility
-            starts = np.cumsum([0, *self.neurons_per_layer])
-            return np.array([starts[neuron.layer] + neuron.index for neuron in chosen_neurons], dtype=np.int64)
+            selected = self.selected.safety if name == SELECTED_SAFETY else self.selected.utility
+            return places_of(selected, self.neurons_per_layer)
         if name not in (SAFETY, OPPOSING, UTILITY):
             return np.array([], dtype=np.int64)
         strength = self.strengths["utility" if name == UTILITY else "safety"]

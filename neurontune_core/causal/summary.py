@@ -22,7 +22,7 @@ from neurontune_core.causal.cells import (
 from neurontune_core.causal.measure import plain_group
 from neurontune_core.evaluation.benchmarks import GROUPS
 from neurontune_core.evaluation.statistics import mcnemar_p, wilson
-from neurontune_core.selection.knockout import REFUSED
+from neurontune_core.records import REFUSED
 
 KEYS = ["neurons", "matched", "share", "intervention"]
 ORDER = {
@@ -46,9 +46,7 @@ def causal_table(answers: pd.DataFrame) -> pd.DataFrame:
     base = answers[answers["intervention"] == BASE].set_index(["group", "id"])["refused"]
     changed = answers[answers["intervention"] != BASE]
     outcomes = {key: part.set_index("id")["refused"] for key, part in changed.groupby([*KEYS, "group"], sort=False)}
-    rows = [
-        _row(part, base, dict(_draws(outcomes, key))) for key, part in changed.groupby([*KEYS, "group"], sort=False)
-    ]
+    rows = [_row(part, base, _draws(outcomes, key)) for key, part in changed.groupby([*KEYS, "group"], sort=False)]
     return pd.DataFrame([*_base_rows(answers), *rows]).sort_values(
         ["intervention", "group", "neurons", "share"], key=_order, kind="stable", ignore_index=True
     )
@@ -87,15 +85,15 @@ def _base_rows(answers: pd.DataFrame) -> Iterator[dict[str, Any]]:
         yield _described(part, group) | _rates(part) | {"base": float(part["refused"].mean())}
 
 
-def _row(part: pd.DataFrame, base: pd.Series, draws: dict[str, pd.Series]) -> dict[str, Any]:
+def _row(part: pd.DataFrame, base: pd.Series, draws: list[pd.Series]) -> dict[str, Any]:
     group = str(part["group"].iloc[0])
     own = part.set_index("id")["refused"]
     before = base[group].reindex(own.index).astype(bool)
     row = _described(part, group) | _rates(part)
     row |= {"base": float(before.mean()), "base_p": mcnemar_p(before.tolist(), own.tolist())}
     if draws:
-        shares = [float(each.mean()) for each in draws.values()]
-        tests = [mcnemar_p(each.reindex(own.index).tolist(), own.tolist()) for each in draws.values()]
+        shares = [float(each.mean()) for each in draws]
+        tests = [mcnemar_p(each.reindex(own.index).tolist(), own.tolist()) for each in draws]
         row |= {"random": float(np.mean(shares)), "random_low": min(shares), "random_high": max(shares)}
         row |= {"random_p": max(tests)}
     if part["intervention"].iloc[0] == PATCH and plain_group(group) in base.index.get_level_values("group"):
@@ -126,9 +124,11 @@ def _rates(part: pd.DataFrame) -> dict[str, Any]:
     return {"n": rate.n, "refused": rate.value, "low": rate.low, "high": rate.high, "broken": broken}
 
 
-def _draws(outcomes: dict[tuple[object, ...], pd.Series], key: tuple[object, ...]) -> Iterator[tuple[str, pd.Series]]:
-    """Yield the outcomes of the random sets that are matched to the set of `key`, under the same intervention."""
+def _draws(outcomes: dict[tuple[object, ...], pd.Series], key: tuple[object, ...]) -> list[pd.Series]:
+    """Return the outcomes of the random sets that are matched to the set of `key`, under the same intervention."""
     neurons, _, share, intervention, group = key
-    for other, outcome in outcomes.items():
-        if str(other[0]).startswith(RANDOM) and other[1:] == (neurons, share, intervention, group):
-            yield str(other[0]), outcome
+    return [
+        outcome
+        for other, outcome in outcomes.items()
+        if str(other[0]).startswith(RANDOM) and other[1:] == (neurons, share, intervention, group)
+    ]

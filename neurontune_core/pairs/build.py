@@ -16,7 +16,7 @@ from neurontune_core.model.chat import boundary_holds, thinking_mode, without_th
 from neurontune_core.model.generate import decode, generate
 from neurontune_core.model.load import ChatModel
 from neurontune_core.pairs import data_files
-from neurontune_core.pairs.own_refusals import Judge, find_own_refusals
+from neurontune_core.pairs.own_refusals import find_own_refusals
 from neurontune_core.pairs.prepare import Prepared, prepare
 from neurontune_core.pairs.ranking import rank_attacks
 from neurontune_core.pairs.room import (
@@ -29,7 +29,7 @@ from neurontune_core.pairs.room import (
 )
 from neurontune_core.pairs.wrapping import in_turns, wrap_queries
 from neurontune_core.progress import Track, silent
-from neurontune_core.records import PromptPair
+from neurontune_core.records import LabelJudge, PromptPair
 
 VERSION = 5
 BOUNDARY_SAMPLE = 1000
@@ -68,7 +68,7 @@ def build_pairs(
     chat: ChatModel,
     batch_tokens: int,
     track: Track = silent,
-    judge: Judge | None = None,
+    judge: LabelJudge | None = None,
 ) -> BuiltPairs:
     """Build all pairs of a configuration, under the attacks that move the model furthest (section 3.1 of the paper).
 
@@ -132,7 +132,7 @@ def _ranking(
     room: Room,
     batch_tokens: int,
     track: Track,
-    judge: Judge | None,
+    judge: LabelJudge | None,
 ) -> pd.DataFrame:
     """Rank the attacks of training on a sample of harmful training queries."""
     success = None

@@ -1,7 +1,7 @@
 """Which safety pairs can be attributed: those whose query the model refuses plainly and answers under the attack."""
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import pandas as pd
@@ -11,10 +11,7 @@ from neurontune_core.model.generate import decode, generate
 from neurontune_core.model.load import ChatModel
 from neurontune_core.model.positions import position_limit
 from neurontune_core.progress import Track, silent
-from neurontune_core.records import Conversation, PromptPair
-
-Judge = Callable[[Sequence[str], Sequence[str]], Sequence[str]]
-"""Labels responses `refusal`, `partial`, `compliance` or `broken`, from prompts and responses."""
+from neurontune_core.records import REFUSED, Conversation, LabelJudge, PromptPair
 
 TOKENS = 24
 """Length of a response that is judged; a refusal is told from its first sentence."""
@@ -22,7 +19,6 @@ LEAST = 6
 """With fewer usable pairs the model refuses too little to tell which neurons carry its refusals."""
 LEAST_SHARE = 0.2
 """So does one that plainly refuses a smaller share of the queries: what it refuses then is chance."""
-REFUSED = ("refusal", "partial")
 REASONS = ("not_refused_plainly", "refused_under_attack", "broken_under_attack")
 COLUMNS = ["pair", "attack", "plain", "attacked", "reason"]
 
@@ -37,7 +33,7 @@ class OwnRefusals:
 
 
 def find_own_refusals(
-    pairs: Sequence[PromptPair], judge: Judge | None, chat: ChatModel, batch_tokens: int, track: Track = silent
+    pairs: Sequence[PromptPair], judge: LabelJudge | None, chat: ChatModel, batch_tokens: int, track: Track = silent
 ) -> OwnRefusals:
     """Have the model answer the safety training pairs under selected attacks, plainly and attacked, and keep refusals.
 

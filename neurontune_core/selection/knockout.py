@@ -1,19 +1,25 @@
 """Cause and effect of a selection: whether the model still refuses once its safety neurons are silent."""
 
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from neurontune_core.interventions import applied
 from neurontune_core.model.generate import decode, generate
 from neurontune_core.model.load import ChatModel
-from neurontune_core.records import NeuronId, NeuronSet, PromptPair, ScalingFactors, neurons_at
+from neurontune_core.records import (
+    REFUSED,
+    LabelJudge,
+    NeuronId,
+    NeuronSet,
+    PromptPair,
+    ScalingFactors,
+    neurons_at,
+    places_of,
+)
 from neurontune_core.selection.controls import matched_random
 
-LabelJudge = Callable[[Sequence[str], Sequence[str]], Sequence[str]]
-"""Gives the label of each answer from prompts and answers: `refusal`, `partial`, `compliance`, `broken`."""
-REFUSED = ("refusal", "partial")
 TOKENS = 16
 """Length of the answers; a refusal shows in its first words."""
 DRAWS = 3
@@ -51,8 +57,7 @@ def knock_out(
     """
     if not prompts or not neurons.safety:
         return {}
-    starts = np.cumsum([0, *neurons_per_layer])
-    places = np.array([starts[neuron.layer] + neuron.index for neuron in neurons.safety], dtype=np.int64)
+    places = places_of(neurons.safety, neurons_per_layer)
     nothing = np.array([], dtype=np.int64)
     draws = [matched_random((places, nothing), neurons_per_layer, [seed, draw])[0] for draw in range(DRAWS)]
     sets = [(), neurons.safety, *(neurons_at(draw, neurons_per_layer) for draw in draws)]
