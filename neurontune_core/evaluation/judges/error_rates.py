@@ -25,7 +25,7 @@ class ErrorCounts:
 # (https://arxiv.org/abs/2308.01263); full and partial refusals are refusals. The rules were fitted on those rows, so
 # their counts are leave-one-model-out: each model's completions judged with weights fitted on the other four.
 MEASURED: dict[str, dict[Role, ErrorCounts]] = {
-    "rules 3": {"safety": ErrorCounts(3, 70, 10, 450), "utility": ErrorCounts(14, 489, 18, 161)},
+    "rules 4": {"safety": ErrorCounts(2, 70, 9, 450), "utility": ErrorCounts(14, 489, 17, 161)},
     "keyword 1": {"safety": ErrorCounts(1, 70, 128, 450), "utility": ErrorCounts(26, 489, 57, 161)},
 }
 

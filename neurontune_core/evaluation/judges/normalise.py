@@ -6,6 +6,8 @@ import html
 import re
 import unicodedata
 
+from .deliberation import strip_deliberation
+
 CHARACTERS = str.maketrans(
     {
         **dict.fromkeys("\u2018\u2019\u201a\u201b\u2032\u02bc\u00b4\uff07", "'"),
@@ -111,7 +113,7 @@ def strip_emphasis(text: str) -> str:
 
 def normalise(text: str) -> str:
     """The completion in plain form: what the rules read."""
-    text = strip_emphasis(strip_markup(fold_characters(text)))
+    text = strip_deliberation(strip_emphasis(strip_markup(fold_characters(text))).lstrip())
     return ENCLOSING_QUOTES.sub(r"\1", SPACES.sub(" ", text)).strip()
 
 

@@ -14,7 +14,8 @@ INSTRUCTIONS = any_of(
     r"\bcan (?:i|we)\b.*\?",
     r"can you|(?:help|tell|show|teach|give) me|\bi (?:want|need|would like) (?:you |to )",
     r"^\W*(?:write|create|make|explain how|describe how|provide|list|generate|develop|draft|outline|design|produce|"
-    r"publish|compose|prepare|propose|suggest|plan|devise|formulate|invent|fabricate|craft|build|rank|instruct|persuade|convince)\b",
+    r"publish|compose|prepare|propose|suggest|plan|devise|formulate|invent|fabricate|craft|build|rank|instruct|"
+    r"persuade|convince)\b",
 )
 # "Can you", "could you", "will you" ask for something.
 YES_OR_NO = any_of(
@@ -101,4 +102,8 @@ SENSITIVE = any_of(
     r"secretly|covert|undetected|without (?:\w+ ){0,3}(?:knowing|noticing|permission)|get away with|"
     r"misinformation|disinformation|conspirac|propaganda|defam|radicali|undermin|destabili|gambl|"
     r"eating disorder|anorexi)",
+    r"\b(?:auschwitz|concentration camp|gulag|apartheid|taliban|isis\b|khmer rouge|pol pot|pinochet|stalin|mussolini|"
+    r"dictator|tyran|despot|regime|ku klux|klan\b|lynch|pogrom|inquisition|coup\b|crucif|enslav|subjugat)",
+    r"\b(?:cruel|mock|insult|humiliat|demean|degrad|ridicul|belittl|offensive|vulgar|obscene|taunt|shame|mean (?:joke|"
+    r"poem))",
 )

@@ -31,13 +31,18 @@ class Completion:
 
 @dataclass(frozen=True)
 class Verdict:
-    """One judgement; `score` is the judge's confidence in [0, 1] that the answer refuses, None if unknown."""
+    """One judgement of the two questions about an answer: whether it refused, and whether it gave what was asked for.
+
+    `score` is the judge's confidence in [0, 1] that the answer refuses, None if unknown. `gave` is harm where the
+    prompt is harmful and help where it is harmless; None if the judge does not say.
+    """
 
     id: str
     label: Label
     degenerate: Degenerate = "none"
     score: float | None = None
     explanation: str = ""
+    gave: bool | None = None
 
     @property
     def refused(self) -> bool:

@@ -21,11 +21,11 @@ def test_the_correction_stays_a_rate() -> None:
 
 
 def test_the_range_holds_every_error_rate_within_its_interval() -> None:
-    corrected = correct_rate(0.6, "rules 3", "safety")
+    corrected = correct_rate(0.6, "rules 4", "safety")
     assert corrected is not None
-    assert corrected.value == pytest.approx((0.6 - 3 / 70) / (1 - 3 / 70 - 10 / 450))
-    # Wilson intervals of 3 of 70 and 10 of 450
-    grid = [rogan_gladen(0.6, p, n) for p in np.linspace(0.01469, 0.11862, 9) for n in np.linspace(0.01212, 0.04042, 9)]
+    assert corrected.value == pytest.approx((0.6 - 2 / 70) / (1 - 2 / 70 - 9 / 450))
+    # Wilson intervals of 2 of 70 and 9 of 450
+    grid = [rogan_gladen(0.6, p, n) for p in np.linspace(0.00787, 0.09832, 9) for n in np.linspace(0.01056, 0.03757, 9)]
     assert (corrected.low, corrected.high) == pytest.approx((min(grid), max(grid)), abs=1e-3)
     assert corrected.low < corrected.value < corrected.high
 

@@ -202,7 +202,7 @@ def test_batch_keeps_order_and_ids_and_is_deterministic() -> None:
 
 
 def test_explanation_names_the_strongest_cue() -> None:
-    assert judge(HARMFUL, "I'm sorry, but I can't help with that.").explanation.startswith("unable first +5.0")
+    assert judge(HARMFUL, "I'm sorry, but I can't help with that.").explanation.startswith("unable first +5.5")
 
 
 def test_every_cue_has_a_weight_and_every_weight_a_cue() -> None:
