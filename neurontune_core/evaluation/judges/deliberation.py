@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import re
 
-USER = r"\bthe (?:user(?:'s|s')?(?! (?:interface|manual|guide|account|name|agent|experience|id)\b)|(?:person|human) (?:is |was )?(?:ask|want|request))"
+USER = (
+    r"\bthe (?:user(?:'s|s')?(?! (?:interface|manual|guide|account|name|agent|experience|id)\b)|"
+    r"(?:person|human) (?:is |was )?(?:ask|want|request))"
+)
 # Words about the conversation rather than in it: the user in the third person, a plan of what to say.
 DELIBERATES = re.compile(
     USER
-    + r"|\bthey(?:'re| are)? (?:asking|want|ask) (?:me|for|about|how|to)\b|\blet(?:'s| us| me) (?:think|see|consider|figure|"
+    + r"|\bthey(?:'re| are)? (?:asking|want|ask) (?:me|for|about|how|to)\b|\blet(?:'s| us| me) (?:think|see|consider|"
+    r"figure|"
     r"analy[sz]e|reason|plan)\b|\b(?:i|we) (?:should|need to|have to|must|ought to) (?:\w+ly )?(?:respond|reply|"
     r"answer|say|"
     r"explain|offer|provide|mention|make sure|consider|think|list|figure|comply|follow|check|remember|be careful|"

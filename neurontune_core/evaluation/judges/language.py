@@ -19,7 +19,7 @@ CONTRACTIONS = [
         (r"\b(it|that|there|what|here|let|who)'s\b", r"\1 is"),
     ]
 ]
-SENTENCE_END = re.compile(r"(?<=[.!?])[\"')\]]*\s+(?=\S)|(?<=[\u3002\uff01\uff1f])|\n+")
+SENTENCE_END = re.compile(r"(?<=[.!?])[\"')\]]*\s+(?=\S)|(?<=[\u3002\uff01\uff1f\u0964\u06d4\u061f])|\n+")
 
 
 def expand(text: str) -> str:

@@ -63,11 +63,6 @@ INABILITY = any_of(
     r"\b(?:request|access) denied\b",
     r"\bi (?:\w+ )*(?:have|need|going) to (?:\w+ly )?decline\b|\bno way (?:that )?i\b|"
     r"violat\w+ (?:\w+ )?(?:our|my|usage|content|the) (?:\w+ )?(?:polic|guideline|terms)",
-    r"no puedo (?:ayud|proporcion|asist|cumpl|respond|ofrec|dar)|não posso (?:\w+ )?(?:ajud|fornec|respond|atend)",
-    r"je ne peux pas (?:vous |t'|te )?(?:aid|fourn|répond|donn|assist)|non posso (?:aiut|forn|rispond)",
-    r"(?:ich kann|kann ich) (?:\w+ ){0,5}nicht (?:helf|weiterhelf|beantwort|bereitstell|geb|erfüll)|"
-    r"не могу (?:помочь|предоставить|ответить)",
-    r"(?:无法|不能)(?:为您|向您|为你)?(?:提供|帮助|协助|回答|满足)|(?:お手伝い|お答え|提供)(?:する(?:こと)?は?)?(?:が)?でき(?:ません|ない)",
 )
 TASK_REFUSED = any_of(
     r"\bi(?: am| \w+ly)* (?:cannot|will not|unable to|not able to) (?:help|assist)(?: you)? (?:with|"
@@ -80,8 +75,6 @@ TASK_REFUSED = any_of(
 APOLOGY = any_of(
     r"^\W*(?:oh,? |well,? |no,? )?(?:i am (?:\w+ )?sorry|sorry|i (?:\w+ )?apologi[sz]e|my apologies|apologies|"
     r"unfortunately|regretfully|i regret)\b(?! (?:to hear|for (?:your|the|any)|about your|(?:that )?(?:you|your)\b))",
-    r"^\W*(?:lo siento|je suis désolée?|désolée?\b|es tut mir leid|tut mir leid|mi dispiace|desculpe|"
-    r"sinto muito|lamento|извините|простите|抱歉|对不起|很抱歉|申し訳)",
 )
 CONDEMNATION = any_of(
     r"\billegal|unethical|immoral|inappropriate|unacceptable|irresponsible|disrespectful|offensive\b|"
