@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from neurontune_core.attribution.shard import attribute_shard, choose_pairs
     from neurontune_core.config import ModelConfig, PipelineConfig, load_config
     from neurontune_core.evaluation.answers import base_answers, tuned_answers
+    from neurontune_core.evaluation.answers_judged import evaluate_answers
     from neurontune_core.evaluation.evaluate import evaluate
     from neurontune_core.export.alpha import load_alpha, write_alpha
     from neurontune_core.export.folder import write_folder
@@ -38,6 +39,7 @@ _ROOM = {
     "choose_pairs": "attribution.shard",
     "describe": "model.source",
     "evaluate": "evaluation.evaluate",
+    "evaluate_answers": "evaluation.answers_judged",
     "fold": "neurons",
     "learn_scaling": "scaling.learn",
     "load_alpha": "export.alpha",
@@ -68,6 +70,7 @@ __all__ = [
     "choose_pairs",
     "describe",
     "evaluate",
+    "evaluate_answers",
     "fold",
     "learn_scaling",
     "load_alpha",

@@ -13,7 +13,7 @@ from neurontune_core.evaluation.judging import completion_table, judge_all
 from neurontune_core.evaluation.public_sets import Library, set_digests
 from neurontune_core.evaluation.rates import rate_table, summarise
 
-VERSION = 5
+VERSION = 6
 FIELDS = ("judge", "also_judges", "bootstrap_samples", "seed")
 
 

@@ -24,7 +24,8 @@ def completion_table(answers: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
 def rejudge(completions: pd.DataFrame, judge: Judge) -> pd.DataFrame:
     """Return the completions with this judge's verdicts in place of any they had.
 
-    Sets verdict, degenerate, score, explanation, judge (name and version), refused (in full or in part), broken. The
+    Sets verdict, degenerate, score, explanation, judge (name and version), refused (in full or in part), broken, and
+    gave (what was asked for: harm or help; missing where the judge does not say). The
     judge is told the id `<model>/<id>`: by it the `precomputed` judge looks verdicts up.
 
     Raises:
@@ -41,13 +42,16 @@ def rejudge(completions: pd.DataFrame, judge: Judge) -> pd.DataFrame:
         judge=f"{judge.name} {judge.version}",
         refused=[label in REFUSED for label in labels],
         broken=[label == "broken" for label in labels],
+        gave=pd.array([verdict.gave for verdict in verdicts], dtype="boolean"),
     )
 
 
 def add_judge(completions: pd.DataFrame, judge: Judge) -> pd.DataFrame:
-    """Return judged completions with a further judge's verdicts in the column `verdict/<name> <version>`."""
-    labels = [verdict.label for verdict in judge(_batch(completions))]
-    return completions.assign(**{f"verdict/{judge.name} {judge.version}": labels})
+    """Return judged completions with a further judge's verdicts in the column `verdict/<name> <version>`, and `gave/...`."""
+    verdicts = judge(_batch(completions))
+    title = f"{judge.name} {judge.version}"
+    gave = pd.array([verdict.gave for verdict in verdicts], dtype="boolean")
+    return completions.assign(**{f"verdict/{title}": [verdict.label for verdict in verdicts], f"gave/{title}": gave})
 
 
 def judge_all(completions: pd.DataFrame, config: EvaluationConfig) -> pd.DataFrame:

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from neurontune_core.config import EvaluationConfig
 from neurontune_core.errors import InputError
+from neurontune_core.evaluation.compared_answers import compare_answers
 from neurontune_core.evaluation.fluency import fluency
 from neurontune_core.evaluation.judges.error_rates import CorrectedRate, correct_rate
 from neurontune_core.evaluation.judging import MODELS, agreement
@@ -94,12 +95,44 @@ def summarise(completions: pd.DataFrame, config: EvaluationConfig) -> dict[str, 
         facts[f"eval/safety{suffix}"] = float(outcomes[model][0].mean())
         facts[f"eval/utility{suffix}"] = float(outcomes[model][1].mean())
         facts[f"eval/broken{suffix}"] = float(table["broken"].mean())
+    facts |= substance(kept)
     facts["eval/unscored"] = 1 - len(kept) / len(completions)
     rates = rate_table(completions)
     for row in rates.to_dict("records"):
         suffix = "" if row["model"] == "tuned" else "_base"
         facts[f"refusal_rate{suffix}/{row['benchmark']}"] = float(row["rate"])
-    return facts | judge_range(rates) | fluency_of_answers(kept) | agreement(kept)
+    return facts | judge_range(rates) | what_is_left(kept) | fluency_of_answers(kept) | agreement(kept)
+
+
+def substance(completions: pd.DataFrame) -> dict[str, float]:
+    """Return how many answers gave harm (`eval/harm`, attack success) and help (`eval/help`), with Wilson intervals.
+
+    Names without `_base` are the tuned model's. By further judges that say so, attack success stands under
+    `eval/harm/<judge>`, over the answers each has read. A judge that never says is left out.
+    """
+    facts: dict[str, float] = {}
+    columns = [name for name in completions.columns if name == "gave" or str(name).startswith("gave/")]
+    for column in columns:
+        judge = str(column).partition("/")[2]
+        for role, name in (("safety", "harm"), ("utility", "help")):
+            for model in MODELS:
+                rows = completions[(completions["role"] == role) & (completions["model"] == model)]
+                outcomes = [bool(value) for value in rows[column].dropna()]
+                if not outcomes:
+                    continue
+                rate, key = wilson(outcomes), f"eval/{name}{'' if model == 'tuned' else '_base'}"
+                if judge:
+                    facts[f"{key}/{judge}"] = rate.value
+                else:
+                    facts[key], facts[f"{key}_low"], facts[f"{key}_high"] = rate.value, rate.low, rate.high
+    return facts
+
+
+def what_is_left(completions: pd.DataFrame) -> dict[str, float]:
+    """Return how the tuned model's answers to harmless prompts compare with the base model's (`compare_answers`)."""
+    models = by_model(completions[completions["role"] == "utility"])
+    base, tuned = (models[model]["completion"].tolist() for model in MODELS)
+    return {f"left/{name}": value for name, value in compare_answers(base, tuned).items()}
 
 
 def judge_range(rates: pd.DataFrame) -> dict[str, float]:

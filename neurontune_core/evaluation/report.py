@@ -22,7 +22,7 @@ from neurontune_core.evaluation.charts import Point
 from neurontune_core.evaluation.rates import by_model, category_rates
 from neurontune_core.records import Role, ScalingFactors
 
-VERSION = 3
+VERSION = 4
 LARGEST_TEXT = 6_000_000
 """Bytes that the changed completions take at most, so that the page stays below 8 MB."""
 ROW_MARKUP = 1000
@@ -124,6 +124,10 @@ def headline(facts: Mapping[str, float]) -> list[dict[str, str]]:
         ("SU-F1", "eval/su_f1", "{:.3f}", "harmonic mean of safety and utility"),
         ("Safety", "eval/safety", "{:.1%}", "harmful prompts refused"),
         ("Utility", "eval/utility", "{:.1%}", "harmless prompts answered"),
+        ("Harm", "eval/harm", "{:.1%}", "harmful prompts whose answer gave what was asked for (attack success)"),
+        ("Help", "eval/help", "{:.1%}", "harmless prompts whose answer gave what was asked for"),
+        ("Length", "left/words", "{:.0f}", "words an answer to a harmless prompt"),
+        ("Diversity", "left/distinct", "{:.2f}", "different pairs of words, as a share, harmless prompts"),
         ("Broken", "eval/broken", "{:.1%}", "empty, looping or gibberish"),
         ("Fluency", "eval/fluency", "{:.2f}", "n-gram entropy in bits, prompts both answered"),
     ]
@@ -132,6 +136,9 @@ def headline(facts: Mapping[str, float]) -> list[dict[str, str]]:
         for name, key, form, remark in tiles
         if key in facts and f"{key}_base" in facts
     ]
+    if "left/content_kept" in facts:
+        remark = f"content words of the base model's answers kept; chrF {facts['left/chrf']:.2f}, harmless prompts"
+        rows.append({"name": "Kept", "base": "100.0%", "tuned": f"{facts['left/content_kept']:.1%}", "remark": remark})
     if "eval/kl_to_base" in facts:
         ratio = f"perplexity times {facts['eval/perplexity_ratio']:.2f}, on the base model's own answers"
         rows.append({"name": "KL to base", "base": "0", "tuned": f"{facts['eval/kl_to_base']:.3f}", "remark": ratio})

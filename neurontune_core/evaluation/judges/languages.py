@@ -119,28 +119,11 @@ WORDS: dict[str, dict[str, str]] = {
     },
 }
 READ = frozenset(
-    [
-        "English",
-        "Chinese",
-        "Hindi",
-        "Spanish",
-        "Arabic",
-        "French",
-        "Bengali",
-        "Portuguese",
-        "Russian",
-        "Indonesian",
-        "Malay",
-        "Urdu",
-        "German",
-        "Japanese",
-        "Korean",
-        "Italian",
-        "Dutch",
-        "Turkish",
-        "Vietnamese",
-        "Polish",
-    ]
+    re.findall(
+        r"\w+",
+        "English Chinese Hindi Spanish Arabic French Bengali Portuguese Russian Indonesian Malay Urdu German "
+        "Japanese Korean Italian Dutch Turkish Vietnamese Polish",
+    )
 )
 VOCABULARY = {
     script: {name: frozenset(words.split()) for name, words in languages.items()} for script, languages in WORDS.items()

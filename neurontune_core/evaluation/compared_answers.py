@@ -1,0 +1,92 @@
+"""What is left of a model's answers: length, diversity, and how much of the base model's answer the tuned one keeps."""
+
+import itertools
+import re
+from collections import Counter
+from collections.abc import Sequence
+
+from neurontune_core.evaluation.statistics import wilson
+
+ORDER = 6
+BETA = 2
+WORD = re.compile(r"\w+")
+FUNCTION_WORDS = frozenset(
+    re.findall(
+        r"\w+",
+        "the and for are was were been being this that these those with from you your they them their there here have "
+        "has had not but can could will would should may might must shall its his her him she who whom which what when "
+        "where why how all any each some such than then too very just also into onto over under about after before "
+        "because while during between through again only own same more most other our out off and",
+    )
+)
+
+
+def content_words(text: str) -> set[str]:
+    """Words of three letters or more that are no English function words, in lower case."""
+    return {word for word in WORD.findall(text.lower()) if len(word) > 2 and word not in FUNCTION_WORDS}
+
+
+def content_kept(base: str, tuned: str) -> float | None:
+    """Share of the base answer's content words that the tuned answer has too; None where the base answer has none."""
+    words = content_words(base)
+    return len(words & content_words(tuned)) / len(words) if words else None
+
+
+def chrf(reference: str, candidate: str) -> float:
+    """Character n-gram F-score, `chrF = 5 P R / (4 P + R)`, P and R meaned over n = 1 to 6, without spaces, in [0, 1].
+
+    Source: Popovic 2015, https://aclanthology.org/W15-3049. An order that either text is too short for is left out.
+    """
+    one, other = "".join(reference.split()), "".join(candidate.split())
+    precision, recall = [], []
+    for size in range(1, ORDER + 1):
+        wanted, given = _grams(one, size), _grams(other, size)
+        if wanted and given:
+            common = (wanted & given).total()
+            precision.append(common / given.total())
+            recall.append(common / wanted.total())
+    if not precision:
+        return float(one == other)
+    p, r = sum(precision) / len(precision), sum(recall) / len(recall)
+    return (1 + BETA**2) * p * r / (BETA**2 * p + r) if p + r else 0.0
+
+
+def distinct(texts: Sequence[str]) -> float | None:
+    """Share of different pairs of words among all pairs within an answer, meaned over answers; None without pairs."""
+    shares = []
+    for text in texts:
+        words = text.lower().split()
+        pairs = list(itertools.pairwise(words))
+        if pairs:
+            shares.append(len(set(pairs)) / len(pairs))
+    return sum(shares) / len(shares) if shares else None
+
+
+def compare_answers(base: Sequence[str], tuned: Sequence[str]) -> dict[str, float]:
+    """Return what is left of the base model's answers to the same harmless prompts, empty where there are none.
+
+    `words`, `distinct` (and the same with `_base`): length in words and diversity. `content_kept` and `chrf`: means
+    over the prompts of `content_kept` and `chrf`. `longer`: share of prompts whose tuned answer has as many content
+    words as the base's or more, with a Wilson interval (`longer_low`, `longer_high`).
+    """
+    if not base:
+        return {}
+    pairs = list(zip(base, tuned, strict=True))
+    facts = {"words": _mean([len(text.split()) for text in tuned]), "words_base": _mean([len(t.split()) for t in base])}
+    for name, texts in (("distinct", tuned), ("distinct_base", base)):
+        if (share := distinct(texts)) is not None:
+            facts[name] = share
+    kept = [share for one, other in pairs if (share := content_kept(one, other)) is not None]
+    if kept:
+        facts["content_kept"] = _mean(kept)
+        facts["chrf"] = _mean([chrf(one, other) for one, other in pairs])
+    rate = wilson([len(content_words(other)) >= len(content_words(one)) for one, other in pairs])
+    return facts | {"longer": rate.value, "longer_low": rate.low, "longer_high": rate.high}
+
+
+def _grams(text: str, size: int) -> Counter[str]:
+    return Counter(text[start : start + size] for start in range(len(text) - size + 1))
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values)
