@@ -42,6 +42,6 @@ def evaluate(
     made = {stage: found.artifact(stage) for stage in ("pairs", changing_stage(found.stages), *shown)}
     inputs, title = prepare(config), f"{found.name} evaluated"
     rename_flow_run(title)
-    refresh: tuple[Stage, ...] = ("base", "tuned", "evaluation") if force else ()
+    refresh: tuple[Stage, ...] = ("base", "tuned", "evaluation", "ability") if force else ()
     with recorded(config, title, inputs.model.identity, refresh) as record:
         return measure(record, config, title, inputs, made)["evaluation"]

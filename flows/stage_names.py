@@ -7,6 +7,16 @@ which `evaluation` judges.
 from typing import Literal, get_args
 
 Stage = Literal[
-    "pairs", "attribution", "scores", "selection", "cards", "scaling", "baseline", "base", "tuned", "evaluation"
+    "pairs",
+    "attribution",
+    "scores",
+    "selection",
+    "cards",
+    "scaling",
+    "baseline",
+    "base",
+    "tuned",
+    "evaluation",
+    "ability",
 ]
 STAGES: tuple[Stage, ...] = get_args(Stage)

@@ -47,7 +47,7 @@ def rejudge(completions: pd.DataFrame, judge: Judge) -> pd.DataFrame:
 
 
 def add_judge(completions: pd.DataFrame, judge: Judge) -> pd.DataFrame:
-    """Return judged completions with a further judge's verdicts in the column `verdict/<name> <version>`, and `gave/...`."""
+    """Return judged completions with a further judge's verdicts in `verdict/<name> <version>`, and `gave/...`."""
     verdicts = judge(_batch(completions))
     title = f"{judge.name} {judge.version}"
     gave = pd.array([verdict.gave for verdict in verdicts], dtype="boolean")

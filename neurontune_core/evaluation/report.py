@@ -139,6 +139,18 @@ def headline(facts: Mapping[str, float]) -> list[dict[str, str]]:
     if "left/content_kept" in facts:
         remark = f"content words of the base model's answers kept; chrF {facts['left/chrf']:.2f}, harmless prompts"
         rows.append({"name": "Kept", "base": "100.0%", "tuned": f"{facts['left/content_kept']:.1%}", "remark": remark})
+    if "ability/ability/accuracy" in facts:
+        known = {name: facts[f"ability/ability/{name}"] for name in ("accuracy", "accuracy_base", "difference")}
+        low, high = facts["ability/ability/difference_low"], facts["ability/ability/difference_high"]
+        remark = f"of 200 four-option questions; difference {known['difference']:+.1%} ({low:+.1%} to {high:+.1%})"
+        rows.append(
+            {
+                "name": "Ability",
+                "base": f"{known['accuracy_base']:.1%}",
+                "tuned": f"{known['accuracy']:.1%}",
+                "remark": remark,
+            }
+        )
     if "eval/kl_to_base" in facts:
         ratio = f"perplexity times {facts['eval/perplexity_ratio']:.2f}, on the base model's own answers"
         rows.append({"name": "KL to base", "base": "0", "tuned": f"{facts['eval/kl_to_base']:.3f}", "remark": ratio})
