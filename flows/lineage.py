@@ -18,6 +18,7 @@ MEANING = {
     "evaluation": "evaluation",
     "base": "base: the base model's answers",
     "tuned": "tuned: the tuned model's answers",
+    "ability": "ability: four-option questions before and after",
     "scaling": "scaling: alpha",
     "cards": "cards: the strongest neurons",
     "selection": "selection: the neurons",

@@ -396,6 +396,22 @@ class BaselineConfig(Section):
     lora_learning_rate: float = Field(default=5e-3, gt=0, description="First Adam step size of LoRA.")
 
 
+JudgeName = Literal[
+    "rules",
+    "keyword",
+    "classifier",
+    "precomputed",
+    "llama-guard-3",
+    "llama-guard-4",
+    "wildguard",
+    "shieldgemma",
+    "harmbench",
+    "strongreject",
+]
+MODEL_JUDGES = r"llama-guard-3|llama-guard-4|wildguard|shieldgemma|harmbench|strongreject"
+ALSO_JUDGE = rf"^(?:rules|keyword|(?:{MODEL_JUDGES})(?:=.+)?)$"
+
+
 class EvaluationConfig(Section):
     """What is generated and how it is judged."""
 
@@ -415,14 +431,16 @@ class EvaluationConfig(Section):
     )
     prompts_per_benchmark: int = Field(default=80, ge=1, description="Most prompts taken from each benchmark.")
     max_new_tokens: int = Field(default=150, ge=1, description="Longest completion, in tokens.")
-    judge: Literal["rules", "keyword", "classifier", "precomputed"] = Field(
-        default="rules", description="Refusal judge."
-    )
+    judge: JudgeName = Field(default="rules", description="Refusal judge.")
     judge_path: str | None = Field(
-        default=None, description="Model folder of the `classifier` judge, verdict file of the `precomputed` one."
+        default=None,
+        description="Model folder of the `classifier` judge, verdict file of the `precomputed` one, folder or hub id "
+        "of a named model judge.",
     )
-    also_judges: Annotated[tuple[Literal["rules", "keyword"], ...], BeforeValidator(_as_list)] = Field(
-        default=(), description="Further judges, whose agreement with the first is measured."
+    also_judges: Annotated[tuple[Annotated[str, Field(pattern=ALSO_JUDGE)], ...], BeforeValidator(_as_list)] = Field(
+        default=(),
+        description="Further judges, whose agreement with the first is measured: `rules`, `keyword`, or a model judge "
+        "with its folder or hub id, as in `wildguard=FOLDER`.",
     )
     bootstrap_samples: int = Field(default=2000, ge=100, description="Resamples of the paired bootstrap.")
     seed: int = Field(default=0, ge=0, description="Seed of prompt samples and of the bootstrap.")

@@ -28,7 +28,7 @@ class Evaluation:
 
 def settings(config: EvaluationConfig) -> dict[str, Any]:
     """Return the settings an evaluation depends on besides its answers: the judges, their versions, the bootstrap."""
-    judges = [judge_title(name) for name in (config.judge, *config.also_judges)]
+    judges = [judge_title(name.partition("=")[0]) for name in (config.judge, *config.also_judges)]
     return config.model_dump(mode="json", include=set(FIELDS)) | {"judges": judges}
 
 

@@ -10,6 +10,7 @@ from neurontune_core.config import EvaluationConfig
 from neurontune_core.errors import InputError
 from neurontune_core.evaluation.judges import Completion, Judge, Verdict, judge_by_name
 from neurontune_core.evaluation.judges.agreement import judge_kappa
+from neurontune_core.evaluation.judges.presets import PRESETS
 from neurontune_core.evaluation.judges.verdict import REFUSED
 
 MODELS = ("base", "tuned")
@@ -61,9 +62,10 @@ def judge_all(completions: pd.DataFrame, config: EvaluationConfig) -> pd.DataFra
         InputError: a judge needs a path that is not given, or is not there.
     """
     table = rejudge(completions, judge_by_name(config.judge, config.judge_path))
-    for name in config.also_judges:
+    for entry in config.also_judges:
+        name, _, path = entry.partition("=")
         if name != config.judge:
-            table = add_judge(table, judge_by_name(name))
+            table = add_judge(table, judge_by_name(name, path or None))
     return table
 
 
@@ -89,11 +91,19 @@ def judge_digests(config: EvaluationConfig) -> list[str]:
     Raises:
         InputError: the path is not there.
     """
+    also = [entry.partition("=")[2] for entry in config.also_judges]
+    further = [digest for path in also if Path(path).is_dir() and path for digest in _path_digest(Path(path))]
     if config.judge_path is None:
-        return []
+        return further
     path = Path(config.judge_path)
     if not path.exists():
+        if config.judge in PRESETS:
+            return further  # a hub id
         raise InputError(f"evaluation.judge_path: {path} does not exist; give a model folder or a verdict file")
+    return _path_digest(path) + further
+
+
+def _path_digest(path: Path) -> list[str]:
     files = [path] if path.is_file() else sorted(file for file in path.rglob("*") if file.is_file())
     lines = "".join(f"{file.name}\0{artifacts.file_digest(file)}\n" for file in files)
     return [artifacts.text_digest(lines)]

@@ -454,7 +454,18 @@ def test_flow_run_has_a_speaking_name_and_shards_are_numbered(config: PipelineCo
     assert run.name == "llama preset seed 5"
     with get_client(sync_client=True) as client:
         deadline = time.monotonic() + 20
-        wanted = {"pairs", "scores", "selection", "cards", "scaling", "base", "tuned", "evaluation", "report"}
+        wanted = {
+            "pairs",
+            "scores",
+            "selection",
+            "cards",
+            "scaling",
+            "base",
+            "tuned",
+            "evaluation",
+            "ability",
+            "report",
+        }
         wanted |= {f"attribution shard {number}/3" for number in (1, 2, 3)}
         names: set[str] = set()
         while names != wanted and time.monotonic() < deadline:  # task runs are recorded by a service, a little later
