@@ -161,6 +161,21 @@ def judge(
 
 
 @app.command()
+def evaluate(
+    model: Annotated[str, typer.Option("--model", metavar="FOLDER", help="A model: folder, GGUF file or hub id.")],
+    benchmarks: Annotated[
+        str, typer.Option(metavar="NAME,NAME", help="Public sets or files: `advbench,benign:mine.csv`.")
+    ],
+    settings: Settings = None,
+    to: Annotated[str | None, typer.Option("--to", metavar="FILE", help="Write answers and verdicts there.")] = None,
+) -> None:
+    """Judge the answers of any model to benchmarks: refusals, harm, help and over-refusal, as JSON."""
+    from flows.evaluate_model import evaluate_folder
+
+    evaluate_folder(model, benchmarks, settings or [], to)
+
+
+@app.command()
 def study(
     name: Annotated[str, typer.Argument(metavar="NAME", help="A shipped study (`neurontune studies`), or `own`.")],
     preset: Preset = None,

@@ -1,0 +1,30 @@
+"""`neurontune evaluate`: a model that this project never touched, on benchmarks of one's choice."""
+
+import json
+
+
+def evaluate_folder(model: str, benchmarks: str, settings: list[str], to: str | None) -> None:
+    """Let a model answer, judge its answers and print the rates as JSON; `to` is a file for answers and verdicts.
+
+    Raises:
+        InputError: an unknown benchmark, judge or setting, or a model that cannot be loaded.
+    """
+    from neurontune_core.config import load_config
+
+    config = load_config(None, [f"evaluation.benchmarks={benchmarks}", *settings], model)
+    from neurontune_core.data.library import PublicLibrary
+    from neurontune_core.evaluation.judging import judge_digests
+    from neurontune_core.evaluation.one_model import as_plain, check, evaluate_model
+    from neurontune_core.model.load import load_model
+    from tasks.models import batch_tokens
+    from tasks.progress import tracker
+
+    check(config.evaluation)
+    judge_digests(config.evaluation)
+    chat = load_model(config.model, config.runtime.device, config.runtime.root)
+    library = PublicLibrary(config.evaluation)
+    tokens = batch_tokens(chat, config.runtime)
+    table, rates = evaluate_model(chat, config.evaluation, library, tokens, tracker("evaluate"))
+    if to:
+        table.to_json(to, orient="records", lines=True, force_ascii=False)
+    print(json.dumps(as_plain(rates), indent=1))
