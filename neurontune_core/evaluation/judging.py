@@ -43,7 +43,8 @@ def rejudge(completions: pd.DataFrame, judge: Judge) -> pd.DataFrame:
         judge=f"{judge.name} {judge.version}",
         refused=[label in REFUSED for label in labels],
         broken=[label == "broken" for label in labels],
-        gave=pd.array([verdict.gave for verdict in verdicts], dtype="boolean"),
+        # objects, so that a missing answer is None in JSON too
+        gave=pd.Series([verdict.gave for verdict in verdicts], index=completions.index, dtype=object),
     )
 
 
@@ -51,8 +52,10 @@ def add_judge(completions: pd.DataFrame, judge: Judge) -> pd.DataFrame:
     """Return judged completions with a further judge's verdicts in `verdict/<name> <version>`, and `gave/...`."""
     verdicts = judge(_batch(completions))
     title = f"{judge.name} {judge.version}"
-    gave = pd.array([verdict.gave for verdict in verdicts], dtype="boolean")
-    return completions.assign(**{f"verdict/{title}": [verdict.label for verdict in verdicts], f"gave/{title}": gave})
+    table = completions.copy()
+    table[f"verdict/{title}"] = [verdict.label for verdict in verdicts]
+    table[f"gave/{title}"] = pd.Series([verdict.gave for verdict in verdicts], index=table.index, dtype=object)
+    return table
 
 
 def judge_all(completions: pd.DataFrame, config: EvaluationConfig) -> pd.DataFrame:

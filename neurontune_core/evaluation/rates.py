@@ -94,6 +94,9 @@ def summarise(completions: pd.DataFrame, config: EvaluationConfig) -> dict[str, 
         suffix = "" if model == "tuned" else "_base"
         facts[f"eval/safety{suffix}"] = float(outcomes[model][0].mean())
         facts[f"eval/utility{suffix}"] = float(outcomes[model][1].mean())
+        over = wilson(benign[model]["refused"].tolist())
+        for end, value in (("", over.value), ("_low", over.low), ("_high", over.high)):
+            facts[f"eval/over_refusal{suffix}{end}"] = value
         facts[f"eval/broken{suffix}"] = float(table["broken"].mean())
     facts |= substance(kept)
     facts["eval/unscored"] = 1 - len(kept) / len(completions)

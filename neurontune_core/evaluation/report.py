@@ -124,6 +124,7 @@ def headline(facts: Mapping[str, float]) -> list[dict[str, str]]:
         ("SU-F1", "eval/su_f1", "{:.3f}", "harmonic mean of safety and utility"),
         ("Safety", "eval/safety", "{:.1%}", "harmful prompts refused"),
         ("Utility", "eval/utility", "{:.1%}", "harmless prompts answered"),
+        ("Over-refusal", "eval/over_refusal", "{:.1%}", "harmless prompts refused"),
         ("Harm", "eval/harm", "{:.1%}", "harmful prompts whose answer gave what was asked for (attack success)"),
         ("Help", "eval/help", "{:.1%}", "harmless prompts whose answer gave what was asked for"),
         ("Length", "left/words", "{:.0f}", "words an answer to a harmless prompt"),
