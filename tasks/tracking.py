@@ -48,6 +48,8 @@ CONFIG_FILE = "config.json"
 SHARDS_FILE = "shards.json"
 """The file of an attribution step that names its shards, reused ones included."""
 ATTRIBUTION = "attribution"
+SHARD = "attribution-shard"
+"""`step.name` of the runs of single shards, below attribution's."""
 FLOW_TAG = "prefect.flow_name"
 """Only on the run of a whole flow run, not on those of its steps."""
 PIPELINE = "neurontune"
@@ -178,17 +180,33 @@ def record_artifact(tracking: Tracking, run_id: str | None, artifact: Artifact) 
 
 
 @best_effort
-def record_shards(
-    tracking: Tracking, run_id: str | None, parts: Mapping[int, Artifact], executed: bool | None = None
-) -> None:
-    """Record the facts of shards as metrics at step `shard`, and whether this run computed them."""
+def record_facts(tracking: Tracking, run_id: str | None, stage: str, facts: Mapping[str, float]) -> None:
+    """Record facts of a stage as metrics of a run."""
+    if run_id is not None:
+        _log_metrics(tracking, run_id, metrics_of(stage, facts))
+
+
+@best_effort
+def record_shard(tracking: Tracking, shard: int, name: str, artifact: Artifact) -> None:
+    """Add a run below attribution's for a shard that was computed now, with its facts."""
+    if not tracking.step_run_id:
+        return
+    tags = {"mlflow.parentRunId": tracking.step_run_id, "step.name": SHARD, "step.cache_key": artifact.key}
+    tags |= {"step.outcome": "executed", "step.artifact": artifact.uri, "step.shard": str(shard)} | prefect_tags()
+    run_id = create_run(tracking, name, tags)
+    _log_metrics(tracking, run_id, metrics_of(artifact.stage, facts_of(artifact)))
+    client_of(tracking.uri).log_inputs(run_id, datasets=[dataset_of(artifact, "output")])
+    client_of(tracking.uri).set_terminated(run_id, "FINISHED", end_time=now())
+
+
+@best_effort
+def record_executed(tracking: Tracking, run_id: str | None, parts: Mapping[int, Artifact], executed: bool) -> None:
+    """Record on the attribution run, at step `shard`, whether this run computed shards or found them."""
     if run_id is None:
         return
-    extra = {} if executed is None else {"executed": float(executed)}
-    for_each = [metrics_of(part.stage, facts_of(part) | extra, int(shard)) for shard, part in parts.items()]
-    _log_metrics(tracking, run_id, [metric for metrics in for_each for metric in metrics])
-    if executed is not None:
-        client_of(tracking.uri).log_inputs(run_id, datasets=[dataset_of(part, "output") for part in parts.values()])
+    points = [metrics_of(part.stage, {"executed": float(executed)}, int(shard)) for shard, part in parts.items()]
+    _log_metrics(tracking, run_id, [metric for metrics in points for metric in metrics])
+    client_of(tracking.uri).log_inputs(run_id, datasets=[dataset_of(part, "output") for part in parts.values()])
 
 
 @best_effort
