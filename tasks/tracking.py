@@ -18,6 +18,7 @@ from neurontune_core import artifacts, tables
 from neurontune_core.code_version import code_version
 from neurontune_core.config import PipelineConfig, RuntimeConfig
 from neurontune_core.records import Artifact
+from neurontune_core.run_name import changes, described
 from tasks import mlflow_view
 from tasks.mlflow_entities import curve_of, data_files_of, dataset_of, facts_of, metrics_of, parameters_of
 from tasks.mlflow_links import NOTE, origin_tags, reuse_tags
@@ -52,6 +53,8 @@ SHARD = "attribution-shard"
 """`step.name` of the runs of single shards, below attribution's."""
 FLOW_TAG = "prefect.flow_name"
 """Only on the run of a whole flow run, not on those of its steps."""
+CHANGES_TAG = "neurontune.changes"
+"""What differs from the run's preset, in one line."""
 PIPELINE = "neurontune"
 """Name of the flow whose runs are the pipeline runs."""
 
@@ -85,6 +88,7 @@ def start_run(config: PipelineConfig, name: str, model: str) -> Tracking:
     tracking = Tracking(uri=tracking_uri(runtime), root=runtime.root, experiment=runtime.experiment)
     settings = config.model_dump(mode="json", exclude={"runtime": {"mlflow_uri"}})  # an address can hold a password
     tags = _code_tags() | _group_tags(config) | {"neurontune.model": model, "neurontune.root": runtime.root}
+    tags[CHANGES_TAG] = described(changes(config))
     tags[FLOW_TAG] = str(prefect.runtime.flow_run.flow_name)
     tracking = tracking.model_copy(update={"run_id": open_run(tracking, name, tags)})
     tracking = tracking.model_copy(update={"experiment_id": _experiment_if_known(tracking)})
@@ -357,14 +361,12 @@ def _step_tags(tracking: Tracking, stage: str, key: str, outcome: str) -> dict[s
 def _group_tags(config: PipelineConfig) -> dict[str, str]:
     """What the run table is grouped by: the model, the preset, and the study or flow the run is a part of."""
     flow_run = prefect.runtime.flow_run
-    given = [tag for tag in flow_run.tags or [] if not tag.startswith("study:")]
     studies = [tag.removeprefix("study:") for tag in flow_run.tags or [] if tag.startswith("study:")]
     root = flow_run.root_flow_run_id
     if not studies and root and root != flow_run.id:
         studies = [str(root)]
-    return {"model": config.model.name} | {
-        name: ", ".join(values) for name, values in (("preset", given), ("study", studies)) if values
-    }
+    groups = {"model": config.model.name, "preset": config.runtime.preset, "study": ", ".join(studies)}
+    return {name: value for name, value in groups.items() if value}
 
 
 def _code_tags() -> dict[str, str]:
