@@ -82,7 +82,7 @@ def test_runs_are_listed_newest_first_and_filtered(
     assert "second" in listed(preset="tiny") and "first" not in listed(preset="tiny")
     assert "first" in listed("FIRST") and "second" not in listed("FIRST")
     assert "no run fits" in listed("nothing so")
-    with pytest.raises(InputError, match="--state: 'gone'.*finished"):
+    with pytest.raises(InputError, match=r"--state: 'gone'.*finished"):
         listed(state="gone")
     show_runs([], None, None, None, 1, True, where, False)
     (newest,) = json.loads(capsys.readouterr().out)

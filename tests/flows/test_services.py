@@ -22,7 +22,6 @@ import psutil
 import pytest
 from mlflow import MlflowClient
 
-from neurontune_core.config import load_config
 
 pytestmark = pytest.mark.services
 PATIENCE = 900
@@ -155,8 +154,8 @@ def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
 
 
 def settings(root: Path, *changes: str) -> dict[str, Any]:
-    config = load_config("tiny", [f"runtime.root='{root}'", "runtime.device=cpu", "attribution.shards=3", *changes])
-    return {"config": config.model_dump(mode="json")}
+    common = [f"runtime.root='{root}'", "runtime.device=cpu", "attribution.shards=3"]
+    return {"preset": "tiny", "settings": [*common, *changes]}
 
 
 def fail_one(machine: Machine, change: str) -> tuple[str, str]:
