@@ -1,5 +1,6 @@
 """`neurontune chat`: the base and the tuned model side by side in the terminal."""
 
+import shutil
 import sys
 from collections.abc import Iterator, Sequence
 
@@ -10,14 +11,15 @@ from rich.panel import Panel
 from rich.text import Text
 
 from flows import chat_page, environment
-from neurontune_core.chat.session import NO_SYSTEM, ChatSession
+from neurontune_core.chat.session import NO_ATTACK, NO_SYSTEM, ChatSession, shipped_attacks, unknown_attack
 from neurontune_core.config import RuntimeConfig
 from neurontune_core.errors import InputError
 from neurontune_core.evaluation.judges import Verdict
 
 HELP = """/strength 0.5   use this much of the tuning: 0 is the base model, 1 the tuned one
 /attack NAME    wrap every message in this attack; /attack none stops that
-/attacks        list the attacks
+/attacks        list the attacks, in columns
+/tokens N       let an answer have at most so many tokens
 /new            start a new conversation
 /system TEXT    start a new one with this system message; /system shows it, /system none takes it back
 /help           this list
@@ -36,6 +38,9 @@ def chat_with(
     """
     if web:
         chat_page.check_installed()
+    known = shipped_attacks()
+    if attack != NO_ATTACK and attack not in known:
+        raise unknown_attack(attack, known)
     runtime = environment.ready(settings, debug)
     name, session = open_session(run, runtime)
     session.max_new_tokens = tokens
@@ -91,8 +96,11 @@ def obey(session: ChatSession, line: str) -> str:
         session.set_attack(argument.strip() or "none")
         return f"attack {session.attack}"
     if command == "/attacks":
-        width = max(map(len, session.attacks))
-        return "\n".join(f"{name:<{width}}  {attack.category}" for name, attack in session.attacks.items())
+        return _in_columns(session)
+    if command == "/tokens":
+        if argument.strip():
+            session.set_tokens(argument.strip())
+        return f"tokens {session.max_new_tokens}"
     if command == "/new":
         session.start_over()
         return "new conversation"
@@ -104,6 +112,20 @@ def obey(session: ChatSession, line: str) -> str:
     if command == "/help":
         return HELP
     raise InputError(f"{command} is no command; /help lists them")
+
+
+def _in_columns(session: ChatSession) -> str:
+    """Return the names of the attacks in columns that fit the terminal, category by category."""
+    width = shutil.get_terminal_size().columns
+    broad = max(map(len, session.attacks)) + 2
+    across = max(1, width // broad)
+    lines = []
+    for category in dict.fromkeys(attack.category for attack in session.attacks.values()):
+        names = [name for name, attack in session.attacks.items() if attack.category == category]
+        lines.append(f"{category}:")
+        for start in range(0, len(names), across):
+            lines.append("".join(f"{name:<{broad}}" for name in names[start : start + across]).rstrip())
+    return "\n".join(lines)
 
 
 def plain(text: str) -> str:

@@ -1,8 +1,10 @@
 """The command line: `neurontune run` and the commands that say what it will do. Heavy imports wait until needed."""
 
 import gc
+import os
 import signal
 import sys
+from importlib import metadata
 from typing import Annotated, Any
 
 import typer
@@ -16,10 +18,21 @@ app = typer.Typer(
     help="Find and scale the MLP neurons that carry safety and utility in a chat model (NeuronTune).",
     add_completion=False,
     pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
 
 INTERRUPTED = 130
 RUN_STATES = ("finished", "failed", "killed", "running")
+
+for _bars in ("HF_HUB_DISABLE_PROGRESS_BARS", "HF_DATASETS_DISABLE_PROGRESS_BARS"):
+    os.environ.setdefault(_bars, "1")  # no library's own bars, transformers' among them
+
+
+def _show_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"neurontune {metadata.version('neurontune')}")
+        raise typer.Exit
+
 
 Model = Annotated[
     str | None,
@@ -43,6 +56,15 @@ Settings = Annotated[
 
 Run = Annotated[str, typer.Argument(metavar="RUN", help="Run id, flow run id, name, or `latest`.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show Prefect's log, and the traceback of an error.")]
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_show_version, help="Print the version.")
+    ] = False,
+) -> None:
+    """Find and scale the MLP neurons that carry safety and utility in a chat model (NeuronTune)."""
 
 
 @app.command()
@@ -231,10 +253,9 @@ def causal(
 @app.command()
 def studies() -> None:
     """List the shipped studies and what each asks."""
-    from neurontune_core.studies.catalogue import STUDIES
+    from flows.listings import show_studies
 
-    for name, study in STUDIES.items():
-        typer.echo(f"{name:<22} {len(study.variants):>2} variants  {study.question}")
+    show_studies()
 
 
 @app.command()

@@ -1,6 +1,7 @@
 """Commands that answer from settings and structure alone: nothing is computed."""
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,16 @@ def show_presets() -> None:
     table = Table("preset", "what it is for", box=None)
     for name in preset_names():
         table.add_row(name, preset_comment(name))
+    _console().print(table)
+
+
+def show_studies() -> None:
+    """Print every shipped study with its number of variants and its question."""
+    from neurontune_core.studies.catalogue import STUDIES
+
+    table = Table("study", "variants", "what it asks", box=None)
+    for name, study in STUDIES.items():
+        table.add_row(name, str(len(study.variants)), study.question)
     _console().print(table)
 
 
@@ -71,4 +82,5 @@ def _figure(value: Any) -> str:
 
 def _console() -> Console:
     console = Console(markup=False, highlight=False)
-    return console if console.is_terminal else Console(width=WIDTH, markup=False, highlight=False)
+    known = console.is_terminal or "COLUMNS" in os.environ
+    return console if known else Console(width=WIDTH, markup=False, highlight=False)

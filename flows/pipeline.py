@@ -156,7 +156,7 @@ def measure(
     judged = run_stage(run, evaluate_model, config=evaluation, base=base, tuned=tuned, judges=inputs.judges)
     new = {artifact.stage: artifact for artifact in (base, tuned, judged)}
     report = write_report(config, title, dict(made) | new, model, run.runtime.root, run.record)
-    summary.publish(judged, report, run.record)
+    summary.publish(dict(made) | new, report, run.record)
     return new | {report.stage: report}
 
 

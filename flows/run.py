@@ -13,6 +13,9 @@ from flows import console, environment, server
 from flows.stage_names import STAGES
 from neurontune_core.config import CAUSAL_SECTIONS, PipelineConfig, change_runtime, load_config, runtime_alone
 from neurontune_core.errors import InputError
+from neurontune_core.evaluation import benchmarks
+from neurontune_core.pairs import data_files
+from neurontune_core.studies.catalogue import choose
 
 
 def run_pipeline(config: PipelineConfig, refresh: Sequence[str], name: str | None, debug: bool) -> None:
@@ -158,12 +161,12 @@ def run_study(
     started = time.monotonic()
     given = dict(_variant(text) for text in variants)
     config = load_config(preset, settings)
+    choose(name, given)
     with embedded(config, preset, debug):
-        from flows.study import choose, study
+        from flows.study import study
         from neurontune_core import artifacts
         from tasks.study import PAGE, PLOT
 
-        choose(name, given)
         folder = artifacts.open_folder(study(cast(Any, name), preset, tuple(settings), given or None, trials))
     _show_page(folder, PAGE, PLOT, name, to)
     print(f"{folder}\n{time.monotonic() - started:.0f} s in all")
@@ -183,6 +186,8 @@ def embedded(config: PipelineConfig, preset: str, debug: bool) -> Iterator[None]
     Raises:
         InputError: bad input, found before a model is loaded.
     """
+    data_files.check_names(config.pairs)
+    benchmarks.check(config.evaluation)
     environment.apply(config.runtime, quiet=not debug)
     ready = start_prefect()
     # these imports take seconds, and so does the server: they share them

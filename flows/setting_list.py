@@ -12,9 +12,8 @@ from pydantic.fields import FieldInfo
 from rich.console import Console
 from rich.padding import Padding
 
-from flows.console import nearest
 from neurontune_core.config import DEFAULT_PRESET, PipelineConfig, load_config
-from neurontune_core.errors import InputError
+from neurontune_core.errors import InputError, nearest_first
 
 PLAIN = {str: "text", int: "whole number", float: "number", bool: "true or false", type(None): "none"}
 
@@ -39,8 +38,8 @@ def show_settings(words: Sequence[str], preset: str | None, as_json: bool) -> No
     found = list(_of_section(PipelineConfig, load_config(preset), load_config(), ""))
     shown = [setting for setting in found if all(word in setting.name for word in words)]
     if not shown:
-        names = [setting.name for setting in found]
-        raise InputError(f"settings: none has {' and '.join(words)} in its name; nearest: {nearest(words[0], names)}")
+        nearest = nearest_first(words[0], [setting.name for setting in found]).split(", ")[:3]
+        raise InputError(f"settings: none has {' and '.join(words)} in its name; nearest: {', '.join(nearest)}")
     if as_json:
         print(json.dumps([asdict(setting) for setting in shown], indent=1, ensure_ascii=False, default=_plain))
         return

@@ -19,7 +19,7 @@ from pydantic import (
 )
 
 from neurontune_core.data_names import short_name, with_absolute_paths
-from neurontune_core.errors import InputError
+from neurontune_core.errors import InputError, nearest_first
 from neurontune_core.preset_files import preset_names, read_preset
 
 DEFAULT_PRESET = "smollm2"
@@ -655,11 +655,12 @@ def _explain(error: ValidationError) -> str:
         # where a field takes two types, pydantic reports one error for each and adds the type to the place
         place = ".".join(str(part) for part in item["loc"] if part not in ("int", "float"))
         if item["type"] == "extra_forbidden":
-            known = _fields_at(item["loc"][:-1])
-            lines[place] = f"{place}: unknown field; the fields there are {', '.join(known) or 'none'}"
+            listed = nearest_first(str(item["loc"][-1]), _fields_at(item["loc"][:-1]))
+            lines[place] = f"{place}: unknown field; the fields there are {listed or 'none'}"
         else:
             given = re.sub(r"//[^/]*@", "//***@", repr(item["input"]))
-            lines[place] = f"{place}: {item['msg']} (got {given})"
+            syntax = "; write a list as a,b" if item["type"] in ("tuple_type", "list_type") else ""
+            lines[place] = f"{place}: {item['msg']} (got {given}){syntax}"
     return "; ".join(lines.values())
 
 

@@ -407,6 +407,8 @@ def test_results_are_published_to_prefect(config: PipelineConfig, core_calls: Co
     page = folder(made["report"]) / "report.html"
     assert table is not None and "50.0% [15, 85]" in str(table.data)
     assert summary is not None and "SU-F1" in str(summary.data) and page.as_uri() in str(summary.data)
+    assert str(summary.data).startswith("**SU-F1 0.50 [0.50, 0.50], base model"), "what it came to stands first"
+    assert str(summary.data).index("report.html") < str(summary.data).index("| refused on |")
     assert page.read_text().startswith(f"<h1>{run_name(config)}</h1>neurontune run")
 
 

@@ -22,7 +22,6 @@ import psutil
 import pytest
 from mlflow import MlflowClient
 
-
 pytestmark = pytest.mark.services
 PATIENCE = 900
 MAIN = [sys.executable, "-c", "from flows.cli import main; main()"]
