@@ -206,12 +206,15 @@ def judge(
     path: Annotated[
         str | None, typer.Option(help="Model folder of the classifier, verdict file of the precomputed judge.")
     ] = None,
+    to: Annotated[
+        str | None, typer.Option("--to", metavar="FILE", help="Write a verdict a row there: .jsonl, .csv or .parquet.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Judge completions: counts of every verdict and, where the file has labels, the agreement with people."""
     from flows.listings import show_judgement
 
-    show_judgement(file, judge, path, as_json)
+    show_judgement(file, judge, path, to, as_json)
 
 
 @app.command()

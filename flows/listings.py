@@ -11,7 +11,16 @@ from rich.table import Table
 from neurontune_core.config import ModelConfig, absolute_path
 from neurontune_core.preset_files import preset_comment, preset_names
 
-JUDGE_FIGURES = ("n", "f1", "f1_without_partial", "worst_group_f1", "false_refusal_unsafe", "false_refusal_safe")
+JUDGE_FIGURES = (
+    "n",
+    "verdicts",
+    "degenerate",
+    "f1",
+    "f1_without_partial",
+    "worst_group_f1",
+    "false_refusal_unsafe",
+    "false_refusal_safe",
+)
 """What `neurontune judge --json` prints."""
 WIDTH = 160
 """Columns used where the output is no terminal."""
@@ -57,8 +66,8 @@ def show_coverage(name: str) -> bool:
     return not any(row.problem for row in rows)
 
 
-def show_judgement(file: str, judge: str, path: str | None, as_json: bool) -> None:
-    """Judge the completions of a file and print counts and, where it has human labels, the agreement.
+def show_judgement(file: str, judge: str, path: str | None, to: str | None, as_json: bool) -> None:
+    """Judge the completions of a file, print counts and agreement with human labels, and write the verdicts to `to`.
 
     Raises:
         InputError: no such file, or a bad row.
@@ -66,7 +75,7 @@ def show_judgement(file: str, judge: str, path: str | None, as_json: bool) -> No
     from neurontune_core.evaluation.judges import judge_by_name
     from neurontune_core.evaluation.judges.scorefile import score_file
 
-    figures = score_file(file, judge_by_name(judge, path))
+    figures = score_file(file, judge_by_name(judge, path), to)
     if as_json:
         print(json.dumps({name: figures[name] for name in JUDGE_FIGURES}, indent=1))
         return
