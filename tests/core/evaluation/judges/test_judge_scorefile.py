@@ -118,13 +118,10 @@ def test_bad_files(tmp_path: Path) -> None:
 @pytest.mark.parametrize("ending", ["jsonl", "csv", "parquet"])
 def test_verdicts_are_written_a_row_a_completion(tmp_path: Path, ending: str) -> None:
     labels = tmp_path / f"labels.{ending}"
-    figures = score_file(
-        write(tmp_path / "a.jsonl", [{"id": "é", **ROWS[0]}, *ROWS[1:]]), judge_by_name("rules"), labels
-    )
-    read = {"jsonl": lambda file: pd.read_json(file, lines=True), "csv": pd.read_csv, "parquet": pd.read_parquet}[
-        ending
-    ]
-    table = read(labels)
+    rows = [{"id": "é", **ROWS[0]}, *ROWS[1:]]
+    figures = score_file(write(tmp_path / "a.jsonl", rows), judge_by_name("rules"), labels)
+    readers = {"jsonl": lambda file: pd.read_json(file, lines=True), "csv": pd.read_csv, "parquet": pd.read_parquet}
+    table = readers[ending](labels)
     assert dict(table["verdict"].value_counts()) == figures["verdicts"]
     assert list(table["prompt"]) == [row["prompt"] for row in ROWS] and table["id"][0] == "é"
     assert set(table["judge"]) == {f"rules {judge_by_name('rules').version}"}
