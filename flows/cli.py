@@ -268,13 +268,20 @@ def export(
     form: Annotated[
         str, typer.Option("--format", metavar="folder|alpha", help="The whole model, or the factors alone.")
     ] = "folder",
+    push: Annotated[
+        str | None,
+        typer.Option("--push", metavar="OWNER/NAME", help="Upload it to the hub; a new repository is private."),
+    ] = None,
+    gguf: Annotated[
+        str | None, typer.Option("--gguf", metavar="FILE", help="Convert it too, by llama.cpp's converter.")
+    ] = None,
     settings: Settings = None,
     debug: Debug = False,
 ) -> None:
     """Write a tuned model as an ordinary Hugging Face folder, or its factors as a small file."""
     from flows.export import export_model
 
-    export_model(run, to, form, settings or [], debug)
+    export_model(run, to, form, push, gguf, settings or [], debug)
 
 
 @app.command()

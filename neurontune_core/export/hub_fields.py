@@ -10,7 +10,7 @@ import yaml
 from huggingface_hub.repocard_data import EvalResult, eval_results_to_model_index
 
 from neurontune_core.data import specification
-from neurontune_core.errors import InputError
+from neurontune_core.data_names import HUB, own_data
 from neurontune_core.model import gguf
 from neurontune_core.model.hub import model_card
 from neurontune_core.model.packaged import PACKAGED
@@ -47,10 +47,11 @@ def dataset_ids(names: Iterable[str]) -> list[str]:
     """Return the hub ids of datasets, of those that are on the hub."""
     found = []
     for name in names:
-        try:
+        own = own_data(name)
+        if own is not None and own.is_on_hub:
+            found.append("/".join(own.place.removeprefix(HUB).split("/")[:2]))
+        elif own is None and name in specification.dataset_names():
             found.append(specification.dataset(name).hub)
-        except InputError:  # the shipped corpus, or a file of one's own
-            continue
     return list(dict.fromkeys(filter(None, found)))
 
 
