@@ -270,7 +270,7 @@ def export(
     ] = "folder",
     push: Annotated[
         str | None,
-        typer.Option("--push", metavar="OWNER/NAME", help="Upload it to the hub; a new repository is private."),
+        typer.Option("--push", metavar="OWNER/NAME", help="Upload it to the hub; a new one is private."),
     ] = None,
     gguf: Annotated[
         str | None, typer.Option("--gguf", metavar="FILE", help="Convert it too, by llama.cpp's converter.")

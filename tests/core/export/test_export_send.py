@@ -34,7 +34,7 @@ def test_the_converter_makes_the_file(converter: Path, tmp_path: Path) -> None:
     (model / "config.json").write_text("{}")
     send.convert(model, file, converter)
     assert file.read_text() == "{}"
-    with pytest.raises(InputError, match="--gguf: .*must be a new file"):
+    with pytest.raises(InputError, match=r"--gguf: .*must be a new file"):
         send.find_converter(file)
 
 
@@ -47,13 +47,13 @@ def test_a_file_that_cannot_be_made_is_refused(converter: Path, tmp_path: Path, 
 def test_without_a_converter_the_remedy_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LLAMA_CPP", str(tmp_path))
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(InputError, match="convert_hf_to_gguf.py is not on the PATH; set LLAMA_CPP"):
+    with pytest.raises(InputError, match=r"convert_hf_to_gguf\.py is not on the PATH; set LLAMA_CPP"):
         send.find_converter(tmp_path / "tuned.gguf")
 
 
 @pytest.mark.parametrize("name", ["no owner", "a/b/c", "name", "-a/b"])
 def test_a_name_that_is_no_repository_is_refused(name: str) -> None:
-    with pytest.raises(InputError, match="--push: .* is no repository; give OWNER/NAME"):
+    with pytest.raises(InputError, match=r"--push: .* is no repository; give OWNER/NAME"):
         send.check_repository(name)
 
 
