@@ -1,8 +1,10 @@
 """`neurontune chat`: the base and the tuned model side by side in the terminal."""
 
+import io
 import shutil
 import sys
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from rich.columns import Columns
 from rich.console import Console, Group
@@ -50,6 +52,8 @@ def chat_with(
         chat_page.serve(session, name)
         return
     console = Console(highlight=False)
+    if isinstance(sys.stdin, io.TextIOWrapper):  # a byte that is no UTF-8 is shown as such, and ends nothing
+        sys.stdin.reconfigure(errors="replace")
     if sys.stdin.isatty():
         console.print(f"{name}: base and tuned model. /help lists what can be changed. Completions may be harmful.")
     for line in _lines():
@@ -146,13 +150,36 @@ def _lines() -> Iterator[str]:
             return
 
 
+@contextmanager
+def keys_unseen() -> Iterator[None]:
+    """Keep keys that are pressed meanwhile off the screen, and forget them; Ctrl-C goes on to interrupt."""
+    try:
+        import termios
+
+        terminal = sys.stdin.fileno()
+        before = termios.tcgetattr(terminal)
+    except (ImportError, OSError, ValueError):  # no such terminals here, or no terminal
+        yield
+        return
+    silent = list(before)
+    silent[3] &= ~(termios.ECHO | termios.ICANON)
+    termios.tcsetattr(terminal, termios.TCSADRAIN, silent)
+    try:
+        yield
+    finally:
+        termios.tcflush(terminal, termios.TCIFLUSH)
+        termios.tcsetattr(terminal, termios.TCSADRAIN, before)
+
+
 def _answer(session: ChatSession, message: str, console: Console) -> None:
     said = ("", "")
     if console.is_terminal:
-        with Live(console=console, refresh_per_second=12, vertical_overflow="visible") as live:
+        # cropped while it grows: what is taller than the terminal would be written again at every step
+        live = Live(console=console, refresh_per_second=12, vertical_overflow="crop", transient=True)
+        with keys_unseen(), live:
             for said in session.answers(message):
                 live.update(_beside(session, said, None, console.width))
-            live.update(_beside(session, said, session.verdicts(message, said), console.width))
+        console.print(_beside(session, said, session.verdicts(message, said), console.width))
         session.remember(message, said)
         return
     *_, said = session.answers(message)

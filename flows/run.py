@@ -1,6 +1,7 @@
 """What the command line runs with Prefect: the pipeline, the pairs alone, the plan."""
 
 import json
+import os
 import shlex
 import sys
 import time
@@ -214,6 +215,8 @@ def start_prefect() -> Callable[[], str]:
     if configured is not None:
         print(f"Prefect UI: {configured.removesuffix('/api')}", file=sys.stderr)
         return lambda: configured
+    # seconds of imports for a page of block types, which the server of one run has no need of
+    os.environ.setdefault("PREFECT_API_BLOCKS_REGISTER_ON_START", "false")
     embedded = server.start_server(PREFECT_HOME.value() / "server.log")
 
     def wait() -> str:

@@ -37,8 +37,7 @@ class ExportCheck:
     """What was compared before the folder was handed over: largest absolute differences of logits.
 
     All but `float32` and `effect` are computed in float64 from the models' own weights, so that what differs is the
-    weights and not
-    the order of a sum: with logits of 40, float32 alone makes a difference of 1e-4 between two orders.
+    weights and not the order of a sum: with logits of 40, float32 alone makes a difference of 1e-4 between two orders.
 
     Attributes:
         folded: hooked against folded weights, both float32; at most `LARGEST_DIFFERENCE`.
