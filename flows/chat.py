@@ -1,7 +1,10 @@
 """`neurontune chat`: the base and the tuned model side by side in the terminal."""
 
+import io
+import shutil
 import sys
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from rich.columns import Columns
 from rich.console import Console, Group
@@ -10,14 +13,15 @@ from rich.panel import Panel
 from rich.text import Text
 
 from flows import chat_page, environment
-from neurontune_core.chat.session import NO_SYSTEM, ChatSession
+from neurontune_core.chat.session import NO_ATTACK, NO_SYSTEM, ChatSession, shipped_attacks, unknown_attack
 from neurontune_core.config import RuntimeConfig
 from neurontune_core.errors import InputError
 from neurontune_core.evaluation.judges import Verdict
 
 HELP = """/strength 0.5   use this much of the tuning: 0 is the base model, 1 the tuned one
 /attack NAME    wrap every message in this attack; /attack none stops that
-/attacks        list the attacks
+/attacks        list the attacks, in columns
+/tokens N       let an answer have at most so many tokens
 /new            start a new conversation
 /system TEXT    start a new one with this system message; /system shows it, /system none takes it back
 /help           this list
@@ -36,6 +40,9 @@ def chat_with(
     """
     if web:
         chat_page.check_installed()
+    known = shipped_attacks()
+    if attack != NO_ATTACK and attack not in known:
+        raise unknown_attack(attack, known)
     runtime = environment.ready(settings, debug)
     name, session = open_session(run, runtime)
     session.max_new_tokens = tokens
@@ -45,6 +52,8 @@ def chat_with(
         chat_page.serve(session, name)
         return
     console = Console(highlight=False)
+    if isinstance(sys.stdin, io.TextIOWrapper):  # a byte that is no UTF-8 is shown as such, and ends nothing
+        sys.stdin.reconfigure(errors="replace")
     if sys.stdin.isatty():
         console.print(f"{name}: base and tuned model. /help lists what can be changed. Completions may be harmful.")
     for line in _lines():
@@ -91,8 +100,11 @@ def obey(session: ChatSession, line: str) -> str:
         session.set_attack(argument.strip() or "none")
         return f"attack {session.attack}"
     if command == "/attacks":
-        width = max(map(len, session.attacks))
-        return "\n".join(f"{name:<{width}}  {attack.category}" for name, attack in session.attacks.items())
+        return _in_columns(session)
+    if command == "/tokens":
+        if argument.strip():
+            session.set_tokens(argument.strip())
+        return f"tokens {session.max_new_tokens}"
     if command == "/new":
         session.start_over()
         return "new conversation"
@@ -104,6 +116,20 @@ def obey(session: ChatSession, line: str) -> str:
     if command == "/help":
         return HELP
     raise InputError(f"{command} is no command; /help lists them")
+
+
+def _in_columns(session: ChatSession) -> str:
+    """Return the names of the attacks in columns that fit the terminal, category by category."""
+    width = shutil.get_terminal_size().columns
+    broad = max(map(len, session.attacks)) + 2
+    across = max(1, width // broad)
+    lines = []
+    for category in dict.fromkeys(attack.category for attack in session.attacks.values()):
+        names = [name for name, attack in session.attacks.items() if attack.category == category]
+        lines.append(f"{category}:")
+        for start in range(0, len(names), across):
+            lines.append("".join(f"{name:<{broad}}" for name in names[start : start + across]).rstrip())
+    return "\n".join(lines)
 
 
 def plain(text: str) -> str:
@@ -124,13 +150,36 @@ def _lines() -> Iterator[str]:
             return
 
 
+@contextmanager
+def keys_unseen() -> Iterator[None]:
+    """Keep keys that are pressed meanwhile off the screen, and forget them; Ctrl-C goes on to interrupt."""
+    try:
+        import termios
+
+        terminal = sys.stdin.fileno()
+        before = termios.tcgetattr(terminal)
+    except (ImportError, OSError, ValueError):  # no such terminals here, or no terminal
+        yield
+        return
+    silent = list(before)
+    silent[3] &= ~(termios.ECHO | termios.ICANON)
+    termios.tcsetattr(terminal, termios.TCSADRAIN, silent)
+    try:
+        yield
+    finally:
+        termios.tcflush(terminal, termios.TCIFLUSH)
+        termios.tcsetattr(terminal, termios.TCSADRAIN, before)
+
+
 def _answer(session: ChatSession, message: str, console: Console) -> None:
     said = ("", "")
     if console.is_terminal:
-        with Live(console=console, refresh_per_second=12, vertical_overflow="visible") as live:
+        # cropped while it grows: what is taller than the terminal would be written again at every step
+        live = Live(console=console, refresh_per_second=12, vertical_overflow="crop", transient=True)
+        with keys_unseen(), live:
             for said in session.answers(message):
                 live.update(_beside(session, said, None, console.width))
-            live.update(_beside(session, said, session.verdicts(message, said), console.width))
+        console.print(_beside(session, said, session.verdicts(message, said), console.width))
         session.remember(message, said)
         return
     *_, said = session.answers(message)

@@ -1,8 +1,10 @@
 """The command line: `neurontune run` and the commands that say what it will do. Heavy imports wait until needed."""
 
 import gc
+import os
 import signal
 import sys
+from importlib import metadata
 from typing import Annotated, Any
 
 import typer
@@ -16,9 +18,21 @@ app = typer.Typer(
     help="Find and scale the MLP neurons that carry safety and utility in a chat model (NeuronTune).",
     add_completion=False,
     pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
 
 INTERRUPTED = 130
+RUN_STATES = ("finished", "failed", "killed", "running")
+
+for _bars in ("HF_HUB_DISABLE_PROGRESS_BARS", "HF_DATASETS_DISABLE_PROGRESS_BARS"):
+    os.environ.setdefault(_bars, "1")  # no library's own bars, transformers' among them
+
+
+def _show_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"neurontune {metadata.version('neurontune')}")
+        raise typer.Exit
+
 
 Model = Annotated[
     str | None,
@@ -44,6 +58,15 @@ Run = Annotated[str, typer.Argument(metavar="RUN", help="Run id, flow run id, na
 Debug = Annotated[bool, typer.Option("--debug", help="Show Prefect's log, and the traceback of an error.")]
 
 
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_show_version, help="Print the version.")
+    ] = False,
+) -> None:
+    """Find and scale the MLP neurons that carry safety and utility in a chat model (NeuronTune)."""
+
+
 @app.command()
 def run(
     model: Model = None,
@@ -53,13 +76,16 @@ def run(
         list[str] | None,
         typer.Option(metavar="STAGE", help=f"Compute a stage again though its result is there: {', '.join(STAGES)}."),
     ] = None,
+    name: Annotated[
+        str | None, typer.Option("--name", metavar="NAME", help="Name of the run, in place of what differs.")
+    ] = None,
     debug: Debug = False,
 ) -> None:
     """Run the pipeline; stages whose inputs and settings have not changed are reused."""
     from flows.run import run_pipeline
     from neurontune_core.config import load_config
 
-    run_pipeline(load_config(preset, settings or [], model), refresh or [], debug)
+    run_pipeline(load_config(preset, settings or [], model), refresh or [], name, debug)
 
 
 @app.command()
@@ -119,11 +145,39 @@ def shard(
 
 
 @app.command()
-def settings() -> None:
-    """List every setting with its type, default and meaning."""
-    from flows.listings import show_settings
+def runs(
+    words: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[WORD...]", help="Only runs with these words in name, model or changes."),
+    ] = None,
+    model: Annotated[str | None, typer.Option(metavar="NAME", help="Only runs of this model.")] = None,
+    preset: Annotated[str | None, typer.Option(metavar="NAME", help="Only runs of this preset.")] = None,
+    state: Annotated[
+        str | None, typer.Option(metavar="|".join(RUN_STATES), help="Only runs that are, or ended, so.")
+    ] = None,
+    most: Annotated[int, typer.Option("--most", min=1, metavar="N", help="How many, newest first.")] = 20,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    settings: Settings = None,
+    debug: Debug = False,
+) -> None:
+    """List the recorded runs, newest first: what they were and what came of them."""
+    from flows.run_table import show_runs
 
-    show_settings()
+    show_runs(words or [], model, preset, state, most, as_json, settings or [], debug)
+
+
+@app.command()
+def settings(
+    words: Annotated[
+        list[str] | None, typer.Argument(metavar="[WORD...]", help="Only settings with these words in their names.")
+    ] = None,
+    preset: Preset = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """List the settings: value in the preset, default, kind and meaning."""
+    from flows.setting_list import show_settings
+
+    show_settings(words or [], preset, as_json)
 
 
 @app.command()
@@ -152,12 +206,15 @@ def judge(
     path: Annotated[
         str | None, typer.Option(help="Model folder of the classifier, verdict file of the precomputed judge.")
     ] = None,
+    to: Annotated[
+        str | None, typer.Option("--to", metavar="FILE", help="Write a verdict a row there: .jsonl, .csv or .parquet.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Judge completions: counts of every verdict and, where the file has labels, the agreement with people."""
     from flows.listings import show_judgement
 
-    show_judgement(file, judge, path, as_json)
+    show_judgement(file, judge, path, to, as_json)
 
 
 @app.command()
@@ -214,10 +271,9 @@ def causal(
 @app.command()
 def studies() -> None:
     """List the shipped studies and what each asks."""
-    from neurontune_core.studies.catalogue import STUDIES
+    from flows.listings import show_studies
 
-    for name, study in STUDIES.items():
-        typer.echo(f"{name:<22} {len(study.variants):>2} variants  {study.question}")
+    show_studies()
 
 
 @app.command()
@@ -227,13 +283,20 @@ def export(
     form: Annotated[
         str, typer.Option("--format", metavar="folder|alpha", help="The whole model, or the factors alone.")
     ] = "folder",
+    push: Annotated[
+        str | None,
+        typer.Option("--push", metavar="OWNER/NAME", help="Upload it to the hub; a new one is private."),
+    ] = None,
+    gguf: Annotated[
+        str | None, typer.Option("--gguf", metavar="FILE", help="Convert it too, by llama.cpp's converter.")
+    ] = None,
     settings: Settings = None,
     debug: Debug = False,
 ) -> None:
     """Write a tuned model as an ordinary Hugging Face folder, or its factors as a small file."""
     from flows.export import export_model
 
-    export_model(run, to, form, settings or [], debug)
+    export_model(run, to, form, push, gguf, settings or [], debug)
 
 
 @app.command()

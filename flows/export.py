@@ -10,17 +10,27 @@ from neurontune_core.export.target import check_target
 FORMATS = ("folder", "alpha")
 
 
-def export_model(run: str, to: str, form: str, settings: Sequence[str], debug: bool) -> None:
-    """Write the tuned model of a run to a new folder and say what was checked.
+def export_model(
+    run: str, to: str, form: str, repository: str | None, gguf: str | None, settings: Sequence[str], debug: bool
+) -> None:
+    """Write the tuned model of a run to a new folder, say what was checked, and send it on where that is asked for.
 
     Raises:
-        InputError: no such run or format, or the folder is in use.
+        InputError: no such run or format, the folder is in use, or what is to be sent cannot be.
         NumericalError: a check failed; nothing was written.
+        SendError: the folder is written, but was not taken.
     """
     target = Path(to)
     if form not in FORMATS:
         raise InputError(f"--format: {form!r} is unknown; choose {' or '.join(FORMATS)}")
+    if form == "alpha" and (repository or gguf):
+        raise InputError("--format: the factors alone are neither pushed nor converted; use folder")
     check_target(target)
+    from neurontune_core.export import send
+
+    if repository is not None:
+        send.check_repository(repository)
+    converter = send.find_converter(Path(gguf)) if gguf is not None else None
     runtime = environment.ready(settings, debug)
     from transformers.utils import logging as transformers_logging
 
@@ -40,3 +50,8 @@ def export_model(run: str, to: str, form: str, settings: Sequence[str], debug: b
     print(f"hooked against written logits {check.written:.1e} ({check.dtype})")
     print(f"base against tuned logits     {check.effect:.1e}")
     print(f"{tuned.run.name} as an ordinary model folder: {target}")
+    if converter is not None:
+        send.convert(target, Path(str(gguf)), converter)
+        print(f"as a GGUF file: {gguf}")
+    if repository is not None:
+        print(f"pushed: {send.push(target, repository)}")

@@ -1,29 +1,29 @@
 """Commands that answer from settings and structure alone: nothing is computed."""
 
 import json
-from collections.abc import Iterator
+import os
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel
 from rich.console import Console
 from rich.table import Table
 
-from neurontune_core.config import ModelConfig, PipelineConfig, absolute_path
+from neurontune_core.config import ModelConfig, absolute_path
 from neurontune_core.preset_files import preset_comment, preset_names
 
-JUDGE_FIGURES = ("n", "f1", "f1_without_partial", "worst_group_f1", "false_refusal_unsafe", "false_refusal_safe")
+JUDGE_FIGURES = (
+    "n",
+    "verdicts",
+    "degenerate",
+    "f1",
+    "f1_without_partial",
+    "worst_group_f1",
+    "false_refusal_unsafe",
+    "false_refusal_safe",
+)
 """What `neurontune judge --json` prints."""
 WIDTH = 160
 """Columns used where the output is no terminal."""
-
-
-def show_settings() -> None:
-    """Print every setting with its type, default and description."""
-    table = Table("setting", "type", "default", "meaning", box=None)
-    for row in _settings(PipelineConfig, ""):
-        table.add_row(*row)
-    _console().print(table)
 
 
 def show_presets() -> None:
@@ -31,6 +31,16 @@ def show_presets() -> None:
     table = Table("preset", "what it is for", box=None)
     for name in preset_names():
         table.add_row(name, preset_comment(name))
+    _console().print(table)
+
+
+def show_studies() -> None:
+    """Print every shipped study with its number of variants and its question."""
+    from neurontune_core.studies.catalogue import STUDIES
+
+    table = Table("study", "variants", "what it asks", box=None)
+    for name, study in STUDIES.items():
+        table.add_row(name, str(len(study.variants)), study.question)
     _console().print(table)
 
 
@@ -56,8 +66,8 @@ def show_coverage(name: str) -> bool:
     return not any(row.problem for row in rows)
 
 
-def show_judgement(file: str, judge: str, path: str | None, as_json: bool) -> None:
-    """Judge the completions of a file and print counts and, where it has human labels, the agreement.
+def show_judgement(file: str, judge: str, path: str | None, to: str | None, as_json: bool) -> None:
+    """Judge the completions of a file, print counts and agreement with human labels, and write the verdicts to `to`.
 
     Raises:
         InputError: no such file, or a bad row.
@@ -65,7 +75,7 @@ def show_judgement(file: str, judge: str, path: str | None, as_json: bool) -> No
     from neurontune_core.evaluation.judges import judge_by_name
     from neurontune_core.evaluation.judges.scorefile import score_file
 
-    figures = score_file(file, judge_by_name(judge, path))
+    figures = score_file(file, judge_by_name(judge, path), to)
     if as_json:
         print(json.dumps({name: figures[name] for name in JUDGE_FIGURES}, indent=1))
         return
@@ -79,27 +89,7 @@ def _figure(value: Any) -> str:
     return f"{value:.3f}" if isinstance(value, float) else "-" if value is None else str(value)
 
 
-def _settings(section: type[BaseModel], prefix: str) -> Iterator[tuple[str, str, str, str]]:
-    for name, field in section.model_fields.items():
-        annotation = field.annotation
-        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-            yield from _settings(annotation, f"{prefix}{name}.")
-        else:
-            default = field.get_default(call_default_factory=True)
-            yield f"{prefix}{name}", _type_name(annotation), _text(default), field.description or ""
-
-
-def _type_name(annotation: Any) -> str:
-    text = annotation.__name__ if isinstance(annotation, type) and "[" not in str(annotation) else str(annotation)
-    for noise in ("typing.", "neurontune_core.config."):
-        text = text.replace(noise, "")
-    return text.replace("Literal[", "").replace("'", "").rstrip("]") if text.startswith("Literal") else text
-
-
-def _text(value: Any) -> str:
-    return ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)
-
-
 def _console() -> Console:
     console = Console(markup=False, highlight=False)
-    return console if console.is_terminal else Console(width=WIDTH, markup=False, highlight=False)
+    known = console.is_terminal or "COLUMNS" in os.environ
+    return console if known else Console(width=WIDTH, markup=False, highlight=False)

@@ -1,6 +1,7 @@
 """What the command line runs with Prefect: the pipeline, the pairs alone, the plan."""
 
 import json
+import os
 import shlex
 import sys
 import time
@@ -13,9 +14,12 @@ from flows import console, environment, server
 from flows.stage_names import STAGES
 from neurontune_core.config import CAUSAL_SECTIONS, PipelineConfig, change_runtime, load_config, runtime_alone
 from neurontune_core.errors import InputError
+from neurontune_core.evaluation import benchmarks
+from neurontune_core.pairs import data_files
+from neurontune_core.studies.catalogue import choose
 
 
-def run_pipeline(config: PipelineConfig, refresh: Sequence[str], debug: bool) -> None:
+def run_pipeline(config: PipelineConfig, refresh: Sequence[str], name: str | None, debug: bool) -> None:
     """Run the pipeline and print its results.
 
     Raises:
@@ -24,6 +28,10 @@ def run_pipeline(config: PipelineConfig, refresh: Sequence[str], debug: bool) ->
     started = time.monotonic()
     if unknown := sorted(set(refresh) - set(STAGES)):
         raise InputError(f"--refresh: unknown stage {unknown[0]!r}; choose among {', '.join(STAGES)}")
+    if name is not None:
+        if not name.strip():
+            raise InputError("--name: is empty; give the run a name, or leave the option out")
+        config = config.model_copy(update={"runtime": config.runtime.model_copy(update={"name": name.strip()})})
     with embedded(config, config.runtime.preset, debug):
         from rich.console import Console
 
@@ -111,7 +119,7 @@ def run_causal(run: str, settings: Sequence[str], to: str | None, debug: bool) -
     environment.apply(config.runtime, quiet=not debug)
     from tasks.runs import find_run
 
-    found = find_run(run, config.runtime)
+    found = find_run(run, config.runtime, finished=True)
     changed = change_runtime(found.config, settings, CAUSAL_SECTIONS)
     with embedded(changed, found.config.runtime.preset or "causal", debug):
         from flows.causal import causal
@@ -154,12 +162,12 @@ def run_study(
     started = time.monotonic()
     given = dict(_variant(text) for text in variants)
     config = load_config(preset, settings)
+    choose(name, given)
     with embedded(config, preset, debug):
-        from flows.study import choose, study
+        from flows.study import study
         from neurontune_core import artifacts
         from tasks.study import PAGE, PLOT
 
-        choose(name, given)
         folder = artifacts.open_folder(study(cast(Any, name), preset, tuple(settings), given or None, trials))
     _show_page(folder, PAGE, PLOT, name, to)
     print(f"{folder}\n{time.monotonic() - started:.0f} s in all")
@@ -179,6 +187,8 @@ def embedded(config: PipelineConfig, preset: str, debug: bool) -> Iterator[None]
     Raises:
         InputError: bad input, found before a model is loaded.
     """
+    data_files.check_names(config.pairs)
+    benchmarks.check(config.evaluation)
     environment.apply(config.runtime, quiet=not debug)
     ready = start_prefect()
     # these imports take seconds, and so does the server: they share them
@@ -205,6 +215,8 @@ def start_prefect() -> Callable[[], str]:
     if configured is not None:
         print(f"Prefect UI: {configured.removesuffix('/api')}", file=sys.stderr)
         return lambda: configured
+    # seconds of imports for a page of block types, which the server of one run has no need of
+    os.environ.setdefault("PREFECT_API_BLOCKS_REGISTER_ON_START", "false")
     embedded = server.start_server(PREFECT_HOME.value() / "server.log")
 
     def wait() -> str:

@@ -39,12 +39,14 @@ class EmbeddedServer:
             ServerStartError: it has ended, or does not answer within `START_SECONDS`.
         """
         deadline = time.monotonic() + START_SECONDS
-        while self.process.poll() is None and time.monotonic() < deadline:
-            try:
-                if httpx.get(f"{self.address}/api/health", timeout=5).is_success:
-                    return
-            except httpx.TransportError:
-                time.sleep(POLL_SECONDS)
+        # one client for all tries: each new one reads the system's certificates, which takes longer than the answer
+        with httpx.Client(timeout=5) as client:
+            while self.process.poll() is None and time.monotonic() < deadline:
+                try:
+                    if client.get(f"{self.address}/api/health").is_success:
+                        return
+                except httpx.TransportError:
+                    time.sleep(POLL_SECONDS)
         raise ServerStartError(f"the embedded Prefect server did not come up at {self.address}; see {self.log}")
 
 

@@ -1,7 +1,6 @@
 """Studies: the pipeline under several settings, and one page that compares them."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import replace
+from collections.abc import Callable
 from typing import Literal
 
 from prefect import flow, tags
@@ -9,13 +8,13 @@ from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
 from flows.causal import causal_study
 from flows.pipeline import pipeline, prepare, selection_only
+from flows.run_names import named, typed_name
 from flows.stages import recorded
 from flows.trials import run_trials
 from neurontune_core import artifacts, reproduce, tables
 from neurontune_core.config import PipelineConfig, load_config
-from neurontune_core.errors import InputError
 from neurontune_core.records import Artifact
-from neurontune_core.studies.catalogue import STUDIES, Study
+from neurontune_core.studies.catalogue import Study, choose
 from neurontune_core.studies.page import shown_rows
 from tasks.study import PAGE, TABLE, Variant, write_study
 
@@ -37,7 +36,7 @@ StudyName = Literal[
 ]
 
 
-@flow(name="study", flow_run_name="study {study} {preset}")
+@flow(name="study", flow_run_name=named(lambda given: f"study {given['study']} {given['preset']}"))
 def study(
     study: StudyName = "baselines",
     preset: str = "smollm2",
@@ -86,25 +85,12 @@ def study(
         command = reproduce.study_command(
             study, preset, settings, variants or {}, trials if chosen.chosen_by_trials else None
         )
-        with recorded(common, f"study {study} {common.runtime.preset}", prepare(common).model.identity, ()) as run:
+        with recorded(
+            common, typed_name() or f"study {study} {common.runtime.preset}", prepare(common).model.identity, ()
+        ) as run:
             result = write_study(study, chosen, ran, found, command, run.runtime.root, run.record)
     _publish(result, chosen)
     return result
-
-
-def choose(study: str, variants: Mapping[str, tuple[str, ...]] | None) -> Study:
-    """Return a named study, its variants replaced where some are given.
-
-    Raises:
-        InputError: unknown study, or `own` without variants.
-    """
-    if study == "own":
-        if not variants:
-            raise InputError("variants: study 'own' has none; give some, or choose among " + ", ".join(STUDIES))
-        return Study("Own variants", "How do these settings compare?", variants)
-    if study not in STUDIES:
-        raise InputError(f"study: unknown name {study!r}; choose among {', '.join([*STUDIES, 'own'])}")
-    return replace(STUDIES[study], variants=variants) if variants else STUDIES[study]
 
 
 def _publish(result: Artifact, chosen: Study) -> None:

@@ -4,6 +4,7 @@ import shlex
 from collections.abc import Mapping
 from typing import Any
 
+from prefect import get_run_logger
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from prefect.settings import get_current_settings
 from rich.box import SIMPLE_HEAD
@@ -15,6 +16,7 @@ from flows.environment import own_prefect_home
 from neurontune_core import artifacts, tables
 from neurontune_core.config import RuntimeConfig
 from neurontune_core.records import Artifact
+from neurontune_core.selection.knockout import statement
 from tasks import tracking
 from tasks.mlflow_store import Tracking, without_password
 from tasks.report import FILE
@@ -49,9 +51,24 @@ def result_rows(evaluation: Artifact) -> list[Row]:
     return [*rows, {"refused on": "SU-F1", **scores, "n": str(prompts), "goal": "high"}]
 
 
-def publish(evaluation: Artifact, report: Artifact, record: Tracking) -> None:
-    """Put the result table and a summary on the flow run's page in the Prefect UI."""
-    rows = result_rows(evaluation)
+def headline(evaluation: Artifact, selection: Artifact | None) -> list[str]:
+    """Return what a run came to in one line, and in another, where that was tried, whether its neurons matter."""
+    rows = {row["refused on"]: row for row in result_rows(evaluation)}
+    shares = [f"{rows[name]['tuned']} of {name.removeprefix('all ')} prompts" for name in map("all {}".format, TOTALS)
+              if name in rows]  # fmt: skip
+    refused = f"; refused: {', '.join(shares)}" if shares else ""
+    score = f"SU-F1 {rows['SU-F1']['tuned']}, base model {rows['SU-F1']['base']}{refused}"
+    causal = statement(artifacts.read_manifest(selection)["facts"]) if selection else ""
+    return [score, *([f"Cause and effect: {causal}"] if causal else [])]
+
+
+def publish(made: Mapping[str, Artifact], report: Artifact, record: Tracking) -> None:
+    """Put what a run came to on its page in the Prefect UI: headline, causal line and links, then the table.
+
+    The same lines end its log, which is what the page opens with.
+    """
+    evaluation = made["evaluation"]
+    rows, lines = result_rows(evaluation), headline(evaluation, made.get("selection"))
     create_table_artifact(key="results", table=rows, description="Base against tuned, with 95% intervals.")
     header = "| " + " | ".join(rows[0]) + " |\n|" + "---|" * len(rows[0])
     body = "\n".join("| " + " | ".join(row.values()) + " |" for row in rows)
@@ -62,8 +79,11 @@ def publish(evaluation: Artifact, report: Artifact, record: Tracking) -> None:
     if link and server.startswith("http"):
         page += f" [The same in MLflow]({server}/{link}/artifacts/{FILE})."
         recorded = f"[MLflow run]({server}/{link})."
-    text = f"{header}\n{body}\n\n{page}\n\nArtifacts: `{evaluation.uri}`. {recorded}"
-    create_markdown_artifact(key="summary", markdown=text)
+    links = f"{page} {recorded} Artifacts: `{evaluation.uri}`."
+    first = "\n\n".join([f"**{lines[0]}**", *lines[1:], links])
+    create_markdown_artifact(key="summary", markdown=f"{first}\n\n{header}\n{body}", description=lines[0])
+    for line in (*lines, f"report {report.uri}/{FILE}", *([f"MLflow {server}/{link}"] if link else [])):
+        get_run_logger().info(line)
 
 
 def show(made: Mapping[str, Artifact], runtime: RuntimeConfig, console: Console) -> None:
@@ -79,8 +99,25 @@ def show(made: Mapping[str, Artifact], runtime: RuntimeConfig, console: Console)
     places = {stage: made[stage].uri for stage in ("scaling", "baseline", "evaluation") if stage in made}
     for name, uri in (places | {"report": f"{made['report'].uri}/{FILE}"}).items():
         console.print(f"{name + ':':<12} {uri.removeprefix('file://')}", soft_wrap=True, highlight=False)
+    for name, command in next_commands(runtime).items():
+        console.print(f"{name + ':':<12} {command}", soft_wrap=True, highlight=False)
     for name, command in ui_commands(runtime).items():
         console.print(f"{name + ':':<12} {command}", soft_wrap=True, highlight=False)
+
+
+def next_commands(runtime: RuntimeConfig) -> dict[str, str]:
+    """Return the commands one goes on with after a run, with the settings by which they find it."""
+    places = [f" --set {shlex.quote(f'runtime.{name}={value}')}" for name, value, usual in (
+        ("root", runtime.root, artifacts.absolute_root(RuntimeConfig().root)),
+        ("experiment", runtime.experiment, RuntimeConfig().experiment),
+    ) if value != usual]  # fmt: skip
+    where = "".join(places)
+    return {
+        "chat": f"neurontune chat latest{where}",
+        "export": f"neurontune export latest --to FOLDER{where}",
+        "compare": f"neurontune runs{where}, then neurontune compare RUN RUN{where}",
+        "UIs": f"neurontune up{where}",
+    }
 
 
 def ui_commands(runtime: RuntimeConfig) -> dict[str, str]:

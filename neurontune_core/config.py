@@ -19,8 +19,8 @@ from pydantic import (
 )
 
 from neurontune_core.data_names import short_name, with_absolute_paths
-from neurontune_core.errors import InputError
-from neurontune_core.preset_files import read_preset
+from neurontune_core.errors import InputError, nearest_first
+from neurontune_core.preset_files import preset_names, read_preset
 
 DEFAULT_PRESET = "smollm2"
 ANY_MODEL_PRESET = "default"
@@ -506,7 +506,11 @@ class RuntimeConfig(Section):
     memory_mib: int | None = Field(
         default=None, ge=64, description="Activation memory of attribution; automatic by default."
     )
+    name: str = Field(default="", description="Name of the run; by default model, preset and what differs from it.")
     preset: str = Field(default="", description="Name of the preset the settings came from, for the names of runs.")
+    changed: tuple[str, ...] = Field(
+        default=(), description="Settings changed from a preset that is a file of your own, for the names of runs."
+    )
     retries: int = Field(default=2, ge=0, description="Retries of a stage after a transient error.")
     timeouts: dict[str, Annotated[float, Field(gt=0)]] = Field(
         default_factory=dict,
@@ -600,6 +604,8 @@ def load_config(preset: str | None = None, settings: Sequence[str] = (), model: 
     runtime.setdefault("preset", Path(name).stem)
     for setting in settings:
         _apply_setting(tree, setting)
+    if name not in preset_names():
+        runtime.setdefault("changed", [setting for setting in settings if not setting.startswith("runtime.")])
     if model is not None:
         if any(setting.partition("=")[0] == "model.name" for setting in settings):
             raise InputError(f"MODEL: {model!r} is given, and --set model.name={named['name']} too; give one")
@@ -667,11 +673,12 @@ def _explain(error: ValidationError) -> str:
         # where a field takes two types, pydantic reports one error for each and adds the type to the place
         place = ".".join(str(part) for part in item["loc"] if part not in ("int", "float"))
         if item["type"] == "extra_forbidden":
-            known = _fields_at(item["loc"][:-1])
-            lines[place] = f"{place}: unknown field; the fields there are {', '.join(known) or 'none'}"
+            listed = nearest_first(str(item["loc"][-1]), _fields_at(item["loc"][:-1]))
+            lines[place] = f"{place}: unknown field; the fields there are {listed or 'none'}"
         else:
             given = re.sub(r"//[^/]*@", "//***@", repr(item["input"]))
-            lines[place] = f"{place}: {item['msg']} (got {given})"
+            syntax = "; write a list as a,b" if item["type"] in ("tuple_type", "list_type") else ""
+            lines[place] = f"{place}: {item['msg']} (got {given}){syntax}"
     return "; ".join(lines.values())
 
 

@@ -7,7 +7,7 @@ from functools import cache
 from importlib import resources
 from pathlib import Path, PurePosixPath
 
-from neurontune_core.errors import InputError
+from neurontune_core.errors import InputError, nearest_first
 
 ENDINGS = (".csv", ".json", ".jsonl", ".parquet", ".toml")
 """What the name of a file of one's own ends in, in any letter case; `.toml` describes where the rows are."""
@@ -87,7 +87,7 @@ def check_entry(field: str, text: str, known: Iterable[str], what: str) -> None:
         )
     if text not in known or own is not None:
         raise InputError(
-            f"{field}: unknown {what} {text!r}; choose among {', '.join(known)}, or give a file of your own "
+            f"{field}: unknown {what} {text!r}; choose among {nearest_first(text, known)}, or give a file of your own "
             f"that ends in {', '.join(ENDINGS)}"
         )
 

@@ -6,7 +6,7 @@ from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
-from neurontune_core.errors import InputError
+from neurontune_core.errors import InputError, nearest_first
 
 
 def preset_names() -> list[str]:
@@ -59,17 +59,16 @@ def _toml(preset: str) -> dict[str, Any]:
     path = Path(preset).expanduser()
     if preset.endswith(".toml"):
         if not path.is_file():
-            raise InputError(f"preset: no file {preset}; give an existing TOML file or one of {_listed()}")
+            raise InputError(
+                f"preset: no file {preset}; give an existing TOML file or one of {', '.join(preset_names())}"
+            )
         content = path.read_bytes()
     elif preset in preset_names():
         content = _shipped_preset(preset).encode()
     else:
-        raise InputError(f"preset: unknown name {preset!r}; choose one of {_listed()}, or give a .toml file")
+        known = nearest_first(preset, preset_names())
+        raise InputError(f"preset: unknown name {preset!r}; choose one of {known}, or give a .toml file")
     try:
         return tomllib.loads(content.decode())
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InputError(f"preset: {preset} is not valid TOML: {error}") from error
-
-
-def _listed() -> str:
-    return ", ".join(preset_names())

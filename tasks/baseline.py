@@ -6,12 +6,12 @@ from pathlib import Path
 from neurontune_core import artifacts, tables
 from neurontune_core.baselines import fit, storage
 from neurontune_core.config import BaselineConfig, RuntimeConfig, ScalingConfig
+from neurontune_core.evaluation.refusals import judge_version, refuses
 from neurontune_core.model.source import ModelReference
 from neurontune_core.records import Artifact
 from tasks.mlflow_store import Tracking
 from tasks.models import batch_tokens, loaded
 from tasks.progress import tracker
-from tasks.refusals import judge_version, refuses
 from tasks.stage import carry_out, stage_task
 
 STAGE = "baseline"

@@ -12,6 +12,7 @@ from neurontune_core.causal.sets import Sets
 from neurontune_core.config import AttributionMethod, CausalConfig, EvaluationConfig, RuntimeConfig, SelectionConfig
 from neurontune_core.data.library import PublicLibrary
 from neurontune_core.evaluation import answers
+from neurontune_core.evaluation.refusals import judge_version, labels
 from neurontune_core.model.source import ModelReference
 from neurontune_core.records import Artifact, Role
 from neurontune_core.selection.ranking import rank
@@ -20,7 +21,6 @@ from tasks.data_files import data_file
 from tasks.mlflow_store import Tracking
 from tasks.models import batch_tokens, loaded
 from tasks.progress import tracker
-from tasks.refusals import judge_version, labels
 from tasks.stage import carry_out, stage_task
 
 PART, STAGE = "causal-part", "causal"

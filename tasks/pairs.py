@@ -5,6 +5,7 @@ from pathlib import Path
 
 from neurontune_core import artifacts, tables
 from neurontune_core.config import PairsConfig, RuntimeConfig, contents
+from neurontune_core.evaluation.refusals import judge_version, labels
 from neurontune_core.model.source import ModelReference
 from neurontune_core.pairs import build
 from neurontune_core.records import Artifact
@@ -12,7 +13,6 @@ from tasks.data_files import data_file
 from tasks.mlflow_store import Tracking
 from tasks.models import batch_tokens, loaded
 from tasks.progress import tracker
-from tasks.refusals import judge_version, labels
 from tasks.stage import carry_out, stage_task
 
 STAGE = "pairs"

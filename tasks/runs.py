@@ -12,13 +12,16 @@ from neurontune_core import artifacts
 from neurontune_core.config import PipelineConfig, RuntimeConfig
 from neurontune_core.errors import InputError
 from neurontune_core.records import Artifact
-from tasks.mlflow_store import client_of, tracking_uri, without_password
-from tasks.tracking import ATTRIBUTION, CONFIG_FILE, FLOW_TAG, PIPELINE, SHARDS_FILE
+from tasks.mlflow_store import client_of, tracking_uri
+from tasks.run_list import SHOWN_DIGITS, listed, search, store_of
+from tasks.tracking import ATTRIBUTION, CONFIG_FILE, SHARDS_FILE
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
 
 LATEST = "latest"
+SHOWN_RUNS = 10
+"""How many of the runs that share a name are shown."""
 
 
 @dataclass(frozen=True)
@@ -50,55 +53,64 @@ class RecordedRun:
 
 
 def find_run(run: str, runtime: RuntimeConfig, finished: bool = False) -> RecordedRun:
-    """Return the newest pipeline run that goes by `run`, with the settings it ran with.
+    """Return the pipeline run that goes by `run`, with the settings it ran with.
 
     Args:
-        run: MLflow run id, id of the Prefect flow run, name as shown in both UIs, or `latest`.
+        run: MLflow run id or its first digits, id of the Prefect flow run, name as shown in both UIs, or `latest`.
         runtime: says where the MLflow store is (root, tracking URI, experiment); the run's own root is in its settings.
-        finished: consider only runs that ended well.
+        finished: of `latest`: consider only runs that ended well, as where a result is needed.
 
     Raises:
-        InputError: there is no such run, or its settings were not recorded.
+        InputError: there is no such run, several share the name, or its settings were not recorded.
     """
-    uri = tracking_uri(runtime)
-    where = f"{without_password(uri)}, experiment {runtime.experiment}"
-    if uri.startswith("sqlite:///") and not Path(uri.removeprefix("sqlite:///")).is_file():
-        raise InputError(f"run: nothing is recorded in {where}; set runtime.root to the artifact root of the run")
-    client = client_of(uri)
-    experiment = client.get_experiment_by_name(runtime.experiment)
-    if experiment is None:
-        raise InputError(f"run: there is no such experiment in {where}; set runtime.experiment")
-    condition = f"tags.`{FLOW_TAG}` = '{PIPELINE}'" + (" and attributes.status = 'FINISHED'" if finished else "")
-    for way in _ways(run):
-        found = client.search_runs(
-            [experiment.experiment_id], condition + way, max_results=1, order_by=["start_time DESC"]
-        )
-        if found:
-            break
-    else:
-        kind = "finished run" if finished else "run"
+    _, experiment, where = store_of(runtime)
+    uri, found = tracking_uri(runtime), _find(run, runtime, finished)
+    if found is None:
+        kind = "finished run" if finished and run == LATEST else "run"
         raise InputError(
-            f"run: no {kind} goes by {run!r} in {where}; give an MLflow run id, a flow run id, a run's name or {LATEST}"
+            f"run: no {kind} goes by {run!r} in {where}; give an MLflow run id, a flow run id, a run's name or "
+            f"{LATEST}; `neurontune runs` lists them"
         )
-    steps = _steps_of(found[0].info.run_id, str(experiment.experiment_id), uri)
+    steps = _steps_of(found.info.run_id, experiment, uri)
     return RecordedRun(
-        run_id=found[0].info.run_id,
-        name=found[0].info.run_name,
-        status=found[0].info.status,
-        config=_settings_of(found[0].info.run_id, uri, where),
+        run_id=found.info.run_id,
+        name=found.info.run_name,
+        status=found.info.status,
+        config=_settings_of(found.info.run_id, uri, where),
         stages=_stages_of(steps),
         made=tuple(_made_by(steps, uri)),
     )
 
 
-def _ways(run: str) -> list[str]:
-    """The conditions by which a run is looked for, one after another."""
+def _find(run: str, runtime: RuntimeConfig, finished: bool) -> "Run | None":
+    """Return the only run that goes by `run`, of `latest` the newest; None where there is none.
+
+    Raises:
+        InputError: several do.
+    """
     if run == LATEST:
-        return [""]
-    if "'" in run:
-        return []
-    fields = ("attributes.run_id", "tags.`prefect.flow_run_id`", "attributes.run_name")
-    return [f" and {field} = '{run}'" for field in fields]
+        return next(search(runtime, "attributes.status = 'FINISHED'" if finished else ""), None)
+    for found in _ways(run, runtime):
+        if len(found) == 1:
+            return found[0]
+        if found:
+            lines = [listed(each).line for each in found[:SHOWN_RUNS]]
+            more = [f"{len(found) - SHOWN_RUNS} more"] if len(found) > SHOWN_RUNS else []
+            raise InputError(
+                f"run: {len(found)} runs go by {run!r}; give the id of one: {'; '.join(lines + more)} "
+                f"(`neurontune runs` lists them)"
+            )
+    return None
+
+
+def _ways(run: str, runtime: RuntimeConfig) -> "Iterator[list[Run]]":
+    """Yield the runs that each way of naming one finds: ids, the name, the first digits of an id."""
+    quote = '"' if "'" in run else "'"
+    if quote not in run:
+        for field in ("attributes.run_id", "tags.`prefect.flow_run_id`", "attributes.run_name"):
+            yield list(search(runtime, f"{field} = {quote}{run}{quote}"))
+    if len(run) >= SHOWN_DIGITS and set(run) <= set("0123456789abcdef"):
+        yield [each for each in search(runtime) if str(each.info.run_id).startswith(run)]
 
 
 def _settings_of(run_id: str, uri: str, where: str) -> PipelineConfig:

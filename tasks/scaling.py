@@ -6,6 +6,7 @@ from pathlib import Path
 
 from neurontune_core import artifacts, tables
 from neurontune_core.config import RuntimeConfig, ScalingConfig
+from neurontune_core.evaluation.refusals import judge_version, refuses
 from neurontune_core.model.source import ModelReference
 from neurontune_core.records import Artifact
 from neurontune_core.scaling import learn
@@ -14,7 +15,6 @@ from tasks import tracking
 from tasks.mlflow_store import Tracking
 from tasks.models import batch_tokens, loaded
 from tasks.progress import tracker
-from tasks.refusals import judge_version, refuses
 from tasks.stage import carry_out, stage_task
 
 STAGE = "scaling"

@@ -1,13 +1,13 @@
 """What is asked of the two models, and how: strength, attack wrapper, and the judge's verdict on the answers."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from neurontune_core.chat.side_by_side import Answers, stream
 from neurontune_core.data import corpus
 from neurontune_core.data.corpus import Attack
-from neurontune_core.errors import InputError
+from neurontune_core.errors import InputError, nearest_first
 from neurontune_core.evaluation.judges import Completion, Judge, Verdict
 from neurontune_core.model.chat import RefusedByTemplate, without_thought
 from neurontune_core.model.load import ChatModel
@@ -23,6 +23,11 @@ History = tuple[Message, ...]
 def shipped_attacks() -> dict[str, Attack]:
     """Return the shipped attack prompts by name."""
     return {attack.name: attack for attack in corpus.attacks()}
+
+
+def unknown_attack(name: str, attacks: Iterable[str]) -> InputError:
+    """Return the error that names the attacks, those most like `name` first."""
+    return InputError(f"attack: unknown name {name!r}; choose {NO_ATTACK} or one of {nearest_first(name, attacks)}")
 
 
 @dataclass
@@ -72,8 +77,18 @@ class ChatSession:
             InputError: there is no attack of this name.
         """
         if name != NO_ATTACK and name not in self.attacks:
-            raise InputError(f"attack: unknown name {name!r}; choose {NO_ATTACK} or one of {', '.join(self.attacks)}")
+            raise unknown_attack(name, self.attacks)
         self.attack = name
+
+    def set_tokens(self, text: str) -> None:
+        """Set the length of the longest answer.
+
+        Raises:
+            InputError: it is no whole number from 1 on.
+        """
+        if not text.isdecimal() or int(text) < 1:
+            raise InputError(f"tokens: {text!r} is no whole number from 1 on")
+        self.max_new_tokens = int(text)
 
     def prompt(self, message: str) -> str:
         """Return what the models are given for a message."""

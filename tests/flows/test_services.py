@@ -22,8 +22,6 @@ import psutil
 import pytest
 from mlflow import MlflowClient
 
-from neurontune_core.config import load_config
-
 pytestmark = pytest.mark.services
 PATIENCE = 900
 MAIN = [sys.executable, "-c", "from flows.cli import main; main()"]
@@ -155,8 +153,8 @@ def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
 
 
 def settings(root: Path, *changes: str) -> dict[str, Any]:
-    config = load_config("tiny", [f"runtime.root='{root}'", "runtime.device=cpu", "attribution.shards=3", *changes])
-    return {"config": config.model_dump(mode="json")}
+    common = [f"runtime.root='{root}'", "runtime.device=cpu", "attribution.shards=3"]
+    return {"preset": "tiny", "settings": [*common, *changes]}
 
 
 def fail_one(machine: Machine, change: str) -> tuple[str, str]:
@@ -281,7 +279,7 @@ def test_run_on_a_shell_uses_these_servers(machine: Machine) -> None:
     without = {"sort": "START_TIME_DESC", "flow_runs": {"deployment_id": {"is_null_": True}}}
     # a test before this one has computed a shard on a shell
     runs = [run for run in machine.post("/flow_runs/filter", without) if "shard" not in run["name"]]
-    assert [(run["name"], run["state_name"]) for run in runs] == [("llama tiny seed 0", "Completed")]
+    assert [(run["name"], run["state_name"]) for run in runs] == [("llama · tiny", "Completed")]
 
 
 def test_promotion_asks_a_person(machine: Machine) -> None:

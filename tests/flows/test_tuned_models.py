@@ -3,8 +3,10 @@
 import dataclasses
 import io
 import json
+import os
 import shutil
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -12,7 +14,9 @@ from recorded_runs import JUDGE, factors, record_run
 from transformers import AutoModelForCausalLM
 
 from flows import cli
+from flows.chat import chat_with, keys_unseen
 from neurontune_core import artifacts
+from neurontune_core.chat.session import shipped_attacks
 from neurontune_core.comparison.neuron_sets import jaccard
 from neurontune_core.config import PipelineConfig
 from neurontune_core.export.alpha import load_alpha
@@ -198,6 +202,50 @@ def test_chat_keeps_the_conversation_until_a_new_one(call, config: PipelineConfi
     assert said[9] == "system none; new conversation"
     assert len({*map(tuple, (first, second, third))}) == 3, "earlier turns and the system message change the answers"
     assert said[10:12] == first, "a new conversation has forgotten all"
+
+
+def test_chat_takes_another_length_and_lists_attacks_in_columns(
+    call, config: PipelineConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "100")
+    record_run(config, "first")
+    code, out, err = call("chat", "first", "--tokens", "6", lines="/tokens\n/tokens 3\n/tokens x\n/attacks\n")
+    assert (code, err) == (0, "")
+    assert "tokens 6" in out and "tokens 3" in out and "tokens: 'x' is no whole number from 1 on" in out
+    listed = out[out.index("whole number") :].splitlines()
+    assert max(map(len, listed)) <= 100 and len(listed) < len(shipped_attacks())
+
+
+def test_chat_refuses_an_attack_before_it_looks_for_the_run(call) -> None:
+    code, _, err = call("chat", "nothing", "--attack", "two_mask")
+    assert code == 2 and "choose none or one of two_masks, " in err and len(err) < 400
+
+
+def test_a_byte_that_is_no_utf8_does_not_end_the_chat(
+    config: PipelineConfig, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    record_run(config, "first")
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"caf\xe9\n/tokens\n"), encoding="utf-8"))
+    where = [f"runtime.root={json.dumps(config.runtime.root)}", "runtime.device=cpu"]
+    chat_with("first", "1", "none", 4, False, where, False)
+    said = capsys.readouterr().out.splitlines()
+    assert len(said) == 3 and said[0].startswith("base [") and said[-1] == "tokens 4"
+
+
+def test_keys_pressed_during_an_answer_are_neither_shown_nor_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    import pty
+    import termios
+
+    controller, terminal = pty.openpty()
+    monkeypatch.setattr(sys, "stdin", os.fdopen(terminal, encoding="utf-8"))
+    with keys_unseen():
+        assert not termios.tcgetattr(terminal)[3] & termios.ECHO
+        os.write(controller, b"keys\n")
+        time.sleep(0.1)
+    assert termios.tcgetattr(terminal)[3] & termios.ECHO
+    os.write(controller, b"line\n")
+    assert sys.stdin.readline() == "line\n"
+    os.close(controller)
 
 
 def test_chat_says_when_the_positions_are_full(call, config: PipelineConfig) -> None:

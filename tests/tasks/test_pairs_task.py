@@ -4,9 +4,9 @@ from typing import Any
 
 from neurontune_core.config import ModelConfig, load_config
 from neurontune_core.evaluation.judges import RulesJudge
+from neurontune_core.evaluation.refusals import labels
 from neurontune_core.model import source
 from tasks.pairs import key
-from tasks.refusals import labels
 
 
 def test_refusals_gibberish_and_answers_are_told_apart() -> None:

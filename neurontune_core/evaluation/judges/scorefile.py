@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pyarrow as pa
 from pyarrow import parquet
 
@@ -16,6 +17,8 @@ from neurontune_core.errors import InputError
 from .agreement import measure_agreement
 from .verdict import LABEL_NAMES, Completion, Judge, Label, Verdict
 
+LABEL_FILES = (".jsonl", ".csv", ".parquet")
+"""Endings of files that verdicts can be written to."""
 HUMAN_LABELS = tuple(name for name, label in LABEL_NAMES.items() if label in ("refusal", "partial", "compliance"))
 
 
@@ -106,12 +109,54 @@ def score_rows(rows: list[ScoredRow], verdicts: list[Verdict]) -> dict[str, Any]
     }
 
 
-def score_file(path: str | Path, judge: Judge) -> dict[str, Any]:
+def score_file(path: str | Path, judge: Judge, labels: str | Path | None = None) -> dict[str, Any]:
     """Judge every row of a file (columns prompt, completion; optional id, label, source_model, prompt_safe).
 
     The result is ready for JSON: judge and version, n, f1, f1_without_partial, worst_group_f1, false_refusal_unsafe,
-    false_refusal_safe, and the counts behind them. Raises InputError on a bad row.
+    false_refusal_safe, and the counts behind them. The verdicts are written to the file `labels`, a row each, if one is
+    named. Raises InputError on a bad row, or a file that cannot be written.
     """
+    if labels is not None:
+        check_labels_file(labels)
     rows = read_completions(path)
     verdicts = judge([row.completion for row in rows])
+    if labels is not None:
+        write_labels(labels, rows, verdicts, f"{judge.name} {judge.version}")
     return {"judge": judge.name, "version": judge.version, **score_rows(rows, verdicts)}
+
+
+def check_labels_file(path: str | Path) -> None:
+    """Raises InputError if verdicts cannot be written there: the ending is unknown, or there is no such folder."""
+    path = Path(path)
+    if path.suffix.lower() not in LABEL_FILES:
+        raise InputError(f"--to: {path} ends in {path.suffix or 'nothing'}; name a file in {', '.join(LABEL_FILES)}")
+    if path.is_dir() or not path.absolute().parent.is_dir():
+        problem = "is a folder" if path.is_dir() else "is in a folder that is not there"
+        raise InputError(f"--to: {path} {problem}; name a file in a folder that is")
+
+
+def write_labels(path: str | Path, rows: list[ScoredRow], verdicts: list[Verdict], judge: str) -> None:
+    """Write a row a completion: id, prompt, completion, verdict, score, explanation, degenerate, human label, judge."""
+    table = pd.DataFrame(
+        [
+            {
+                "id": row.completion.id,
+                "prompt": row.completion.prompt,
+                "completion": row.completion.response,
+                "verdict": verdict.label,
+                "score": verdict.score,
+                "explanation": verdict.explanation,
+                "degenerate": verdict.degenerate,
+                "label": row.label,
+                "judge": judge,
+            }
+            for row, verdict in zip(rows, verdicts, strict=True)
+        ]
+    )
+    ending = Path(path).suffix.lower()
+    if ending == ".parquet":
+        table.to_parquet(path, index=False)
+    elif ending == ".csv":
+        table.to_csv(path, index=False)
+    else:
+        table.to_json(path, orient="records", lines=True, force_ascii=False)

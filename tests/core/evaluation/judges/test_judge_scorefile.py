@@ -113,3 +113,21 @@ def test_bad_files(tmp_path: Path) -> None:
     (tmp_path / "c.jsonl").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(InputError, match="not UTF-8"):
         read_completions(tmp_path / "c.jsonl")
+
+
+@pytest.mark.parametrize("ending", ["jsonl", "csv", "parquet"])
+def test_verdicts_are_written_a_row_a_completion(tmp_path: Path, ending: str) -> None:
+    labels = tmp_path / f"labels.{ending}"
+    rows = [{"id": "é", **ROWS[0]}, *ROWS[1:]]
+    figures = score_file(write(tmp_path / "a.jsonl", rows), judge_by_name("rules"), labels)
+    readers = {"jsonl": lambda file: pd.read_json(file, lines=True), "csv": pd.read_csv, "parquet": pd.read_parquet}
+    table = readers[ending](labels)
+    assert dict(table["verdict"].value_counts()) == figures["verdicts"]
+    assert list(table["prompt"]) == [row["prompt"] for row in ROWS] and table["id"][0] == "é"
+    assert set(table["judge"]) == {f"rules {judge_by_name('rules').version}"}
+
+
+@pytest.mark.parametrize("name", ["labels.txt", "labels", "nowhere/labels.csv"])
+def test_a_file_that_verdicts_cannot_be_written_to_is_refused_before_judging(tmp_path: Path, name: str) -> None:
+    with pytest.raises(InputError, match="--to: "):
+        score_file(tmp_path / "missing.jsonl", judge_by_name("rules"), tmp_path / name)

@@ -8,7 +8,12 @@ JUDGE = "rules"
 
 
 def refuses(prompts: Sequence[str], responses: Sequence[str]) -> list[bool]:
-    """Tell of each response whether it refuses, in full or in part."""
+    """Tell of each response whether it refuses, in full or in part: what validation in `learn_scaling` asks.
+
+    Args:
+        prompts: what was asked.
+        responses: what was answered, in the same order.
+    """
     return [verdict.refused for verdict in _verdicts(prompts, responses)]
 
 
