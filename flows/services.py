@@ -25,6 +25,7 @@ PROJECT = Path(__file__).resolve().parent.parent
 DEPLOYMENTS = PROJECT / "deployments" / "prefect.yaml"
 STOP_SECONDS = 15
 GPU_LIMIT = "gpu"
+NEURONTUNE = [sys.executable, "-c", "from flows.cli import main; main()"]
 
 
 class ServiceError(NeuronTuneError):
@@ -85,6 +86,8 @@ def up(settings: Sequence[str], port: int, mlflow_port: int) -> None:
         for pool in work_pools():
             _wait(f"worker of {pool}", partial(_is_online, shared["PREFECT_API_URL"], pool))
         deployments = _deploy(shared)
+        # what was kept while MLflow was away, and runs that were killed; nobody waits for it
+        start("sync", [*NEURONTUNE, "sync", *(word for each in settings for word in ("--set", each))], shared)
         with environment.announced(home, noted):
             _print_addresses(prefect.address, without_password(uri), root, deployments)
             _watch(prefect, kept)
