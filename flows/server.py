@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -50,16 +51,16 @@ class EmbeddedServer:
 
 def start_server(log: Path, port: int | None = None) -> EmbeddedServer:
     """Start a server, on a free port if none is given; it takes some seconds until it answers."""
-    if port is None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
-    environment = os.environ | {"PREFECT_SERVER_API_HOST": "127.0.0.1", "PREFECT_SERVER_API_PORT": str(port)}
     log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("ab") as output:
+    # the server is given a socket that is bound already: a free port could be taken by another until it starts
+    with socket.socket() as bound, log.open("ab") as output:
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        bound.bind(("127.0.0.1", port or 0))
+        port = bound.getsockname()[1]
         process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "flows.server", str(port), str(os.getpid())],
-            env=environment,
+            [sys.executable, "-P", "-m", "flows.server", str(bound.fileno()), str(os.getpid())],
+            env=os.environ | {"PREFECT_SERVER_API_HOST": "127.0.0.1", "PREFECT_SERVER_API_PORT": str(port)},
+            pass_fds=[bound.fileno()],
             stdout=output,
             stderr=output,
             start_new_session=True,
@@ -78,28 +79,34 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
         process.wait()
 
 
-def _serve(port: int, parent: int) -> None:
-    """Serve until told to stop, or until the process that started this one is gone."""
-    import uvicorn
+def _serve(bound: int, parent: int) -> None:
+    """Serve on a bound socket until told to stop, or until the process that started this one is gone.
 
-    server = uvicorn.Server(
-        uvicorn.Config(
-            "prefect.server.api.server:create_app",
-            factory=True,
-            host="127.0.0.1",
-            port=port,
-            log_level="error",
-            lifespan="on",
-        )
+    Servers that start at once on one database start one after another: each brings it up to date, and two that make
+    it at the same time would damage it.
+    """
+    import prefect.server.api.server  # noqa: F401  # takes seconds, which servers that start at once spend together
+    import uvicorn
+    from filelock import FileLock, Timeout
+    from prefect.settings import PREFECT_HOME
+
+    config = uvicorn.Config(
+        "prefect.server.api.server:create_app", factory=True, host="127.0.0.1", log_level="error", lifespan="on"
     )
+    server = uvicorn.Server(config)
+    starting = FileLock(PREFECT_HOME.value() / "starting.lock", thread_local=False)
 
     def watch() -> None:
         while os.getppid() == parent:
-            time.sleep(1)
+            if server.started and starting.is_locked:
+                starting.release()
+            time.sleep(POLL_SECONDS if starting.is_locked else 1)
         server.should_exit = True
 
+    with suppress(Timeout):  # rather than hang behind one that hangs
+        starting.acquire(timeout=START_SECONDS / 2)
     threading.Thread(target=watch, daemon=True).start()
-    server.run()
+    server.run(sockets=[socket.socket(fileno=bound)])
 
 
 if __name__ == "__main__":
