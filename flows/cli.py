@@ -70,11 +70,14 @@ def up(
     ] = None,
     port: Annotated[int, typer.Option(metavar="PORT", help="Port of the Prefect server.")] = 4200,
     mlflow_port: Annotated[int, typer.Option(metavar="PORT", help="Port of the MLflow server.")] = 5000,
+    show_password: Annotated[
+        bool, typer.Option("--show-password", help="Print the password of the Prefect server; alone if it runs.")
+    ] = False,
 ) -> None:
     """Start the Prefect server, its workers and the MLflow server on this machine, until Ctrl-C."""
     from flows import services
 
-    services.up(settings or [], port, mlflow_port)
+    services.up(settings or [], port, mlflow_port, show_password)
 
 
 @app.command()

@@ -11,6 +11,7 @@ import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
 from flows.console import show_own_lines
+from flows.login import read_login
 from neurontune_core.config import RuntimeConfig, load_config
 from neurontune_core.errors import InputError
 
@@ -54,8 +55,11 @@ def apply(runtime: RuntimeConfig, quiet: bool) -> None:
         except OSError as error:
             raise InputError(f"runtime.root: {error}; choose a folder that can be made and written to") from error
         os.environ["PREFECT_HOME"] = str(home)
-        for name, value in running_servers(home).items():
+        running = running_servers(home)
+        for name, value in running.items():
             os.environ.setdefault(name, value)
+        if running and os.environ["PREFECT_API_URL"] == running["PREFECT_API_URL"] and (password := read_login(home)):
+            os.environ["PREFECT_API_AUTH_STRING"] = password
 
 
 def ready(settings: Sequence[str], debug: bool) -> RuntimeConfig:

@@ -82,12 +82,12 @@ def sync_records(settings: Sequence[str], debug: bool) -> None:
 
 def _end_killed(runtime: RuntimeConfig) -> int:
     """End killed runs in MLflow and in Prefect, whose server is started for it if there is none."""
-    from prefect.settings import PREFECT_API_URL, temporary_settings
+    from prefect.settings import temporary_settings
 
     from flows.run import start_prefect
     from tasks.killed_runs import end_killed
 
-    with temporary_settings({PREFECT_API_URL: start_prefect()()}):
+    with temporary_settings(start_prefect()()):
         return end_killed(runtime)
 
 
