@@ -343,6 +343,10 @@ def _exit_code() -> int:
             return fail(error.format_message(), 2)
         if "--debug" in sys.argv:
             raise
+        from tasks.mlflow_store import is_of_database, reason_of
+
+        if is_of_database(error):
+            return fail(reason_of(error), 2)
         return fail(f"{type(error).__name__}: {error} (run again with --debug to see where)", 1)
     if result == INTERRUPTED:
         return fail("interrupted; finished stages are kept and will be reused", INTERRUPTED)

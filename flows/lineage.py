@@ -77,7 +77,7 @@ def sync_records(settings: Sequence[str], debug: bool) -> None:
             f"run `neurontune sync --set runtime.mlflow_uri={sent.elsewhere[0]}`"
         )
     if sent.left:
-        raise InputError(f"runtime.mlflow_uri: MLflow does not take what is kept; {runtime.root} keeps it for later")
+        raise InputError(f"runtime.mlflow_uri: MLflow does not take what {runtime.root} keeps: {sent.reason}")
 
 
 def _end_killed(runtime: RuntimeConfig) -> int:

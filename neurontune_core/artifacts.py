@@ -228,7 +228,7 @@ def read_manifest(artifact: Artifact) -> dict[str, Any]:
         raise ArtifactError(_damaged(artifact, MANIFEST, "is missing")) from error
     except (ValueError, RecursionError) as error:
         raise ArtifactError(_damaged(artifact, MANIFEST, "is not readable")) from error
-    if not isinstance(manifest, dict) or not _FIELDS <= manifest.keys():
+    if not isinstance(manifest, dict) or not manifest.keys() >= _FIELDS:
         raise ArtifactError(_damaged(artifact, MANIFEST, "is no manifest"))
     if manifest.pop("checksum", None) != _checksum(manifest):
         raise ArtifactError(_damaged(artifact, MANIFEST, "has changed since it was written"))

@@ -132,7 +132,8 @@ def _end_in_mlflow(note: Note, runtime: RuntimeConfig) -> bool:
 
 def _end_in_prefect(note: Note, client: "SyncPrefectClient") -> None:
     """End the flow run with its task runs, unless it has been started again; and those above it, which are this one's
-    process, unless a worker can start them again."""
+    process, unless a worker can start them again.
+    """
     for name in (note.flow_run, *note.above):
         try:
             run = client.read_flow_run(name)  # type: ignore[arg-type]

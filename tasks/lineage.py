@@ -5,7 +5,6 @@ an artifact, or on MLflow having been there. A reused artifact names what its fi
 reached it by an input of the same content, and which that was is known from the run.
 """
 
-import json
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace

@@ -12,7 +12,7 @@ from neurontune_core import artifacts
 from neurontune_core.config import PipelineConfig, RuntimeConfig
 from neurontune_core.errors import InputError
 from neurontune_core.records import Artifact
-from tasks.mlflow_store import client_of, tracking_uri, without_password
+from tasks.mlflow_store import client_of, deleted, tracking_uri, without_password
 from tasks.tracking import ATTRIBUTION, CONFIG_FILE, FLOW_TAG, PIPELINE, SHARDS_FILE
 
 if TYPE_CHECKING:
@@ -68,6 +68,8 @@ def find_run(run: str, runtime: RuntimeConfig, finished: bool = False) -> Record
     experiment = client.get_experiment_by_name(runtime.experiment)
     if experiment is None:
         raise InputError(f"run: there is no such experiment in {where}; set runtime.experiment")
+    if experiment.lifecycle_stage == "deleted":
+        raise InputError(deleted(uri, runtime.experiment, experiment.experiment_id))
     condition = f"tags.`{FLOW_TAG}` = '{PIPELINE}'" + (" and attributes.status = 'FINISHED'" if finished else "")
     for way in _ways(run):
         found = client.search_runs(

@@ -33,7 +33,7 @@ from tasks.mlflow_spool import (
     send,
     waiting,
 )
-from tasks.mlflow_store import Tracking, client_of, tracking_uri
+from tasks.mlflow_store import Tracking, client_of, reason_of, tracking_uri
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -70,10 +70,11 @@ def report_unrecorded(runtime: RuntimeConfig) -> None:
     """Say at the end of a run what MLflow lacks, after trying once more."""
     if not waiting(runtime.root):
         return
-    if missing := catch_up(runtime).left:
+    sent = catch_up(runtime)
+    if sent.left:
         logger.warning(
-            "MLflow lacks %d records: %s; they are kept in %s/%s, and sent by the next run or by `neurontune sync`",
-            len(missing), ", ".join(missing), runtime.root.rstrip("/"), FOLDER,
+            "MLflow lacks %d records: %s; %sthey are kept in %s/%s, and sent by the next run or by `neurontune sync`",
+            len(sent.left), ", ".join([*sent.left[:3], "..."]), sent.reason and f"{sent.reason}; ", runtime.root.rstrip("/"), FOLDER,
         )  # fmt: skip
 
 
@@ -257,7 +258,7 @@ def earlier_runs(tracking: Tracking) -> list[tuple[str, float, float]]:
     try:
         found = client_of(tracking.uri).search_runs([tracking.experiment_id], evaluated, max_results=EARLIER_RUNS)
     except Exception as error:
-        logger.warning("MLflow: the report lacks earlier runs: %s: %s", type(error).__name__, error)
+        logger.info("MLflow: the report lacks earlier runs: %s", reason_of(error))
         return []
     return [
         (str(run.info.run_name), run.data.metrics["eval/safety"], run.data.metrics["eval/utility"])
@@ -296,7 +297,7 @@ def _experiment_if_known(tracking: Tracking) -> str:
     try:
         return experiment_of(tracking)
     except Exception as error:
-        logger.warning("MLflow: cannot tell the experiment: %s: %s", type(error).__name__, error)
+        logger.info("MLflow: cannot tell the experiment: %s", reason_of(error))
         return ""
 
 
