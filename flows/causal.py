@@ -1,23 +1,31 @@
 """Cause and effect: what a model does when the neurons that were found are silenced, amplified or patched."""
 
 from collections.abc import Mapping
+from typing import Any
 
 from prefect import flow
 from prefect.artifacts import create_markdown_artifact
 
-from flows.pipeline import DEFAULTS, Inputs, find_neurons, name_run, prepare
+from flows.pipeline import DEFAULTS, Inputs, find_neurons, prepare
+from flows.run_names import named, rename, typed_name
 from flows.shards import ShardError, run_side_by_side
-from flows.stages import PipelineRun, recorded, rename_flow_run, run_stage
+from flows.stages import PipelineRun, recorded, run_stage
 from neurontune_core import artifacts
 from neurontune_core.config import CAUSAL_SECTIONS, PipelineConfig, change_runtime, runtime_alone
 from neurontune_core.errors import InputError
 from neurontune_core.records import Artifact
+from neurontune_core.run_name import run_name
 from tasks import causal as tasks
 from tasks import progress, tracking
 from tasks.runs import LATEST, find_run
 
 
-@flow(name="causal-study", flow_run_name="causal study")
+def _of_config(parameters: dict[str, Any]) -> str:
+    config = parameters["config"]
+    return f"causal {run_name(PipelineConfig.model_validate(config) if isinstance(config, Mapping) else config)}"
+
+
+@flow(name="causal-study", flow_run_name=named(_of_config))
 def causal_study(config: PipelineConfig = DEFAULTS) -> dict[str, Artifact]:
     """Find the neurons of a configuration, and ask the model with sets of them changed.
 
@@ -25,14 +33,12 @@ def causal_study(config: PipelineConfig = DEFAULTS) -> dict[str, Artifact]:
         The artifacts of the stages up to the selection, and `causal`.
     """
     inputs = prepare(config)
-    name = f"causal {name_run(config)}"
-    rename_flow_run(name)
-    with recorded(config, name, inputs.model.identity, ()) as run:
+    with recorded(config, typed_name() or f"causal {run_name(config)}", inputs.model.identity, ()) as run:
         made = find_neurons(run, config, inputs)
         return made | {tasks.STAGE: ask(run, config, inputs, made)}
 
 
-@flow(name="causal", flow_run_name="causal {run}")
+@flow(name="causal", flow_run_name=named(lambda given: f"causal {given['run']}"))
 def causal(run: str = LATEST, settings: tuple[str, ...] = ()) -> Artifact:
     """Ask a recorded run's model with sets of its neurons silenced, amplified and patched.
 
@@ -44,11 +50,10 @@ def causal(run: str = LATEST, settings: tuple[str, ...] = ()) -> Artifact:
     Raises:
         InputError: no such run, or a setting of another section.
     """
-    found = find_run(run, change_runtime(DEFAULTS, runtime_alone(settings)).runtime)
+    found = find_run(run, change_runtime(DEFAULTS, runtime_alone(settings)).runtime, finished=True)
     config = change_runtime(found.config, settings, CAUSAL_SECTIONS)
     inputs = prepare(config)
-    name = f"causal {found.name}"
-    rename_flow_run(name)
+    name = rename(f"causal {found.name}", f"causal {run}")
     with recorded(config, name, inputs.model.identity, ()) as record:
         made = find_neurons(record, config, inputs)
         return ask(record, config, inputs, made)

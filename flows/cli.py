@@ -19,6 +19,7 @@ app = typer.Typer(
 )
 
 INTERRUPTED = 130
+RUN_STATES = ("finished", "failed", "killed", "running")
 
 Model = Annotated[
     str | None,
@@ -53,13 +54,16 @@ def run(
         list[str] | None,
         typer.Option(metavar="STAGE", help=f"Compute a stage again though its result is there: {', '.join(STAGES)}."),
     ] = None,
+    name: Annotated[
+        str | None, typer.Option("--name", metavar="NAME", help="Name of the run, in place of what differs.")
+    ] = None,
     debug: Debug = False,
 ) -> None:
     """Run the pipeline; stages whose inputs and settings have not changed are reused."""
     from flows.run import run_pipeline
     from neurontune_core.config import load_config
 
-    run_pipeline(load_config(preset, settings or [], model), refresh or [], debug)
+    run_pipeline(load_config(preset, settings or [], model), refresh or [], name, debug)
 
 
 @app.command()
@@ -122,11 +126,39 @@ def shard(
 
 
 @app.command()
-def settings() -> None:
-    """List every setting with its type, default and meaning."""
-    from flows.listings import show_settings
+def runs(
+    words: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[WORD...]", help="Only runs with these words in name, model or changes."),
+    ] = None,
+    model: Annotated[str | None, typer.Option(metavar="NAME", help="Only runs of this model.")] = None,
+    preset: Annotated[str | None, typer.Option(metavar="NAME", help="Only runs of this preset.")] = None,
+    state: Annotated[
+        str | None, typer.Option(metavar="|".join(RUN_STATES), help="Only runs that are, or ended, so.")
+    ] = None,
+    most: Annotated[int, typer.Option("--most", min=1, metavar="N", help="How many, newest first.")] = 20,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    settings: Settings = None,
+    debug: Debug = False,
+) -> None:
+    """List the recorded runs, newest first: what they were and what came of them."""
+    from flows.run_table import show_runs
 
-    show_settings()
+    show_runs(words or [], model, preset, state, most, as_json, settings or [], debug)
+
+
+@app.command()
+def settings(
+    words: Annotated[
+        list[str] | None, typer.Argument(metavar="[WORD...]", help="Only settings with these words in their names.")
+    ] = None,
+    preset: Preset = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """List the settings: value in the preset, default, kind and meaning."""
+    from flows.setting_list import show_settings
+
+    show_settings(words or [], preset, as_json)
 
 
 @app.command()

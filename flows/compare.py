@@ -37,7 +37,7 @@ def compare_runs(runs: Sequence[str], harmful: bool, full: bool, settings: Seque
     from tasks.runs import find_run
     from tasks.tuned import completions_of
 
-    found = [find_run(run, runtime) for run in runs]
+    found = [find_run(run, runtime, finished=True) for run in runs]
     console = Console(markup=False, highlight=False, emoji=False)
     if not console.is_terminal:
         console = Console(width=WIDTH, markup=False, highlight=False, emoji=False)

@@ -3,6 +3,7 @@
 import logging
 import shlex
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -56,3 +57,11 @@ def mlflow_ui(runtime: "RuntimeConfig") -> str:
     if uri.startswith("http"):
         return f"{without_password(uri).rstrip('/')}/{table}"
     return f"{program('mlflow')} ui --backend-store-uri {shlex.quote(without_password(uri))}   then http://127.0.0.1:5000/{table}"
+
+
+def nearest(word: str, names: Sequence[str], most: int = 3) -> str:
+    """Return the names that are most like a word, the nearest first."""
+    import difflib
+
+    found = difflib.get_close_matches(word, names, most, cutoff=0) if word else list(names[:most])
+    return ", ".join(found)

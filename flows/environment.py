@@ -14,6 +14,7 @@ from flows.console import show_own_lines
 from flows.login import read_login
 from neurontune_core.config import RuntimeConfig, load_config
 from neurontune_core.errors import InputError
+from tasks.moved_root import readdress
 
 # the same as prefect.toml, which is found only in the project's folder
 DEFAULTS = {
@@ -49,6 +50,7 @@ def apply(runtime: RuntimeConfig, quiet: bool) -> None:
     """
     for name, value in (DEFAULTS | (QUIET if quiet else {})).items():
         os.environ.setdefault(name, value)
+    readdress(runtime.root)
     if (home := own_prefect_home(runtime)) is not None:
         try:
             home.mkdir(parents=True, exist_ok=True)

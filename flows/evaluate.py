@@ -3,15 +3,16 @@
 from prefect import flow
 
 from flows.pipeline import DEFAULTS, measure, prepare
+from flows.run_names import named, rename
 from flows.stage_names import Stage
-from flows.stages import recorded, rename_flow_run
+from flows.stages import recorded
 from neurontune_core.config import SourceConfig, change_runtime
 from neurontune_core.records import Artifact
 from tasks.baseline import changing_stage
 from tasks.runs import LATEST, find_run
 
 
-@flow(name="evaluate", flow_run_name="evaluate {run}")
+@flow(name="evaluate", flow_run_name=named(lambda given: f"evaluate {given['run']}"))
 def evaluate(
     run: str = LATEST,
     benchmarks: tuple[str, ...] = (),
@@ -33,15 +34,14 @@ def evaluate(
     Raises:
         InputError: no such run or benchmark, or the run has learned no factors.
     """
-    found = find_run(run, change_runtime(DEFAULTS, settings).runtime, run == LATEST)
+    found = find_run(run, change_runtime(DEFAULTS, settings).runtime, finished=True)
     config = change_runtime(found.config, settings)
     evaluation = config.evaluation
     chosen = {"benchmarks": benchmarks or evaluation.benchmarks, "sources": evaluation.sources | sources}
     config = config.model_copy(update={"evaluation": evaluation.model_copy(update=chosen)})
     shown = [stage for stage in ("selection", "cards") if stage in found.stages]
     made = {stage: found.artifact(stage) for stage in ("pairs", changing_stage(found.stages), *shown)}
-    inputs, title = prepare(config), f"{found.name} evaluated"
-    rename_flow_run(title)
+    inputs, title = prepare(config), rename(f"{found.name} evaluated", f"evaluate {run}")
     refresh: tuple[Stage, ...] = ("base", "tuned", "evaluation") if force else ()
     with recorded(config, title, inputs.model.identity, refresh) as record:
         return measure(record, config, title, inputs, made)["evaluation"]

@@ -47,7 +47,7 @@ def show_lineage(run: str | None, dataset: str | None, as_json: bool, settings: 
     if dataset is not None:
         _show_forward(made_from(dataset, runtime), as_json, console)
         return
-    found = find_run(str(run), runtime)
+    found = find_run(str(run), runtime, finished=True)
     nodes = trace(found)
     if as_json:
         model = found.config.model.model_dump(mode="json")

@@ -1,29 +1,19 @@
 """Commands that answer from settings and structure alone: nothing is computed."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel
 from rich.console import Console
 from rich.table import Table
 
-from neurontune_core.config import ModelConfig, PipelineConfig, absolute_path
+from neurontune_core.config import ModelConfig, absolute_path
 from neurontune_core.preset_files import preset_comment, preset_names
 
 JUDGE_FIGURES = ("n", "f1", "f1_without_partial", "worst_group_f1", "false_refusal_unsafe", "false_refusal_safe")
 """What `neurontune judge --json` prints."""
 WIDTH = 160
 """Columns used where the output is no terminal."""
-
-
-def show_settings() -> None:
-    """Print every setting with its type, default and description."""
-    table = Table("setting", "type", "default", "meaning", box=None)
-    for row in _settings(PipelineConfig, ""):
-        table.add_row(*row)
-    _console().print(table)
 
 
 def show_presets() -> None:
@@ -77,27 +67,6 @@ def _figure(value: Any) -> str:
     if isinstance(value, dict):
         return ", ".join(f"{_figure(part)} {name}" for name, part in value.items())
     return f"{value:.3f}" if isinstance(value, float) else "-" if value is None else str(value)
-
-
-def _settings(section: type[BaseModel], prefix: str) -> Iterator[tuple[str, str, str, str]]:
-    for name, field in section.model_fields.items():
-        annotation = field.annotation
-        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-            yield from _settings(annotation, f"{prefix}{name}.")
-        else:
-            default = field.get_default(call_default_factory=True)
-            yield f"{prefix}{name}", _type_name(annotation), _text(default), field.description or ""
-
-
-def _type_name(annotation: Any) -> str:
-    text = annotation.__name__ if isinstance(annotation, type) and "[" not in str(annotation) else str(annotation)
-    for noise in ("typing.", "neurontune_core.config."):
-        text = text.replace(noise, "")
-    return text.replace("Literal[", "").replace("'", "").rstrip("]") if text.startswith("Literal") else text
-
-
-def _text(value: Any) -> str:
-    return ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
 def _console() -> Console:

@@ -27,7 +27,7 @@ def show_neurons(run: str, top: int, harmful: bool, settings: Sequence[str], deb
     from tasks.cards import cards_of_run, factors_of_run
     from tasks.runs import find_run
 
-    found = find_run(run, runtime)
+    found = find_run(run, runtime, finished=True)
     cards = cards_of_run(found, top, change_runtime(found.config, settings).runtime)
     console = Console(markup=False, highlight=False, emoji=False, soft_wrap=True)
     console.print(f"{found.name}  {found.run_id}  {found.config.model.name}")

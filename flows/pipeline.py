@@ -1,15 +1,15 @@
 """The pipeline: pairs -> attribution (shards) -> scores -> selection -> scaling -> evaluation (base, tuned)."""
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-import prefect.runtime
 from prefect import flow
 
 from flows import summary
+from flows.run_names import named, rename, typed_name
 from flows.shards import run_shards
 from flows.stage_names import STAGES, Stage
-from flows.stages import PipelineRun, recorded, rename_flow_run, run_stage
+from flows.stages import PipelineRun, recorded, run_stage
 from neurontune_core.attribution.engine import first_layer
 from neurontune_core.config import PipelineConfig, change_runtime, load_config
 from neurontune_core.data.library import PublicLibrary
@@ -20,6 +20,7 @@ from neurontune_core.model.load import choose_device
 from neurontune_core.model.source import ModelReference
 from neurontune_core.pairs.build import input_digests
 from neurontune_core.records import Artifact
+from neurontune_core.run_name import run_name
 from neurontune_core.selection.select import check_counts
 from tasks.baseline import changing_stage, fit_baseline
 from tasks.cards import COUNT, make_cards
@@ -63,22 +64,19 @@ def prepare(config: PipelineConfig) -> Inputs:
     return Inputs(model, datasets, sets, judge_digests(config.evaluation))
 
 
-def name_run(config: PipelineConfig) -> str:
-    """Return the name of a run: model, preset and seed, for example `smollm2-135m-instruct smollm2 seed 0`."""
-    model = config.model.name.rstrip("/").replace(":", "/").split("/")[-1]
-    return " ".join([model, *filter(None, [config.runtime.preset]), f"seed {config.pairs.seed}"])
+def _of_config(parameters: dict[str, Any]) -> str:
+    config = parameters["config"]
+    return run_name(PipelineConfig.model_validate(config) if isinstance(config, Mapping) else config)
 
 
-def _name_flow_run() -> str:
-    config = prefect.runtime.flow_run.parameters["config"]
-    return name_run(PipelineConfig.model_validate(config) if isinstance(config, Mapping) else config)
+_name_flow_run = named(_of_config)
 
 
 @flow(name="pairs", flow_run_name=_name_flow_run)
 def pairs_only(config: PipelineConfig = DEFAULTS) -> Artifact:
     """Build the pairs of a configuration, or find them built: the first stage of the pipeline alone."""
     model, datasets, *_ = prepare(config)
-    with recorded(config, name_run(config), model.identity, ()) as run:
+    with recorded(config, typed_name() or run_name(config), model.identity, ()) as run:
         return run_stage(run, make_pairs, config=config.pairs, datasets=datasets, model=model)
 
 
@@ -86,7 +84,7 @@ def pairs_only(config: PipelineConfig = DEFAULTS) -> Artifact:
 def selection_only(config: PipelineConfig = DEFAULTS) -> dict[str, Artifact]:
     """Find the neurons of a configuration and learn nothing: the stages from the pairs to the selection."""
     inputs = prepare(config)
-    with recorded(config, name_run(config), inputs.model.identity, ()) as run:
+    with recorded(config, typed_name() or run_name(config), inputs.model.identity, ()) as run:
         return find_neurons(run, config, inputs)
 
 
@@ -94,7 +92,7 @@ def selection_only(config: PipelineConfig = DEFAULTS) -> dict[str, Artifact]:
 def scaling_only(config: PipelineConfig = DEFAULTS) -> dict[str, Artifact]:
     """Learn the factors of a configuration and look at no test prompt: the stages from the pairs to the scaling."""
     inputs = prepare(config)
-    with recorded(config, name_run(config), inputs.model.identity, ()) as run:
+    with recorded(config, typed_name() or run_name(config), inputs.model.identity, ()) as run:
         made = find_neurons(run, config, inputs)
         return made | learn_change(run, config, inputs, made)
 
@@ -111,11 +109,12 @@ def pipeline(config: PipelineConfig = DEFAULTS, refresh: tuple[Stage, ...] = ())
         The artifacts of the stages that make one each (all but attribution) and the report, by stage.
     """
     inputs = prepare(config)
-    with recorded(config, name_run(config), inputs.model.identity, refresh) as run:
+    name = typed_name() or run_name(config)
+    with recorded(config, name, inputs.model.identity, refresh) as run:
         made = find_neurons(run, config, inputs)
         made |= describe_neurons(run, inputs, made)
         made |= learn_change(run, config, inputs, made)
-        return made | measure(run, config, name_run(config), inputs, made)
+        return made | measure(run, config, name, inputs, made)
 
 
 def find_neurons(run: PipelineRun, config: PipelineConfig, inputs: Inputs) -> dict[str, Artifact]:
@@ -161,7 +160,7 @@ def measure(
     return new | {report.stage: report}
 
 
-@flow(name="attribution-shard", flow_run_name="{run} shard {shard}")
+@flow(name="attribution-shard", flow_run_name=named(lambda given: f"{given['run']} shard {given['shard']}"))
 def attribution_shard(
     run: str = LATEST, shard: int = 1, settings: tuple[str, ...] = (), force: bool = False
 ) -> Artifact:
@@ -181,8 +180,7 @@ def attribution_shard(
     if not 1 <= shard <= config.attribution.shards:
         raise InputError(f"shard: {shard} is not one of 1 to {config.attribution.shards}, the shards of {found.name}")
     model, datasets, *_ = prepare(config)
-    name = f"{found.name} shard {shard}"
-    rename_flow_run(name)
+    name = rename(f"{found.name} shard {shard}", f"{run} shard {shard}")
     with recorded(config, name, model.identity, ("attribution",) if force else ()) as record:
         pairs = run_stage(record, make_pairs, config=config.pairs, datasets=datasets, model=model)
         (part,) = run_shards(record, config.attribution, pairs, model, only=shard - 1)

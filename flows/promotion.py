@@ -8,6 +8,7 @@ from prefect.flow_runs import pause_flow_run
 from prefect.input import RunInput
 from pydantic import Field
 
+from flows.run_names import named
 from neurontune_core.config import change_runtime, load_config
 from neurontune_core.errors import InputError
 from tasks.registry import Standing, check_name, promote, standing_of
@@ -24,7 +25,7 @@ class Promotion(RunInput):
     override_reason: str = Field(default="", description="Why it may become champion in spite of the objections.")
 
 
-@flow(name="promotion", flow_run_name="promote {run}")
+@flow(name="promotion", flow_run_name=named(lambda given: f"promote {given['run']}"))
 def promotion(
     run: str = LATEST, name: str = "neurontune", settings: tuple[str, ...] = (), wait_seconds: int = WAIT_SECONDS
 ) -> dict[str, Any]:
@@ -41,7 +42,7 @@ def promotion(
     """
     check_name(name)
     runtime = change_runtime(load_config(), settings).runtime
-    found = find_run(run, runtime)
+    found = find_run(run, runtime, finished=True)
     standing = standing_of(found, name, runtime)
     create_markdown_artifact(key="promotion", markdown=_text(found, standing, name))
     if standing.forbidden:

@@ -15,7 +15,7 @@ from neurontune_core.config import CAUSAL_SECTIONS, PipelineConfig, change_runti
 from neurontune_core.errors import InputError
 
 
-def run_pipeline(config: PipelineConfig, refresh: Sequence[str], debug: bool) -> None:
+def run_pipeline(config: PipelineConfig, refresh: Sequence[str], name: str | None, debug: bool) -> None:
     """Run the pipeline and print its results.
 
     Raises:
@@ -24,6 +24,10 @@ def run_pipeline(config: PipelineConfig, refresh: Sequence[str], debug: bool) ->
     started = time.monotonic()
     if unknown := sorted(set(refresh) - set(STAGES)):
         raise InputError(f"--refresh: unknown stage {unknown[0]!r}; choose among {', '.join(STAGES)}")
+    if name is not None:
+        if not name.strip():
+            raise InputError("--name: is empty; give the run a name, or leave the option out")
+        config = config.model_copy(update={"runtime": config.runtime.model_copy(update={"name": name.strip()})})
     with embedded(config, config.runtime.preset, debug):
         from rich.console import Console
 
@@ -111,7 +115,7 @@ def run_causal(run: str, settings: Sequence[str], to: str | None, debug: bool) -
     environment.apply(config.runtime, quiet=not debug)
     from tasks.runs import find_run
 
-    found = find_run(run, config.runtime)
+    found = find_run(run, config.runtime, finished=True)
     changed = change_runtime(found.config, settings, CAUSAL_SECTIONS)
     with embedded(changed, found.config.runtime.preset or "causal", debug):
         from flows.causal import causal

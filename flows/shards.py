@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import BrokenExecutor
 from typing import Any
 
@@ -11,6 +11,7 @@ from prefect import Task
 from flows.runners import started
 from flows.stages import PipelineRun, is_finished, say
 from neurontune_core import artifacts
+from neurontune_core.attribution import shard as shard_facts
 from neurontune_core.config import AttributionConfig, RuntimeConfig
 from neurontune_core.errors import InputError, NeuronTuneError
 from neurontune_core.model.source import ModelReference
@@ -67,14 +68,16 @@ def run_shards(
     except BaseException as error:
         tracking.close_step(run.record, step, "FAILED" if isinstance(error, Exception) else "KILLED", str(error))
         raise
-    tracking.record_shards(run.record, step, {shard: parts[shard] for shard in reused}, executed=False)
-    tracking.record_shards(run.record, run.record.run_id, parts)
+    tracking.record_executed(run.record, step, {shard: parts[shard] for shard in reused}, False)
+    facts = shard_facts.facts_over_shards([artifacts.read_manifest(part)["facts"] for part in parts.values()])
+    for run_id in (step, run.record.run_id):
+        tracking.record_facts(run.record, run_id, stage.name, facts)
     tracking.record_places(run.record, step, list(parts.values()))
     if len(reused) == len(numbers):
         tracking.mark_reused(run.record, step, stage.name, key, [pairs])
     tracking.close_step(run.record, step, "FINISHED")
     made = list(parts.values())
-    say(stage.name, len(reused) == len(numbers), time.monotonic() - began, _facts(made, len(reused)))
+    say(stage.name, len(reused) == len(numbers), time.monotonic() - began, _told(facts, len(reused)))
     return made
 
 
@@ -145,9 +148,9 @@ def _places(runtime: RuntimeConfig) -> list[str]:
     return places + ([f"runtime.experiment={runtime.experiment}"] if runtime.experiment != "neurontune" else [])
 
 
-def _facts(parts: Sequence[Artifact], reused: int) -> str:
-    facts = [artifacts.read_manifest(part)["facts"] for part in parts]
-    gaps = [each["completeness_gap_max"] for each in facts if "completeness_gap_max" in each]
-    some = f" ({reused} of them reused)" if 0 < reused < len(parts) else ""
-    shards = "1 shard" if len(parts) == 1 else f"{len(parts)} shards"
-    return f"{shards}{some}" + (f", completeness gap at most {max(gaps):.2g}" if gaps else "")
+def _told(facts: Mapping[str, float], reused: int) -> str:
+    number = int(facts["shards"])
+    some = f" ({reused} of them reused)" if 0 < reused < number else ""
+    gap = facts.get("completeness_gap_max")
+    shards = "1 shard" if number == 1 else f"{number} shards"
+    return f"{shards}{some}" + ("" if gap is None else f", completeness gap at most {gap:.2g}")

@@ -6,9 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-import prefect.runtime
 from prefect import Task
-from prefect.client.orchestration import get_client
 from prefect.context import FlowRunContext, TagsContext
 from prefect.events import emit_event
 
@@ -73,12 +71,6 @@ def recorded(config: PipelineConfig, name: str, model: str, refresh: Sequence[St
         finally:
             tracking.finish_run(record, run.made, failure)
             tracking.report_unrecorded(runtime)
-
-
-def rename_flow_run(name: str) -> None:
-    """Give the flow run its name: of one that takes up a recorded run the parameters tell only an id."""
-    with get_client(sync_client=True) as client:
-        client.update_flow_run(prefect.runtime.flow_run.id, name=name)
 
 
 def run_stage(run: PipelineRun, stage: Task[..., Artifact], **arguments: Any) -> Artifact:

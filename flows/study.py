@@ -9,6 +9,7 @@ from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
 from flows.causal import causal_study
 from flows.pipeline import pipeline, prepare, selection_only
+from flows.run_names import named, typed_name
 from flows.stages import recorded
 from flows.trials import run_trials
 from neurontune_core import artifacts, reproduce, tables
@@ -37,7 +38,7 @@ StudyName = Literal[
 ]
 
 
-@flow(name="study", flow_run_name="study {study} {preset}")
+@flow(name="study", flow_run_name=named(lambda given: f"study {given['study']} {given['preset']}"))
 def study(
     study: StudyName = "baselines",
     preset: str = "smollm2",
@@ -86,7 +87,9 @@ def study(
         command = reproduce.study_command(
             study, preset, settings, variants or {}, trials if chosen.chosen_by_trials else None
         )
-        with recorded(common, f"study {study} {common.runtime.preset}", prepare(common).model.identity, ()) as run:
+        with recorded(
+            common, typed_name() or f"study {study} {common.runtime.preset}", prepare(common).model.identity, ()
+        ) as run:
             result = write_study(study, chosen, ran, found, command, run.runtime.root, run.record)
     _publish(result, chosen)
     return result

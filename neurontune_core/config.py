@@ -20,7 +20,7 @@ from pydantic import (
 
 from neurontune_core.data_names import short_name, with_absolute_paths
 from neurontune_core.errors import InputError
-from neurontune_core.preset_files import read_preset
+from neurontune_core.preset_files import preset_names, read_preset
 
 DEFAULT_PRESET = "smollm2"
 ANY_MODEL_PRESET = "default"
@@ -488,7 +488,11 @@ class RuntimeConfig(Section):
     memory_mib: int | None = Field(
         default=None, ge=64, description="Activation memory of attribution; automatic by default."
     )
+    name: str = Field(default="", description="Name of the run; by default model, preset and what differs from it.")
     preset: str = Field(default="", description="Name of the preset the settings came from, for the names of runs.")
+    changed: tuple[str, ...] = Field(
+        default=(), description="Settings changed from a preset that is a file of your own, for the names of runs."
+    )
     retries: int = Field(default=2, ge=0, description="Retries of a stage after a transient error.")
     timeouts: dict[str, Annotated[float, Field(gt=0)]] = Field(
         default_factory=dict,
@@ -582,6 +586,8 @@ def load_config(preset: str | None = None, settings: Sequence[str] = (), model: 
     runtime.setdefault("preset", Path(name).stem)
     for setting in settings:
         _apply_setting(tree, setting)
+    if name not in preset_names():
+        runtime.setdefault("changed", [setting for setting in settings if not setting.startswith("runtime.")])
     if model is not None:
         if any(setting.partition("=")[0] == "model.name" for setting in settings):
             raise InputError(f"MODEL: {model!r} is given, and --set model.name={named['name']} too; give one")

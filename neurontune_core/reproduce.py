@@ -16,10 +16,10 @@ def command(config: PipelineConfig) -> str:
 
     The section `runtime`, which changes no result, is left out.
     """
-    wanted = dict(_leaves(config))
+    wanted = dict(leaves(config))
     found: list[tuple[int, bool, str, dict[str, Any]]] = []
     for name in preset_names():
-        preset = dict(_leaves(load_config(name)))
+        preset = dict(leaves(load_config(name)))
         changes = {field: value for field, value in wanted.items() if field not in preset or preset[field] != value}
         # a setting can be changed, but neither taken away nor set to nothing
         if preset.keys() <= wanted.keys() and None not in changes.values():
@@ -43,7 +43,7 @@ def study_command(
     return shlex.join(words + ([] if trials is None else ["--trials", str(trials)]))
 
 
-def _leaves(config: PipelineConfig) -> Iterator[tuple[str, Any]]:
+def leaves(config: PipelineConfig) -> Iterator[tuple[str, Any]]:
     """Yield every setting as `section.field` and value; of the sources only what is set."""
 
     def walk(branch: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:

@@ -47,7 +47,7 @@ def attribute_shard(
     runtime: RuntimeConfig,
     record: Tracking,
 ) -> Artifact:
-    """Attribute one shard of the pairs; its facts go to the attribution run that all shards share."""
+    """Attribute one shard of the pairs; its facts go to a run below the attribution run that all shards share."""
 
     def fill(folder: Path) -> Mapping[str, float]:
         chosen = shards.choose_pairs(tables.load_pairs(artifacts.open_folder(pairs)), config)
@@ -64,5 +64,6 @@ def attribute_shard(
         return found
     settings = config.model_dump(mode="json") | {"shard": shard}
     artifact = artifacts.write(runtime.root, STAGE, own_key, fill, settings, [pairs])
-    tracking.record_shards(record, record.step_run_id or None, {shard: artifact}, executed=True)
+    tracking.record_executed(record, record.step_run_id or None, {shard: artifact}, True)
+    tracking.record_shard(record, shard, shard_name(shard, config), artifact)
     return artifact

@@ -49,7 +49,8 @@ def dataset_of(artifact: Artifact, context: str) -> "DatasetInput":
     """Return an artifact as a dataset with its own digest; `context` is `input` or `output`."""
     from mlflow.entities import Dataset, DatasetInput, InputTag
 
-    source = json.dumps({"uri": artifact.uri, "key": artifact.key, "digest": artifact.digest})
+    # below the artifact root, which can move
+    source = json.dumps({"uri": f"{artifact.stage}/{artifact.key}", "key": artifact.key, "digest": artifact.digest})
     dataset = Dataset(artifact.stage, artifact.digest[:36], source_type="local", source=source)
     return DatasetInput(dataset, tags=[InputTag("mlflow.data.context", context)])
 

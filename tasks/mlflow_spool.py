@@ -214,11 +214,10 @@ def _repeat(record: Record, uri: str, runtime: RuntimeConfig) -> None:
                 raise ArtifactError(f"the run it belongs to was never recorded: {value}")
             return found
         if isinstance(value, dict):
-            return (
-                Artifact(**value["artifact"])
-                if set(value) == {"artifact"}
-                else {k: resolved(v) for k, v in value.items()}
-            )
+            if set(value) == {"artifact"}:
+                known = value["artifact"]
+                return artifacts.at(runtime.root, known["stage"], known["key"], known["digest"])
+            return {name: resolved(part) for name, part in value.items()}
         return [resolved(part) for part in value] if isinstance(value, list) else value
 
     tracking = tracking.model_copy(update=resolved({"run_id": tracking.run_id, "step_run_id": tracking.step_run_id}))
@@ -239,7 +238,7 @@ def _describe(call: str, tracking: Tracking, args: Any, kwargs: Any) -> Record:
     arguments = json.loads(json.dumps([args, kwargs], default=_plain))
     named = [value.stage if isinstance(value, Artifact) else value for value in args]
     words = [call.replace("_", " "), *(name for name in named if isinstance(name, str) and name.isalpha())]
-    where = tracking.model_dump(exclude={"uri"})  # an address can hold a password
+    where = tracking.model_dump(exclude={"uri", "root"})  # an address can hold a password, and a root can move
     store = without_password(tracking.uri)
     return Record(uuid.uuid4().hex, now(), call, " ".join(words), store, prefect_tags(), where, arguments)
 

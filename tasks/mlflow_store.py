@@ -25,7 +25,9 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 SQLITE = "sqlite:///"
+DATABASE = "mlflow.db"
 LOCKED_SECONDS = 20
+_DAMAGE = ("malformed", "not a database", "no such", "corrupt", "disk I/O", "already exists")
 HELD_SECONDS = 60
 
 # by default MLflow waits for minutes for a server that is away
@@ -72,7 +74,13 @@ def tracking_uri(runtime: RuntimeConfig) -> str:
             f"runtime.mlflow_uri: a SQLite file cannot live in {runtime.root}; set it to the address of an MLflow "
             f"server or to sqlite:///FILE"
         )
-    return f"sqlite:///{Path(base) / 'mlflow.db'}"
+    return f"{SQLITE}{Path(base) / DATABASE}"
+
+
+def is_beside(uri: str, root: str) -> bool:
+    """Tell whether a tracking URI is of the SQLite file in an artifact root, which moves with it."""
+    filesystem, base = fsspec.url_to_fs(root)
+    return isinstance(filesystem, LocalFileSystem) and uri == f"{SQLITE}{Path(base) / DATABASE}"
 
 
 def _uri_of_environment() -> str:
@@ -162,9 +170,7 @@ def is_of_database(error: BaseException) -> bool:
 def _said_of_database(message: str, place: str = "MLflow's database") -> str:
     if "locked" in message:
         return f"{place} is locked by another program; end that program"
-    if any(
-        sign in message for sign in ("malformed", "not a database", "no such", "corrupt", "disk I/O", "already exists")
-    ):
+    if any(sign in message for sign in _DAMAGE):
         return f"{place} is damaged ({message}); move the file away, and MLflow begins a new one"
     return f"{place}: {message}"
 

@@ -7,18 +7,25 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote, urlsplit
+
+import fsspec
+from fsspec.implementations.local import LocalFileSystem
 
 from neurontune_core import artifacts
 from neurontune_core.config import PipelineConfig, RuntimeConfig
 from neurontune_core.errors import InputError
 from neurontune_core.records import Artifact
-from tasks.mlflow_store import client_of, deleted, tracking_uri, without_password
-from tasks.tracking import ATTRIBUTION, CONFIG_FILE, FLOW_TAG, PIPELINE, SHARDS_FILE
+from tasks.mlflow_store import client_of, tracking_uri
+from tasks.run_list import SHOWN_DIGITS, listed, search, store_of
+from tasks.tracking import ATTRIBUTION, CONFIG_FILE, SHARDS_FILE
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
 
 LATEST = "latest"
+SHOWN_RUNS = 10
+"""How many of the runs that share a name are shown."""
 
 
 @dataclass(frozen=True)
@@ -50,63 +57,85 @@ class RecordedRun:
 
 
 def find_run(run: str, runtime: RuntimeConfig, finished: bool = False) -> RecordedRun:
-    """Return the newest pipeline run that goes by `run`, with the settings it ran with.
+    """Return the pipeline run that goes by `run`, with the settings it ran with.
 
     Args:
-        run: MLflow run id, id of the Prefect flow run, name as shown in both UIs, or `latest`.
+        run: MLflow run id or its first digits, id of the Prefect flow run, name as shown in both UIs, or `latest`.
         runtime: says where the MLflow store is (root, tracking URI, experiment); the run's own root is in its settings.
-        finished: consider only runs that ended well.
+        finished: of `latest`: consider only runs that ended well, as where a result is needed.
 
     Raises:
-        InputError: there is no such run, or its settings were not recorded.
+        InputError: there is no such run, several share the name, or its settings were not recorded.
     """
-    uri = tracking_uri(runtime)
-    where = f"{without_password(uri)}, experiment {runtime.experiment}"
-    if uri.startswith("sqlite:///") and not Path(uri.removeprefix("sqlite:///")).is_file():
-        raise InputError(f"run: nothing is recorded in {where}; set runtime.root to the artifact root of the run")
-    client = client_of(uri)
-    experiment = client.get_experiment_by_name(runtime.experiment)
-    if experiment is None:
-        raise InputError(f"run: there is no such experiment in {where}; set runtime.experiment")
-    if experiment.lifecycle_stage == "deleted":
-        raise InputError(deleted(uri, runtime.experiment, experiment.experiment_id))
-    condition = f"tags.`{FLOW_TAG}` = '{PIPELINE}'" + (" and attributes.status = 'FINISHED'" if finished else "")
-    for way in _ways(run):
-        found = client.search_runs(
-            [experiment.experiment_id], condition + way, max_results=1, order_by=["start_time DESC"]
-        )
-        if found:
-            break
-    else:
-        kind = "finished run" if finished else "run"
+    client, experiment, where = store_of(runtime)
+    uri, found = tracking_uri(runtime), _find(run, runtime, finished)
+    if found is None:
+        kind = "finished run" if finished and run == LATEST else "run"
         raise InputError(
-            f"run: no {kind} goes by {run!r} in {where}; give an MLflow run id, a flow run id, a run's name or {LATEST}"
+            f"run: no {kind} goes by {run!r} in {where}; give an MLflow run id, a flow run id, a run's name or "
+            f"{LATEST}; `neurontune runs` lists them"
         )
-    steps = _steps_of(found[0].info.run_id, str(experiment.experiment_id), uri)
+    steps = _steps_of(found.info.run_id, experiment, uri)
+    here = _is_below(client.get_experiment(experiment).artifact_location, runtime.root)
+    config = _settings_of(found.info.run_id, uri, where, artifacts.absolute_root(runtime.root) if here else "")
     return RecordedRun(
-        run_id=found[0].info.run_id,
-        name=found[0].info.run_name,
-        status=found[0].info.status,
-        config=_settings_of(found[0].info.run_id, uri, where),
-        stages=_stages_of(steps),
-        made=tuple(_made_by(steps, uri)),
+        run_id=found.info.run_id,
+        name=found.info.run_name,
+        status=found.info.status,
+        config=config,
+        stages=_stages_of(steps, config.runtime.root),
+        made=tuple(_made_by(steps, config.runtime.root, uri)),
     )
 
 
-def _ways(run: str) -> list[str]:
-    """The conditions by which a run is looked for, one after another."""
+def _find(run: str, runtime: RuntimeConfig, finished: bool) -> "Run | None":
+    """Return the only run that goes by `run`, of `latest` the newest; None where there is none.
+
+    Raises:
+        InputError: several do.
+    """
     if run == LATEST:
-        return [""]
-    if "'" in run:
-        return []
-    fields = ("attributes.run_id", "tags.`prefect.flow_run_id`", "attributes.run_name")
-    return [f" and {field} = '{run}'" for field in fields]
+        return next(search(runtime, "attributes.status = 'FINISHED'" if finished else ""), None)
+    for found in _ways(run, runtime):
+        if len(found) == 1:
+            return found[0]
+        if found:
+            lines = [listed(each).line for each in found[:SHOWN_RUNS]]
+            more = [f"{len(found) - SHOWN_RUNS} more"] if len(found) > SHOWN_RUNS else []
+            raise InputError(
+                f"run: {len(found)} runs go by {run!r}; give the id of one: {'; '.join(lines + more)} "
+                f"(`neurontune runs` lists them)"
+            )
+    return None
 
 
-def _settings_of(run_id: str, uri: str, where: str) -> PipelineConfig:
+def _ways(run: str, runtime: RuntimeConfig) -> "Iterator[list[Run]]":
+    """Yield the runs that each way of naming one finds: ids, the name, the first digits of an id."""
+    quote = '"' if "'" in run else "'"
+    if quote not in run:
+        yield list(search(runtime, f"attributes.run_id = {quote}{run}{quote}"))
+        # of a flow run that was killed and started again, the last attempt
+        yield list(search(runtime, f"tags.`prefect.flow_run_id` = {quote}{run}{quote}"))[:1]
+        yield list(search(runtime, f"attributes.run_name = {quote}{run}{quote}"))
+    if len(run) >= SHOWN_DIGITS and set(run) <= set("0123456789abcdef"):
+        yield [each for each in search(runtime) if str(each.info.run_id).startswith(run)]
+
+
+def _is_below(location: str, root: str) -> bool:
+    """Tell whether MLflow keeps its files under a local artifact root: then what it knows is of this root, wherever it
+    lies by now.
+    """
+    filesystem, base = fsspec.url_to_fs(root)
+    path = unquote(urlsplit(location).path) if location.startswith("file:") else location
+    return isinstance(filesystem, LocalFileSystem) and Path(path).is_relative_to(base)
+
+
+def _settings_of(run_id: str, uri: str, where: str, root: str) -> PipelineConfig:
+    """Return the settings of a run, with the root it is known to lie under, "" where the run's record tells."""
     settings = _read_json(run_id, CONFIG_FILE, uri)
-    if settings is None:
+    if not isinstance(settings, dict) or not isinstance(settings.get("runtime"), dict):
         raise InputError(f"run: the settings of {run_id} are not in {where}; run it again")
+    settings["runtime"] |= {"root": root} if root else {}
     # an address from the environment stays there: it may hold a password
     settings["runtime"]["mlflow_uri"] = None if uri == os.environ.get("MLFLOW_TRACKING_URI") else uri
     return PipelineConfig.model_validate(settings)
@@ -121,7 +150,10 @@ def _read_json(run_id: str, name: str, uri: str) -> Any:
             file = client_of(uri).download_artifacts(run_id, name, folder)
         except (MlflowException, OSError):
             return None
-        return json.loads(Path(file).read_text())
+        try:
+            return json.loads(Path(file).read_text())
+        except ValueError:
+            return None
 
 
 def _steps_of(run_id: str, experiment_id: str, uri: str) -> "list[Run]":
@@ -129,9 +161,9 @@ def _steps_of(run_id: str, experiment_id: str, uri: str) -> "list[Run]":
     return list(client_of(uri).search_runs([experiment_id], query, order_by=["start_time ASC"]))
 
 
-def _made_by(steps: "Sequence[Run]", uri: str) -> Iterator[Artifact]:
+def _made_by(steps: "Sequence[Run]", root: str, uri: str) -> Iterator[Artifact]:
     """Yield what steps made or reused; not by MLflow's datasets, which know one place, the first, of each content."""
-    for stage, artifact in _stages_of(steps).items():
+    for stage, artifact in _stages_of(steps, root).items():
         outputs = [
             item.dataset
             for step in steps
@@ -142,12 +174,13 @@ def _made_by(steps: "Sequence[Run]", uri: str) -> Iterator[Artifact]:
             yield replace(artifact, digest=json.loads(outputs[-1].source)["digest"])
     for step in steps:
         if step.data.tags["step.name"] == ATTRIBUTION:
-            yield from (Artifact(**shard) for shard in _read_json(step.info.run_id, SHARDS_FILE, uri) or [])
+            for shard in _read_json(step.info.run_id, SHARDS_FILE, uri) or []:
+                yield artifacts.at(root, shard["stage"], shard["key"], shard["digest"])
 
 
-def _stages_of(steps: "Sequence[Run]") -> dict[str, Artifact]:
+def _stages_of(steps: "Sequence[Run]", root: str) -> dict[str, Artifact]:
     return {
-        tags["step.name"]: Artifact(tags["step.name"], tags["step.cache_key"], tags["step.artifact"], digest="")
+        tags["step.name"]: artifacts.at(root, tags["step.name"], tags["step.cache_key"])
         for tags in (step.data.tags for step in steps)
         if "step.artifact" in tags
     }

@@ -18,6 +18,7 @@ from neurontune_core import artifacts, tables
 from neurontune_core.code_version import code_version
 from neurontune_core.config import PipelineConfig, RuntimeConfig
 from neurontune_core.records import Artifact
+from neurontune_core.run_name import changes, described
 from tasks import mlflow_view
 from tasks.mlflow_entities import curve_of, data_files_of, dataset_of, facts_of, metrics_of, parameters_of
 from tasks.mlflow_links import NOTE, origin_tags, reuse_tags
@@ -33,7 +34,7 @@ from tasks.mlflow_spool import (
     send,
     waiting,
 )
-from tasks.mlflow_store import Tracking, client_of, reason_of, tracking_uri
+from tasks.mlflow_store import Tracking, client_of, is_beside, reason_of, tracking_uri
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -48,8 +49,12 @@ CONFIG_FILE = "config.json"
 SHARDS_FILE = "shards.json"
 """The file of an attribution step that names its shards, reused ones included."""
 ATTRIBUTION = "attribution"
+SHARD = "attribution-shard"
+"""`step.name` of the runs of single shards, below attribution's."""
 FLOW_TAG = "prefect.flow_name"
 """Only on the run of a whole flow run, not on those of its steps."""
+CHANGES_TAG = "neurontune.changes"
+"""What differs from the run's preset, in one line."""
 PIPELINE = "neurontune"
 """Name of the flow whose runs are the pipeline runs."""
 
@@ -74,7 +79,8 @@ def report_unrecorded(runtime: RuntimeConfig) -> None:
     if sent.left:
         logger.warning(
             "MLflow lacks %d records: %s; %sthey are kept in %s/%s, and sent by the next run or by `neurontune sync`",
-            len(sent.left), ", ".join([*sent.left[:3], "..."]), sent.reason and f"{sent.reason}; ", runtime.root.rstrip("/"), FOLDER,
+            len(sent.left), ", ".join([*sent.left[:3], "..."]), sent.reason and f"{sent.reason}; ",
+            runtime.root.rstrip("/"), FOLDER,
         )  # fmt: skip
 
 
@@ -82,8 +88,14 @@ def start_run(config: PipelineConfig, name: str, model: str) -> Tracking:
     """Open the run of a pipeline run with its whole configuration; without MLflow it is recorded later."""
     runtime = config.runtime
     tracking = Tracking(uri=tracking_uri(runtime), root=runtime.root, experiment=runtime.experiment)
-    settings = config.model_dump(mode="json", exclude={"runtime": {"mlflow_uri"}})  # an address can hold a password
-    tags = _code_tags() | _group_tags(config) | {"neurontune.model": model, "neurontune.root": runtime.root}
+    hidden = {"mlflow_uri"}  # an address can hold a password
+    tags = _code_tags() | _group_tags(config) | {"neurontune.model": model}
+    if is_beside(tracking.uri, runtime.root):  # what moves with the root does not say where it lies
+        hidden |= {"root"}
+    else:
+        tags["neurontune.root"] = runtime.root
+    settings = config.model_dump(mode="json", exclude={"runtime": hidden})
+    tags[CHANGES_TAG] = described(changes(config))
     tags[FLOW_TAG] = str(prefect.runtime.flow_run.flow_name)
     tracking = tracking.model_copy(update={"run_id": open_run(tracking, name, tags)})
     tracking = tracking.model_copy(update={"experiment_id": _experiment_if_known(tracking)})
@@ -171,7 +183,7 @@ def record_artifact(tracking: Tracking, run_id: str | None, artifact: Artifact) 
     manifest = artifacts.read_manifest(artifact)
     _log_metrics(tracking, run_id, metrics_of(artifact.stage, manifest["facts"]) + curve_of(artifact))
     client.log_inputs(run_id, datasets=[dataset_of(artifact, "output")])
-    client.set_tag(run_id, "step.artifact", artifact.uri)
+    client.set_tag(run_id, "step.artifact", f"{artifact.stage}/{artifact.key}")
     folder = artifacts.open_folder(artifact)
     small = [name for name, entry in manifest["files"].items() if entry["bytes"] <= LARGEST_FILE]
     for name in [*small, artifacts.MANIFEST]:
@@ -179,17 +191,33 @@ def record_artifact(tracking: Tracking, run_id: str | None, artifact: Artifact) 
 
 
 @best_effort
-def record_shards(
-    tracking: Tracking, run_id: str | None, parts: Mapping[int, Artifact], executed: bool | None = None
-) -> None:
-    """Record the facts of shards as metrics at step `shard`, and whether this run computed them."""
+def record_facts(tracking: Tracking, run_id: str | None, stage: str, facts: Mapping[str, float]) -> None:
+    """Record facts of a stage as metrics of a run."""
+    if run_id is not None:
+        _log_metrics(tracking, run_id, metrics_of(stage, facts))
+
+
+@best_effort
+def record_shard(tracking: Tracking, shard: int, name: str, artifact: Artifact) -> None:
+    """Add a run below attribution's for a shard that was computed now, with its facts."""
+    if not tracking.step_run_id:
+        return
+    tags = {"mlflow.parentRunId": tracking.step_run_id, "step.name": SHARD, "step.cache_key": artifact.key}
+    tags |= {"step.outcome": "executed", "step.artifact": artifact.uri, "step.shard": str(shard)} | prefect_tags()
+    run_id = create_run(tracking, name, tags)
+    _log_metrics(tracking, run_id, metrics_of(artifact.stage, facts_of(artifact)))
+    client_of(tracking.uri).log_inputs(run_id, datasets=[dataset_of(artifact, "output")])
+    client_of(tracking.uri).set_terminated(run_id, "FINISHED", end_time=now())
+
+
+@best_effort
+def record_executed(tracking: Tracking, run_id: str | None, parts: Mapping[int, Artifact], executed: bool) -> None:
+    """Record on the attribution run, at step `shard`, whether this run computed shards or found them."""
     if run_id is None:
         return
-    extra = {} if executed is None else {"executed": float(executed)}
-    for_each = [metrics_of(part.stage, facts_of(part) | extra, int(shard)) for shard, part in parts.items()]
-    _log_metrics(tracking, run_id, [metric for metrics in for_each for metric in metrics])
-    if executed is not None:
-        client_of(tracking.uri).log_inputs(run_id, datasets=[dataset_of(part, "output") for part in parts.values()])
+    points = [metrics_of(part.stage, {"executed": float(executed)}, int(shard)) for shard, part in parts.items()]
+    _log_metrics(tracking, run_id, [metric for metrics in points for metric in metrics])
+    client_of(tracking.uri).log_inputs(run_id, datasets=[dataset_of(part, "output") for part in parts.values()])
 
 
 @best_effort
@@ -214,7 +242,9 @@ def mark_reused(tracking: Tracking, run_id: str | None, stage: str, key: str, in
 def record_reused(tracking: Tracking, artifact: Artifact, inputs: Sequence[Artifact] = ()) -> None:
     """Add a stub for a stage whose artifact was there already, linked to the run that made it and to its inputs."""
     client = client_of(tracking.uri)
-    tags = _step_tags(tracking, artifact.stage, artifact.key, "cached") | {"step.artifact": artifact.uri}
+    tags = _step_tags(tracking, artifact.stage, artifact.key, "cached") | {
+        "step.artifact": f"{artifact.stage}/{artifact.key}"
+    }
     tags |= reuse_tags(tracking, artifact.stage, artifact.key, inputs)
     run_id = create_run(tracking, f"{artifact.stage} [cached]", tags)
     read = [dataset_of(one, "input") for one in [*inputs, *data_files_of(artifact)]]
@@ -340,14 +370,12 @@ def _step_tags(tracking: Tracking, stage: str, key: str, outcome: str) -> dict[s
 def _group_tags(config: PipelineConfig) -> dict[str, str]:
     """What the run table is grouped by: the model, the preset, and the study or flow the run is a part of."""
     flow_run = prefect.runtime.flow_run
-    given = [tag for tag in flow_run.tags or [] if not tag.startswith("study:")]
     studies = [tag.removeprefix("study:") for tag in flow_run.tags or [] if tag.startswith("study:")]
     root = flow_run.root_flow_run_id
     if not studies and root and root != flow_run.id:
         studies = [str(root)]
-    return {"model": config.model.name} | {
-        name: ", ".join(values) for name, values in (("preset", given), ("study", studies)) if values
-    }
+    groups = {"model": config.model.name, "preset": config.runtime.preset, "study": ", ".join(studies)}
+    return {name: value for name, value in groups.items() if value}
 
 
 def _code_tags() -> dict[str, str]:

@@ -13,7 +13,7 @@ from neurontune_core.model.source import ModelReference
 from neurontune_core.pairs import own_refusals
 from neurontune_core.records import ScalingFactors
 from tasks.models import describe
-from tasks.runs import LATEST, RecordedRun, find_run
+from tasks.runs import RecordedRun, find_run
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ def find_tuned(run: str, runtime: RuntimeConfig) -> TunedModel:
         InputError: there is no such run, it learned no factors, or its base model is no longer the same.
         ArtifactError: the factors are gone or damaged.
     """
-    found = find_run(run, runtime, finished=run == LATEST)
+    found = find_run(run, runtime, finished=True)
     folder = artifacts.open_folder(found.artifact("scaling"))
     return TunedModel(found, base_of(found, tables.scaling_model(folder)), tables.load_scaling(folder))
 

@@ -1,8 +1,9 @@
 """The attribution stage: which pairs are attributed, and the summed scores of one shard of them."""
 
+import operator
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 
@@ -23,6 +24,9 @@ from neurontune_core.records import PromptPair
 VERSION = 5
 CHECKED_PAIRS = 2
 """Pairs of each role in a shard whose completeness is checked: the check costs about a third of a pair."""
+
+WEIGHTS = {"completeness_gap_mean": "completeness_pairs", "completeness_share_within": "completeness_pairs"}
+"""Facts of a shard that are means, and the fact that says over how many pairs."""
 
 
 @dataclass(frozen=True)
@@ -137,6 +141,26 @@ def attribute_shard(
             **completeness_facts(completeness),
         }
     return ShardScores(sums.table(), {name: float(value) for name, value in facts.items()}, completeness)
+
+
+def facts_over_shards(shards: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """Return the facts of all shards together, and `shards`, their number.
+
+    Largest values are maxima; means and shares are weighted by the pairs they are of; counts and seconds are sums.
+    """
+    found = {"shards": float(len(shards))}
+    for name in dict.fromkeys(name for facts in shards for name in facts):
+        having = [facts for facts in shards if name in facts]
+        values = [facts[name] for facts in having]
+        weights = WEIGHTS.get(name) or ("pairs" if name.endswith("_per_pair") else "")
+        if name.endswith("_max"):
+            found[name] = max(values)
+        elif weights:
+            sizes = [facts.get(weights, 1.0) for facts in having]
+            found[name] = sum(map(operator.mul, values, sizes)) / max(1.0, sum(sizes))
+        else:
+            found[name] = float(sum(values))
+    return found
 
 
 def checked_ids(pairs: Sequence[PromptPair]) -> set[str]:

@@ -27,6 +27,7 @@ from neurontune_core.config import PipelineConfig, SourceConfig
 from neurontune_core.errors import InputError
 from neurontune_core.model.load import load
 from neurontune_core.records import Artifact
+from neurontune_core.run_name import run_name
 from tasks import attribution, evaluation, models, pairs, report, scaling, tracking
 from tasks.mlflow_store import Tracking
 from tasks.progress import tracker
@@ -406,7 +407,7 @@ def test_results_are_published_to_prefect(config: PipelineConfig, core_calls: Co
     page = folder(made["report"]) / "report.html"
     assert table is not None and "50.0% [15, 85]" in str(table.data)
     assert summary is not None and "SU-F1" in str(summary.data) and page.as_uri() in str(summary.data)
-    assert page.read_text().startswith("<h1>llama preset seed 0</h1>neurontune run")
+    assert page.read_text().startswith(f"<h1>{run_name(config)}</h1>neurontune run")
 
 
 @pytest.mark.parametrize("own", [5, 6])

@@ -130,7 +130,7 @@ def run_pipeline(root: Path, environment: Mapping[str, str], *options: str) -> "
 def check_recorded(postgres: str) -> None:
     assert query(postgres, "prefect", "select state_type from flow_run") == [("COMPLETED",)]
     names = query(postgres, "mlflow", "select name, status from runs order by start_time")
-    assert names[0] == ("llama tiny seed 0", "FINISHED")
+    assert names[0] == ("llama · tiny", "FINISHED")
     assert {"pairs", "attribution", "scores", "selection", "scaling", "evaluation"} <= {name for name, _ in names[1:]}
 
 
@@ -238,7 +238,7 @@ def test_production_services(tmp_path: Path, postgres: str, worker: dict[str, st
     check_recorded(postgres)
     hidden = [secret.rpartition(":")[2] for secret in [*SECRETS.values(), *tokens.values()]]
     dumps = [dump(postgres, database) for database in ("prefect", "mlflow")]
-    assert b"llama tiny seed 0" in dumps[0] and b"llama tiny seed 0" in dumps[1]
+    assert all("llama · tiny".encode() in each for each in dumps)
     assert_hidden(hidden, done.stdout, done.stderr, *contents(root), *contents(tmp_path / "services"), *dumps)
 
     register_on_kubernetes_pools(worker)

@@ -281,7 +281,7 @@ def test_run_on_a_shell_uses_these_servers(machine: Machine) -> None:
     without = {"sort": "START_TIME_DESC", "flow_runs": {"deployment_id": {"is_null_": True}}}
     # a test before this one has computed a shard on a shell
     runs = [run for run in machine.post("/flow_runs/filter", without) if "shard" not in run["name"]]
-    assert [(run["name"], run["state_name"]) for run in runs] == [("llama tiny seed 0", "Completed")]
+    assert [(run["name"], run["state_name"]) for run in runs] == [("llama · tiny", "Completed")]
 
 
 def test_promotion_asks_a_person(machine: Machine) -> None:

@@ -1,4 +1,4 @@
-"""MLflow's experiment deleted, its database damaged, locked or of another kind: the run ends well, and says one line."""
+"""MLflow's experiment deleted, its database damaged or locked: the run ends well, and says one line."""
 
 import shutil
 import sqlite3

@@ -10,6 +10,7 @@ import pytest
 from flows.pipeline import pairs_only, pipeline
 from neurontune_core.config import PipelineConfig
 from neurontune_core.errors import ArtifactError, InputError
+from neurontune_core.run_name import run_name
 from tasks import evaluation
 from tasks.mlflow_store import client_of, tracking_uri
 from tasks.runs import find_run
@@ -20,7 +21,8 @@ def test_run_is_found_by_each_of_its_names(
     config: PipelineConfig, core_calls: Counter[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made = pipeline(config)
-    other = config.model_copy(update={"pairs": config.pairs.model_copy(update={"seed": 7})})
+    changed = config.runtime.model_copy(update={"changed": ("pairs.seed=7",)})
+    other = config.model_copy(update={"pairs": config.pairs.model_copy(update={"seed": 7}), "runtime": changed})
 
     def fail(*_: Any) -> None:
         raise RuntimeError("broken on purpose")
@@ -30,7 +32,7 @@ def test_run_is_found_by_each_of_its_names(
         pipeline(other)
     pairs_only(config)
 
-    done = find_run("llama preset seed 0", config.runtime)
+    done = find_run(run_name(config), config.runtime)
     assert done.config.pairs == config.pairs
     report = made.pop("report")  # a file of the run, not one of its stages
     assert report.stage not in done.stages
@@ -40,7 +42,7 @@ def test_run_is_found_by_each_of_its_names(
         assert find_run(name, config.runtime) == done
     assert find_run("latest", config.runtime, finished=True) == done
     failed = find_run("latest", config.runtime)
-    assert (failed.name, failed.status, failed.config.pairs.seed) == ("llama preset seed 7", "FAILED", 7)
+    assert (failed.name, failed.status, failed.config.pairs.seed) == ("llama · preset · pairs.seed=7", "FAILED", 7)
     assert failed.artifact("scaling") != made["scaling"]
     with pytest.raises(InputError, match="no evaluation"):
         failed.artifact("evaluation")

@@ -17,7 +17,7 @@ from flows.pipeline import pipeline
 from neurontune_core.config import PipelineConfig
 from neurontune_core.data import corpus
 from neurontune_core.records import Artifact
-from tasks import evaluation, mlflow_spool, mlflow_store, mlflow_view, scaling, scores, tracking
+from tasks import attribution, evaluation, mlflow_spool, mlflow_store, mlflow_view, scaling, scores, tracking
 from tasks.mlflow_entities import metrics_of, parameters_of
 from tasks.mlflow_store import Tracking, client_of, tracking_uri
 from tasks.runs import find_run
@@ -116,6 +116,33 @@ def _check_parent(config: PipelineConfig, run: Run) -> None:
 def _check_shards(config: PipelineConfig, run: Run, executed: list[float]) -> None:
     history = client_of(tracking_uri(config.runtime)).get_metric_history(run.info.run_id, "attribution/executed")
     assert [(point.step, point.value) for point in history] == list(enumerate(executed))
+
+
+@pytest.mark.usefixtures("prefect_server")
+def test_a_run_shows_its_shards_together_and_each_shard_has_a_run_of_its_own(
+    config: PipelineConfig, core_calls: Counter[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, gaps = attribution.shards.attribute_shard, iter([7.8e-5, 4.1e-5, 2.6e-5])
+
+    def with_gap(*args: Any, **named: Any) -> Any:
+        made = whole(*args, **named)
+        made.facts |= {"completeness_gap_max": next(gaps), "pairs": 4.0, "waves_per_pair": 2.0}
+        return made
+
+    monkeypatch.setattr(attribution.shards, "attribute_shard", with_gap)
+    pipeline(config)
+    pipeline(config)
+    (first, second), steps = runs_of(config)
+    expected = {"shards": 3.0, "pairs": 12.0, "completeness_gap_max": 7.8e-5, "waves_per_pair": 2.0}
+    step = below(first, steps)["attribution"]
+    for run in (first, second, step, below(second, steps)["attribution [cached]"]):
+        assert {name: run.data.metrics[f"attribution/{name}"] for name in expected} == pytest.approx(expected)
+    shards = below(step, steps)
+    assert sorted(shards) == [f"attribution shard {number}/3" for number in (1, 2, 3)]
+    assert sorted(run.data.metrics["attribution/completeness_gap_max"] for run in shards.values()) == [
+        2.6e-5, 4.1e-5, 7.8e-5,
+    ]  # fmt: skip
+    assert {run.info.status for run in shards.values()} == {"FINISHED"}
 
 
 @pytest.mark.usefixtures("prefect_server")

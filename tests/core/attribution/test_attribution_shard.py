@@ -12,7 +12,7 @@ from attribution_cases import float64_throughout, in_own_units, prompt_pair, tin
 from neurontune_core.attribution import engine as engines
 from neurontune_core.attribution.completeness import WANTED_GAP, completeness_facts, completeness_rows
 from neurontune_core.attribution.encode import encode_pair
-from neurontune_core.attribution.shard import CHECKED_PAIRS, attribute_shard, choose_pairs, in_shard
+from neurontune_core.attribution.shard import CHECKED_PAIRS, attribute_shard, choose_pairs, facts_over_shards, in_shard
 from neurontune_core.attribution.table import COLUMNS, half_of
 from neurontune_core.config import AttributionConfig
 from neurontune_core.errors import InputError, NumericalError
@@ -234,3 +234,25 @@ def test_nan_scores_stop_the_shard_and_name_the_pair():
 def test_a_pair_without_response_is_named(chat):
     with pytest.raises(InputError, match="safety-actor-3: its response has no token"):
         attribute_shard([prompt_pair(3, response="")], AttributionConfig(), chat)
+
+
+def test_facts_of_all_shards_are_maxima_sums_and_means_over_pairs() -> None:
+    shards = [
+        {"pairs": 3.0, "waves_per_pair": 2.0, "completeness_pairs": 1.0, "completeness_gap_mean": 0.4,
+         "completeness_gap_max": 0.4, "memory_halvings": 1.0},
+        {"pairs": 1.0, "waves_per_pair": 6.0, "completeness_pairs": 3.0, "completeness_gap_mean": 0.0,
+         "completeness_gap_max": 0.1, "memory_halvings": 0.0},
+        {"pairs": 0.0, "waves_per_pair": 0.0, "completeness_pairs": 0.0},
+    ]  # fmt: skip
+    assert facts_over_shards(shards) == pytest.approx(
+        {
+            "shards": 3.0,
+            "pairs": 4.0,
+            "waves_per_pair": 3.0,
+            "completeness_pairs": 4.0,
+            "completeness_gap_mean": 0.1,
+            "completeness_gap_max": 0.4,
+            "memory_halvings": 1.0,
+        }
+    )
+    assert facts_over_shards([]) == {"shards": 0.0}

@@ -1,0 +1,72 @@
+"""Names of flow runs: one that a person typed stays, one that Prefect made up gives way to one that says something."""
+
+import re
+from collections.abc import Callable, Iterator
+from functools import cache
+from typing import Any
+
+import prefect.runtime
+from prefect.client.orchestration import get_client
+
+STARS = re.compile(
+    "(alpha|beta|gamma|delta|epsilon|zeta|eta|theta|iota|kappa|lambda|mu|nu|xi|omicron|pi|rho|sigma|tau|upsilon|phi|chi"
+    r"|psi|omega)\d*(-[a-z]+)+"
+)
+"""What the form of Prefect's UI fills in, as `gamma3-crucis-void`."""
+
+
+def is_made_up(name: str) -> bool:
+    """Tell whether Prefect's server or the form of its UI made up a name: `daffy-duck`, `gamma3-crucis-void`."""
+    words = name.split("-")
+    return bool(STARS.fullmatch(name)) or (
+        len(words) == 2 and all(word in known for word, known in zip(words, _vocabulary(), strict=True))
+    )
+
+
+def typed_name() -> str:
+    """Return the name a person gave the flow run that runs here, "" where nobody did."""
+    name = str(prefect.runtime.flow_run.name or "")
+    return "" if is_made_up(name) else name
+
+
+def named(default: Callable[[dict[str, Any]], str]) -> Callable[[], str]:
+    """Return what Prefect asks for a flow run's name: the typed one, else that made of the run's parameters."""
+
+    def name() -> str:
+        return typed_name() or default(dict(prefect.runtime.flow_run.parameters))
+
+    return name
+
+
+def rename(wanted: str, instead_of: str) -> str:
+    """Rename the flow run, unless a person named it: to what is known only now, of a run that takes up another.
+
+    Args:
+        wanted: the name.
+        instead_of: the name it was given when it started.
+
+    Returns:
+        The name it goes by.
+    """
+    name = typed_name()
+    if name not in ("", instead_of):
+        return name
+    with get_client(sync_client=True) as client:
+        client.update_flow_run(prefect.runtime.flow_run.id, name=wanted)
+    return wanted
+
+
+@cache
+def _vocabulary() -> tuple[frozenset[str], frozenset[str]]:
+    """The first and the last words of the names that Prefect's server makes up, of two words each."""
+    from coolname import data
+
+    config: dict[str, Any] = dict(data.config)
+
+    def words(part: str) -> Iterator[str]:
+        for inner in config[part].get("lists", ()):
+            yield from words(inner)
+        yield from config[part].get("words", ())
+
+    first, last = config["an"]["lists"]
+    return frozenset(words(first)), frozenset(words(last))

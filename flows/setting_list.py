@@ -1,0 +1,115 @@
+"""`neurontune settings`: what can be set, what a preset sets it to, and what it means."""
+
+import json
+import types
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+from annotated_types import Ge, Gt, Le, Lt
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+from rich.console import Console
+from rich.padding import Padding
+
+from flows.console import nearest
+from neurontune_core.config import DEFAULT_PRESET, PipelineConfig, load_config
+from neurontune_core.errors import InputError
+
+PLAIN = {str: "text", int: "whole number", float: "number", bool: "true or false", type(None): "none"}
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A setting: its value under the preset, that of a run without options, its kind and meaning in words."""
+
+    name: str
+    value: Any
+    default: Any
+    kind: str
+    meaning: str
+
+
+def show_settings(words: Sequence[str], preset: str | None, as_json: bool) -> None:
+    """Print the settings whose names have all of the words, with their values under a preset.
+
+    Raises:
+        InputError: no such preset, or no setting with these words.
+    """
+    found = list(_of_section(PipelineConfig, load_config(preset), load_config(), ""))
+    shown = [setting for setting in found if all(word in setting.name for word in words)]
+    if not shown:
+        names = [setting.name for setting in found]
+        raise InputError(f"settings: none has {' and '.join(words)} in its name; nearest: {nearest(words[0], names)}")
+    if as_json:
+        print(json.dumps([asdict(setting) for setting in shown], indent=1, ensure_ascii=False, default=_plain))
+        return
+    console = Console(markup=False, highlight=False, emoji=False)
+    console.print(f"Values of preset {preset or DEFAULT_PRESET}. Change one with --set NAME=VALUE; lists as a,b.\n")
+    if preset not in (None, DEFAULT_PRESET):
+        console.print(f"In brackets those of a run without options (preset {DEFAULT_PRESET}), where they differ.\n")
+    for setting in shown:
+        changed = "" if setting.value == setting.default else f" (default {_written(setting.default)})"
+        console.print(f"{setting.name} = {_written(setting.value)}{changed}", soft_wrap=True)
+        console.print(Padding(f"{setting.kind}. {setting.meaning}", (0, 0, 0, 4)))
+
+
+def _of_section(section: type[BaseModel], values: BaseModel, defaults: BaseModel, prefix: str) -> Iterator[Setting]:
+    for name, field in section.model_fields.items():
+        value, default, kind = getattr(values, name), getattr(defaults, name), field.annotation
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            yield from _of_section(kind, value, default, f"{prefix}{name}.")
+        else:
+            yield Setting(f"{prefix}{name}", _plain(value), _plain(default), _kind(field), field.description or "")
+
+
+def _kind(field: FieldInfo) -> str:
+    """Return the type of a field in words, with its bounds: `whole number, at least 1`."""
+    return ", ".join([in_words(field.annotation), *_bounds(field.metadata)])
+
+
+def in_words(kind: Any) -> str:
+    """Return a type in words a person types values by."""
+    origin, parts = get_origin(kind), get_args(kind)
+    if origin is Annotated:
+        return ", ".join([in_words(parts[0]), *_bounds(parts[1:])])
+    if origin is Literal:
+        return f"one of {', '.join(map(str, parts))}"
+    if origin in (Union, types.UnionType):
+        inner = [part for part in parts if part is not type(None)]
+        if set(inner) == {int, float}:
+            return "number"
+        return " or ".join([*map(in_words, inner), *(["none"] if type(None) in parts else [])])
+    if origin is tuple:
+        return f"list, as a,b, of: {in_words(parts[0])}"
+    if origin is dict:
+        value = parts[1]
+        if isinstance(value, type) and issubclass(value, BaseModel):
+            return f"map, set as NAME.FIELD=VALUE with the fields {', '.join(value.model_fields)}"
+        return f"map, set as NAME=VALUE, of: {in_words(value)}"
+    return PLAIN.get(kind, getattr(kind, "__name__", "value"))
+
+
+def _bounds(metadata: Sequence[Any]) -> list[str]:
+    words = {Ge: ("at least", "ge"), Gt: ("more than", "gt"), Le: ("at most", "le"), Lt: ("less than", "lt")}
+    known = [(one, words[type(one)]) for one in metadata if type(one) in words]
+    return [f"{said} {getattr(one, field):g}" for one, (said, field) in known]
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, BaseModel):
+        return value.model_dump(mode="json", exclude_none=True, exclude_defaults=True)
+    if isinstance(value, dict):
+        return {name: _plain(inner) for name, inner in value.items()}
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _written(value: Any) -> str:
+    """Return a value as it is typed after `--set NAME=`."""
+    if isinstance(value, list):
+        return ",".join(map(_written, value)) or "[] (empty)"
+    if isinstance(value, dict):
+        return json.dumps(value, ensure_ascii=False) if value else "{} (empty)"
+    if value is None or value == "":
+        return "none" if value is None else '"" (empty)'
+    return value if isinstance(value, str) else json.dumps(value)

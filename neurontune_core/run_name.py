@@ -1,0 +1,75 @@
+"""What a run is called: its model, its preset, and the settings that differ from the preset."""
+
+import json
+import os
+from collections import Counter
+from typing import Any
+
+from neurontune_core.artifacts import text_digest
+from neurontune_core.config import PipelineConfig, load_config
+from neurontune_core.preset_files import preset_names
+from neurontune_core.reproduce import leaves
+
+SEPARATOR = " · "
+SHOWN_CHANGES = 6
+LONGEST_VALUE = 40
+COUNTS = ("selection.safety_neurons", "selection.utility_neurons")
+
+
+def run_name(config: PipelineConfig) -> str:
+    """Return the name given to a run, else one that tells it apart: `smollm2-135m-instruct · smollm2 · steps=20`."""
+    return config.runtime.name or SEPARATOR.join(
+        filter(None, [model_name(config.model.name), config.runtime.preset, described(changes(config))])
+    )
+
+
+def model_name(name: str) -> str:
+    """Return the last part of a model's name, path or address."""
+    return name.rstrip("/").replace(":", "/").split("/")[-1]
+
+
+def changes(config: PipelineConfig) -> dict[str, str]:
+    """Return the settings, by `section.field`, that differ from those of the run's preset, as text.
+
+    The model, which a name says anyway, and `runtime`, which changes no result, are left out. Of a preset that is a
+    file of one's own, what differs is known from `runtime.changed`.
+    """
+    if config.runtime.preset in preset_names():
+        usual, own = dict(leaves(load_config(config.runtime.preset))), dict(leaves(config))
+        changed = {name: own.get(name) for name in {**own, **usual} if own.get(name) != usual.get(name)}
+    else:
+        changed = {name: value for name, _, value in (each.partition("=") for each in config.runtime.changed)}
+    return {name: _text(value) for name, value in changed.items() if name != "model.name"}
+
+
+def described(changed: dict[str, str]) -> str:
+    """Return changes in one line, each by its field's name alone where that says which; many end in their digest."""
+    changed = dict(changed)
+    counts = [changed.get(name) for name in COUNTS]
+    if counts[0] is not None and counts[0] == counts[1]:
+        changed = {"k": str(counts[0])} | {name: value for name, value in changed.items() if name not in COUNTS}
+    fields = Counter(name.split(".")[-1] for name in ALL_FIELDS)
+    words = [
+        f"{field if fields[field := name.split('.')[-1]] <= 1 else name}={_cut(value)}"
+        for name, value in changed.items()
+    ]
+    if len(words) > SHOWN_CHANGES:
+        rest = text_digest(json.dumps(list(changed.items())))[:4]
+        words = [*words[: SHOWN_CHANGES - 1], f"{len(words) - SHOWN_CHANGES + 1} more ({rest})"]
+    return SEPARATOR.join(words)
+
+
+def _text(value: Any) -> str:
+    """Return a value as a person writes it; of a path only its last part, which says enough in a name."""
+    if isinstance(value, list | tuple):
+        return ",".join(map(_text, value)) or "none"
+    if isinstance(value, str):
+        return os.path.basename(value.rstrip("/")) if os.path.isabs(value) else " ".join(value.split())
+    return "none" if value is None else json.dumps(value)
+
+
+def _cut(value: str) -> str:
+    return value if len(value) <= LONGEST_VALUE else f"{value[: LONGEST_VALUE - 5]}…{text_digest(value)[:4]}"
+
+
+ALL_FIELDS = [name for name, _ in leaves(PipelineConfig())]

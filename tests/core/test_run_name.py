@@ -1,0 +1,50 @@
+"""What runs are called: two runs with different settings never go by one name."""
+
+from pathlib import Path
+
+import pytest
+
+from neurontune_core.config import load_config
+from neurontune_core.run_name import changes, described, run_name
+
+
+@pytest.mark.parametrize(
+    ("preset", "settings", "model", "name"),
+    [
+        (None, [], None, "smollm2-135m-instruct · smollm2"),
+        ("tiny", ["pairs.seed=7"], None, "llama · tiny · pairs.seed=7"),
+        ("tiny", ["runtime.retries=0", "scaling.steps=2"], None, "llama · tiny"),
+        (
+            None,
+            ["scaling.steps=20", "selection.safety_neurons=500", "selection.utility_neurons=500"],
+            "Qwen/Qwen2.5-0.5B-Instruct",
+            "Qwen2.5-0.5B-Instruct · default · k=500 · steps=20",
+        ),
+        ("tiny", ["selection.safety_neurons=9"], None, "llama · tiny · safety_neurons=9"),
+        ("tiny", ["pairs.harmful=/data/here/mine.csv,advbench"], None, "llama · tiny · harmful=mine.csv,advbench"),
+        ("tiny", ["scaling.steps=20", "runtime.name=my name"], None, "my name"),
+    ],
+)
+def test_name_is_model_preset_and_what_differs(
+    preset: str | None, settings: list[str], model: str | None, name: str
+) -> None:
+    assert run_name(load_config(preset, settings, model)) == name
+
+
+def test_many_or_long_changes_still_tell_runs_apart() -> None:
+    fields = ("steps", "seed", "patience", "inner_steps", "harmful_batch", "benign_batch", "opening_tokens")
+    names = {
+        run_name(load_config("tiny", [*(f"scaling.{field}=31" for field in fields), f"scaling.validate_every={last}"]))
+        for last in (30, 31)
+    }
+    assert len(names) == 2 and all(len(name) < 160 for name in names)
+    prompts = {run_name(load_config("tiny", [f"model.system_prompt={'be safe ' * 30}{end}"])) for end in "ab"}
+    assert len(prompts) == 2 and all(len(name) < 100 for name in prompts)
+
+
+def test_of_a_preset_of_ones_own_the_settings_given_count(tmp_path: Path) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text('extends = "tiny"\n[scaling]\nsteps = 3\n')
+    config = load_config(str(file), ["scaling.steps=20", "runtime.retries=1"])
+    assert run_name(config) == "llama · mine · steps=20"
+    assert described(changes(load_config(str(file)))) == ""

@@ -1,0 +1,47 @@
+"""Names of flow runs: what a person typed stays, on the page in Prefect and in MLflow."""
+
+from collections import Counter
+
+import pytest
+from prefect.client.orchestration import get_client
+from prefect.flow_engine import run_flow
+from prefect.utilities.names import generate_slug
+
+from flows.pipeline import attribution_shard, pairs_only
+from flows.run_names import is_made_up
+from neurontune_core.config import PipelineConfig
+from neurontune_core.run_name import run_name
+from tasks.run_list import listed, search
+
+
+def test_made_up_names_are_told_from_typed_ones() -> None:
+    assert all(is_made_up(generate_slug(2)) for _ in range(300))
+    assert is_made_up("gamma3-crucis-void") and is_made_up("xi1234-canis-majoris")
+    for name in ("first try", "llama-tiny", "qwen · tiny", "sweep-2", "my-run", "alphabet", "", "run"):
+        assert not is_made_up(name)
+
+
+@pytest.mark.usefixtures("prefect_server")
+def test_a_typed_name_wins_and_a_made_up_one_does_not(config: PipelineConfig, core_calls: Counter[str]) -> None:
+    with get_client(sync_client=True) as client:
+        for typed in ("my own name", "gamma3-crucis-void"):
+            flow_run = client.create_flow_run(pairs_only, parameters={"config": config}, name=typed)
+            run_flow(pairs_only, flow_run=flow_run, parameters={"config": config})
+            expected = typed if typed == "my own name" else run_name(config)
+            assert client.read_flow_run(flow_run.id).name == expected
+
+
+@pytest.mark.usefixtures("prefect_server")
+def test_a_typed_name_of_a_run_that_takes_up_another_wins_too(config: PipelineConfig, core_calls: Counter[str]) -> None:
+    from flows.pipeline import pipeline
+
+    pipeline(config)
+    (recorded,) = [listed(run) for run in search(config.runtime)]
+    assert recorded.name == run_name(config) and recorded.preset == "preset"
+    assert recorded.differs and recorded.name.endswith(recorded.differs)
+    given = {"run": recorded.run_id, "shard": 1, "settings": (f"runtime.root='{config.runtime.root}'",)}
+    with get_client(sync_client=True) as client:
+        for typed, expected in (("mended", "mended"), (None, f"{recorded.name} shard 1")):
+            flow_run = client.create_flow_run(attribution_shard, parameters=given, name=typed)
+            run_flow(attribution_shard, flow_run=flow_run, parameters=given)
+            assert client.read_flow_run(flow_run.id).name == expected
