@@ -34,15 +34,18 @@ def readdress(root: str) -> None:
 
 
 def _runs(database: sqlite3.Connection, place: Path) -> dict[str, str]:
-    """Readdress the runs whose files lie here; return the new address of each experiment's place by its old one."""
+    """Readdress the runs of places where some run's files lie here; return their new addresses by the old ones."""
+    runs = {
+        run: str(address).removesuffix(f"/{run}/artifacts")
+        for run, address in database.execute("SELECT run_uuid, artifact_uri FROM runs").fetchall()
+    }
     moved: dict[str, str] = {}
-    for run, address in database.execute("SELECT run_uuid, artifact_uri FROM runs").fetchall():
-        old = str(address).removesuffix(f"/{run}/artifacts")
+    for run, old in runs.items():
         new = _here(old, place)
-        if new is None or new == old or not (place / (_part(old) or "") / run).is_dir():
-            continue
-        moved[old] = new
-        database.execute("UPDATE runs SET artifact_uri = ? WHERE run_uuid = ?", (f"{new}/{run}/artifacts", run))
+        if new is not None and new != old and (place / (_part(old) or "") / run).is_dir():
+            moved[old] = new
+    changes = [(f"{moved[old]}/{run}/artifacts", run) for run, old in runs.items() if old in moved]
+    database.executemany("UPDATE runs SET artifact_uri = ? WHERE run_uuid = ?", changes)
     return moved
 
 

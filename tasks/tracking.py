@@ -20,7 +20,15 @@ from neurontune_core.config import PipelineConfig, RuntimeConfig
 from neurontune_core.records import Artifact
 from neurontune_core.run_name import changes, described
 from tasks import mlflow_view
-from tasks.mlflow_entities import curve_of, data_files_of, dataset_of, facts_of, metrics_of, parameters_of
+from tasks.mlflow_entities import (
+    curve_of,
+    data_files_of,
+    dataset_of,
+    facts_of,
+    metrics_of,
+    parameters_of,
+    place_of,
+)
 from tasks.mlflow_links import NOTE, origin_tags, reuse_tags
 from tasks.mlflow_spool import (
     FOLDER,
@@ -183,7 +191,7 @@ def record_artifact(tracking: Tracking, run_id: str | None, artifact: Artifact) 
     manifest = artifacts.read_manifest(artifact)
     _log_metrics(tracking, run_id, metrics_of(artifact.stage, manifest["facts"]) + curve_of(artifact))
     client.log_inputs(run_id, datasets=[dataset_of(artifact, "output")])
-    client.set_tag(run_id, "step.artifact", f"{artifact.stage}/{artifact.key}")
+    client.set_tag(run_id, "step.artifact", place_of(artifact))
     folder = artifacts.open_folder(artifact)
     small = [name for name, entry in manifest["files"].items() if entry["bytes"] <= LARGEST_FILE]
     for name in [*small, artifacts.MANIFEST]:
@@ -203,7 +211,7 @@ def record_shard(tracking: Tracking, shard: int, name: str, artifact: Artifact) 
     if not tracking.step_run_id:
         return
     tags = {"mlflow.parentRunId": tracking.step_run_id, "step.name": SHARD, "step.cache_key": artifact.key}
-    tags |= {"step.outcome": "executed", "step.artifact": artifact.uri, "step.shard": str(shard)} | prefect_tags()
+    tags |= {"step.outcome": "executed", "step.artifact": place_of(artifact), "step.shard": str(shard)} | prefect_tags()
     run_id = create_run(tracking, name, tags)
     _log_metrics(tracking, run_id, metrics_of(artifact.stage, facts_of(artifact)))
     client_of(tracking.uri).log_inputs(run_id, datasets=[dataset_of(artifact, "output")])
@@ -242,9 +250,7 @@ def mark_reused(tracking: Tracking, run_id: str | None, stage: str, key: str, in
 def record_reused(tracking: Tracking, artifact: Artifact, inputs: Sequence[Artifact] = ()) -> None:
     """Add a stub for a stage whose artifact was there already, linked to the run that made it and to its inputs."""
     client = client_of(tracking.uri)
-    tags = _step_tags(tracking, artifact.stage, artifact.key, "cached") | {
-        "step.artifact": f"{artifact.stage}/{artifact.key}"
-    }
+    tags = _step_tags(tracking, artifact.stage, artifact.key, "cached") | {"step.artifact": place_of(artifact)}
     tags |= reuse_tags(tracking, artifact.stage, artifact.key, inputs)
     run_id = create_run(tracking, f"{artifact.stage} [cached]", tags)
     read = [dataset_of(one, "input") for one in [*inputs, *data_files_of(artifact)]]
