@@ -13,7 +13,7 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import wraps
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
@@ -146,7 +146,14 @@ def best_effort(
         if started < _paused_until or KEPT in json.dumps([record.tracking, record.arguments]):
             return _keep(tracking, record)
         try:
-            with _as_current(record):
+            try:
+                with _as_current(record):
+                    return function(tracking, *args, **kwargs)
+            except Exception as error:
+                if "UNIQUE constraint" not in str(error):
+                    raise
+            # another run told MLflow of the same data at the same moment; now it is known
+            with _as_current(replace(record, repeated=True)):
                 return function(tracking, *args, **kwargs)
         except Exception as error:
             if time.monotonic() - started > SLOW_SECONDS:
@@ -222,7 +229,7 @@ def _repeat(record: Record, uri: str, runtime: RuntimeConfig) -> None:
 
     tracking = tracking.model_copy(update=resolved({"run_id": tracking.run_id, "step_run_id": tracking.step_run_id}))
     args, kwargs = resolved(record.arguments)
-    with _as_current(Record(**asdict(record) | {"repeated": True})):
+    with _as_current(replace(record, repeated=True)):
         _functions[record.call](tracking, *args, **kwargs)
 
 

@@ -61,9 +61,7 @@ def _names(root: Path, place: Path) -> list[str]:
     ]
 
 
-def test_a_moved_database_names_its_own_files_and_leaves_those_of_others(
-    config: PipelineConfig, tmp_path: Path
-) -> None:
+def test_a_moved_database_names_its_own_files_and_no_others(config: PipelineConfig, tmp_path: Path) -> None:
     root = Path(config.runtime.root)
     client = client_of(tracking_uri(config.runtime))
     elsewhere = tmp_path / "theirs" / "mlflow"
