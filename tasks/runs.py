@@ -16,7 +16,7 @@ from neurontune_core import artifacts
 from neurontune_core.config import PipelineConfig, RuntimeConfig
 from neurontune_core.errors import InputError
 from neurontune_core.records import Artifact
-from tasks.mlflow_store import client_of, tracking_uri
+from tasks.mlflow_store import client_of, is_beside, tracking_uri
 from tasks.run_list import SHOWN_DIGITS, listed, search, store_of
 from tasks.tracking import ATTRIBUTION, CONFIG_FILE, SHARDS_FILE
 
@@ -76,7 +76,8 @@ def find_run(run: str, runtime: RuntimeConfig, finished: bool = False) -> Record
             f"{LATEST}; `neurontune runs` lists them"
         )
     steps = _steps_of(found.info.run_id, experiment, uri)
-    here = _is_below(client.get_experiment(experiment).artifact_location, runtime.root)
+    below = _is_below(client.get_experiment(experiment).artifact_location, runtime.root)
+    here = below or is_beside(uri, runtime.root)
     config = _settings_of(found.info.run_id, uri, where, artifacts.absolute_root(runtime.root) if here else "")
     return RecordedRun(
         run_id=found.info.run_id,
