@@ -6,6 +6,7 @@ from dataclasses import replace
 from threading import Event
 from typing import Any
 
+from flows.guard import OwnPagesOnly
 from neurontune_core.chat.session import NO_ATTACK, NO_SYSTEM, ChatSession, History
 from neurontune_core.errors import InputError
 from neurontune_core.evaluation.judges import Verdict
@@ -21,6 +22,8 @@ POLICY = (
     "default-src 'self' data: blob: 'unsafe-inline' 'unsafe-eval'; base-uri 'self'; form-action 'self'; "
     "frame-ancestors 'none'; object-src 'none'"
 )
+CLOSED = ("upload", "process_recording")
+"""What gradio offers beyond this page: files of any size would be written to this machine's disk."""
 LINES = 14
 Before = tuple[str, tuple[History, History]]
 """The conversation of a tab: its system message, and what was said to and by each model."""
@@ -137,7 +140,7 @@ def launch(page: Any) -> str:
         pwa=False,
         mcp_server=False,
         enable_monitoring=False,
-        app_kwargs={"middleware": [Middleware(_Policy)]},
+        app_kwargs={"middleware": [Middleware(_Policy), Middleware(OwnPagesOnly, closed=CLOSED)]},
     )
     return str(address)
 

@@ -96,11 +96,14 @@ def up(
     ] = None,
     port: Annotated[int, typer.Option(metavar="PORT", help="Port of the Prefect server.")] = 4200,
     mlflow_port: Annotated[int, typer.Option(metavar="PORT", help="Port of the MLflow server.")] = 5000,
+    show_password: Annotated[
+        bool, typer.Option("--show-password", help="Print the password of the Prefect server; alone if it runs.")
+    ] = False,
 ) -> None:
     """Start the Prefect server, its workers and the MLflow server on this machine, until Ctrl-C."""
     from flows import services
 
-    services.up(settings or [], port, mlflow_port)
+    services.up(settings or [], port, mlflow_port, show_password)
 
 
 @app.command()
@@ -418,6 +421,10 @@ def _exit_code() -> int:
             return fail(error.format_message(), 2)
         if "--debug" in sys.argv:
             raise
+        from tasks.mlflow_store import is_of_database, reason_of
+
+        if is_of_database(error):
+            return fail(reason_of(error), 2)
         return fail(f"{type(error).__name__}: {error} (run again with --debug to see where)", 1)
     if result == INTERRUPTED:
         return fail("interrupted; finished stages are kept and will be reused", INTERRUPTED)

@@ -5,13 +5,16 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
 from flows.console import show_own_lines
+from flows.login import read_login
 from neurontune_core.config import RuntimeConfig, load_config
 from neurontune_core.errors import InputError
+from tasks.moved_root import readdress
 
 # the same as prefect.toml, which is found only in the project's folder
 DEFAULTS = {
@@ -47,14 +50,18 @@ def apply(runtime: RuntimeConfig, quiet: bool) -> None:
     """
     for name, value in (DEFAULTS | (QUIET if quiet else {})).items():
         os.environ.setdefault(name, value)
+    readdress(runtime.root)
     if (home := own_prefect_home(runtime)) is not None:
         try:
             home.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise InputError(f"runtime.root: {error}; choose a folder that can be made and written to") from error
         os.environ["PREFECT_HOME"] = str(home)
-        for name, value in running_servers(home).items():
+        running = running_servers(home)
+        for name, value in running.items():
             os.environ.setdefault(name, value)
+        if running and os.environ["PREFECT_API_URL"] == running["PREFECT_API_URL"] and (password := read_login(home)):
+            os.environ["PREFECT_API_AUTH_STRING"] = password
 
 
 def ready(settings: Sequence[str], debug: bool) -> RuntimeConfig:
@@ -70,20 +77,32 @@ def running_servers(home: Path) -> dict[str, str]:
     import httpx
     import psutil
 
+    noted = _noted(home)
     try:
-        noted = json.loads((home / RUNNING).read_text())
         if psutil.pid_exists(noted["pid"]) and httpx.get(f"{noted['PREFECT_API_URL']}/health", timeout=5).is_success:
-            return {name: value for name, value in noted.items() if name != "pid"}
-    except (FileNotFoundError, httpx.TransportError):
+            return {name: str(value) for name, value in noted.items() if name.startswith(("PREFECT_", "MLFLOW_"))}
+    except (KeyError, TypeError, ValueError, OverflowError, httpx.HTTPError, httpx.InvalidURL):
         pass
     return {}
+
+
+def _noted(home: Path) -> dict[str, Any]:
+    """Return what `announced` wrote beside this very folder; a damaged file is as none, and so is a copied one."""
+    try:
+        noted = json.loads((home / RUNNING).read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    if not isinstance(noted, dict) or noted.get("home") != str(home.absolute()):
+        return {}
+    return {name: value for name, value in noted.items() if name == "pid" or str(value).isprintable()}
 
 
 @contextmanager
 def announced(home: Path, servers: Mapping[str, str]) -> Iterator[None]:
     """Tell other commands on this root of running servers, by the variables that name them."""
-    file = home / RUNNING
-    file.write_text(json.dumps({"pid": os.getpid(), **servers}))
+    file, part = home / RUNNING, home / f"{RUNNING}.part"
+    part.write_text(json.dumps({"pid": os.getpid(), "home": str(home.absolute()), **servers}), encoding="utf-8")
+    part.replace(file)
     try:
         yield
     finally:

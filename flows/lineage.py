@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.tree import Tree
 
 from flows import environment
+from neurontune_core.config import RuntimeConfig
 from neurontune_core.errors import InputError
 
 if TYPE_CHECKING:
@@ -64,17 +65,31 @@ def sync_records(settings: Sequence[str], debug: bool) -> None:
         InputError: MLflow is still away, or keeps refusing.
     """
     runtime = environment.ready(settings, debug)
+    from tasks.killed_runs import are_killed
     from tasks.tracking import catch_up
 
     sent = catch_up(runtime)
     print(f"{sent.sent} records sent, {len(sent.refused)} can never be, {len(sent.left)} still kept")
+    if are_killed(runtime):
+        print(f"{_end_killed(runtime)} runs ended whose process was killed")
     if sent.elsewhere:
         raise InputError(
             f"runtime.mlflow_uri: what {runtime.root} keeps is for {' and '.join(sent.elsewhere)}; "
             f"run `neurontune sync --set runtime.mlflow_uri={sent.elsewhere[0]}`"
         )
     if sent.left:
-        raise InputError(f"runtime.mlflow_uri: MLflow does not take what is kept; {runtime.root} keeps it for later")
+        raise InputError(f"runtime.mlflow_uri: MLflow does not take what {runtime.root} keeps: {sent.reason}")
+
+
+def _end_killed(runtime: RuntimeConfig) -> int:
+    """End killed runs in MLflow and in Prefect, whose server is started for it if there is none."""
+    from prefect.settings import temporary_settings
+
+    from flows.run import start_prefect
+    from tasks.killed_runs import end_killed
+
+    with temporary_settings(start_prefect()()):
+        return end_killed(runtime)
 
 
 def _tree(run: "RecordedRun", nodes: "Sequence[Node]") -> Tree:

@@ -37,8 +37,9 @@ def promote_run(run: str, name: str, settings: Sequence[str], debug: bool) -> No
 
     from flows.promotion import promotion
 
-    address = ready()
-    print(f"answer the form: Resume, on the page of the flow run, at {address.removesuffix('/api')}", flush=True)
-    with temporary_settings({PREFECT_API_URL: address}):
+    found = ready()
+    address = found[PREFECT_API_URL].removesuffix("/api")
+    print(f"answer the form: Resume, on the page of the flow run, at {address}", flush=True)
+    with temporary_settings(found):
         made = promotion(run, name, tuple(settings))
     print(f"models:/{made['name']}@champion is version {made['version']}, of run {made['run_id']}")

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
 
-from flows import console, environment, server
+from flows import console, environment, login, server
 from flows.stage_names import STAGES
 from neurontune_core.config import CAUSAL_SECTIONS, PipelineConfig, change_runtime, load_config, runtime_alone
 from neurontune_core.errors import InputError
@@ -194,34 +194,36 @@ def embedded(config: PipelineConfig, preset: str, debug: bool) -> Iterator[None]
     # these imports take seconds, and so does the server: they share them
     from prefect import tags
     from prefect.exceptions import Abort
-    from prefect.settings import PREFECT_API_URL, temporary_settings
+    from prefect.settings import temporary_settings
 
     from flows.pipeline import prepare
 
     console.show_own_lines()
     prepare(config)
-    with temporary_settings({PREFECT_API_URL: ready()}), tags(preset):
+    with temporary_settings(ready()), tags(preset):
         try:
             yield
         except Abort as error:
             raise KeyboardInterrupt("cancelled in the UI") from error
 
 
-def start_prefect() -> Callable[[], str]:
-    """Start the embedded server unless a Prefect API is configured; the function returned waits for its address."""
-    from prefect.settings import PREFECT_HOME, get_current_settings
+def start_prefect() -> Callable[[], dict[Any, str]]:
+    """Start the embedded server unless a Prefect API is configured; the function returned waits for its settings."""
+    from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, PREFECT_HOME, get_current_settings
 
     configured = get_current_settings().api.url
     if configured is not None:
         print(f"Prefect UI: {configured.removesuffix('/api')}", file=sys.stderr)
-        return lambda: configured
+        return lambda: {PREFECT_API_URL: configured}
     # seconds of imports for a page of block types, which the server of one run has no need of
     os.environ.setdefault("PREFECT_API_BLOCKS_REGISTER_ON_START", "false")
-    embedded = server.start_server(PREFECT_HOME.value() / "server.log")
+    home = PREFECT_HOME.value()
+    embedded = server.start_server(home, home / "server.log")
 
-    def wait() -> str:
+    def wait() -> dict[Any, str]:
         embedded.wait_until_ready()
         print(f"Prefect UI while this runs: {embedded.address}", file=sys.stderr)
-        return f"{embedded.address}/api"
+        print(f"Its password: {home / login.FILE}", file=sys.stderr)
+        return {PREFECT_API_URL: f"{embedded.address}/api", PREFECT_API_AUTH_STRING: embedded.login}
 
     return wait

@@ -1,6 +1,7 @@
 """What a single machine needs to run pipelines from Prefect's UI: server, workers and MLflow, on loopback."""
 
 import os
+import shlex
 import socket
 import subprocess
 import sys
@@ -15,16 +16,16 @@ import httpx
 import psutil
 import yaml
 
-from flows import environment, server
+from flows import environment, login, server, work_pools
 from neurontune_core import artifacts
 from neurontune_core.config import change_runtime, load_config
 from neurontune_core.errors import InputError, NeuronTuneError
 from tasks.mlflow_store import tracking_uri, without_password
 
 PROJECT = Path(__file__).resolve().parent.parent
-DEPLOYMENTS = PROJECT / "deployments" / "prefect.yaml"
+DEPLOYMENTS = work_pools.DEPLOYMENTS
 STOP_SECONDS = 15
-GPU_LIMIT = "gpu"
+NEURONTUNE = [sys.executable, "-c", "from flows.cli import main; main()"]
 
 
 class ServiceError(NeuronTuneError):
@@ -46,8 +47,10 @@ class Service:
         self.process = _start(self.command, self.environment, self.log)
 
 
-def up(settings: Sequence[str], port: int, mlflow_port: int) -> None:
+def up(settings: Sequence[str], port: int, mlflow_port: int, show_password: bool) -> None:
     """Start everything, print where it is, and keep it running until interrupted.
+
+    To show the password where all of it is running already, it is printed, and nothing is started.
 
     Raises:
         InputError: a port is in use, or the MLflow store has no place.
@@ -55,60 +58,69 @@ def up(settings: Sequence[str], port: int, mlflow_port: int) -> None:
     """
     runtime = change_runtime(load_config(), settings).runtime
     root, uri = artifacts.absolute_root(runtime.root), tracking_uri(runtime)
-    for option, number in (("--port", port), ("--mlflow-port", mlflow_port)):
-        _check_free(option, number)
     os.environ.pop("PREFECT_API_URL", None)
     environment.apply(runtime, quiet=False)
     home = environment.own_prefect_home(runtime) or Path(os.environ.get("PREFECT_HOME", Path.home() / ".prefect"))
     if other := os.environ.get("PREFECT_API_URL"):
+        if show_password:
+            print(login.read_login(home))
+            return
         raise InputError(f"runtime.root: another `neurontune up` runs on {root}, at {other.removesuffix('/api')}")
+    for option, number in (("--port", port), ("--mlflow-port", mlflow_port)):
+        _check_free(option, number)
     logs = home / "logs"
-    prefect = server.start_server(logs / "server.log", port)
+    prefect = server.start_server(home, logs / "server.log", port)
     shared = {
         "PREFECT_API_URL": f"{prefect.address}/api",
+        "PREFECT_API_AUTH_STRING": prefect.login,
         "NEURONTUNE_ROOT": root,
         "PREFECT_WORKER_QUERY_SECONDS": "2",
     }
-    with _running(logs) as start:
+    with _running(logs) as start, work_pools.connect(shared["PREFECT_API_URL"], prefect.login) as api:
         kept, noted = [], {"PREFECT_API_URL": shared["PREFECT_API_URL"]}
         if not uri.startswith("http"):
             command = _mlflow(root, mlflow_port)
             # not as an option, which other users of the machine could read: it may hold a password
             own = {"MLFLOW_BACKEND_STORE_URI": uri, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+            # its own list lets names through that begin as the addresses of a private network do
+            own["MLFLOW_SERVER_ALLOWED_HOSTS"] = f"127.0.0.1:{mlflow_port},localhost:{mlflow_port}"
             uri = noted["MLFLOW_TRACKING_URI"] = f"http://127.0.0.1:{mlflow_port}"
             kept.append(start("mlflow", command, own))
         shared["MLFLOW_TRACKING_URI"] = uri
         prefect.wait_until_ready()
-        _limit_gpus(shared["PREFECT_API_URL"])
-        kept += [start(f"worker {pool}", _worker(pool), shared) for pool in work_pools()]
+        work_pools.limit_gpus(api)
+        work_pools.make_pools(api)
+        pools = work_pools.work_pools()
+        kept += [start(f"worker {pool}", _worker(pool), shared) for pool in pools]
         _wait("MLflow", lambda: httpx.get(f"{uri}/health", timeout=5).is_success)
-        for pool in work_pools():
-            _wait(f"worker of {pool}", partial(_is_online, shared["PREFECT_API_URL"], pool))
+        for pool in pools:
+            _wait(f"worker of {pool}", partial(work_pools.is_online, api, pool))
         deployments = _deploy(shared)
+        # what was kept while MLflow was away, and runs that were killed; nobody waits for it
+        start("sync", [*NEURONTUNE, "sync", *(word for each in settings for word in ("--set", each))], shared)
         with environment.announced(home, noted):
-            _print_addresses(prefect.address, without_password(uri), root, deployments)
-            _watch(prefect, kept)
+            _print_addresses(prefect, without_password(uri), root, deployments, home / login.FILE, show_password)
+            _watch(prefect, kept, lambda: server.start_server(home, prefect.log, port))
 
 
-def _watch(prefect: server.EmbeddedServer, kept: Sequence[Service]) -> None:
-    """Start services again that end, for as long as the Prefect server is there.
+def _watch(
+    prefect: server.EmbeddedServer, kept: Sequence[Service], start_prefect: Callable[[], server.EmbeddedServer]
+) -> None:
+    """Start the Prefect server and the services again that end.
 
     Raises:
-        ServiceError: the Prefect server has ended.
+        ServerStartError: the Prefect server does not come up again.
     """
-    while prefect.process.poll() is None:
+    while True:
         time.sleep(1)
+        if prefect.process.poll() is not None:
+            print(f"the Prefect server has ended and is started again; see {prefect.log}", file=sys.stderr)
+            prefect = start_prefect()
+            prefect.wait_until_ready()
         for service in kept:
             if service.process.poll() is not None:
                 print(f"{service.name} has ended and is started again; see {service.log}", file=sys.stderr)
                 service.restart()
-    raise ServiceError(f"the Prefect server has ended; see {prefect.log}")
-
-
-def work_pools() -> list[str]:
-    """Return the work pools that the deployments use."""
-    declared = yaml.safe_load(DEPLOYMENTS.read_text())["deployments"] if DEPLOYMENTS.is_file() else []
-    return sorted({deployment["work_pool"]["name"] for deployment in declared}) or ["neurontune"]
 
 
 def _mlflow(root: str, port: int) -> list[str]:
@@ -190,18 +202,6 @@ def _wait(name: str, answers: Callable[[], bool]) -> None:
     raise ServiceError(f"{name} does not answer after {server.START_SECONDS} s; see the logs in the artifact root")
 
 
-def _is_online(api: str, pool: str) -> bool:
-    answer = httpx.post(f"{api}/work_pools/{pool}/workers/filter", json={}, timeout=10)
-    return answer.is_success and any(worker["status"] == "ONLINE" for worker in answer.json())
-
-
-def _limit_gpus(api: str) -> None:
-    """Let each card of this machine be used by one stage at a time, whichever run it belongs to."""
-    cards = len(list(Path("/dev").glob("nvidia[0-9]*")))
-    if cards:
-        httpx.post(f"{api}/v2/concurrency_limits/", json={"name": GPU_LIMIT, "limit": cards}, timeout=10)
-
-
 def _deploy(shared: dict[str, str]) -> str:
     if not DEPLOYMENTS.is_file():
         return "none: deployments/prefect.yaml is in the project's repository"
@@ -220,12 +220,17 @@ def _deploy(shared: dict[str, str]) -> str:
     return ", ".join(deployment["name"] for deployment in yaml.safe_load(DEPLOYMENTS.read_text())["deployments"])
 
 
-def _print_addresses(prefect: str, mlflow: str, root: str, deployments: str) -> None:
-    print(f"Prefect      {prefect}")
+def _print_addresses(
+    prefect: server.EmbeddedServer, mlflow: str, root: str, deployments: str, file: Path, show_password: bool
+) -> None:
+    print(f"Prefect      {prefect.address}")
+    print(f"password     {prefect.login if show_password else f'in {file}, or by `neurontune up --show-password`'}")
     print(f"MLflow       {mlflow}")
-    print(f"workers      {', '.join(work_pools())}")
+    print(f"workers      {', '.join(work_pools.work_pools())}")
     print(f"deployments  {deployments}")
     print(f"artifacts    {root}")
     print("`neurontune run` on these artifacts uses these servers; other programs and folders need")
-    print(f"export PREFECT_API_URL={prefect}/api MLFLOW_TRACKING_URI={mlflow} NEURONTUNE_ROOT={root}")
+    variables = {"PREFECT_API_URL": f"{prefect.address}/api", "MLFLOW_TRACKING_URI": mlflow, "NEURONTUNE_ROOT": root}
+    given = " ".join(f"{name}={shlex.quote(value)}" for name, value in variables.items())
+    print(f'export {given} PREFECT_API_AUTH_STRING="$(cat {shlex.quote(str(file))})"')
     print("Ctrl-C stops all of it.", flush=True)

@@ -18,6 +18,7 @@ from neurontune_core.pairs.own_refusals import warning
 from neurontune_core.records import Artifact
 from neurontune_core.selection.knockout import statement
 from tasks import caching, progress, tracking
+from tasks.killed_runs import at_work
 from tasks.mlflow_spool import is_kept
 from tasks.mlflow_store import Tracking
 from tasks.stage import configured
@@ -55,20 +56,22 @@ def recorded(config: PipelineConfig, name: str, model: str, refresh: Sequence[St
     """Record a pipeline run to MLflow from its first stage to its end, however it ends."""
     progress.stop_requested.clear()
     runtime = config.runtime.model_copy(update={"root": artifacts.absolute_root(config.runtime.root)})
+    artifacts.remove_leftovers(runtime.root)
     tracking.catch_up(runtime)
-    record = tracking.start_run(config.model_copy(update={"runtime": runtime}), name, model)
-    run = PipelineRun(runtime, record, frozenset(refresh))
-    failure: BaseException | None = None
-    try:
-        # tags are the flow run's alone: Prefect asks the server about the limits of each tag before it starts a task
-        with TagsContext(current_tags=set()), cancellable():
-            yield run
-    except BaseException as error:
-        failure = error
-        raise
-    finally:
-        tracking.finish_run(record, run.made, failure)
-        tracking.report_unrecorded(runtime)
+    with at_work(runtime):
+        record = tracking.start_run(config.model_copy(update={"runtime": runtime}), name, model)
+        run = PipelineRun(runtime, record, frozenset(refresh))
+        failure: BaseException | None = None
+        try:
+            # tags are the flow run's alone: Prefect asks about the limits of each tag before it starts a task
+            with TagsContext(current_tags=set()), cancellable():
+                yield run
+        except BaseException as error:
+            failure = error
+            raise
+        finally:
+            tracking.finish_run(record, run.made, failure)
+            tracking.report_unrecorded(runtime)
 
 
 def run_stage(run: PipelineRun, stage: Task[..., Artifact], **arguments: Any) -> Artifact:

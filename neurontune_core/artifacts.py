@@ -13,13 +13,14 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import fsspec
-from filelock import FileLock
+from filelock import FileLock, Timeout
 from fsspec.implementations.local import LocalFileSystem
 from pydantic import BaseModel
 
@@ -29,6 +30,7 @@ from neurontune_core.records import Artifact
 
 MANIFEST = "manifest.json"
 _CACHE = "download-cache"
+_FIELDS = {"files", "digest", "checksum"}
 _ABSENT = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
 
 
@@ -110,6 +112,17 @@ def working_lock(root: str, stage: str, key: str) -> FileLock:
     return FileLock(folder / f"{stage}-{key}.lock")
 
 
+def remove_leftovers(root: str) -> None:
+    """Delete what killed processes left half-made under a local root, whatever its key; others' work is left alone."""
+    filesystem, base = fsspec.url_to_fs(root)
+    if not isinstance(filesystem, LocalFileSystem):
+        return
+    for left in (Path(base) / ".partial").glob("*-*-*/"):
+        lock = FileLock(left.parent / f"{left.name.rpartition('-')[0]}.lock")
+        with suppress(Timeout, OSError), lock.acquire(timeout=0):
+            shutil.rmtree(left, ignore_errors=True)
+
+
 def _make(
     root: str,
     stage: str,
@@ -161,10 +174,15 @@ def _make(
             filesystem.pipe_file(f"{target}/{MANIFEST}", text.encode())
 
 
+def at(root: str, stage: str, key: str, digest: str = "") -> Artifact:
+    """Return the reference to what is, or would be, the artifact of this key under a root; nothing is looked at."""
+    filesystem, base = fsspec.url_to_fs(root)
+    return Artifact(stage, key, filesystem.unstrip_protocol(f"{base}/{stage}/{key}"), digest)
+
+
 def find(root: str, stage: str, key: str) -> Artifact | None:
     """Return the finished and undamaged artifact of this key, or None; damage is treated as absence."""
-    filesystem, base = fsspec.url_to_fs(root)
-    artifact = Artifact(stage, key, filesystem.unstrip_protocol(f"{base}/{stage}/{key}"), digest="")
+    artifact = at(root, stage, key)
     try:
         artifact = replace(artifact, digest=read_manifest(artifact)["digest"])
         verify(artifact)
@@ -205,11 +223,13 @@ def read_manifest(artifact: Artifact) -> dict[str, Any]:
     """
     filesystem, target = fsspec.url_to_fs(artifact.uri)
     try:
-        manifest: dict[str, Any] = json.loads(filesystem.cat_file(f"{target}/{MANIFEST}"))
+        manifest: Any = json.loads(filesystem.cat_file(f"{target}/{MANIFEST}"))
     except _ABSENT as error:
         raise ArtifactError(_damaged(artifact, MANIFEST, "is missing")) from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ArtifactError(_damaged(artifact, MANIFEST, "is not readable")) from error
+    if not isinstance(manifest, dict) or not manifest.keys() >= _FIELDS:
+        raise ArtifactError(_damaged(artifact, MANIFEST, "is no manifest"))
     if manifest.pop("checksum", None) != _checksum(manifest):
         raise ArtifactError(_damaged(artifact, MANIFEST, "has changed since it was written"))
     return manifest

@@ -3,6 +3,7 @@
 import inspect
 import json
 from collections.abc import Callable, Mapping
+from contextvars import ContextVar
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
@@ -20,6 +21,10 @@ from neurontune_core.records import Artifact
 
 RESULTS = ".prefect-results"
 """Folder under the artifact root where Prefect keeps its result records; they name artifacts and hold no data."""
+
+
+reading_root: ContextVar[str] = ContextVar("root")
+"""Artifact root of the stage whose result record is read next: a record does not say where its root lies."""
 
 
 class ArtifactSerializer(Serializer):
@@ -46,7 +51,8 @@ class ArtifactSerializer(Serializer):
         fields = json.loads(blob)
         if not isinstance(fields, dict) or "artifact" not in fields:
             return JSONSerializer().loads(blob)
-        artifact = Artifact(**fields["artifact"])
+        known = fields["artifact"]
+        artifact = artifacts.at(reading_root.get(), known["stage"], known["key"], known["digest"])
         artifacts.verify(artifact)
         return artifact
 
@@ -56,6 +62,7 @@ def cached_by(stage: str, key: Callable[..., str]) -> CacheKeyFnPolicy:
     names = list(inspect.signature(key).parameters)
 
     def cache_key(context: TaskRunContext | None, arguments: dict[str, Any]) -> str:
+        reading_root.set(getattr(arguments.get("runtime"), "root", ""))
         return f"{stage}/{key(**{name: arguments[name] for name in names})}"
 
     return CacheKeyFnPolicy(cache_key_fn=cache_key)

@@ -5,7 +5,6 @@ an artifact, or on MLflow having been there. A reused artifact names what its fi
 reached it by an input of the same content, and which that was is known from the run.
 """
 
-import json
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -179,12 +178,14 @@ def _all_nodes(root: str) -> Iterator[Node]:
     """Yield the artifacts of a root, each with its direct inputs."""
     filesystem, base = fsspec.url_to_fs(root)
     for path in filesystem.glob(f"{base}/*/*/{artifacts.MANIFEST}"):
+        stage, key = path.split("/")[-3:-1]
+        artifact = artifacts.at(root, stage, key)
         try:
-            manifest = json.loads(filesystem.cat_file(path))
-        except ValueError:
+            manifest = artifacts.read_manifest(artifact)
+        except ArtifactError:
             continue  # damaged: no stage would use it either
         direct = tuple(Node(one["stage"], one["key"], one["digest"]) for one in _inputs(manifest))
-        yield _node(manifest, path.removesuffix(f"/{artifacts.MANIFEST}"), direct)
+        yield _node(manifest, artifact.uri, direct)
 
 
 def _is_named(node: Node, dataset: str) -> bool:

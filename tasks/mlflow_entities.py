@@ -45,11 +45,16 @@ def curve_of(artifact: Artifact) -> "list[Metric]":
     return points
 
 
+def place_of(artifact: Artifact) -> str:
+    """Return where an artifact lies below its root: what is recorded does not say where that is, for it can move."""
+    return f"{artifact.stage}/{artifact.key}"
+
+
 def dataset_of(artifact: Artifact, context: str) -> "DatasetInput":
     """Return an artifact as a dataset with its own digest; `context` is `input` or `output`."""
     from mlflow.entities import Dataset, DatasetInput, InputTag
 
-    source = json.dumps({"uri": artifact.uri, "key": artifact.key, "digest": artifact.digest})
+    source = json.dumps({"uri": place_of(artifact), "key": artifact.key, "digest": artifact.digest})
     dataset = Dataset(artifact.stage, artifact.digest[:36], source_type="local", source=source)
     return DatasetInput(dataset, tags=[InputTag("mlflow.data.context", context)])
 

@@ -13,7 +13,7 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from functools import wraps
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
@@ -25,7 +25,16 @@ from neurontune_core import artifacts
 from neurontune_core.config import RuntimeConfig
 from neurontune_core.errors import ArtifactError
 from neurontune_core.records import Artifact
-from tasks.mlflow_store import Tracking, client_of, open_experiment, tracking_uri, without_password
+from tasks.mlflow_store import (
+    StoreError,
+    Tracking,
+    client_of,
+    is_of_database,
+    open_experiment,
+    reason_of,
+    tracking_uri,
+    without_password,
+)
 
 FOLDER = ".unrecorded"
 KEPT = "kept-"
@@ -34,6 +43,9 @@ SLOW_SECONDS = 5.0
 PAUSE_SECONDS = 60.0
 # what no later attempt can change
 _REFUSALS = {"INVALID_PARAMETER_VALUE", "BAD_REQUEST", "RESOURCE_DOES_NOT_EXIST", "RESOURCE_ALREADY_EXISTS"}
+
+_DELETED = "must be in the 'active' state"
+"""What MLflow says of a run whose experiment, or which itself, was deleted."""
 
 logger = logging.getLogger("neurontune")
 _functions: dict[str, Callable[..., Any]] = {}
@@ -65,13 +77,15 @@ _current: ContextVar[Record | None] = ContextVar("current", default=None)
 class Sent:
     """What sending came to: records sent, records that can never be (with the reason), records still kept.
 
-    `elsewhere` are the stores, other than the one asked, that some of the kept records belong to.
+    `elsewhere` are the stores, other than the one asked, that some of the kept records belong to; `reason` is why the
+    first of those of this store is still kept.
     """
 
     sent: int
     refused: list[str]
     left: list[str]
     elsewhere: tuple[str, ...] = ()
+    reason: str = field(default="", compare=False)
 
 
 def now() -> int:
@@ -132,14 +146,20 @@ def best_effort(
         if started < _paused_until or KEPT in json.dumps([record.tracking, record.arguments]):
             return _keep(tracking, record)
         try:
-            with _as_current(record):
+            try:
+                with _as_current(record):
+                    return function(tracking, *args, **kwargs)
+            except Exception as error:
+                if "UNIQUE constraint" not in str(error):
+                    raise
+            # another run told MLflow of the same data at the same moment; now it is known
+            with _as_current(replace(record, repeated=True)):
                 return function(tracking, *args, **kwargs)
         except Exception as error:
             if time.monotonic() - started > SLOW_SECONDS:
                 _paused_until = time.monotonic() + PAUSE_SECONDS
-            reason = (str(error).strip().splitlines() or [""])[0][:200]
             if not waiting(tracking.root):
-                logger.warning("MLflow: could not %s: %s: %s; the run goes on", record.words, _kind(error), reason)
+                logger.warning("MLflow: could not %s: %s; the run goes on", record.words, _told(error))
             return _keep(tracking, record)
 
     return recorded
@@ -164,7 +184,7 @@ def send(runtime: RuntimeConfig) -> Sent:
 def _send(runtime: RuntimeConfig) -> Sent:
     uri = tracking_uri(runtime)
     sent, refused, left = 0, [], []
-    away, elsewhere = False, set()
+    away, elsewhere, reason = False, set(), ""
     filesystem, _ = fsspec.url_to_fs(runtime.root)
     for path, record in _kept(runtime.root):
         if record.store != without_password(uri):
@@ -177,17 +197,22 @@ def _send(runtime: RuntimeConfig) -> Sent:
             sent += 1
         except Exception as error:
             if not _is_refusal(error):
-                away = True
+                # what was deleted holds up its own records alone
+                away = away or not (isinstance(error, StoreError) or _DELETED in str(error))
+                reason = reason or _told(error)
                 left.append(record.words)
                 continue
-            refused.append(f"{record.words} ({_kind(error)}: {error})")
+            refused.append(f"{record.words} ({_told(error)})")
         with suppress(FileNotFoundError):  # another machine was faster
             filesystem.rm(path)
-    return Sent(sent, refused, left, tuple(sorted(elsewhere)))
+    return Sent(sent, refused, left, tuple(sorted(elsewhere)), reason)
 
 
 def _repeat(record: Record, uri: str, runtime: RuntimeConfig) -> None:
-    tracking = Tracking(**record.tracking | {"uri": uri, "root": runtime.root})
+    # the experiment by its name: one that is gone for good is made anew
+    tracking = Tracking(**record.tracking | {"uri": uri, "root": runtime.root, "experiment_id": ""})
+    if tracking.experiment:
+        open_experiment(uri, tracking.experiment, runtime.root)
 
     def resolved(value: Any) -> Any:
         if isinstance(value, str) and value.startswith(KEPT):
@@ -196,21 +221,23 @@ def _repeat(record: Record, uri: str, runtime: RuntimeConfig) -> None:
                 raise ArtifactError(f"the run it belongs to was never recorded: {value}")
             return found
         if isinstance(value, dict):
-            return (
-                Artifact(**value["artifact"])
-                if set(value) == {"artifact"}
-                else {k: resolved(v) for k, v in value.items()}
-            )
+            if set(value) == {"artifact"}:
+                known = value["artifact"]
+                return artifacts.at(runtime.root, known["stage"], known["key"], known["digest"])
+            return {name: resolved(part) for name, part in value.items()}
         return [resolved(part) for part in value] if isinstance(value, list) else value
 
     tracking = tracking.model_copy(update=resolved({"run_id": tracking.run_id, "step_run_id": tracking.step_run_id}))
     args, kwargs = resolved(record.arguments)
-    with _as_current(Record(**asdict(record) | {"repeated": True})):
+    with _as_current(replace(record, repeated=True)):
         _functions[record.call](tracking, *args, **kwargs)
 
 
 def _made_by(tracking: Tracking, record: str) -> str | None:
-    found = client_of(tracking.uri).search_runs([experiment_of(tracking)], f"tags.`{RECORD_TAG}` = '{record}'")
+    from mlflow.entities import ViewType
+
+    query = f"tags.`{RECORD_TAG}` = '{record}'"
+    found = client_of(tracking.uri).search_runs([experiment_of(tracking)], query, run_view_type=ViewType.ALL)
     return str(found[0].info.run_id) if found else None
 
 
@@ -218,7 +245,7 @@ def _describe(call: str, tracking: Tracking, args: Any, kwargs: Any) -> Record:
     arguments = json.loads(json.dumps([args, kwargs], default=_plain))
     named = [value.stage if isinstance(value, Artifact) else value for value in args]
     words = [call.replace("_", " "), *(name for name in named if isinstance(name, str) and name.isalpha())]
-    where = tracking.model_dump(exclude={"uri"})  # an address can hold a password
+    where = tracking.model_dump(exclude={"uri", "root"})  # an address can hold a password, and a root can move
     store = without_password(tracking.uri)
     return Record(uuid.uuid4().hex, now(), call, " ".join(words), store, prefect_tags(), where, arguments)
 
@@ -231,7 +258,7 @@ def _keep(tracking: Tracking, record: Record) -> str:
         filesystem.pipe_file(f"{target}.part", json.dumps(asdict(record)).encode())
         filesystem.mv(f"{target}.part", target)
     except Exception as error:
-        logger.warning("%s could not even be kept: %s: %s", record.words, _kind(error), error)
+        logger.warning("%s could not even be kept: %s: %s", record.words, type(error).__name__, error)
     return f"{KEPT}{record.id}"
 
 
@@ -241,9 +268,10 @@ def _kept(root: str) -> Iterator[tuple[str, Record]]:
     for path in sorted(filesystem.glob(f"{base}/{FOLDER}/*.json")):
         try:
             record = Record(**json.loads(filesystem.cat_file(path)))
+            _, _ = record.arguments
         except FileNotFoundError:
             continue
-        except (ValueError, TypeError):  # as a machine that lost its power leaves it
+        except (ValueError, TypeError, RecursionError):  # as a machine that lost its power leaves it
             logger.warning("MLflow: %s is no record that can be read; put aside", path)
             filesystem.mv(path, f"{path}.damaged")
             continue
@@ -268,11 +296,21 @@ def _plain(value: Any) -> Any:
 
 
 def _is_refusal(error: Exception) -> bool:
-    """Tell whether sending again cannot help: MLflow refuses it, or its artifact is gone."""
+    """Tell whether sending again cannot help: MLflow refuses it, or its artifact is gone.
+
+    What was deleted in MLflow can be restored there, and a damaged database replaced.
+    """
+    if isinstance(error, StoreError) or is_of_database(error) or _DELETED in str(error):
+        return False
     if isinstance(error, ArtifactError | KeyError | TypeError):
         return True
     return getattr(error, "error_code", None) in _REFUSALS
 
 
-def _kind(error: Exception) -> str:
-    return type(error).__name__
+def _told(error: Exception) -> str:
+    """Return an error in one line, with its type where its message does not name the remedy itself."""
+    if isinstance(error, StoreError) or is_of_database(error):
+        return reason_of(error)
+    if _DELETED in str(error):
+        return "it has been deleted in MLflow; restore the experiment or the run there"
+    return f"{type(error).__name__}: {reason_of(error)}"

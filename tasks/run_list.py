@@ -11,7 +11,7 @@ from neurontune_core.config import RuntimeConfig, load_config
 from neurontune_core.errors import InputError
 from neurontune_core.preset_files import preset_names
 from tasks.mlflow_entities import parameters_of
-from tasks.mlflow_store import client_of, tracking_uri, without_password
+from tasks.mlflow_store import client_of, deleted, tracking_uri, without_password
 from tasks.tracking import CHANGES_TAG, FLOW_TAG, PIPELINE
 
 if TYPE_CHECKING:
@@ -60,6 +60,8 @@ def store_of(runtime: RuntimeConfig) -> "tuple[MlflowClient, str, str]":
     experiment = client_of(uri).get_experiment_by_name(runtime.experiment)
     if experiment is None:
         raise InputError(f"run: there is no such experiment in {where}; set runtime.experiment")
+    if experiment.lifecycle_stage == "deleted":
+        raise InputError(deleted(uri, runtime.experiment, experiment.experiment_id))
     return client_of(uri), str(experiment.experiment_id), where
 
 

@@ -7,12 +7,16 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote, urlsplit
+
+import fsspec
+from fsspec.implementations.local import LocalFileSystem
 
 from neurontune_core import artifacts
 from neurontune_core.config import PipelineConfig, RuntimeConfig
 from neurontune_core.errors import InputError
 from neurontune_core.records import Artifact
-from tasks.mlflow_store import client_of, tracking_uri
+from tasks.mlflow_store import client_of, is_beside, tracking_uri
 from tasks.run_list import SHOWN_DIGITS, listed, search, store_of
 from tasks.tracking import ATTRIBUTION, CONFIG_FILE, SHARDS_FILE
 
@@ -63,7 +67,7 @@ def find_run(run: str, runtime: RuntimeConfig, finished: bool = False) -> Record
     Raises:
         InputError: there is no such run, several share the name, or its settings were not recorded.
     """
-    _, experiment, where = store_of(runtime)
+    client, experiment, where = store_of(runtime)
     uri, found = tracking_uri(runtime), _find(run, runtime, finished)
     if found is None:
         kind = "finished run" if finished and run == LATEST else "run"
@@ -72,13 +76,16 @@ def find_run(run: str, runtime: RuntimeConfig, finished: bool = False) -> Record
             f"{LATEST}; `neurontune runs` lists them"
         )
     steps = _steps_of(found.info.run_id, experiment, uri)
+    below = _is_below(client.get_experiment(experiment).artifact_location, runtime.root)
+    here = below or is_beside(uri, runtime.root)
+    config = _settings_of(found.info.run_id, uri, where, artifacts.absolute_root(runtime.root) if here else "")
     return RecordedRun(
         run_id=found.info.run_id,
         name=found.info.run_name,
         status=found.info.status,
-        config=_settings_of(found.info.run_id, uri, where),
-        stages=_stages_of(steps),
-        made=tuple(_made_by(steps, uri)),
+        config=config,
+        stages=_stages_of(steps, config.runtime.root),
+        made=tuple(_made_by(steps, config.runtime.root, uri)),
     )
 
 
@@ -107,16 +114,29 @@ def _ways(run: str, runtime: RuntimeConfig) -> "Iterator[list[Run]]":
     """Yield the runs that each way of naming one finds: ids, the name, the first digits of an id."""
     quote = '"' if "'" in run else "'"
     if quote not in run:
-        for field in ("attributes.run_id", "tags.`prefect.flow_run_id`", "attributes.run_name"):
-            yield list(search(runtime, f"{field} = {quote}{run}{quote}"))
+        yield list(search(runtime, f"attributes.run_id = {quote}{run}{quote}"))
+        # of a flow run that was killed and started again, the last attempt
+        yield list(search(runtime, f"tags.`prefect.flow_run_id` = {quote}{run}{quote}"))[:1]
+        yield list(search(runtime, f"attributes.run_name = {quote}{run}{quote}"))
     if len(run) >= SHOWN_DIGITS and set(run) <= set("0123456789abcdef"):
         yield [each for each in search(runtime) if str(each.info.run_id).startswith(run)]
 
 
-def _settings_of(run_id: str, uri: str, where: str) -> PipelineConfig:
+def _is_below(location: str, root: str) -> bool:
+    """Tell whether MLflow keeps its files under a local artifact root: then what it knows is of this root, wherever it
+    lies by now.
+    """
+    filesystem, base = fsspec.url_to_fs(root)
+    path = unquote(urlsplit(location).path) if location.startswith("file:") else location
+    return isinstance(filesystem, LocalFileSystem) and Path(path).is_relative_to(base)
+
+
+def _settings_of(run_id: str, uri: str, where: str, root: str) -> PipelineConfig:
+    """Return the settings of a run, with the root it is known to lie under, "" where the run's record tells."""
     settings = _read_json(run_id, CONFIG_FILE, uri)
-    if settings is None:
+    if not isinstance(settings, dict) or not isinstance(settings.get("runtime"), dict):
         raise InputError(f"run: the settings of {run_id} are not in {where}; run it again")
+    settings["runtime"] |= {"root": root} if root else {}
     # an address from the environment stays there: it may hold a password
     settings["runtime"]["mlflow_uri"] = None if uri == os.environ.get("MLFLOW_TRACKING_URI") else uri
     return PipelineConfig.model_validate(settings)
@@ -131,7 +151,10 @@ def _read_json(run_id: str, name: str, uri: str) -> Any:
             file = client_of(uri).download_artifacts(run_id, name, folder)
         except (MlflowException, OSError):
             return None
-        return json.loads(Path(file).read_text())
+        try:
+            return json.loads(Path(file).read_text())
+        except ValueError:
+            return None
 
 
 def _steps_of(run_id: str, experiment_id: str, uri: str) -> "list[Run]":
@@ -139,9 +162,9 @@ def _steps_of(run_id: str, experiment_id: str, uri: str) -> "list[Run]":
     return list(client_of(uri).search_runs([experiment_id], query, order_by=["start_time ASC"]))
 
 
-def _made_by(steps: "Sequence[Run]", uri: str) -> Iterator[Artifact]:
+def _made_by(steps: "Sequence[Run]", root: str, uri: str) -> Iterator[Artifact]:
     """Yield what steps made or reused; not by MLflow's datasets, which know one place, the first, of each content."""
-    for stage, artifact in _stages_of(steps).items():
+    for stage, artifact in _stages_of(steps, root).items():
         outputs = [
             item.dataset
             for step in steps
@@ -152,12 +175,13 @@ def _made_by(steps: "Sequence[Run]", uri: str) -> Iterator[Artifact]:
             yield replace(artifact, digest=json.loads(outputs[-1].source)["digest"])
     for step in steps:
         if step.data.tags["step.name"] == ATTRIBUTION:
-            yield from (Artifact(**shard) for shard in _read_json(step.info.run_id, SHARDS_FILE, uri) or [])
+            for shard in _read_json(step.info.run_id, SHARDS_FILE, uri) or []:
+                yield artifacts.at(root, shard["stage"], shard["key"], shard["digest"])
 
 
-def _stages_of(steps: "Sequence[Run]") -> dict[str, Artifact]:
+def _stages_of(steps: "Sequence[Run]", root: str) -> dict[str, Artifact]:
     return {
-        tags["step.name"]: Artifact(tags["step.name"], tags["step.cache_key"], tags["step.artifact"], digest="")
+        tags["step.name"]: artifacts.at(root, tags["step.name"], tags["step.cache_key"])
         for tags in (step.data.tags for step in steps)
         if "step.artifact" in tags
     }

@@ -20,7 +20,15 @@ from neurontune_core.config import PipelineConfig, RuntimeConfig
 from neurontune_core.records import Artifact
 from neurontune_core.run_name import changes, described
 from tasks import mlflow_view
-from tasks.mlflow_entities import curve_of, data_files_of, dataset_of, facts_of, metrics_of, parameters_of
+from tasks.mlflow_entities import (
+    curve_of,
+    data_files_of,
+    dataset_of,
+    facts_of,
+    metrics_of,
+    parameters_of,
+    place_of,
+)
 from tasks.mlflow_links import NOTE, origin_tags, reuse_tags
 from tasks.mlflow_spool import (
     FOLDER,
@@ -34,7 +42,7 @@ from tasks.mlflow_spool import (
     send,
     waiting,
 )
-from tasks.mlflow_store import Tracking, client_of, tracking_uri
+from tasks.mlflow_store import Tracking, client_of, is_beside, reason_of, tracking_uri
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -75,10 +83,12 @@ def report_unrecorded(runtime: RuntimeConfig) -> None:
     """Say at the end of a run what MLflow lacks, after trying once more."""
     if not waiting(runtime.root):
         return
-    if missing := catch_up(runtime).left:
+    sent = catch_up(runtime)
+    if sent.left:
         logger.warning(
-            "MLflow lacks %d records: %s; they are kept in %s/%s, and sent by the next run or by `neurontune sync`",
-            len(missing), ", ".join(missing), runtime.root.rstrip("/"), FOLDER,
+            "MLflow lacks %d records: %s; %sthey are kept in %s/%s, and sent by the next run or by `neurontune sync`",
+            len(sent.left), ", ".join([*sent.left[:3], "..."]), sent.reason and f"{sent.reason}; ",
+            runtime.root.rstrip("/"), FOLDER,
         )  # fmt: skip
 
 
@@ -86,8 +96,13 @@ def start_run(config: PipelineConfig, name: str, model: str) -> Tracking:
     """Open the run of a pipeline run with its whole configuration; without MLflow it is recorded later."""
     runtime = config.runtime
     tracking = Tracking(uri=tracking_uri(runtime), root=runtime.root, experiment=runtime.experiment)
-    settings = config.model_dump(mode="json", exclude={"runtime": {"mlflow_uri"}})  # an address can hold a password
-    tags = _code_tags() | _group_tags(config) | {"neurontune.model": model, "neurontune.root": runtime.root}
+    hidden = {"mlflow_uri"}  # an address can hold a password
+    tags = _code_tags() | _group_tags(config) | {"neurontune.model": model}
+    if is_beside(tracking.uri, runtime.root):  # what moves with the root does not say where it lies
+        hidden |= {"root"}
+    else:
+        tags["neurontune.root"] = runtime.root
+    settings = config.model_dump(mode="json", exclude={"runtime": hidden})
     tags[CHANGES_TAG] = described(changes(config))
     tags[FLOW_TAG] = str(prefect.runtime.flow_run.flow_name)
     tracking = tracking.model_copy(update={"run_id": open_run(tracking, name, tags)})
@@ -176,7 +191,7 @@ def record_artifact(tracking: Tracking, run_id: str | None, artifact: Artifact) 
     manifest = artifacts.read_manifest(artifact)
     _log_metrics(tracking, run_id, metrics_of(artifact.stage, manifest["facts"]) + curve_of(artifact))
     client.log_inputs(run_id, datasets=[dataset_of(artifact, "output")])
-    client.set_tag(run_id, "step.artifact", artifact.uri)
+    client.set_tag(run_id, "step.artifact", place_of(artifact))
     folder = artifacts.open_folder(artifact)
     small = [name for name, entry in manifest["files"].items() if entry["bytes"] <= LARGEST_FILE]
     for name in [*small, artifacts.MANIFEST]:
@@ -196,7 +211,7 @@ def record_shard(tracking: Tracking, shard: int, name: str, artifact: Artifact) 
     if not tracking.step_run_id:
         return
     tags = {"mlflow.parentRunId": tracking.step_run_id, "step.name": SHARD, "step.cache_key": artifact.key}
-    tags |= {"step.outcome": "executed", "step.artifact": artifact.uri, "step.shard": str(shard)} | prefect_tags()
+    tags |= {"step.outcome": "executed", "step.artifact": place_of(artifact), "step.shard": str(shard)} | prefect_tags()
     run_id = create_run(tracking, name, tags)
     _log_metrics(tracking, run_id, metrics_of(artifact.stage, facts_of(artifact)))
     client_of(tracking.uri).log_inputs(run_id, datasets=[dataset_of(artifact, "output")])
@@ -235,7 +250,7 @@ def mark_reused(tracking: Tracking, run_id: str | None, stage: str, key: str, in
 def record_reused(tracking: Tracking, artifact: Artifact, inputs: Sequence[Artifact] = ()) -> None:
     """Add a stub for a stage whose artifact was there already, linked to the run that made it and to its inputs."""
     client = client_of(tracking.uri)
-    tags = _step_tags(tracking, artifact.stage, artifact.key, "cached") | {"step.artifact": artifact.uri}
+    tags = _step_tags(tracking, artifact.stage, artifact.key, "cached") | {"step.artifact": place_of(artifact)}
     tags |= reuse_tags(tracking, artifact.stage, artifact.key, inputs)
     run_id = create_run(tracking, f"{artifact.stage} [cached]", tags)
     read = [dataset_of(one, "input") for one in [*inputs, *data_files_of(artifact)]]
@@ -279,7 +294,7 @@ def earlier_runs(tracking: Tracking) -> list[tuple[str, float, float]]:
     try:
         found = client_of(tracking.uri).search_runs([tracking.experiment_id], evaluated, max_results=EARLIER_RUNS)
     except Exception as error:
-        logger.warning("MLflow: the report lacks earlier runs: %s: %s", type(error).__name__, error)
+        logger.info("MLflow: the report lacks earlier runs: %s", reason_of(error))
         return []
     return [
         (str(run.info.run_name), run.data.metrics["eval/safety"], run.data.metrics["eval/utility"])
@@ -318,7 +333,7 @@ def _experiment_if_known(tracking: Tracking) -> str:
     try:
         return experiment_of(tracking)
     except Exception as error:
-        logger.warning("MLflow: cannot tell the experiment: %s: %s", type(error).__name__, error)
+        logger.info("MLflow: cannot tell the experiment: %s", reason_of(error))
         return ""
 
 

@@ -1,12 +1,18 @@
 """The folder an export is written to: there whole or not at all, and never over something else."""
 
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from filelock import FileLock, Timeout
+
 from neurontune_core.errors import InputError
+
+_PREFIX = ".neurontune-export-"
+_LOCK = "lock"
 
 
 def check_target(folder: Path) -> None:
@@ -36,13 +42,21 @@ def new_folder(folder: Path) -> Iterator[Path]:
     check_target(folder)
     parent = folder.absolute().parent
     parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=parent) as temporary:
+    _remove_leftovers(parent)
+    with tempfile.TemporaryDirectory(prefix=_PREFIX, dir=parent) as temporary, FileLock(Path(temporary) / _LOCK):
         content = Path(temporary) / "content"
         content.mkdir()
         yield content
         _open_to_readers(content)
         check_target(folder)
         content.rename(folder)  # takes the place of an empty folder, and fails on one that has been filled meanwhile
+
+
+def _remove_leftovers(parent: Path) -> None:
+    """Delete what killed exports left in a folder: the system has freed their locks."""
+    for lock in parent.glob(f"{_PREFIX}*/{_LOCK}"):
+        with suppress(Timeout, OSError), FileLock(lock).acquire(timeout=0):
+            shutil.rmtree(lock.parent, ignore_errors=True)
 
 
 def _open_to_readers(folder: Path) -> None:

@@ -88,8 +88,18 @@ def change_fact(folder: Path) -> str:
     return "manifest.json"
 
 
+def other_json(text: str) -> Callable[[Path], str]:
+    def spoil(folder: Path) -> str:
+        (folder / "manifest.json").write_text(text)
+        return "manifest.json"
+
+    return spoil
+
+
+NO_MANIFESTS = ["[]", "null", "7", "true", '"text"', "{}", '{"files": {}}', "[" * 100_000, "NaN", "", "\0" * 100]
 DAMAGES = [
     truncate, flip, remove, turn_into_folder, remove_manifest, truncate_manifest, spoil_encoding, change_fact,
+    *map(other_json, NO_MANIFESTS),
 ]  # fmt: skip
 
 
@@ -346,3 +356,15 @@ def test_what_a_killed_process_left_goes_with_the_next_attempt(tmp_path: Path) -
     another.mkdir(parents=True)
     write(tmp_path)
     assert not left.exists() and another.exists(), "somebody may be at work on the other"
+
+
+def test_leftovers_of_any_key_are_removed_and_what_is_at_work_stays(tmp_path: Path) -> None:
+    left, busy = (tmp_path / ".partial" / f"scaling-{key}-abc_d12" for key in ("one", "two"))
+    for folder in (left, busy):
+        (folder / "content").mkdir(parents=True)
+    artifacts.remove_leftovers(str(tmp_path / "nowhere"))
+    with artifacts.working_lock(str(tmp_path), "scaling", "two"):
+        artifacts.remove_leftovers(str(tmp_path))
+    assert not left.exists() and (busy / "content").exists()
+    artifacts.remove_leftovers(str(tmp_path))
+    assert not busy.exists()

@@ -42,4 +42,4 @@ def test_records_are_frozen() -> None:
 
 def test_an_artifact_survives_json() -> None:
     artifact = Artifact("scores", "key", "file:///somewhere", "digest")
-    assert Artifact(**json.loads(json.dumps(artifact.to_dict()))) == artifact
+    assert Artifact(**json.loads(json.dumps(artifact.to_dict())), uri=artifact.uri) == artifact

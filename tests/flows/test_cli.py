@@ -237,7 +237,7 @@ def test_running_servers_are_found_while_they_run(tmp_path: Path) -> None:
                 assert environment.running_servers(tmp_path) == {}, "what answers is no Prefect server"
         note = tmp_path / environment.RUNNING
         assert not note.exists()
-        note.write_text(json.dumps({"pid": 2**22 + 1, **servers}))
+        note.write_text(json.dumps({"pid": 2**22 + 1, "home": str(tmp_path), **servers}))
         assert environment.running_servers(tmp_path) == {}, "its process is gone, another server has its port"
         server.shutdown()
 

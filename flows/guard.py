@@ -1,0 +1,51 @@
+"""Who may speak to a server on this machine: programs, and the server's own pages, but no page of another site."""
+
+import re
+from collections.abc import Collection
+from typing import Any
+
+_HOST = re.compile(r"(?:127\.0\.0\.1|localhost|\[::1\])(?::(\d+))?", re.IGNORECASE)
+
+
+class OwnPagesOnly:
+    """ASGI middleware that answers 403 to requests for another host, from another site's page, or to a closed path.
+
+    A page of another site names itself in Origin. One whose domain was pointed at this machine names that in Host.
+    """
+
+    def __init__(self, app: Any, closed: Collection[str] = ()) -> None:
+        """Guard an application; `closed` are the path segments that nobody may ask for."""
+        self.app = app
+        self.closed = frozenset(closed)
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Pass a request on, or refuse it."""
+        reason = self._refusal(scope) if scope["type"] in ("http", "websocket") else ""
+        if not reason:
+            await self.app(scope, receive, send)
+        elif scope["type"] == "websocket":
+            await send({"type": "websocket.close", "code": 1008, "reason": reason})
+        else:
+            headers = [(b"content-type", b"text/plain; charset=utf-8")]
+            await send({"type": "http.response.start", "status": 403, "headers": headers})
+            await send({"type": "http.response.body", "body": f"{reason}\n".encode()})
+
+    def _refusal(self, scope: Any) -> str:
+        given: dict[str, list[str]] = {}
+        for name, value in scope["headers"]:
+            given.setdefault(name.decode("latin-1").lower(), []).append(value.decode("latin-1"))
+        hosts, origins = given.get("host", []), given.get("origin", [])
+        host = _HOST.fullmatch(hosts[0]) if len(hosts) == 1 else None
+        if host is None:
+            return "this server answers to 127.0.0.1 and localhost alone"
+        if origins:
+            named = [re.fullmatch(r"https?://(.*)", origin) for origin in origins]
+            pages = [_HOST.fullmatch(match[1]) if match else None for match in named]
+            if any(page is None or page[1] != host[1] for page in pages):
+                return "this server answers to its own pages alone"
+        elif given.get("sec-fetch-site", ["none"])[0] in ("cross-site", "same-site") and (
+            # a link that was followed is all that another site's page may lead here by
+            given.get("sec-fetch-mode") != ["navigate"] or scope.get("method") != "GET"
+        ):
+            return "this server answers to its own pages alone"
+        return "there is nothing here" if self.closed.intersection(scope["path"].split("/")) else ""

@@ -1,0 +1,356 @@
+"""The table of faults: a row a fault, with what is done, what must hold, and the test that does it.
+
+docs/reliability.md shows the table; `test_fault_table.py` holds page, table and tests together. A fault that a flow
+meets in its own process is a row with a `point`, and is carried out by `test_faulty_runs.py`: a tiny flow runs with the
+fault injected at that point, runs again, and every artifact's digest is that of an undisturbed run.
+"""
+
+from dataclasses import dataclass
+
+FAULTY = "tests/faults/test_faulty_runs.py::test_a_run_with_a_fault_and_the_next_make_what_an_undisturbed_run_makes"
+KILLED = "tests/faults/test_killed_processes.py::test_a_run_killed_at_a_stage_is_taken_up_by_the_next"
+
+
+@dataclass(frozen=True)
+class Fault:
+    """A row: `proof` is the test that shows it; `point` is where the fault is injected, "" where the test knows."""
+
+    what: str
+    holds: str
+    proof: str
+    point: str = ""
+
+
+STAGES = ("pairs", "attribution", "scores", "selection", "cards", "scaling", "base", "tuned", "evaluation")
+TAKEN_UP = "The next run reuses what was finished and makes the same files; nothing stays RUNNING."
+
+IN_PROCESS = [
+    Fault(
+        f"A run ends by an error while {stage} is written",
+        "The folder does not appear under its name; the next run makes the same file.",
+        FAULTY,
+        f"in {stage}",
+    )
+    for stage in ("scores", "scaling")
+] + [
+    Fault(
+        "A run ends between the last file of an artifact and its renaming",
+        "Half an artifact never counts; the next run makes the same files.",
+        FAULTY,
+        "before the rename of selection",
+    ),
+    Fault(
+        "A run ends between the renaming of an artifact and its record in Prefect and MLflow",
+        "The artifact counts; the next run reuses it.",
+        FAULTY,
+        "after the rename of base",
+    ),
+    Fault(
+        "The clock is set back by a day in mid-run",
+        "Reuse depends on contents, not on times; the files are the same.",
+        FAULTY,
+        "clock set back",
+    ),
+    Fault(
+        "A device has no memory left, once, in one shard",
+        "The shard is tried again and the run ends well.",
+        FAULTY,
+        "out of memory in attribution",
+    ),
+    Fault(
+        "Every manifest becomes JSON that is no object",
+        "Each stage is computed again, to the same files.",
+        FAULTY,
+        "manifests are lists",
+    ),
+    Fault(
+        "Prefect's result records become garbage",
+        "They are as none: artifacts are found by their keys.",
+        FAULTY,
+        "result records are garbage",
+    ),
+    Fault(
+        "Records that wait for MLflow become garbage",
+        "They are put aside with one line each; the run ends well.",
+        FAULTY,
+        "kept records are garbage",
+    ),
+]
+
+KILLS = [Fault(f"kill -9 while {stage} is computed", TAKEN_UP, KILLED, f"in {stage}") for stage in STAGES]
+KILLS.insert(
+    STAGES.index("scaling") + 1,
+    Fault("kill -9 in the same stage twice in a row", TAKEN_UP, KILLED, "again in scaling"),
+)
+KILLS.insert(
+    STAGES.index("evaluation") + 1,
+    Fault("kill -9 between the renaming of an artifact and its record", TAKEN_UP, KILLED, "after the rename of tuned"),
+)
+"""In the order of the flow: they are carried out one after another in one root."""
+
+_TASKS, _FLOWS, _CORE = "tests/tasks", "tests/flows", "tests/core"
+
+STORES = [
+    Fault(
+        "Two machines, with a folder each and one object store, race for one key",
+        "Both get the same artifact, whole.",
+        "tests/faults/test_object_storage.py::test_two_machines_that_race_for_one_key_agree",
+    ),
+    Fault(
+        "Object storage fails every tenth request",
+        "What failed is tried again, to the same artifact; half an artifact never counts.",
+        "tests/faults/test_object_storage.py::test_storage_that_fails_now_and_then_gives_the_same_artifact",
+    ),
+    Fault(
+        "Object storage returns old listings",
+        "Artifacts are found by their manifest's name, never by a listing.",
+        "tests/faults/test_object_storage.py::test_old_listings_hide_no_artifact",
+    ),
+    Fault(
+        "An upload to object storage ends half-way",
+        "It does not count; the next attempt makes it whole.",
+        f"{_CORE}/test_artifacts.py::test_an_interrupted_upload_does_not_count",
+    ),
+    Fault(
+        "A file in object storage changes",
+        "The stage is computed again.",
+        f"{_CORE}/test_artifacts.py::test_remote_damage_is_noticed_and_replaced",
+    ),
+    Fault(
+        "A downloaded copy changes",
+        "It is fetched again.",
+        f"{_CORE}/test_artifacts.py::test_a_damaged_download_is_fetched_again",
+    ),
+]
+
+FILES = [
+    Fault(
+        "A file of an artifact is cut, changed, deleted, or its manifest is damaged in any of nineteen ways",
+        "It is as none: the stage is computed again.",
+        f"{_CORE}/test_artifacts.py::test_damage_is_absence_to_find_and_an_error_to_open",
+    ),
+    Fault(
+        "One bit of a manifest flips",
+        "It is noticed, whichever it is.",
+        f"{_CORE}/test_artifacts.py::test_a_changed_bit_anywhere_in_the_manifest_is_noticed",
+    ),
+    Fault(
+        "A manifest names files outside its artifact",
+        "They are refused.",
+        f"{_CORE}/test_artifacts.py::test_files_outside_the_artifact_are_refused",
+    ),
+    Fault(
+        "An artifact is damaged between two runs",
+        "Its stage is computed again, and no other.",
+        f"{_FLOWS}/test_pipeline.py::test_damaged_artifact_is_computed_again",
+    ),
+    Fault(
+        "A stage gives NaN or infinity",
+        "The number is named and nothing is kept.",
+        f"{_CORE}/test_artifacts.py::test_a_fact_that_is_not_finite_is_named_and_nothing_kept",
+    ),
+    Fault(
+        "A killed process left a stage half-made, and its settings are never used again",
+        "The next run deletes what it left; the work of others stays.",
+        f"{_CORE}/test_artifacts.py::test_leftovers_of_any_key_are_removed_and_what_is_at_work_stays",
+    ),
+    Fault(
+        "kill -9 of an export",
+        "No half folder under the given name; the next export deletes what was left.",
+        f"{_CORE}/export/test_export_target.py::test_an_export_removes_what_a_killed_one_left_and_spares_one_at_work",
+    ),
+    Fault(
+        "The state of an unfinished stage cannot be saved",
+        "What was saved before stays.",
+        f"{_CORE}/test_unfinished.py::test_a_save_that_fails_leaves_what_was_there",
+    ),
+    Fault(
+        "Learning is stopped in mid-way and starts again from its checkpoint",
+        "The factors are those of an undisturbed run, bit for bit.",
+        f"{_CORE}/scaling/test_scaling_validation.py::test_a_killed_run_goes_on_to_the_same_result",
+    ),
+    Fault(
+        "An artifact root is copied, and what the copy lacks the original has",
+        "The copy shows its own runs, uses its own files and computes what it lacks.",
+        f"{_TASKS}/test_moved_root.py::test_a_copy_is_a_root_of_its_own_with_the_runs_of_the_original",
+    ),
+    Fault(
+        "An artifact root is moved",
+        "MLflow names its files where they are now; those of other roots stay as they are.",
+        f"{_TASKS}/test_moved_root.py::test_a_moved_database_names_its_own_files_and_no_others",
+    ),
+]
+
+AT_ONCE = [
+    Fault(
+        "Four runs start at once in a fresh root",
+        "All succeed; each stage is computed once.",
+        "tests/faults/test_four_at_once.py::test_four_runs_at_once_in_a_fresh_root_all_succeed",
+    ),
+    Fault(
+        "Two runs of one configuration at once",
+        "Each artifact is computed once.",
+        f"{_FLOWS}/test_pipeline.py::test_two_runs_at_once_compute_each_artifact_once",
+    ),
+    Fault(
+        "Two processes write one key at once",
+        "They agree.",
+        f"{_CORE}/test_artifacts.py::test_processes_that_write_one_key_at_once_agree",
+    ),
+    Fault(
+        "200 tiny runs one after another in one root",
+        "Memory, open files, threads and the database stay bounded.",
+        "tests/faults/test_soak.py::test_two_hundred_runs_leave_nothing_behind",
+    ),
+]
+
+RECORDS = [
+    Fault(
+        "MLflow is away from the second stage on, and for the whole next run",
+        "Nothing fails; both runs are recorded later as if it had been there.",
+        f"{_TASKS}/test_tracking.py::test_what_mlflow_missed_is_kept_and_sent_later_as_if_it_had_not_been_away",
+    ),
+    Fault(
+        "MLflow answers slowly or not at all",
+        "A run does not wait for each record.",
+        f"{_TASKS}/test_tracking.py::test_after_a_slow_failure_records_are_kept_at_once",
+    ),
+    Fault(
+        "Two processes send kept records at once",
+        "Each is sent once.",
+        f"{_TASKS}/test_tracking.py::test_two_that_send_at_once_send_everything_once",
+    ),
+    Fault(
+        "The experiment is deleted in MLflow, before or in a run",
+        "The records are kept, one line names the command, and after it is restored they are sent.",
+        f"{_TASKS}/test_mlflow_faults.py::test_what_an_experiment_that_was_deleted_missed_is_sent_after_it_is_restored",
+    ),
+    Fault(
+        "A run is deleted in MLflow",
+        "Its records are kept and hold up no others.",
+        f"{_TASKS}/test_mlflow_faults.py::test_a_run_that_was_deleted_keeps_its_records_and_holds_up_no_others",
+    ),
+    Fault(
+        "mlflow.db is garbage, zeros, cut, a folder or damaged in its pages",
+        "One line; the run ends well, and its records are kept.",
+        f"{_TASKS}/test_mlflow_faults.py::test_a_damaged_database_is_told_in_one_line_and_gets_its_records_later",
+    ),
+    Fault(
+        "mlflow.db is damaged in mid-run",
+        "One line, nothing of SQLAlchemy's; the run ends well.",
+        f"{_TASKS}/test_mlflow_faults.py::test_a_database_damaged_in_mid_run_costs_a_run_one_line",
+    ),
+    Fault(
+        "mlflow.db is locked by another program for longer than a run",
+        "One line; the records are sent later.",
+        f"{_TASKS}/test_mlflow_faults.py::test_a_locked_database_costs_a_run_one_line_and_gets_its_records_later",
+    ),
+    Fault(
+        "kill -9 while mlflow.db is made",
+        "It is there whole or not at all.",
+        f"{_TASKS}/test_mlflow_faults.py::test_a_database_is_made_whole_or_not_at_all",
+    ),
+    Fault(
+        "A process that hangs holds the lock of mlflow.db",
+        "After a minute others go on without it.",
+        f"{_TASKS}/test_mlflow_faults.py::test_a_lock_that_nobody_gives_back_is_not_waited_for",
+    ),
+    Fault(
+        "kill -9 of a run",
+        "The next run, `neurontune up` or `neurontune sync` ends it: KILLED in MLflow, Crashed in Prefect.",
+        f"{_TASKS}/test_killed_runs.py::test_the_next_run_ends_a_killed_one",
+    ),
+    Fault(
+        "A run is at work while another starts",
+        "It is not taken for a killed one.",
+        f"{_TASKS}/test_killed_runs.py::test_a_run_at_work_is_left_alone",
+    ),
+    Fault(
+        "MLflow or Prefect is away when a killed run is to be ended",
+        "It is ended later.",
+        f"{_TASKS}/test_killed_runs.py::test_what_cannot_be_ended_now_is_ended_later",
+    ),
+]
+
+SERVERS = [
+    Fault(
+        "`.prefect/running.json` is empty, cut, of another shape or of a process that is gone",
+        "It is as none.",
+        f"{_FLOWS}/test_environment.py::test_a_damaged_note_is_as_none",
+    ),
+    Fault(
+        "A root is copied while `neurontune up` runs on it",
+        "The copy's commands do not use the original's servers.",
+        f"{_FLOWS}/test_environment.py::test_the_note_of_a_copied_root_is_not_the_copys",
+    ),
+    Fault(
+        "A worker process of the attribution is killed",
+        "It is replaced; the scores are the same.",
+        f"{_FLOWS}/test_runners.py::test_killed_worker_process_is_replaced",
+    ),
+    Fault(
+        "The process of a run on a worker is killed",
+        "It is noticed and the run resumed; only the shard in hand is lost.",
+        f"{_FLOWS}/test_services.py::test_killed_run_is_noticed_and_resumed",
+    ),
+    Fault(
+        "A machine is lost with its worker and its run",
+        "The silence is noticed and the run resumed.",
+        f"{_FLOWS}/test_services.py::test_run_of_a_lost_machine_is_resumed",
+    ),
+    Fault(
+        "A Dask worker goes on with what nobody waits for any more",
+        "It stops.",
+        f"{_TASKS}/test_progress.py::test_dask_worker_stops_what_nobody_waits_for_any_more",
+    ),
+    Fault(
+        "A run is killed while its worker processes compute",
+        "They end, too.",
+        f"{_FLOWS}/test_runners.py::test_worker_processes_end_with_a_killed_run",
+    ),
+    Fault(
+        "The network fails for a moment in a stage",
+        "The stage is tried again.",
+        f"{_FLOWS}/test_pipeline.py::test_transient_error_is_retried",
+    ),
+    Fault(
+        "One shard of several fails for good",
+        "It is named with the command that mends it; the others are kept.",
+        f"{_FLOWS}/test_pipeline.py::test_failed_shard_is_named_and_the_others_are_kept",
+    ),
+    Fault(
+        "A shard takes longer than its time limit",
+        "It fails and is named.",
+        f"{_FLOWS}/test_pipeline.py::test_shard_over_its_time_limit_fails_and_is_named",
+    ),
+    Fault(
+        "Ctrl-C in mid-run",
+        "The run ends at the next item, leaves nothing half-made, and the next takes it up.",
+        f"{_FLOWS}/test_pipeline.py::test_interrupt_ends_shards_at_their_next_item_and_leaves_nothing",
+    ),
+    Fault(
+        "A run without a worker is cancelled in the UI",
+        "It ends, in that state.",
+        f"{_FLOWS}/test_pipeline.py::test_run_without_a_worker_is_cancelled_in_the_ui",
+    ),
+]
+
+SECTIONS = {
+    "Errors in a run": IN_PROCESS,
+    "Killed processes": KILLS,
+    "Object storage": STORES,
+    "Files": FILES,
+    "Many at once": AT_ONCE,
+    "MLflow and records": RECORDS,
+    "Servers, workers and interruptions": SERVERS,
+}
+"""The whole table, as docs/reliability.md shows it."""
+
+
+def page_table() -> str:
+    """Return the table as Markdown."""
+    parts = []
+    for title, rows in SECTIONS.items():
+        lines = [f"| {row.what} | {row.holds} |" for row in rows]
+        parts.append("\n".join([f"### {title}", "", "| what happens | what holds |", "|---|---|", *lines]))
+    return "\n\n".join(parts)

@@ -1,0 +1,79 @@
+"""The note by which `neurontune up` tells other commands where its servers are, whole and damaged."""
+
+import json
+import os
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+import pytest
+
+from flows import environment
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[str]:
+    """A server that says it is well, as Prefect's does."""
+
+    class Healthy(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Healthy) as found:
+        Thread(target=found.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{found.server_port}/api"
+        found.shutdown()
+
+
+def whole(home: Path, server: str) -> dict[str, Any]:
+    return {"pid": os.getpid(), "home": str(home), "PREFECT_API_URL": server, "MLFLOW_TRACKING_URI": "http://m"}
+
+
+def test_the_note_is_read_by_others_and_names_servers_alone(tmp_path: Path, server: str) -> None:
+    note = whole(tmp_path, server) | {"PATH": "/elsewhere"}
+    (tmp_path / environment.RUNNING).write_text(json.dumps(note))
+    found = environment.running_servers(tmp_path)
+    assert found == {"PREFECT_API_URL": server, "MLFLOW_TRACKING_URI": "http://m"}
+
+
+def test_the_note_of_a_copied_root_is_not_the_copys(tmp_path: Path, server: str) -> None:
+    original, copy = tmp_path / "original", tmp_path / "copy"
+    for home in (original, copy):
+        home.mkdir()
+    with environment.announced(original, {"PREFECT_API_URL": server}):
+        (copy / environment.RUNNING).write_bytes((original / environment.RUNNING).read_bytes())
+        assert environment.running_servers(original) == {"PREFECT_API_URL": server}
+        assert environment.running_servers(copy) == {}
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"", b"\x00" * 64, b"\xff\xfe{", b"null", b"7", b'"text"', b"[]", b"{}", b"[" * 100_000, b'{"pid": 1',
+        *({"pid": pid} for pid in (None, "1", -1, 2**80, 1.5, [], {})),
+        *({"PREFECT_API_URL": url} for url in (None, 7, [], "", "nowhere", "http://[", "ftp://127.0.0.1")),
+        {"home": "/elsewhere"}, {"home": None},
+    ],
+    ids=lambda content: repr(content)[:40],
+)  # fmt: skip
+def test_a_damaged_note_is_as_none(tmp_path: Path, server: str, content: bytes | dict[str, Any]) -> None:
+    spoilt = content if isinstance(content, bytes) else json.dumps(whole(tmp_path, server) | content).encode()
+    (tmp_path / environment.RUNNING).write_bytes(spoilt)
+    assert environment.running_servers(tmp_path) == {}
+
+
+def test_a_value_no_environment_can_hold_is_left_out(tmp_path: Path, server: str) -> None:
+    note = whole(tmp_path, server) | {"MLFLOW_TRACKING_URI": "a\0b"}
+    (tmp_path / environment.RUNNING).write_text(json.dumps(note))
+    assert environment.running_servers(tmp_path) == {"PREFECT_API_URL": server}
+
+
+def test_a_note_that_is_a_folder_is_as_none(tmp_path: Path) -> None:
+    (tmp_path / environment.RUNNING).mkdir()
+    assert environment.running_servers(tmp_path) == {}

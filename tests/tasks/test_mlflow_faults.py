@@ -1,0 +1,226 @@
+"""MLflow's experiment deleted, its database damaged or locked: the run ends well, and says one line."""
+
+import shutil
+import sqlite3
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flows.pipeline import pipeline
+from neurontune_core.config import PipelineConfig
+from neurontune_core.errors import InputError
+from tasks import killed_runs, mlflow_spool, mlflow_store, scores, tracking
+from tasks.mlflow_spool import send, waiting
+from tasks.mlflow_store import Tracking, client_of, tracking_uri
+from tasks.runs import find_run
+
+RAW = ("sqlalche", "sqlite3.", "[SQL", "Traceback", "\n")
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(mlflow_store, "LOCKED_SECONDS", 0.1)
+    monkeypatch.setattr(mlflow_store, "HELD_SECONDS", 0.1)
+    monkeypatch.setattr(mlflow_spool, "_paused_until", 0.0)
+    client_of.cache_clear()
+    yield
+    client_of.cache_clear()
+
+
+def database_of(config: PipelineConfig) -> Path:
+    return Path(config.runtime.root) / "mlflow.db"
+
+
+def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
+    found = [record.getMessage() for record in caplog.records if "MLflow" in record.getMessage()]
+    assert not any(sign in line for line in found for sign in RAW), found
+    assert not any(record.exc_info for record in caplog.records if record.name.startswith(("mlflow", "sqlalchemy")))
+    return found
+
+
+def experiment_id(config: PipelineConfig) -> str:
+    found = client_of(tracking_uri(config.runtime)).get_experiment_by_name("neurontune")
+    assert found is not None
+    return str(found.experiment_id)
+
+
+def in_mid_run(monkeypatch: pytest.MonkeyPatch, happens: Callable[[], Any]) -> None:
+    """Let something happen once, while the scores are merged."""
+    merge, left = scores.merge.merge_tables, [happens]
+
+    def merged(parts: Any) -> Any:
+        while left:
+            left.pop()()
+        return merge(parts)
+
+    monkeypatch.setattr(scores.merge, "merge_tables", merged)
+
+
+@pytest.mark.usefixtures("prefect_server")
+@pytest.mark.parametrize("when", [pytest.param("before the run", marks=pytest.mark.slow), "in mid-run"])
+def test_what_an_experiment_that_was_deleted_missed_is_sent_after_it_is_restored(
+    config: PipelineConfig,
+    core_calls: Counter[str],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    when: str,
+) -> None:
+    client = client_of(tracking_uri(config.runtime))
+    if when == "before the run":
+        pipeline(config)
+        client.delete_experiment(experiment_id(config))
+    else:
+        in_mid_run(monkeypatch, lambda: client.delete_experiment(experiment_id(config)))
+    caplog.clear()
+    assert "evaluation" in pipeline(config)
+    said = warnings(caplog)
+    assert sum("the run goes on" in line for line in said) == 1 and "restore" in said[0]
+    lacks = waiting(config.runtime.root)
+    assert lacks
+    again = send(config.runtime)
+    assert waiting(config.runtime.root) == lacks == again.left and not again.refused, "nothing is thrown away"
+    assert "experiments restore -x 1" in again.reason
+    with pytest.raises(InputError, match="experiments restore -x 1"):
+        find_run("latest", config.runtime)
+    client.restore_experiment(experiment_id(config))
+    sent = send(config.runtime)
+    assert sent.sent == len(lacks) and not sent.refused and not waiting(config.runtime.root)
+    assert find_run("latest", config.runtime).status == "FINISHED"
+    assert set(find_run("latest", config.runtime).stages) >= {"pairs", "scaling", "evaluation"}
+
+
+def test_a_run_that_was_deleted_keeps_its_records_and_holds_up_no_others(config: PipelineConfig) -> None:
+    uri, root = tracking_uri(config.runtime), config.runtime.root
+    place = Tracking(uri=uri, root=root, experiment="neurontune")
+    gone, there = (str(tracking.open_run(place, name, {})) for name in ("gone", "there"))
+    client_of(uri).delete_run(gone)
+    tracking.close_step(place, gone, "FINISHED")
+    assert len(waiting(root)) == 1 and len(send(config.runtime).left) == 1
+    tracking.close_step(place, there, "FINISHED")
+    client_of(uri).restore_run(gone)
+    assert send(config.runtime).sent == 1
+    assert {client_of(uri).get_run(run).info.status for run in (gone, there)} == {"FINISHED"}
+
+
+def garbage(file: Path) -> None:
+    file.write_bytes(b"no database at all " * 1000)
+
+
+def nulls(file: Path) -> None:
+    file.write_bytes(b"\0" * file.stat().st_size)
+
+
+def cut(file: Path) -> None:
+    file.write_bytes(file.read_bytes()[: file.stat().st_size // 3])
+
+
+def folder(file: Path) -> None:
+    file.unlink()
+    file.mkdir()
+
+
+def holes(file: Path) -> None:
+    content = bytearray(file.read_bytes())
+    for place in range(4096, len(content), 4096):
+        content[place : place + 64] = b"\xaa" * 64
+    file.write_bytes(content)
+
+
+@pytest.mark.parametrize("spoil", [garbage, nulls, cut, folder, holes])
+def test_a_damaged_database_is_told_in_one_line_and_gets_its_records_later(
+    config: PipelineConfig, caplog: pytest.LogCaptureFixture, spoil: Callable[[Path], None]
+) -> None:
+    whole = database_of(config).with_suffix(".whole")
+    shutil.copy(database_of(config), whole)
+    spoil(database_of(config))
+    place = Tracking(uri=tracking_uri(config.runtime), root=config.runtime.root, experiment="neurontune")
+    name = tracking.open_run(place, "run", {tracking.FLOW_TAG: tracking.PIPELINE})
+    assert mlflow_spool.is_kept(str(name))
+    tracking.record_configuration(place.model_copy(update={"run_id": name}), config.model_dump(mode="json"))
+    (said,) = warnings(caplog)
+    assert "the run goes on" in said and ("mlflow.db" in said or "MLflow's database" in said)
+    assert mlflow_store.run_table(config.runtime) == ""
+    client_of.cache_clear()
+    shutil.rmtree(database_of(config)) if database_of(config).is_dir() else database_of(config).unlink()
+    shutil.copy(whole, database_of(config))
+    assert send(config.runtime).sent == 2 and find_run("latest", config.runtime).name == "run"
+
+
+def test_a_database_is_made_whole_or_not_at_all(config: PipelineConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    from mlflow import MlflowClient
+
+    database_of(config).unlink()
+    part = database_of(config).with_name("mlflow.db.part")
+    part.write_text("left by a killed process")
+    with monkeypatch.context() as killed:
+        killed.setattr(MlflowClient, "search_experiments", lambda *_, **__: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            client_of(tracking_uri(config.runtime))
+        assert not database_of(config).exists()
+    assert mlflow_store.open_experiment(tracking_uri(config.runtime), "neurontune", config.runtime.root) == "1"
+    assert database_of(config).exists() and not part.exists()
+
+
+@pytest.mark.usefixtures("prefect_server")
+@pytest.mark.parametrize("spoil", [garbage])
+def test_a_damaged_database_at_the_start_costs_a_run_one_line(
+    config: PipelineConfig, core_calls: Counter[str], caplog: pytest.LogCaptureFixture, spoil: Callable[[Path], None]
+) -> None:
+    whole = database_of(config).with_suffix(".whole")
+    shutil.copy(database_of(config), whole)
+    spoil(database_of(config))
+    assert "evaluation" in pipeline(config)
+    said = [line for line in warnings(caplog) if "the run goes on" in line]
+    assert (len(said) == 1 and "mlflow.db" in said[0]) or "database" in said[0]
+    with pytest.raises(Exception) as caught:
+        find_run("latest", config.runtime)
+    assert "database" in mlflow_store.reason_of(caught.value) or "mlflow.db" in str(caught.value)
+    client_of.cache_clear()
+    shutil.rmtree(database_of(config)) if database_of(config).is_dir() else database_of(config).unlink()
+    shutil.copy(whole, database_of(config))
+    sent = send(config.runtime)
+    assert sent.sent and not sent.left and not sent.refused
+    assert find_run("latest", config.runtime).status == "FINISHED"
+
+
+@pytest.mark.usefixtures("prefect_server")
+def test_a_database_damaged_in_mid_run_costs_a_run_one_line(
+    config: PipelineConfig, core_calls: Counter[str], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    in_mid_run(monkeypatch, lambda: garbage(database_of(config)))
+    assert "evaluation" in pipeline(config)
+    assert sum("the run goes on" in line for line in warnings(caplog)) == 1
+    assert "is damaged" in caplog.text and waiting(config.runtime.root)
+
+
+@pytest.mark.usefixtures("prefect_server")
+def test_a_locked_database_costs_a_run_one_line_and_gets_its_records_later(
+    config: PipelineConfig, core_calls: Counter[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    with closing(sqlite3.connect(database_of(config))) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        assert "evaluation" in pipeline(config)
+    said = [line for line in warnings(caplog) if "the run goes on" in line]
+    assert len(said) == 1 and "is locked by another program" in said[0]
+    sent = send(config.runtime)
+    assert sent.sent and not sent.left and not sent.refused
+
+
+def test_a_lock_that_nobody_gives_back_is_not_waited_for(config: PipelineConfig) -> None:
+    with mlflow_store._writing_alone(tracking_uri(config.runtime)):
+        with pytest.raises(mlflow_store.StoreError, match="is locked by another program"):
+            mlflow_store.open_experiment(tracking_uri(config.runtime), "neurontune", config.runtime.root)
+        assert killed_runs.end_killed(config.runtime) == 0
+
+
+@pytest.mark.parametrize("content", ["", "[]", "null", "7", "[" * 100_000, '{"id": 1}'])
+def test_a_damaged_record_is_put_aside(config: PipelineConfig, content: str) -> None:
+    place = Path(config.runtime.root) / mlflow_spool.FOLDER
+    place.mkdir()
+    (place / "1.json").write_text(content)
+    assert waiting(config.runtime.root) == []
+    assert [file.name for file in place.iterdir()] == ["1.json.damaged"]
