@@ -55,9 +55,10 @@ def show_settings(words: Sequence[str], preset: str | None, as_json: bool) -> No
 
 def _of_section(section: type[BaseModel], values: BaseModel, defaults: BaseModel, prefix: str) -> Iterator[Setting]:
     for name, field in section.model_fields.items():
-        value, default, kind = getattr(values, name), getattr(defaults, name), field.annotation
-        if isinstance(kind, type) and issubclass(kind, BaseModel):
-            yield from _of_section(kind, value, default, f"{prefix}{name}.")
+        value = getattr(values, name)
+        default = getattr(defaults, name, value)  # another method's section has other settings
+        if isinstance(value, BaseModel):
+            yield from _of_section(type(value), value, default, f"{prefix}{name}.")
         else:
             yield Setting(f"{prefix}{name}", _plain(value), _plain(default), _kind(field), field.description or "")
 

@@ -29,7 +29,7 @@ KEY_FACTS: dict[str, tuple[str, ...]] = {
     "selection": ("safety_neurons", "utility_neurons", "overlap", "split_half_safety", "split_half_utility"),
     "cards": ("neurons",),
     "scaling": ("steps", "loss_first", "loss_last"),
-    "baseline": ("parameters", "validation_su_f1", "loss_last"),
+    "baseline": ("parameters", "validation_score", "loss_last"),
     "base": ("answers", "tokens_mean"),
     "tuned": ("answers", "tokens_mean", "eval/kl_to_base"),
     "evaluation": ("eval/su_f1_base", "eval/su_f1"),

@@ -31,7 +31,10 @@ StudyName = Literal[
     "rankings",
     "automatic-count",
     "seeds",
-    "meta-gradient",
+    "scaling-methods",
+    "dial",
+    "margin-fit",
+    "selection-worth",
     "own",
 ]
 

@@ -17,7 +17,7 @@ def run_trials(config: PipelineConfig, trials: int) -> tuple[PipelineConfig, lis
 
     The configuration's own numbers are the first trial. The search is seeded and each trial's result is an artifact, so
     a search that was interrupted goes on where it was. A row has trial, safety_neurons, utility_neurons and
-    validation_su_f1.
+    validation_score.
 
     Raises:
         InputError: Optuna is not installed, or there is no validation.
@@ -26,14 +26,14 @@ def run_trials(config: PipelineConfig, trials: int) -> tuple[PipelineConfig, lis
         import optuna
     except ImportError as error:
         raise InputError("study: automatic-count needs Optuna; pip install 'neurontune[studies]'") from error
-    if not config.scaling.validate_every:
-        raise InputError("scaling.validate_every: 0, but automatic-count chooses on validation data; set it above 0")
+    if not getattr(config.scaling, "validations", 1):
+        raise InputError("scaling.validations: 0, but automatic-count chooses on validation data; set it above 0")
     optuna.logging.set_verbosity(optuna.logging.WARNING)
 
     def objective(trial: "optuna.Trial") -> float:
         counts = (trial.suggest_int(name, fewest, most, log=True) for name in COUNTS)
         made = scaling_only(_with_counts(config, *counts))
-        return float(artifacts.read_manifest(made["scaling"])["facts"]["validation_su_f1"])
+        return float(artifacts.read_manifest(made["scaling"])["facts"]["best_score"])
 
     layers = prepare(config).model.neurons_per_layer
     total, eligible = sum(layers), sum(layers[first_layer(config.attribution, len(layers)) :])
@@ -42,7 +42,7 @@ def run_trials(config: PipelineConfig, trials: int) -> tuple[PipelineConfig, lis
     given = (config.selection.safety_neurons, config.selection.utility_neurons)
     search.enqueue_trial(dict(zip(COUNTS, (resolve_count(count, total) for count in given), strict=True)))
     search.optimize(objective, n_trials=trials, catch=())
-    rows = [{"trial": each.number, **each.params, "validation_su_f1": each.value} for each in search.trials]
+    rows = [{"trial": each.number, **each.params, "validation_score": each.value} for each in search.trials]
     return _with_counts(config, *(search.best_params[name] for name in COUNTS)), rows
 
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from neurontune_core.evaluation.answers import base_answers, tuned_answers
     from neurontune_core.evaluation.answers_judged import evaluate_answers
     from neurontune_core.evaluation.evaluate import evaluate
-    from neurontune_core.evaluation.refusals import refuses
+    from neurontune_core.evaluation.refusals import labels
     from neurontune_core.export.alpha import load_alpha, write_alpha
     from neurontune_core.export.folder import write_folder
     from neurontune_core.model.generate import respond
@@ -49,7 +49,7 @@ _ROOM = {
     "merge_tables": "scores.merge",
     "modulated": "neurons",
     "neuron_counts": "neurons",
-    "refuses": "evaluation.refusals",
+    "labels": "evaluation.refusals",
     "respond": "model.generate",
     "scaled": "neurons",
     "select_neurons": "selection.select",
@@ -74,6 +74,7 @@ __all__ = [
     "evaluate",
     "evaluate_answers",
     "fold",
+    "labels",
     "learn_scaling",
     "load_alpha",
     "load_config",
@@ -81,7 +82,6 @@ __all__ = [
     "merge_tables",
     "modulated",
     "neuron_counts",
-    "refuses",
     "respond",
     "scaled",
     "select_neurons",

@@ -5,47 +5,27 @@ import re
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     ValidationError,
     ValidationInfo,
     field_validator,
-    model_validator,
 )
 
 from neurontune_core.data_names import short_name, with_absolute_paths
 from neurontune_core.errors import InputError, nearest_first
 from neurontune_core.preset_files import preset_names, read_preset
+from neurontune_core.scaling.settings import METHODS, MarginFitSettings, ScalingConfig, without_foreign
+from neurontune_core.section import Names, Section, as_list
 
 DEFAULT_PRESET = "smollm2"
 ANY_MODEL_PRESET = "default"
 """The preset of a run that names a model and no preset."""
 PASSWORD_IN_ADDRESS = r"[^/]+://[^/]*:[^/]*@"
-
-
-def _as_list(value: Any) -> Any:
-    """Return a list given as text, with or without brackets, split at its commas; anything else as it is."""
-    if not isinstance(value, str):
-        return value
-    inner = value.strip()
-    if inner.startswith("[") and inner.endswith("]"):
-        inner = inner[1:-1]
-    return tuple(part.strip().strip("'\"") for part in inner.split(",") if part.strip())
-
-
-Names = Annotated[tuple[str, ...], BeforeValidator(_as_list)]
-"""A list of names; `a,b` and a single one are understood as well."""
-
-
-class Section(BaseModel):
-    """Base of all sections: frozen, and an unknown field is an error; an error's text leaves out what was given."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, hide_input_in_errors=True)
 
 
 def absolute_path(name: str) -> str:
@@ -185,8 +165,8 @@ class PairsConfig(Section):
     responses: int = Field(
         default=0,
         ge=0,
-        description="Harmless training prompts the model's own response is made for, at least those for attribution. "
-        "The others are told from harmful prompts by their refusals alone (Gauss-Newton). 0: all get one.",
+        description="Harmless training prompts the model's own response is made for: those for attribution, then plain "
+        "ones. Scaling tells the others from harmful prompts by their refusals alone (margin_fit). 0: all get one.",
     )
     seed: int = Field(default=0, ge=0, description="Seed of splits, wrappers and samples.")
 
@@ -255,10 +235,11 @@ class SelectionConfig(Section):
         description="Which neurons are the safety set: those that carry the refusal of the plain query (the most "
         "negative scores of equation 4 over safety pairs), or those that work against it (the most positive).",
     )
-    utility_set: Literal["carries_answers", "opposes_answers"] = Field(
+    utility_set: Literal["carries_answers", "opposes_answers", "opposes_refusal"] = Field(
         default="carries_answers",
         description="Which neurons are the utility set: those that carry the answer to the harmless attacked prompt "
-        "(the most positive scores of equation 4 over utility pairs), or those that work against it.",
+        "(the most positive scores of equation 4 over utility pairs), or those that work against it; or those that "
+        "work against the refusal of safety pairs.",
     )
     statistic: Literal["mean", "t", "difference", "effect_size"] = Field(
         default="mean",
@@ -282,116 +263,14 @@ class SelectionConfig(Section):
     )
 
 
-class ScalingConfig(Section):
-    """Meta-learning of the scaling factors (algorithm 1)."""
-
-    steps: int = Field(default=60, ge=0, description="Outer steps.")
-    tasks_per_step: int = Field(default=1, ge=1, description="Attack categories sampled in each outer step.")
-    support_batch: int = Field(default=4, ge=2, description="Prompts of each role in a support batch (inner loop).")
-    harmful_batch: int = Field(default=10, ge=1, description="Harmful prompts in a query batch (outer loop).")
-    benign_batch: int = Field(default=20, ge=1, description="Harmless prompts in a query batch (outer loop).")
-    attacked_share: float = Field(
-        default=0.5, ge=0, le=1, description="Share of each batch's prompts that are attacked."
-    )
-    query_attacks: int = Field(
-        default=1, ge=1, description="Attacks in a query batch, all of the task's category and none of them in support."
-    )
-    inner_steps: int = Field(default=1, ge=1, description="Gradient steps of the inner loop.")
-    inner_learning_rate: float = Field(default=0.05, gt=0, description="Step size of the inner loop.")
-    outer_optimiser: Literal["adam", "gauss_newton"] = Field(
-        default="adam",
-        description="Adam on the query batch's gradient, or Gauss-Newton: alpha fits every query example met so far, "
-        "each linearised where it was met (first order only; many times fewer examples are needed).",
-    )
-    opening_tokens: int = Field(
-        default=3,
-        ge=1,
-        description="Gauss-Newton: leading tokens of a harmful prompt's refusal that tell it from other responses.",
-    )
-    refusal_openings: tuple[Annotated[str, Field(min_length=1)], ...] = Field(
-        default=("I'm sorry", "Sorry"),
-        description="Gauss-Newton: how refusals begin; the response to a harmless prompt is to begin with none. "
-        "Each is told by its tokens up to the first that is not the longest's. An empty list takes the beginnings of "
-        "the model's own refusals of validation prompts.",
-    )
-    response_weight: float = Field(
-        default=1.0,
-        ge=0,
-        description="Gauss-Newton: weight of the KL of harmless responses, where refusing a harmful prompt has 1. Less "
-        "of it lets more prompts be told apart, and moves answers further from the base model's.",
-    )
-    prior_width: float = Field(
-        default=3.0, gt=0, description="Gauss-Newton: how far from 1 a factor is expected to be, before any example."
-    )
-    damping: float = Field(
-        default=5.0,
-        ge=0,
-        description="Gauss-Newton: how strongly a step is held to where the model was measured, in units of the prior.",
-    )
-    balances: Annotated[tuple[Annotated[float, Field(gt=0)], ...], BeforeValidator(_as_list)] = Field(
-        default=(),
-        description="Gauss-Newton, after the last step: solve again with `utility_weight` times each of these, and "
-        "keep the factors that validate best.",
-    )
-    outer_learning_rate: float = Field(
-        default=0.1, gt=0, description="First Adam step size of the outer loop; it falls to 0 on a cosine."
-    )
-    adam_epsilon: float = Field(
-        default=0.01,
-        gt=0,
-        description="Adam's epsilon: below gradients of this size steps grow with the gradient, so noise moves little.",
-    )
-    order: Literal["first", "second"] = Field(
-        default="first", description="First-order or full second-order meta-gradient."
-    )
-    utility_weight: float = Field(
-        default=6.0, ge=0, description="lambda: weight of the utility loss in the joint loss."
-    )
-    utility_loss: Literal["kl", "nll"] = Field(
-        default="kl", description="KL to the base model, or NLL of its responses."
-    )
-    early_positions: int = Field(default=3, ge=0, description="Leading response positions that weigh more.")
-    early_weight: float = Field(default=8.0, ge=1, description="Weight of those positions relative to the others.")
-    utility_tokens: int = Field(
-        default=8, ge=1, description="Leading tokens of a harmless response that the utility loss looks at."
-    )
-    pull_back: float = Field(
-        default=0.0, ge=0, description="Weight of half the squared distance of the factors from 1, in the joint loss."
-    )
-    alpha_min: float | None = Field(default=None, description="Least value a factor may take.")
-    alpha_max: float | None = Field(default=None, description="Greatest value a factor may take.")
-    validate_every: int = Field(
-        default=10,
-        ge=0,
-        description="Outer steps between validations; the factors with the best safety-utility score are kept. 0: no "
-        "validation, the last factors are kept.",
-    )
-    validation_prompts: int = Field(
-        default=80, ge=2, description="Most validation prompts of each role, half of them attacked."
-    )
-    validation_tokens: int = Field(default=10, ge=1, description="Length of the responses judged in validation.")
-    patience: int = Field(
-        default=0, ge=0, description="Stop after this many validations without a better one; 0: take all steps."
-    )
-    safety_start: float = Field(default=1.1, gt=0, description="First value of the factors of safety neurons.")
-    utility_start: float = Field(default=0.9, gt=0, description="First value of the factors of utility neurons.")
-    seed: int = Field(default=0, ge=0, description="Seed of the batches.")
-
-    @model_validator(mode="after")
-    def _order_fits_the_optimiser(self) -> Self:
-        if self.outer_optimiser == "gauss_newton" and self.order == "second":
-            raise ValueError("order is 'second', which outer_optimiser 'gauss_newton' has not; use 'adam', or 'first'")
-        return self
-
-
 class BaselineConfig(Section):
     """Another method in place of learned factors, to compare with on the same data and budget."""
 
-    method: Literal["none", "fixed_factors", "system_prompt", "steering", "lora"] = Field(
+    method: Literal["none", "system_prompt", "steering", "lora"] = Field(
         default="none",
-        description="`none`: NeuronTune itself; `fixed_factors`: the selected neurons, one factor a role; "
-        "`system_prompt`: a self-reminder; `steering`: the refusal direction is added to the residual stream; `lora`: "
-        "LoRA fine-tuning with as many parameters and steps as the factors (peft).",
+        description="`none`: NeuronTune itself; `system_prompt`: a self-reminder; `steering`: the refusal direction is "
+        "added to the residual stream; `lora`: LoRA fine-tuning with as many parameters and steps as the factors "
+        "(peft).",
     )
     lora_learning_rate: float = Field(default=5e-3, gt=0, description="First Adam step size of LoRA.")
 
@@ -437,7 +316,7 @@ class EvaluationConfig(Section):
         description="Model folder of the `classifier` judge, verdict file of the `precomputed` one, folder or hub id "
         "of a named model judge.",
     )
-    also_judges: Annotated[tuple[Annotated[str, Field(pattern=ALSO_JUDGE)], ...], BeforeValidator(_as_list)] = Field(
+    also_judges: Annotated[tuple[Annotated[str, Field(pattern=ALSO_JUDGE)], ...], BeforeValidator(as_list)] = Field(
         default=(),
         description="Further judges, whose agreement with the first is measured: `rules`, `keyword`, or a model judge "
         "with its folder or hub id, as in `wildguard=FOLDER`.",
@@ -459,18 +338,16 @@ class CausalConfig(Section):
     )
     prompts: int = Field(default=24, ge=1, description="Most prompts of each group.")
     tokens: int = Field(default=16, ge=1, description="Length of the answers; a refusal shows in its first words.")
-    counts: Annotated[tuple[Annotated[float, Field(gt=0, lt=1)], ...], BeforeValidator(_as_list)] = Field(
+    counts: Annotated[tuple[Annotated[float, Field(gt=0, lt=1)], ...], BeforeValidator(as_list)] = Field(
         default=(0.0002, 0.001, 0.003, 0.01, 0.03), description="Sizes of the sets, as fractions of all neurons."
     )
-    interventions: Annotated[tuple[Literal["zero", "mean", "amplify", "patch"], ...], BeforeValidator(_as_list)] = (
-        Field(
-            default=("zero", "mean", "amplify", "patch"),
-            description="What is done to a set: its activations are set to 0, or to their mean over harmless prompts, "
-            "multiplied by each of `factors`, or set, at the last position of an attacked prompt, to those of the "
-            "plain query.",
-        )
+    interventions: Annotated[tuple[Literal["zero", "mean", "amplify", "patch"], ...], BeforeValidator(as_list)] = Field(
+        default=("zero", "mean", "amplify", "patch"),
+        description="What is done to a set: its activations are set to 0, or to their mean over harmless prompts, "
+        "multiplied by each of `factors`, or set, at the last position of an attacked prompt, to those of the "
+        "plain query.",
     )
-    factors: Annotated[tuple[Annotated[float, Field(gt=1)], ...], BeforeValidator(_as_list)] = Field(
+    factors: Annotated[tuple[Annotated[float, Field(gt=1)], ...], BeforeValidator(as_list)] = Field(
         default=(1.5, 2, 3), description="Factors of amplification; random sets are amplified by the middle one alone."
     )
     draws: int = Field(default=5, ge=0, description="Random sets for each set, matched to it layer by layer.")
@@ -549,7 +426,7 @@ class PipelineConfig(Section):
     attribution: AttributionConfig = AttributionConfig()
     scores: ScoresConfig = ScoresConfig()
     selection: SelectionConfig = SelectionConfig()
-    scaling: ScalingConfig = ScalingConfig()
+    scaling: ScalingConfig = MarginFitSettings()
     baseline: BaselineConfig = BaselineConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
     causal: CausalConfig = CausalConfig()
@@ -602,8 +479,7 @@ def load_config(preset: str | None = None, settings: Sequence[str] = (), model: 
         return _validated(tree)  # which names the one that is no table
     named, runtime = sections
     runtime.setdefault("preset", Path(name).stem)
-    for setting in settings:
-        _apply_setting(tree, setting)
+    _apply_settings(tree, settings)
     if name not in preset_names():
         runtime.setdefault("changed", [setting for setting in settings if not setting.startswith("runtime.")])
     if model is not None:
@@ -646,6 +522,18 @@ def runtime_alone(settings: Sequence[str]) -> list[str]:
     return [setting for setting in settings if setting.startswith("runtime.")]
 
 
+METHOD = "scaling.method"
+"""The setting that decides which others its section has."""
+
+
+def _apply_settings(tree: dict[str, Any], settings: Sequence[str]) -> None:
+    """Apply changes in their order, a change of method before all others: it takes the old method's settings away."""
+    for setting in sorted(settings, key=lambda each: each.partition("=")[0] != METHOD):
+        _apply_setting(tree, setting)
+        if setting.partition("=")[0] == METHOD:
+            tree["scaling"] = without_foreign(tree["scaling"], tree["scaling"]["method"])
+
+
 def _apply_setting(tree: dict[str, Any], setting: str) -> None:
     name, equals, text = setting.partition("=")
     keys = name.split(".")
@@ -671,7 +559,8 @@ def _explain(error: ValidationError) -> str:
     lines: dict[str, str] = {}
     for item in error.errors():
         # where a field takes two types, pydantic reports one error for each and adds the type to the place
-        place = ".".join(str(part) for part in item["loc"] if part not in ("int", "float"))
+        # so it does with a section that has a form for each method: `scaling`, `maml`, `steps`
+        place = ".".join(str(part) for part in item["loc"] if part not in ("int", "float", *METHODS))
         if item["type"] == "extra_forbidden":
             listed = nearest_first(str(item["loc"][-1]), _fields_at(item["loc"][:-1]))
             lines[place] = f"{place}: unknown field; the fields there are {listed or 'none'}"
@@ -685,6 +574,9 @@ def _explain(error: ValidationError) -> str:
 def _fields_at(location: tuple[int | str, ...]) -> list[str]:
     section: type[BaseModel] = PipelineConfig
     for part in location:
+        if part in METHODS:
+            section = METHODS[str(part)]
+            continue
         field = section.model_fields.get(str(part))
         annotation = field.annotation if field else SourceConfig
         section = annotation if isinstance(annotation, type) and issubclass(annotation, BaseModel) else SourceConfig

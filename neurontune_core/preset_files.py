@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from neurontune_core.errors import InputError, nearest_first
+from neurontune_core.scaling.settings import DEFAULT_METHOD, without_foreign
 
 
 def preset_names() -> list[str]:
@@ -43,7 +44,17 @@ def read_preset(preset: str, extended_by: tuple[str, ...] = ()) -> dict[str, Any
         raise InputError(f"preset: {preset}: extends is {base!r}; give the name of one preset, or of a .toml file")
     if base.endswith(".toml"):
         base = str(Path(preset).parent / Path(base).expanduser())
-    return _merged(read_preset(base, (*extended_by, preset)), tree)
+    return _extended(read_preset(base, (*extended_by, preset)), tree)
+
+
+def _extended(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """Return a preset's settings with those of one that extends it; another method drops the settings of the old."""
+    given, known = changes.get("scaling"), base.get("scaling")
+    if isinstance(given, dict) and isinstance(known, dict):
+        method = known.get("method", DEFAULT_METHOD)
+        if given.get("method", method) != method:
+            base = base | {"scaling": without_foreign(known, given["method"])}
+    return _merged(base, changes)
 
 
 def _merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:

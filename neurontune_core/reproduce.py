@@ -5,7 +5,7 @@ import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from neurontune_core.config import PipelineConfig, load_config, set_value
+from neurontune_core.config import METHOD, PipelineConfig, load_config, set_value
 from neurontune_core.preset_files import preset_names
 
 DEFAULT = "smollm2"
@@ -17,10 +17,15 @@ def command(config: PipelineConfig) -> str:
     The section `runtime`, which changes no result, is left out.
     """
     wanted = dict(leaves(config))
+    method = f"{METHOD}={wanted[METHOD]}"
     found: list[tuple[int, bool, str, dict[str, Any]]] = []
     for name in preset_names():
-        preset = dict(leaves(load_config(name)))
-        changes = {field: value for field, value in wanted.items() if field not in preset or preset[field] != value}
+        own = load_config(name)
+        # another method has other settings
+        same = own.scaling.method == wanted[METHOD]
+        preset = dict(leaves(own if same else load_config(name, [method])))
+        changes = {} if same else {METHOD: wanted[METHOD]}
+        changes |= {field: value for field, value in wanted.items() if field not in preset or preset[field] != value}
         # a setting can be changed, but neither taken away nor set to nothing
         if preset.keys() <= wanted.keys() and None not in changes.values():
             found.append((len(changes), name != DEFAULT, name, changes))

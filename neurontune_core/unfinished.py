@@ -1,41 +1,79 @@
 """State of a stage that is still running: saved beside the artifacts, so that a killed run goes on from it."""
 
+import hashlib
+import logging
+import os
+import time
 from dataclasses import dataclass
+from pathlib import Path
 
 import fsspec
+from fsspec.implementations.local import LocalFileSystem
 
 FOLDER = ".unfinished"
+DAMAGED = "damaged"
+ABANDONED_SECONDS = 7 * 24 * 3600.0
+"""A state that nobody has written for so long belongs to settings that were given up."""
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class UnfinishedStage:
-    """The saved state of the stage with this key, in any artifact root."""
+    """The saved state of the stage with this key, in any artifact root.
+
+    A file starts with the SHA-256 of what follows, so that a damaged one is told from a whole one.
+    """
 
     root: str
     stage: str
     key: str
 
     def load(self) -> bytes | None:
-        """Return what was saved last, None if nothing was."""
+        """Return what was saved last, None if nothing was; what is damaged is set aside, and one line says so."""
         filesystem, path = self._place()
+        self._remove_abandoned(filesystem, path)
         try:
-            content: bytes = filesystem.cat_file(path)
+            written: bytes = filesystem.cat_file(path)
         except FileNotFoundError:
             return None
-        return content
+        length = hashlib.sha256().digest_size
+        checksum, content = written[:length], written[length:]
+        if hashlib.sha256(content).digest() == checksum:
+            return content
+        aside = f"{path}.{DAMAGED}"
+        filesystem.mv(path, aside)
+        _log.warning("%s: the saved state %s is damaged; it is set aside, and work starts anew", self.stage, aside)
+        return None
 
     def save(self, content: bytes) -> None:
         """Replace what was saved, at once or not at all."""
         filesystem, path = self._place()
         filesystem.makedirs(path.rpartition("/")[0], exist_ok=True)
-        filesystem.pipe_file(f"{path}.part", content)
-        filesystem.mv(f"{path}.part", path)
+        written = hashlib.sha256(content).digest() + content
+        if not isinstance(filesystem, LocalFileSystem):
+            filesystem.pipe_file(path, written)  # an object is replaced whole
+            return
+        part = f"{path}.{os.getpid()}.part"
+        with open(part, "wb") as file:
+            file.write(written)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(part, path)
 
     def discard(self) -> None:
         """Delete what was saved."""
         filesystem, path = self._place()
-        if filesystem.exists(path):
-            filesystem.rm_file(path)
+        for name in (path, f"{path}.{DAMAGED}"):
+            if filesystem.exists(name):
+                filesystem.rm_file(name)
+
+    def _remove_abandoned(self, filesystem: fsspec.AbstractFileSystem, path: str) -> None:
+        if not isinstance(filesystem, LocalFileSystem):
+            return  # object stores have rules for that of their own
+        oldest = time.time() - ABANDONED_SECONDS
+        for other in Path(path).parent.glob("*"):
+            if other != Path(path) and other.stat().st_mtime < oldest:
+                other.unlink(missing_ok=True)
 
     def _place(self) -> tuple[fsspec.AbstractFileSystem, str]:
         filesystem, base = fsspec.url_to_fs(self.root)

@@ -5,10 +5,11 @@ from pathlib import Path
 
 from neurontune_core import artifacts, tables
 from neurontune_core.baselines import fit, storage
-from neurontune_core.config import BaselineConfig, RuntimeConfig, ScalingConfig
-from neurontune_core.evaluation.refusals import judge_version, refuses
+from neurontune_core.config import BaselineConfig, RuntimeConfig
+from neurontune_core.evaluation.refusals import judge_version, labels
 from neurontune_core.model.source import ModelReference
 from neurontune_core.records import Artifact
+from neurontune_core.scaling.settings import ScalingConfig
 from tasks.mlflow_store import Tracking
 from tasks.models import batch_tokens, loaded
 from tasks.progress import tracker
@@ -48,7 +49,7 @@ def fit_baseline(
         selected = tables.load_neurons(artifacts.open_folder(neurons))
         with loaded(model, runtime, working=True) as chat:
             fitted = fit.fit_baseline(
-                prompts, selected, config, scaling, chat, batch_tokens(chat, runtime), refuses, tracker(STAGE)
+                prompts, selected, config, scaling, chat, batch_tokens(chat, runtime), labels, tracker(STAGE)
             )
         storage.save_baseline(folder, fitted.change, model.identity)
         return fitted.facts

@@ -5,11 +5,12 @@ from functools import partial
 from pathlib import Path
 
 from neurontune_core import artifacts, tables
-from neurontune_core.config import RuntimeConfig, ScalingConfig
-from neurontune_core.evaluation.refusals import judge_version, refuses
+from neurontune_core.config import RuntimeConfig
+from neurontune_core.evaluation.refusals import judge_version, labels
 from neurontune_core.model.source import ModelReference
 from neurontune_core.records import Artifact
 from neurontune_core.scaling import learn
+from neurontune_core.scaling.settings import ScalingConfig
 from neurontune_core.unfinished import UnfinishedStage
 from tasks import tracking
 from tasks.mlflow_store import Tracking
@@ -22,8 +23,9 @@ STAGE = "scaling"
 
 def key(config: ScalingConfig, pairs: Artifact, neurons: Artifact, model: ModelReference) -> str:
     """Return the content key of the factors learned for these neurons on these pairs."""
-    inputs = [pairs.digest, neurons.digest, *([judge_version()] if config.validate_every else [])]
-    return artifacts.stage_key(STAGE, learn.VERSION, config, model.identity, inputs)
+    return artifacts.stage_key(
+        STAGE, learn.VERSION, config, model.identity, [pairs.digest, neurons.digest, judge_version()]
+    )
 
 
 @stage_task(STAGE, key)
@@ -35,7 +37,7 @@ def learn_scaling(
     runtime: RuntimeConfig,
     record: Tracking,
 ) -> Artifact:
-    """Learn the scaling factors by the bi-level loop; a killed run goes on from its last validation."""
+    """Learn the scaling factors; a killed run goes on from where it was a minute earlier at most."""
     own_key = key(config, pairs, neurons, model)
     state = UnfinishedStage(runtime.root, STAGE, own_key)
 
@@ -50,7 +52,7 @@ def learn_scaling(
                 chat,
                 batch_tokens(chat, runtime),
                 tracker(STAGE),
-                refuses=refuses,
+                labels=labels,
                 report=partial(tracking.record_curve_row, record, STAGE),
                 checkpoint=state,
             )

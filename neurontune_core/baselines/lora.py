@@ -10,19 +10,23 @@ import torch
 from torch import Tensor
 from transformers.pytorch_utils import Conv1D
 
-from neurontune_core.config import ScalingConfig
 from neurontune_core.errors import InputError
 from neurontune_core.model.load import ChatModel
 from neurontune_core.neurons import coverage, down_projections, layers_path
 from neurontune_core.progress import Track, silent
-from neurontune_core.records import PromptPair
-from neurontune_core.scaling.episodes import EpisodeSampler, answered, batches_of, encode_episodes
+from neurontune_core.records import LabelJudge, PromptPair, Role
+from neurontune_core.scaling.episodes import EpisodeSampler, answered
+from neurontune_core.scaling.examples import encode
 from neurontune_core.scaling.gradient import gradients
-from neurontune_core.scaling.losses import base_states
-from neurontune_core.scaling.outer import step_size
-from neurontune_core.scaling.validation import RefusalJudge, validate, validation_prompts
+from neurontune_core.scaling.losses import PositionWeights, base_states
+from neurontune_core.scaling.maml import step_size
+from neurontune_core.scaling.problem import training_pairs
+from neurontune_core.scaling.settings import TrainingSettings
+from neurontune_core.scaling.validation import draw_prompts, validate, with_base_answers
 
 RANK = 1
+POSITIONS = PositionWeights(3, 8.0)
+"""Refusing is decided in the first tokens, which therefore weigh more."""
 
 
 @dataclass(frozen=True)
@@ -82,46 +86,49 @@ def targets_for(chat: ChatModel, parameters: int) -> tuple[str, ...]:
 def learn_lora(
     pairs: Sequence[PromptPair],
     parameters: int,
-    config: ScalingConfig,
+    budget: TrainingSettings,
     learning_rate: float,
     chat: ChatModel,
     batch_tokens: int,
+    labels: LabelJudge,
     track: Track = silent,
-    refuses: RefusalJudge | None = None,
 ) -> tuple[Lora, dict[str, float]]:
-    """Fine-tune about so many parameters by Adam on the losses, batches and steps of the scaling factors.
+    """Fine-tune about so many parameters by Adam on the batches and steps of the scaling factors.
 
-    Support and query batches are one batch here: there is no inner loop. The step size falls to 0 on a cosine; with a
-    judge, the matrices that score best on the validation split are kept.
+    The step size falls to 0 on a cosine; the matrices that score best on the validation split are kept.
 
     Raises:
         InputError: peft is not installed, or a split lacks a role or attacks.
     """
-    sampler = EpisodeSampler(answered([pair for pair in pairs if pair.split == "train"]), config, config.seed)
-    steps = [sampler.draw() for _ in range(config.steps)]
-    examples = encode_episodes(chat, [episode for step in steps for episode in step], config)
+    sampler = EpisodeSampler(answered(training_pairs(pairs, "", labels)), budget)
+    steps = [[pair for episode in sampler.draw() for pair in episode.query] for _ in range(budget.steps)]
+    used = {pair.id: pair for step in steps for pair in step}
+    examples = {e.id: e for e in encode(chat, [used[name] for name in sorted(used)], budget.response_tokens)}
     base = base_states(chat, [e for e in examples.values() if e.role == "utility"], batch_tokens)
-    prompts = validation_prompts(pairs, config) if refuses and config.validate_every else []
+    chosen, _ = draw_prompts(pairs, budget)
+    choosing = with_base_answers(chat, chosen, labels, budget, batch_tokens)
+    every = max(1, -(-budget.steps // max(1, budget.validations)))
+    weights: dict[Role, float] = {"safety": 1.0, "utility": budget.utility_weight}
     targets = targets_for(chat, parameters)
     best: tuple[float, Lora] | None = None
-    facts = {"steps": float(config.steps)}
+    facts = {"steps": float(budget.steps)}
     with adapted(chat, targets) as adapter:
         trained = [weight for weight in adapter.parameters() if weight.requires_grad]
         optimiser = torch.optim.Adam(trained, lr=learning_rate)
         for number, step in enumerate(track(steps, "learning LoRA", len(steps)), 1):
-            batch = [example for episode in step for part in batches_of(episode, examples) for example in part]
-            found, losses = gradients(chat, nullcontext, trained, batch, base, config, batch_tokens)
+            batch = [examples[pair.id] for pair in step]
+            found, losses = gradients(chat, nullcontext, trained, batch, base, weights, POSITIONS, batch_tokens)
             for group in optimiser.param_groups:
                 group["lr"] = step_size(learning_rate, number - 1, len(steps))
             for weight, gradient in zip(trained, found, strict=True):
                 weight.grad = gradient
             optimiser.step()
-            facts["loss_last"] = losses["safety"] + config.utility_weight * losses["utility"]
-            if refuses and prompts and (number % config.validate_every == 0 or number == len(steps)):
-                score = validate(chat, prompts, refuses, config, batch_tokens).su_f1
-                if best is None or score > best[0]:
-                    best = (score, _taken(adapter, targets))
-                    facts |= {"best_step": float(number), "validation_su_f1": score}
+            facts["loss_last"] = losses["safety"] + budget.utility_weight * losses["utility"]
+            if number % every == 0 or number == len(steps):
+                score = validate(chat, choosing, labels, budget, batch_tokens)
+                if best is None or score.value > best[0]:
+                    best = (score.value, _taken(adapter, targets))
+                    facts |= {"best_step": float(number)} | score.columns
         return best[1] if best else _taken(adapter, targets), facts
 
 

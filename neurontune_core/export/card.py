@@ -96,6 +96,14 @@ def _named(datasets: Sequence[str]) -> str:
     return ", ".join(map(short_name, datasets))
 
 
+LEARNED = {
+    "maml": "learned by meta-learning (MAML) over attack categories",
+    "margin_fit": "fitted to the margins of refusing and of answering over attack categories",
+    "dial": "the same for all neurons of a kind, chosen on validation prompts without training",
+}
+"""How the factors were found, by `scaling.method`."""
+
+
 def _method(card: CardFacts) -> str:
     config, neurons, alpha = card.config, card.scaling.neurons, card.scaling.alpha
     span = f", from {alpha.min():.3g} to {alpha.max():.3g}" if len(alpha) else ""
@@ -104,7 +112,7 @@ def _method(card: CardFacts) -> str:
         f"## Method\n\n"
         f"{len(neurons.safety)} safety and {len(neurons.utility)} utility neurons of {card.base.neuron_total}, chosen "
         f"by {'integrated gradients' if config.selection.method == 'score' else 'chance (a control)'}; one factor each"
-        f"{span}, learned in {config.scaling.steps} steps of meta-learning over attack categories. Scaling a neuron "
+        f"{span}, {LEARNED[config.scaling.method]}. Scaling a neuron "
         f"equals scaling a column of the MLP's down projection, so the factors are in the weights.{own}"
     )
 

@@ -1,7 +1,7 @@
 """Build the pairs: queries plain and attacked, with the response wanted for each."""
 
 import random
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields, replace
 
@@ -27,11 +27,11 @@ from neurontune_core.pairs.room import (
     without_long_attacks,
     without_long_prompts,
 )
-from neurontune_core.pairs.wrapping import in_turns, wrap_queries
+from neurontune_core.pairs.wrapping import wrap_queries
 from neurontune_core.progress import Track, silent
 from neurontune_core.records import LabelJudge, PromptPair
 
-VERSION = 5
+VERSION = 6
 BOUNDARY_SAMPLE = 1000
 
 
@@ -168,20 +168,14 @@ def _with_refusals(
 def _asked(harmless: Sequence[PromptPair], config: PairsConfig) -> list[PromptPair]:
     """Return the harmless training prompts that get the model's own response.
 
-    First those for attribution, then plain and attacked ones in turn, of the attacked ones one from each attack before
-    any attack gives another.
+    First those for attribution, then plain ones: scaling compares a wrapped question with the answer to the plain one.
     """
     if not config.responses:
         return list(harmless)
     shuffled = random.Random(f"{config.seed}/responses").sample(list(harmless), len(harmless))
-    by_attack: dict[str, list[PromptPair]] = defaultdict(list)
-    for pair in shuffled:
-        by_attack[pair.attack_name].append(pair)
-    plain = by_attack.pop("", [])
-    turns = in_turns([in_turns(list(by_attack.values())), plain])
-    selected = [pair for pair in turns if pair.selected]
-    others = [pair for pair in turns if not pair.selected]
-    return [*selected, *others[: max(0, config.responses - len(selected))]]
+    selected = [pair for pair in shuffled if pair.selected]
+    plain = [pair for pair in shuffled if not pair.selected and not pair.attack_name]
+    return [*selected, *plain[: max(0, config.responses - len(selected))]]
 
 
 def _with_own_responses(

@@ -7,7 +7,6 @@ from typing import Protocol, TypeVar
 import torch
 from torch import Tensor
 
-from neurontune_core.config import ScalingConfig
 from neurontune_core.model import head
 from neurontune_core.model.batches import by_length, shared_length
 from neurontune_core.model.likelihood import TokenSequence, response_hidden, shared_prefix
@@ -20,6 +19,8 @@ class Example:
     """A prompt of one role with its target response, as token ids.
 
     `wrapper` names the attack around the query, and `shared` counts the tokens that all prompts in it begin with.
+    `reference` is the sequence on which the base model is compared with: the same response after the query without its
+    attack; None for the example's own sequence.
     """
 
     id: str
@@ -27,6 +28,7 @@ class Example:
     sequence: TokenSequence
     wrapper: str = ""
     shared: int = 0
+    reference: TokenSequence | None = None
 
 
 class HasSequence(Protocol):
@@ -41,19 +43,26 @@ class HasSequence(Protocol):
         """Name of the attack around the query."""
 
 
-def position_weights(places: Tensor, config: ScalingConfig) -> Tensor:
-    """Return the weight of response positions `[token]`: `early_weight` for the first `early_positions`, 1 after."""
-    return torch.where(places < config.early_positions, config.early_weight, 1.0)
+@dataclass(frozen=True)
+class PositionWeights:
+    """Response positions weigh `early` for the first `positions`, and 1 after."""
+
+    positions: int = 0
+    early: float = 1.0
+
+    def at(self, places: Tensor) -> Tensor:
+        """Return the weights of response positions `[token]`."""
+        return torch.where(places < self.positions, self.early, 1.0)
 
 
 def response_losses(
-    chat: ChatModel, examples: Sequence[Example], base_hidden: Mapping[str, Tensor], config: ScalingConfig
+    chat: ChatModel, examples: Sequence[Example], base: Mapping[str, Tensor], weights: PositionWeights
 ) -> dict[Role, Tensor]:
     """Return the summed loss of each role over a batch, differentiable in whatever changes the model.
 
     With position weights w_j and response tokens y_j, an example's loss is `sum_j w_j l_j / sum_j w_j`, where `l_j` is
-    `-log p(y_j)` for the safety role (the refusal and its end-of-turn token), and for the utility role either that or
-    `KL(p_base || p)` at position j, in nats, p being the changed model.
+    `-log p(y_j)` for the safety role (the refusal and its end-of-turn token) and `KL(p_base || p)` at position j for
+    the utility role, in nats, p being the changed model.
     """
     sequences = [example.sequence for example in examples]
     hidden, tokens, places = response_hidden(chat, sequences, shared_prefix(chat, sequences))
@@ -62,32 +71,45 @@ def response_losses(
     for example, states, targets, at in zip(
         examples, hidden.split(lengths), tokens.split(lengths), places.split(lengths), strict=True
     ):
-        log_probabilities = torch.log_softmax(head.logits(chat.model, states), dim=-1)
-        if example.role == "utility" and config.utility_loss == "kl":
-            with torch.no_grad():
-                base = torch.log_softmax(head.logits(chat.model, base_hidden[example.id]), dim=-1)
-            each = (base.exp() * (base - log_probabilities)).sum(-1)
+        if example.role == "utility":
+            each = kl_to_base(chat, states, base[example.id])
         else:
-            each = -log_probabilities.gather(-1, targets[:, None])[:, 0]
-        weights = position_weights(at, config)
-        loss = (weights * each).sum() / weights.sum()
+            each = -torch.log_softmax(head.logits(chat.model, states), dim=-1).gather(-1, targets[:, None])[:, 0]
+        own = weights.at(at)
+        loss = (own * each).sum() / own.sum()
         losses[example.role] = losses[example.role] + loss if example.role in losses else loss
     return losses
+
+
+def kl_to_base(chat: ChatModel, states: Tensor, base: Tensor) -> Tensor:
+    """Return `KL(p_base || p)` `[token]` in nats, from the final states `[token, hidden]` of both models."""
+    changed = torch.log_softmax(head.logits(chat.model, states), dim=-1)
+    with torch.no_grad():
+        usual = torch.log_softmax(head.logits(chat.model, base), dim=-1)
+    return (usual.exp() * (usual - changed)).sum(-1)
 
 
 @torch.no_grad()
 def base_states(chat: ChatModel, examples: Sequence[Example], batch_tokens: int) -> dict[str, Tensor]:
     """Return the unscaled model's final hidden states `[token, hidden]` that predict each example's response.
 
-    The states, not the logits, are kept: they are smaller by vocabulary over hidden size and give the same logits.
+    They are those of the example's `reference`. The states, not the logits, are kept: they are smaller by vocabulary
+    over hidden size and give the same logits.
     """
     states: dict[str, Tensor] = {}
-    for group in micro_batches(examples, batch_tokens):
+    asked = [_asked(example) for example in examples]
+    for group in micro_batches(asked, batch_tokens):
         sequences = [example.sequence for example in group]
         hidden, _, _ = response_hidden(chat, sequences, shared_prefix(chat, sequences))
         parts = hidden.split([len(example.sequence.response) for example in group])
         states.update({example.id: part.clone() for example, part in zip(group, parts, strict=True)})
     return states
+
+
+def _asked(example: Example) -> Example:
+    if example.reference is None:
+        return example
+    return Example(example.id, example.role, example.reference)
 
 
 Member = TypeVar("Member", bound=HasSequence)

@@ -1,4 +1,4 @@
-"""How the model that is tuned begins its refusals, where the settings do not say."""
+"""How the model that is tuned refuses: the words it begins with, and the refusal it gives most often."""
 
 import re
 from collections import Counter
@@ -6,35 +6,50 @@ from collections.abc import Sequence
 
 from neurontune_core.model.generate import decode, generate
 from neurontune_core.model.load import ChatModel
-from neurontune_core.records import PromptPair
-from neurontune_core.scaling.validation import RefusalJudge
+from neurontune_core.records import REFUSED, LabelJudge, PromptPair
 
 USUAL_OPENINGS = ("I'm sorry", "Sorry")
 MOST_OPENINGS = 4
 TOKENS = 24
 """Length of a response that is judged; a refusal is told from its first sentence."""
+LEAST_SHARE = 0.25
+"""A refusal is the model's own if it is at least this share of its refusals."""
 
 _FIRST_WORDS = re.compile(r"[^\s,.!?:;]+(?: [^\s,.!?:;]+)?")
+_FIRST_SENTENCE = re.compile(r".+?[.!?](?=\s|$)")
+
+
+def commonest_refusal(pairs: Sequence[PromptPair]) -> str:
+    """Return the first sentence of the model's commonest own refusal of training queries, "" where it has none.
+
+    Only a whole sentence is taken, and only one that is `LEAST_SHARE` of the own refusals: "I'm sorry, but I can't
+    assist with that." of Qwen2.5.
+    """
+    own = {pair.query_id: pair.own_refusal for pair in pairs if pair.split == "train" and pair.own_refusal}
+    sentences = [match.group() for text in own.values() if (match := _FIRST_SENTENCE.match(text.strip()))]
+    if not sentences:
+        return ""
+    sentence, count = Counter(sentences).most_common(1)[0]
+    return sentence if count >= LEAST_SHARE * len(own) else ""
 
 
 def own_openings(
-    chat: ChatModel, pairs: Sequence[PromptPair], refuses: RefusalJudge | None, batch_tokens: int
+    chat: ChatModel, pairs: Sequence[PromptPair], trained: Sequence[str], labels: LabelJudge | None, batch_tokens: int
 ) -> tuple[str, ...]:
-    """Return how refusals begin: those that are trained, then the model's own ones of harmful validation prompts.
+    """Return how refusals begin: those that are `trained`, then the model's own ones of harmful validation prompts.
 
     An opening is the first two words, or one where a comma follows: "I'm sorry" of "I'm sorry, but I can't assist with
     that". The commonest come first. `USUAL_OPENINGS` stand in where neither the pairs nor the model give any.
     """
-    trained = [pair.response for pair in pairs if pair.role == "safety" and pair.split == "train"]
     asked = [pair for pair in pairs if pair.role == "safety" and pair.split == "validation"]
     own: list[str] = []
-    if refuses and asked:
+    if labels and asked:
         prompts = [chat.prompt_tokens(pair.conversation) for pair in asked]
         texts = decode(chat, generate(chat, prompts, TOKENS, batch_tokens))
-        verdicts = refuses([pair.prompt for pair in asked], texts)
-        own = [text for text, refused in zip(texts, verdicts, strict=True) if refused]
-    found = [*_commonest(trained, 1), *_commonest(own, MOST_OPENINGS)]
-    return tuple(dict.fromkeys(found))[:MOST_OPENINGS] or USUAL_OPENINGS
+        found = labels([pair.prompt for pair in asked], texts)
+        own = [text for text, label in zip(texts, found, strict=True) if label in REFUSED]
+    openings = [*_commonest(trained, 1), *_commonest(own, MOST_OPENINGS)]
+    return tuple(dict.fromkeys(openings))[:MOST_OPENINGS] or USUAL_OPENINGS
 
 
 def _commonest(texts: Sequence[str], most: int) -> list[str]:

@@ -77,10 +77,10 @@ def rank(
     Raises:
         InputError: the statistic compares the roles, and one has no scores.
     """
-    other: Role = "utility" if role == "safety" else "safety"
-    wanted = config.safety_set if role == "safety" else config.utility_set
-    sign = -1.0 if wanted.startswith("opposes") else 1.0
-    own = _moments(scores, role, neurons_per_layer, method, half)
+    scored = scored_role(role, config)
+    other: Role = "utility" if scored == "safety" else "safety"
+    sign = -1.0 if _wanted(role, config).startswith("opposes") else 1.0
+    own = _moments(scores, scored, neurons_per_layer, method, half)
     if config.statistic in ("mean", "t"):
         score, error, freedom = own.mean, np.sqrt(own.variance / max(1, own.count)), own.count - 1
         strength = score if config.statistic == "mean" else _ratio(score, error)
@@ -97,6 +97,15 @@ def rank(
         strength = score if config.statistic == "difference" else _ratio(score, deviation)
     width = stats.t.ppf(0.975, freedom) if freedom > 0 else np.nan
     return Ranking(sign * strength, sign * score, width * error)
+
+
+def scored_role(role: Role, config: SelectionConfig) -> Role:
+    """Return whose pairs' scores a set of neurons is ranked by: those that oppose refusal, by safety pairs."""
+    return "safety" if _wanted(role, config).endswith("refusal") else "utility"
+
+
+def _wanted(role: Role, config: SelectionConfig) -> str:
+    return config.safety_set if role == "safety" else config.utility_set
 
 
 def mean_scores(scores: pd.DataFrame, role: Role, neurons_per_layer: Sequence[int], half: int | None = None) -> Values:

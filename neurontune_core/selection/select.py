@@ -12,7 +12,7 @@ from neurontune_core.config import AttributionMethod, SelectionConfig
 from neurontune_core.errors import InputError
 from neurontune_core.records import NeuronId, NeuronSet, Role, neurons_at
 from neurontune_core.selection.controls import Chosen, matched_random, random_neurons, shuffled, whole_layers
-from neurontune_core.selection.ranking import Ranking, rank
+from neurontune_core.selection.ranking import Ranking, rank, scored_role
 
 VERSION = 3
 ROLES: tuple[Role, Role] = ("safety", "utility")
@@ -101,9 +101,10 @@ def _rankings(
     """Return the ranking of every role that neurons are asked for."""
     rankings: dict[Role, Ranking] = {}
     for role, count in zip(ROLES, counts, strict=True):
-        if count and config.method != "random" and not (scores["role"] == role).any():
-            raise InputError(f"selection: {count} {role} neurons are asked for, but the scores have no {role} pairs")
-        if (scores["role"] == role).any():
+        scored = scored_role(role, config)
+        if count and config.method != "random" and not (scores["role"] == scored).any():
+            raise InputError(f"selection: {count} {role} neurons are asked for, but the scores have no {scored} pairs")
+        if (scores["role"] == scored).any():
             rankings[role] = rank(scores, role, config, widths, method)
     return rankings
 
@@ -137,7 +138,8 @@ def _agreement(
 ) -> dict[str, float]:
     facts = {}
     for role, count in zip(ROLES, counts, strict=True):
-        compared = scores if config.statistic in ("difference", "effect_size") else scores[scores["role"] == role]
+        own = scores[scores["role"] == scored_role(role, config)]
+        compared = scores if config.statistic in ("difference", "effect_size") else own
         if count == 0 or any(set(part["half"]) != {0, 1} for _, part in compared.groupby("role")):
             continue  # all pairs of a role are in one half: there is nothing to compare
         halves = [set(_top(rank(scores, role, config, widths, method, half).strength, count)) for half in (0, 1)]

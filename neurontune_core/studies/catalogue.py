@@ -78,7 +78,7 @@ STUDIES: dict[str, Study] = {
         {
             "NeuronTune": (),
             "safety system prompt": ("baseline.method=system_prompt",),
-            "fixed factors": ("baseline.method=fixed_factors",),
+            "dial": ("scaling.method=dial", "selection.utility_set=opposes_refusal"),
             "whole layers": ("selection.method=layers",),
             "steering": ("baseline.method=steering",),
             "LoRA": ("baseline.method=lora",),
@@ -109,14 +109,11 @@ STUDIES: dict[str, Study] = {
     ),
     "frontier": Study(
         "The frontier of safety and utility",
-        "How do safety and utility move with the weight of utility (lambda), and with the number of steps?",
+        "How do safety, utility and the answers move with the weight of utility (lambda) and of the answers' KL?",
         {
             "as set": (),
-            **{
-                f"lambda {weight:g}": (f"scaling.utility_weight={weight:g}", "scaling.balances=[]")
-                for weight in (0.15, 0.3, 1.2, 3)
-            },
-            **{f"{steps} steps": (f"scaling.steps={steps}",) for steps in (20, 40)},
+            **{f"lambda {weight:g}": (f"scaling.utility_weight={weight:g}",) for weight in (0.25, 1.0)},
+            **{f"KL weight {weight:g}": (f"scaling.response_weight={weight:g}",) for weight in (0.03, 0.3, 1.0)},
         },
         "plane",
     ),
@@ -197,13 +194,63 @@ STUDIES: dict[str, Study] = {
         {f"seed {seed}": (f"scaling.seed={seed}",) for seed in range(5)},
         "seeds",
     ),
-    "meta-gradient": Study(
-        "How the factors are learned",
-        "What do Gauss-Newton steps give that Adam, in first and in second order, does not in as many steps?",
+    "scaling-methods": Study(
+        "How the factors are found",
+        "What does each method of scaling make of the same neurons?",
         {
-            "Gauss-Newton": ("scaling.outer_optimiser=gauss_newton",),
-            "Adam, first order": ("scaling.outer_optimiser=adam",),
-            "Adam, second order": ("scaling.outer_optimiser=adam", "scaling.order=second"),
+            "margin_fit": ("scaling.method=margin_fit",),
+            "maml, first order": ("scaling.method=maml",),
+            "maml, second order": ("scaling.method=maml", "scaling.order=second"),
+            "dial": ("scaling.method=dial", "selection.utility_set=opposes_refusal"),
+        },
+    ),
+    "dial": Study(
+        "The dial without training",
+        "How do safety and utility move with two factors, one for the neurons that carry refusal and one for those "
+        "that work against it?",
+        {
+            f"{carrying:g} and {opposing:g}": (
+                "scaling.method=dial",
+                "selection.utility_set=opposes_refusal",
+                f"scaling.safety_factors=[{carrying}]",
+                f"scaling.utility_factors=[{opposing}]",
+            )
+            for carrying, opposing in ((1.0, 1.0), (1.25, 0.75), (1.5, 0.5), (1.0, 0.0), (2.0, 1.0), (2.0, 0.0))
+        },
+        "plane",
+    ),
+    "margin-fit": Study(
+        "What each part of the margin fit is worth",
+        "What changes when one part is left out?",
+        {
+            "as set": (),
+            "roles respected": ("scaling.sign=by_role",),
+            "without finish": ("scaling.finished_every=0",),
+            "without keep": ("scaling.kept_share=0", "scaling.response_weight=0"),
+            "without answer": ("scaling.utility_weight=0",),
+            "KL neuron by neuron alone": ("scaling.joint_share=0",),
+            "KL as measured alone": ("scaling.joint_share=1",),
+            "without damping": ("scaling.damping=0",),
+            "given refusal": ("scaling.refusal=given",),
+        },
+    ),
+    "selection-worth": Study(
+        "What selection is worth after scaling",
+        "Do attributed neurons do better than as many random ones of the same layers, once both are scaled?",
+        {
+            f"{kind}, {count} + {count}": (
+                f"selection.safety_neurons={count}",
+                f"selection.utility_neurons={count}",
+                *changes,
+            )
+            for count in (50, 150, 500, 2000)
+            for kind, changes in (
+                ("attributed", ()),
+                *(
+                    (f"random {seed}", ("selection.method=matched_random", f"selection.seed={seed}"))
+                    for seed in range(5)
+                ),
+            )
         },
     ),
 }

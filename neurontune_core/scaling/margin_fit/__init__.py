@@ -1,0 +1,1 @@
+"""Factors that fit the margins of all prompts met so far: measure, solve, move."""

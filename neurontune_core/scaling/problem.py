@@ -1,0 +1,49 @@
+"""What every method of scaling learns from."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from torch import Tensor
+
+from neurontune_core.model.load import ChatModel
+from neurontune_core.records import LabelJudge, NeuronSet, PromptPair
+from neurontune_core.scaling.losses import Example, base_states
+
+
+@dataclass(frozen=True)
+class Problem:
+    """The model, its selected neurons, and the training pairs with the responses that are trained.
+
+    `pairs` has harmful prompts with a refusal each, and harmless ones with the base model's answer to their query
+    without an attack, or "" where that was not made. `openings` are the ways a refusal begins. `batch_tokens` bounds
+    the tokens of a forward pass.
+    """
+
+    chat: ChatModel
+    neurons: NeuronSet
+    pairs: Sequence[PromptPair]
+    openings: tuple[str, ...]
+    batch_tokens: int
+
+    def base(self, examples: Iterable[Example]) -> Mapping[str, Tensor]:
+        """Return the base model's states `[token, hidden]` of the harmless examples that have a response, by id."""
+        compared = {e.id: e for e in examples if e.role == "utility" and e.sequence.response}
+        return base_states(self.chat, list(compared.values()), self.batch_tokens)
+
+
+def training_pairs(pairs: Sequence[PromptPair], refusal: str, labels: LabelJudge | None) -> list[PromptPair]:
+    """Return the pairs of the training split with the responses that are trained.
+
+    A harmful prompt gets `refusal`, or keeps its own where that is "". A harmless one gets the base model's answer to
+    its query without an attack: a wrapped question should be answered like the plain one. An answer that the judge does
+    not take for one (the base model refuses some harmless queries) is no example of how to answer, and becomes "".
+    """
+    train = [pair for pair in pairs if pair.split == "train"]
+    plain = [pair for pair in train if pair.role == "utility" and not pair.attack_name and pair.response]
+    found = labels([pair.prompt for pair in plain], [pair.response for pair in plain]) if labels and plain else None
+    good = plain if found is None else [pair for pair, label in zip(plain, found, strict=True) if label == "compliance"]
+    answers = {pair.query_id: pair.response for pair in good}
+    return [
+        replace(pair, response=answers.get(pair.query_id, "") if pair.role == "utility" else refusal or pair.response)
+        for pair in train
+    ]

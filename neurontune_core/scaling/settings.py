@@ -1,0 +1,175 @@
+"""Settings of the scaling stage: the fields that all methods share, and those of each method."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Discriminator, Field, Tag
+
+from neurontune_core.section import Section, as_list
+
+DEFAULT_METHOD = "margin_fit"
+METHOD_MEANING = "How the factors are found: maml, margin_fit or dial (docs/scaling.md); each has settings of its own."
+
+
+class ChoosingSettings(Section):
+    """How factors are chosen and reported on validation prompts: what every method shares."""
+
+    refusal: Literal["own", "given"] = Field(
+        default="own",
+        description="What harmful prompts are answered with in training: `own`, the model's own commonest refusal "
+        "where it has one, or the one that pairs.refusals gives.",
+    )
+    validation_prompts: int = Field(
+        default=48,
+        ge=4,
+        description="Most validation prompts of each role, half of them attacked. Half of all choose between factors, "
+        "the other half report how good the chosen ones are.",
+    )
+    validation_tokens: int = Field(default=64, ge=1, description="Length of the answers judged in validation.")
+    seed: int = Field(default=0, ge=0, description="Seed of batches and validation prompts.")
+
+
+class TrainingSettings(ChoosingSettings):
+    """What methods that learn from batches share."""
+
+    steps: int = Field(default=24, ge=0, description="Outer steps.")
+    harmful_batch: int = Field(default=40, ge=1, description="Harmful prompts of an outer step.")
+    harmless_batch: int = Field(default=40, ge=1, description="Harmless prompts of an outer step.")
+    attacked_share: float = Field(
+        default=0.7, ge=0, le=1, description="Share of each batch's prompts that are attacked."
+    )
+    query_attacks: int = Field(
+        default=5, ge=1, description="Attacks in an outer step's batch, all of one category, the step's task."
+    )
+    utility_weight: float = Field(
+        default=0.5, ge=0, description="lambda: weight of the utility loss in the joint loss."
+    )
+    response_tokens: int = Field(
+        default=32, ge=1, description="Leading tokens of a harmless response that the utility loss looks at."
+    )
+    sign: Literal["free", "by_role", "against_role"] = Field(
+        default="free",
+        description="Whether factors respect the neuron's role: `by_role` keeps safety factors at least 1 and utility "
+        "factors at most 1; `against_role` the other way round, for sets that work against refusing or answering.",
+    )
+    validations: int = Field(
+        default=6,
+        ge=0,
+        description="Validations of a run, evenly spread over its steps; the factors that score best are kept. 0: no "
+        "validation, the last factors are kept.",
+    )
+    patience: int = Field(
+        default=3, ge=0, description="Stop after this many validations without a better one; 0: take all steps."
+    )
+
+
+class MamlSettings(TrainingSettings):
+    """Model-agnostic meta-learning as algorithm 1 of the paper (arXiv 2508.09473) says."""
+
+    method: Literal["maml"] = Field(default="maml", description=METHOD_MEANING)
+    tasks_per_step: int = Field(default=1, ge=1, description="Attack categories (tasks) sampled in each outer step.")
+    support_batch: int = Field(default=4, ge=2, description="Prompts of each role in a support batch (inner loop).")
+    inner_steps: int = Field(default=2, ge=0, description="Gradient steps of the inner loop.")
+    inner_learning_rate: float = Field(default=0.05, gt=0, description="Step size of the inner loop.")
+    outer_learning_rate: float = Field(
+        default=0.1, gt=0, description="First Adam step size of the outer loop; it falls to 0 on a cosine."
+    )
+    order: Literal["first", "second"] = Field(
+        default="first", description="First-order or full second-order meta-gradient."
+    )
+    early_positions: int = Field(default=3, ge=0, description="Leading response positions that weigh more.")
+    early_weight: float = Field(default=8.0, ge=1, description="Weight of those positions relative to the others.")
+    safety_start: float = Field(default=1.1, gt=0, description="First value of the factors of safety neurons.")
+    utility_start: float = Field(default=0.9, gt=0, description="First value of the factors of utility neurons.")
+
+
+class MarginFitSettings(TrainingSettings):
+    """Factors that fit the margins of all prompts met so far, each margin linear in the factors (docs/scaling.md)."""
+
+    method: Literal["margin_fit"] = Field(default="margin_fit", description=METHOD_MEANING)
+    opening_tokens: int = Field(
+        default=5, ge=1, description="Leading tokens of a harmful prompt's refusal that tell it from other responses."
+    )
+    refusal_openings: Annotated[tuple[Annotated[str, Field(min_length=1)], ...], BeforeValidator(as_list)] = Field(
+        default=(),
+        description="How refusals begin; the response to a harmless prompt is to begin with none of them. An empty "
+        "list takes the beginnings of the model's own refusals of validation prompts.",
+    )
+    response_weight: float = Field(
+        default=0.1,
+        ge=0,
+        description="Weight of the KL of harmless responses, where refusing a harmful prompt has 1. Less of it lets "
+        "more prompts be told apart, and moves answers further from the base model's.",
+    )
+    kept_share: float = Field(
+        default=0.1,
+        ge=0,
+        le=1,
+        description="Share of a step's harmless prompts whose response is measured for how far it moves from the base "
+        "model's, too. Such a measurement costs as many tokens as several others.",
+    )
+    finished_every: int = Field(
+        default=9,
+        ge=0,
+        description="In every so many steps, how refusals go on after their opening is measured too. 0: never.",
+    )
+    prior_width: float = Field(
+        default=8.0, gt=0, description="How far from 1 a factor is expected to be, before any example."
+    )
+    damping: float = Field(
+        default=30.0,
+        ge=0,
+        description="How strongly a step is held to where the model was measured, in units of the prior.",
+    )
+    joint_share: float = Field(
+        default=0.75,
+        ge=0,
+        le=1,
+        description="Share of the KL that is taken as measured, for all neurons together; for the rest each neuron is "
+        "held on its own.",
+    )
+    iterations: int = Field(default=30, ge=1, description="Most iterations of L-BFGS-B in each solve.")
+
+
+class DialSettings(ChoosingSettings):
+    """Two factors without training: one for the neurons that carry refusal, one for those that work against it."""
+
+    method: Literal["dial"] = Field(default="dial", description=METHOD_MEANING)
+    safety_factors: Annotated[tuple[Annotated[float, Field(ge=0)], ...], BeforeValidator(as_list)] = Field(
+        default=(1.0, 1.25, 1.5, 2.0), min_length=1, description="Factors of the safety neurons that are tried."
+    )
+    utility_factors: Annotated[tuple[Annotated[float, Field(ge=0)], ...], BeforeValidator(as_list)] = Field(
+        default=(1.0, 0.75, 0.5, 0.0),
+        min_length=1,
+        description="Factors of the other neurons that are tried, with each of the former.",
+    )
+
+
+METHODS: dict[str, type[MamlSettings | MarginFitSettings | DialSettings]] = {
+    "maml": MamlSettings,
+    "margin_fit": MarginFitSettings,
+    "dial": DialSettings,
+}
+"""The settings of each method by its name."""
+
+
+def _method_of(value: Any) -> Any:
+    return value.get("method", DEFAULT_METHOD) if isinstance(value, dict) else getattr(value, "method", None)
+
+
+ScalingConfig = Annotated[
+    Annotated[MamlSettings, Tag("maml")]
+    | Annotated[MarginFitSettings, Tag("margin_fit")]
+    | Annotated[DialSettings, Tag("dial")],
+    Discriminator(
+        _method_of,
+        custom_error_type="unknown_method",
+        custom_error_message=f"unknown method; choose one of {', '.join(METHODS)}",
+    ),
+]
+"""Settings of one method; a setting of another method is an error."""
+
+
+def without_foreign(settings: dict[str, Any], method: Any) -> dict[str, Any]:
+    """Return settings without those that another method than this one has: what is left when the method changes."""
+    known = METHODS[method].model_fields if isinstance(method, str) and method in METHODS else settings
+    return {name: value for name, value in settings.items() if name in known}

@@ -1,0 +1,84 @@
+"""Where learning stands, and the same as bytes: what a killed run goes on from."""
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import torch
+from safetensors.torch import load, save
+from torch import Tensor
+
+SAVE_SECONDS = 30.0
+"""Time between two saves, so that a killed run loses at most a minute of work."""
+NUMBERS = ("best_score", "best_step", "stale", "seconds", "rows", "notes")
+
+
+class Checkpoint(Protocol):
+    """Where the state of an unfinished stage is kept."""
+
+    def load(self) -> bytes | None:
+        """Return what was saved last, None if nothing was."""
+        ...
+
+    def save(self, content: bytes) -> None:
+        """Replace what was saved, at once or not at all."""
+        ...
+
+
+@dataclass
+class State:
+    """The factors `[neuron]`, the best so far, the curve, and what the method remembers.
+
+    `tensors` and `notes` (JSON) belong to the method: Adam's moments, or what was measured. `rows` has a row an outer
+    step; `best_score` is None until a validation; `stale` counts validations since the best; `seconds` were worked.
+    """
+
+    alpha: Tensor
+    best_alpha: Tensor
+    tensors: dict[str, Tensor] = field(default_factory=dict)
+    notes: dict[str, Any] = field(default_factory=dict)
+    best_score: float | None = None
+    best_step: int = 0
+    stale: int = 0
+    seconds: float = 0.0
+    rows: list[dict[str, float]] = field(default_factory=list)
+
+    @property
+    def steps(self) -> int:
+        """Outer steps taken."""
+        return len(self.rows)
+
+
+def to_bytes(state: State) -> bytes:
+    """Return the state in the safetensors format; its numbers are JSON in a tensor of bytes."""
+    numbers = json.dumps({name: getattr(state, name) for name in NUMBERS}).encode()
+    tensors = {"alpha": state.alpha, "best_alpha": state.best_alpha}
+    tensors |= {f"method.{name}": value for name, value in state.tensors.items()}
+    content = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
+    return save(content | {"numbers": torch.frombuffer(bytearray(numbers), dtype=torch.uint8)})
+
+
+def from_bytes(content: bytes, device: torch.device) -> State:
+    """Return the state that `to_bytes` wrote."""
+    tensors = {name: value.to(device) for name, value in load(content).items()}
+    numbers = json.loads(bytes(tensors.pop("numbers").tolist()))
+    alpha, best = tensors.pop("alpha"), tensors.pop("best_alpha")
+    return State(alpha, best, {name.removeprefix("method."): value for name, value in tensors.items()}, **numbers)
+
+
+class Saving:
+    """Saves a state from time to time, as it is between two pieces of work."""
+
+    def __init__(self, state: State, checkpoint: Checkpoint | None, clock: Callable[[], float] = time.monotonic):
+        self._state, self._checkpoint, self._clock = state, checkpoint, clock
+        self._saved = clock()
+
+    def __call__(self) -> None:
+        """Save the state if `SAVE_SECONDS` have passed since it was saved last."""
+        now = self._clock()
+        if self._checkpoint and now - self._saved >= SAVE_SECONDS:
+            self._state.seconds += now - self._saved
+            self._checkpoint.save(to_bytes(self._state))
+            self._saved = now
