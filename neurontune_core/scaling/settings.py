@@ -21,8 +21,8 @@ class ChoosingSettings(Section):
     validation_prompts: int = Field(
         default=48,
         ge=4,
-        description="Most validation prompts of each role, half of them attacked. Half of all choose between factors, "
-        "the other half report how good the chosen ones are.",
+        description="Most validation prompts of each role that choose between factors, half of them attacked. As many "
+        "others report how good the chosen ones are.",
     )
     validation_tokens: int = Field(default=64, ge=1, description="Length of the answers judged in validation.")
     seed: int = Field(default=0, ge=0, description="Seed of batches and validation prompts.")
@@ -41,7 +41,7 @@ class TrainingSettings(ChoosingSettings):
         default=5, ge=1, description="Attacks in an outer step's batch, all of one category, the step's task."
     )
     utility_weight: float = Field(
-        default=0.5, ge=0, description="lambda: weight of the utility loss in the joint loss."
+        default=1.0, ge=0, description="lambda: weight of the utility loss in the joint loss."
     )
     response_tokens: int = Field(
         default=32, ge=1, description="Leading tokens of a harmless response that the utility loss looks at."
@@ -95,7 +95,7 @@ class MarginFitSettings(TrainingSettings):
         "list takes the beginnings of the model's own refusals of validation prompts.",
     )
     response_weight: float = Field(
-        default=0.1,
+        default=0.3,
         ge=0,
         description="Weight of the KL of harmless responses, where refusing a harmful prompt has 1. Less of it lets "
         "more prompts be told apart, and moves answers further from the base model's.",
@@ -113,10 +113,10 @@ class MarginFitSettings(TrainingSettings):
         description="In every so many steps, how refusals go on after their opening is measured too. 0: never.",
     )
     prior_width: float = Field(
-        default=8.0, gt=0, description="How far from 1 a factor is expected to be, before any example."
+        default=4.0, gt=0, description="How far from 1 a factor is expected to be, before any example."
     )
     damping: float = Field(
-        default=30.0,
+        default=8.0,
         ge=0,
         description="How strongly a step is held to where the model was measured, in units of the prior.",
     )
