@@ -10,6 +10,7 @@ from rich.panel import Panel
 from rich.text import Text
 
 from flows import chat_page, environment
+from flows.console import TextConsole
 from neurontune_core.chat.session import NO_SYSTEM, ChatSession
 from neurontune_core.config import RuntimeConfig
 from neurontune_core.errors import InputError
@@ -44,7 +45,7 @@ def chat_with(
     if web:
         chat_page.serve(session, name)
         return
-    console = Console(highlight=False)
+    console = TextConsole()
     if sys.stdin.isatty():
         console.print(f"{name}: base and tuned model. /help lists what can be changed. Completions may be harmful.")
     for line in _lines():

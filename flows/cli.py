@@ -3,6 +3,8 @@
 import gc
 import signal
 import sys
+import traceback
+from types import TracebackType
 from typing import Annotated, Any
 
 import typer
@@ -10,6 +12,7 @@ import typer
 from flows.console import fail
 from flows.stage_names import STAGES
 from neurontune_core.errors import InputError
+from neurontune_core.shown_text import printable
 from tasks.progress import stop_requested
 
 app = typer.Typer(
@@ -326,6 +329,7 @@ def main() -> None:
     """
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _interrupt)
+    sys.excepthook = _show_traceback
     code = _exit_code()
     gc.freeze()  # spares the interpreter two seconds of collecting what torch and MLflow leave, just before it ends
     sys.exit(code)
@@ -347,6 +351,10 @@ def _exit_code() -> int:
     if result == INTERRUPTED:
         return fail("interrupted; finished stages are kept and will be reused", INTERRUPTED)
     return result if isinstance(result, int) else 0
+
+
+def _show_traceback(kind: type[BaseException], error: BaseException, place: TracebackType | None) -> None:
+    print(printable("".join(traceback.format_exception(kind, error, place))), end="", file=sys.stderr)
 
 
 def _interrupt(number: int, frame: object) -> None:

@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.tree import Tree
 
 from flows import environment
+from flows.console import TextConsole
 from neurontune_core.errors import InputError
 
 if TYPE_CHECKING:
@@ -40,9 +41,7 @@ def show_lineage(run: str | None, dataset: str | None, as_json: bool, settings: 
     from tasks.lineage import made_from, trace
     from tasks.runs import find_run
 
-    console = Console(markup=False, highlight=False, emoji=False)
-    if not console.is_terminal:
-        console = Console(width=WIDTH, markup=False, highlight=False, emoji=False)
+    console = TextConsole(WIDTH)
     if dataset is not None:
         _show_forward(made_from(dataset, runtime), as_json, console)
         return

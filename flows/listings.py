@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel
-from rich.console import Console
 from rich.table import Table
 
+from flows.console import TextConsole
 from neurontune_core.config import ModelConfig, PipelineConfig, absolute_path
 from neurontune_core.preset_files import preset_comment, preset_names
 
@@ -100,6 +100,5 @@ def _text(value: Any) -> str:
     return ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
-def _console() -> Console:
-    console = Console(markup=False, highlight=False)
-    return console if console.is_terminal else Console(width=WIDTH, markup=False, highlight=False)
+def _console() -> TextConsole:
+    return TextConsole(WIDTH)
