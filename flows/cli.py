@@ -244,11 +244,17 @@ def lineage(
 
 
 @app.command()
-def sync(settings: Settings = None, debug: Debug = False) -> None:
+def sync(
+    to: Annotated[
+        str | None, typer.Option("--to", metavar="ADDRESS", help="MLflow that gets all of it, whose ever it was.")
+    ] = None,
+    settings: Settings = None,
+    debug: Debug = False,
+) -> None:
     """Send to MLflow what could not be recorded while it was away."""
     from flows.lineage import sync_records
 
-    sync_records(settings or [], debug)
+    sync_records(to, settings or [], debug)
 
 
 @app.command()

@@ -63,7 +63,17 @@ def tracking_uri(runtime: RuntimeConfig) -> str:
             f"runtime.mlflow_uri: a SQLite file cannot live in {runtime.root}; set it to the address of an MLflow "
             f"server or to sqlite:///FILE"
         )
-    return f"sqlite:///{Path(base) / 'mlflow.db'}"
+    return f"sqlite:///{database_path(Path(base) / 'mlflow.db')}"
+
+
+def database_path(file: Path) -> str:
+    """Return a file as the address of a SQLite database holds it: what ends or encodes an address is encoded."""
+    return str(file).replace("%", "%25").replace("?", "%3F").replace("#", "%23")
+
+
+def database_file(uri: str) -> Path:
+    """Return the file of a SQLite database by its address."""
+    return Path(unquote(uri.removeprefix("sqlite:///").partition("?")[0]))
 
 
 def _uri_of_environment() -> str:
@@ -123,6 +133,6 @@ def run_table(runtime: RuntimeConfig) -> str:
 
 
 def _database(uri: str) -> str:
-    file = Path(uri.removeprefix("sqlite:///"))
+    file = database_file(uri)
     file.parent.mkdir(parents=True, exist_ok=True)
     return str(file)

@@ -12,7 +12,7 @@ from neurontune_core import artifacts
 from neurontune_core.config import PipelineConfig, RuntimeConfig
 from neurontune_core.errors import InputError
 from neurontune_core.records import Artifact
-from tasks.mlflow_store import client_of, tracking_uri, without_password
+from tasks.mlflow_store import client_of, database_file, tracking_uri, without_password
 from tasks.tracking import ATTRIBUTION, CONFIG_FILE, FLOW_TAG, PIPELINE, SHARDS_FILE
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def find_run(run: str, runtime: RuntimeConfig, finished: bool = False) -> Record
     """
     uri = tracking_uri(runtime)
     where = f"{without_password(uri)}, experiment {runtime.experiment}"
-    if uri.startswith("sqlite:///") and not Path(uri.removeprefix("sqlite:///")).is_file():
+    if uri.startswith("sqlite:///") and not database_file(uri).is_file():
         raise InputError(f"run: nothing is recorded in {where}; set runtime.root to the artifact root of the run")
     client = client_of(uri)
     experiment = client.get_experiment_by_name(runtime.experiment)
