@@ -80,6 +80,13 @@ class Machine:
     def state(self, run: str) -> dict[str, Any]:
         return dict(self.api.get(f"/flow_runs/{run}").raise_for_status().json()["state"])
 
+    def answers(self) -> bool:
+        """Tell whether the Prefect server is there."""
+        try:
+            return self.api.get("/health").is_success
+        except httpx.TransportError:
+            return False
+
     def process_of(self, run: str) -> psutil.Process:
         processes = psutil.Process(self.pid).children(recursive=True)
         return next(each for each in processes if each.environ().get("PREFECT__FLOW_RUN_ID") == run)
@@ -116,6 +123,8 @@ def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("PREFECT_", "MLFLOW_"))}
     paths = [str(place / "site"), str(Path(__file__).parents[1])]
     environment |= {"HOME": str(place), "PYTHONPATH": os.pathsep.join(paths), "SHARD_NOTES": str(notes)}
+    # nothing on this machine is asked by way of a proxy
+    environment |= {"HTTP_PROXY": "http://127.0.0.1:9", "http_proxy": "http://127.0.0.1:9"}
     port, mlflow_port = free_port(), free_port()
     command = [*MAIN, "up", "--set", f"runtime.root={root}", "--port", str(port), "--mlflow-port", str(mlflow_port)]
     process = subprocess.Popen(command, env=environment, cwd=place, stdout=subprocess.PIPE, text=True)
