@@ -13,6 +13,7 @@ from rich.panel import Panel
 from rich.text import Text
 
 from flows import chat_page, environment
+from flows.console import TextConsole
 from neurontune_core.chat.session import NO_ATTACK, NO_SYSTEM, ChatSession, shipped_attacks, unknown_attack
 from neurontune_core.config import RuntimeConfig
 from neurontune_core.errors import InputError
@@ -51,7 +52,7 @@ def chat_with(
     if web:
         chat_page.serve(session, name)
         return
-    console = Console(highlight=False)
+    console = TextConsole()
     if isinstance(sys.stdin, io.TextIOWrapper):  # a byte that is no UTF-8 is shown as such, and ends nothing
         sys.stdin.reconfigure(errors="replace")
     if sys.stdin.isatty():

@@ -10,6 +10,7 @@ from flows.guard import OwnPagesOnly
 from neurontune_core.chat.session import NO_ATTACK, NO_SYSTEM, ChatSession, History
 from neurontune_core.errors import InputError
 from neurontune_core.evaluation.judges import Verdict
+from neurontune_core.shown_text import markdown_text, printable
 
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # read when gradio is imported
 
@@ -37,7 +38,7 @@ def serve(session: ChatSession, title: str) -> None:
     """
     page = chat_page(session, title)
     address = launch(page)
-    print(f"chat with {title}: {address}   (Ctrl-C ends it)", flush=True)
+    print(printable(f"chat with {title}: {address}   (Ctrl-C ends it)"), flush=True)
     try:
         Event().wait()
     except KeyboardInterrupt:
@@ -88,7 +89,7 @@ def chat_page(session: ChatSession, title: str) -> Any:
         return *[""] * 6, ("", ((), ()))
 
     with gradio.Blocks(title=f"NeuronTune: {title}", analytics_enabled=False) as page:
-        gradio.Markdown(NOTICE.format(title=title))
+        gradio.Markdown(NOTICE.format(title=markdown_text(title)))
         with gradio.Row():
             strength = gradio.Slider(
                 0, 1, session.strength, step=0.05, label="Strength",

@@ -4,7 +4,9 @@ import gc
 import os
 import signal
 import sys
+import traceback
 from importlib import metadata
+from types import TracebackType
 from typing import Annotated, Any
 
 import typer
@@ -12,6 +14,7 @@ import typer
 from flows.console import fail
 from flows.stage_names import STAGES
 from neurontune_core.errors import InputError
+from neurontune_core.shown_text import printable
 from tasks.progress import stop_requested
 
 app = typer.Typer(
@@ -319,11 +322,17 @@ def lineage(
 
 
 @app.command()
-def sync(settings: Settings = None, debug: Debug = False) -> None:
+def sync(
+    to: Annotated[
+        str | None, typer.Option("--to", metavar="ADDRESS", help="MLflow that gets all of it, whose ever it was.")
+    ] = None,
+    settings: Settings = None,
+    debug: Debug = False,
+) -> None:
     """Send to MLflow what could not be recorded while it was away."""
     from flows.lineage import sync_records
 
-    sync_records(settings or [], debug)
+    sync_records(to, settings or [], debug)
 
 
 @app.command()
@@ -404,6 +413,7 @@ def main() -> None:
     """
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _interrupt)
+    sys.excepthook = _show_traceback
     code = _exit_code()
     gc.freeze()  # spares the interpreter two seconds of collecting what torch and MLflow leave, just before it ends
     sys.exit(code)
@@ -429,6 +439,10 @@ def _exit_code() -> int:
     if result == INTERRUPTED:
         return fail("interrupted; finished stages are kept and will be reused", INTERRUPTED)
     return result if isinstance(result, int) else 0
+
+
+def _show_traceback(kind: type[BaseException], error: BaseException, place: TracebackType | None) -> None:
+    print(printable("".join(traceback.format_exception(kind, error, place))), end="", file=sys.stderr)
 
 
 def _interrupt(number: int, frame: object) -> None:

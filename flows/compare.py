@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from flows import environment
-from flows.console import mlflow_ui
+from flows.console import TextConsole, mlflow_ui
 from neurontune_core.errors import InputError
 
 if TYPE_CHECKING:
@@ -38,9 +38,7 @@ def compare_runs(runs: Sequence[str], harmful: bool, full: bool, settings: Seque
     from tasks.tuned import completions_of
 
     found = [find_run(run, runtime, finished=True) for run in runs]
-    console = Console(markup=False, highlight=False, emoji=False)
-    if not console.is_terminal:
-        console = Console(width=WIDTH, markup=False, highlight=False, emoji=False)
+    console = TextConsole(WIDTH)
     names = [chr(ord("A") + place % 26) + str(place // 26 or "") for place in range(len(found))]
     for name, run in zip(names, found, strict=True):
         console.print(f"{name}  {run.name}  {run.run_id}  {run.status}")

@@ -3,13 +3,42 @@
 import logging
 import shlex
 import sys
+from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.segment import Segment
 from tqdm import tqdm
+
+from neurontune_core.shown_text import printable
 
 if TYPE_CHECKING:
     from neurontune_core.config import RuntimeConfig
+
+
+class TextConsole(Console):
+    """A console on which text is text: no markup, no emoji codes, and no escape sequence but the console's own."""
+
+    def __init__(self, width: int | None = None, **options: Any) -> None:
+        """Make the console; `width` is used where the output is no terminal."""
+        plain: dict[str, Any] = {"markup": False, "highlight": False, "emoji": False}
+        super().__init__(**plain | options)
+        if width is not None and not self.is_terminal:
+            self.width = width
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        """Render as Rich does, with what a terminal would obey spelled out."""
+        for text, style, control in super().render(renderable, options):
+            yield Segment(text if control else printable(text), style, control)
+
+
+class SafeRecord(logging.LogRecord):
+    """A line of the log with what a terminal would obey spelled out, whoever writes it."""
+
+    def getMessage(self) -> str:
+        """Return the line."""
+        return printable(super().getMessage())
 
 
 class BarFriendlyHandler(logging.Handler):
@@ -24,6 +53,7 @@ class BarFriendlyHandler(logging.Handler):
 
 def show_own_lines() -> None:
     """Send this project's log lines to the terminal, plainly."""
+    logging.setLogRecordFactory(SafeRecord)
     logger = logging.getLogger("neurontune")
     handler = BarFriendlyHandler(level=logging.INFO)
     handler.setFormatter(logging.Formatter("%(message)s"))
@@ -35,7 +65,7 @@ def show_own_lines() -> None:
 
 def fail(message: str, code: int) -> int:
     """Print an error as one line and return the exit code."""
-    print(f"neurontune: error: {' '.join(message.split())}", file=sys.stderr)
+    print(f"neurontune: error: {printable(' '.join(message.split()))}", file=sys.stderr)
     return code
 
 

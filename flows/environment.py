@@ -38,6 +38,9 @@ QUIET = {
     "TOKENIZERS_PARALLELISM": "false",
 }
 
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
+
 RUNNING = "running.json"
 """File beside the root's own Prefect database in which `neurontune up`, while it runs, says where its servers are."""
 
@@ -46,8 +49,9 @@ def apply(runtime: RuntimeConfig, quiet: bool) -> None:
     """Set defaults in the environment; `quiet` leaves the console to this project's own lines.
 
     Raises:
-        InputError: the artifact root cannot be made.
+        InputError: the artifact root cannot be made, or a proxy that is set cannot be used.
     """
+    reach_loopback_directly()
     for name, value in (DEFAULTS | (QUIET if quiet else {})).items():
         os.environ.setdefault(name, value)
     readdress(runtime.root)
@@ -62,6 +66,28 @@ def apply(runtime: RuntimeConfig, quiet: bool) -> None:
             os.environ.setdefault(name, value)
         if running and os.environ["PREFECT_API_URL"] == running["PREFECT_API_URL"] and (password := read_login(home)):
             os.environ["PREFECT_API_AUTH_STRING"] = password
+
+
+def reach_loopback_directly() -> None:
+    """Keep requests to this machine, for which every program here has servers, from any proxy that is set.
+
+    Raises:
+        InputError: a proxy that is set cannot be used at all.
+    """
+    given = [name for name in PROXIES for name in (name, name.lower()) if os.environ.get(name)]
+    if not given:
+        return
+    known = [host.strip() for name in ("no_proxy", "NO_PROXY") for host in os.environ.get(name, "").split(",")]
+    if "*" in known:
+        return
+    direct = ",".join(dict.fromkeys(host for host in (*known, *LOOPBACK) if host))
+    os.environ |= {"no_proxy": direct, "NO_PROXY": direct}
+    import httpx
+
+    try:
+        httpx.Client().close()
+    except (ImportError, ValueError, httpx.InvalidURL) as error:
+        raise InputError(f"{' and '.join(given)}: {error}; give the address of an HTTP proxy, or unset it") from error
 
 
 def ready(settings: Sequence[str], debug: bool) -> RuntimeConfig:

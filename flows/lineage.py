@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.tree import Tree
 
 from flows import environment
+from flows.console import TextConsole
 from neurontune_core.config import RuntimeConfig
 from neurontune_core.errors import InputError
 
@@ -42,9 +43,7 @@ def show_lineage(run: str | None, dataset: str | None, as_json: bool, settings: 
     from tasks.lineage import made_from, trace
     from tasks.runs import find_run
 
-    console = Console(markup=False, highlight=False, emoji=False)
-    if not console.is_terminal:
-        console = Console(width=WIDTH, markup=False, highlight=False, emoji=False)
+    console = TextConsole(WIDTH)
     if dataset is not None:
         _show_forward(made_from(dataset, runtime), as_json, console)
         return
@@ -58,24 +57,30 @@ def show_lineage(run: str | None, dataset: str | None, as_json: bool, settings: 
     console.print(_tree(found, nodes))
 
 
-def sync_records(settings: Sequence[str], debug: bool) -> None:
-    """Send what is kept under the artifact root to MLflow, and say what came of it.
+def sync_records(to: str | None, settings: Sequence[str], debug: bool) -> None:
+    """Send what is kept under the artifact root to MLflow, or all of it `to` an address, and say what came of it.
 
     Raises:
         InputError: MLflow is still away, or keeps refusing.
     """
-    runtime = environment.ready(settings, debug)
+    there = [] if to is None else [f"runtime.mlflow_uri={json.dumps(to)}"]
+    runtime = environment.ready([*settings, *there], debug)
     from tasks.killed_runs import are_killed
     from tasks.tracking import catch_up
 
-    sent = catch_up(runtime)
+    sent = catch_up(runtime, of_every_store=to is not None)
     print(f"{sent.sent} records sent, {len(sent.refused)} can never be, {len(sent.left)} still kept")
     if are_killed(runtime):
         print(f"{_end_killed(runtime)} runs ended whose process was killed")
+    if sent.elsewhere and to is not None:
+        raise InputError(
+            f"--to: what is left belongs to runs that are in {' and '.join(sent.elsewhere)} alone; "
+            f"{runtime.root} keeps it until that MLflow is back"
+        )
     if sent.elsewhere:
         raise InputError(
             f"runtime.mlflow_uri: what {runtime.root} keeps is for {' and '.join(sent.elsewhere)}; "
-            f"run `neurontune sync --set runtime.mlflow_uri={sent.elsewhere[0]}`"
+            f"run `neurontune sync --set runtime.mlflow_uri={sent.elsewhere[0]}`, or with --to ADDRESS send it there"
         )
     if sent.left:
         raise InputError(f"runtime.mlflow_uri: MLflow does not take what {runtime.root} keeps: {sent.reason}")

@@ -5,9 +5,9 @@ import os
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 
+from flows.console import TextConsole
 from neurontune_core.config import ModelConfig, absolute_path
 from neurontune_core.preset_files import preset_comment, preset_names
 
@@ -89,7 +89,5 @@ def _figure(value: Any) -> str:
     return f"{value:.3f}" if isinstance(value, float) else "-" if value is None else str(value)
 
 
-def _console() -> Console:
-    console = Console(markup=False, highlight=False)
-    known = console.is_terminal or "COLUMNS" in os.environ
-    return console if known else Console(width=WIDTH, markup=False, highlight=False)
+def _console() -> TextConsole:
+    return TextConsole(None if "COLUMNS" in os.environ else WIDTH)

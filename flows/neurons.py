@@ -4,9 +4,8 @@ from collections.abc import Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING
 
-from rich.console import Console
-
 from flows import environment
+from flows.console import TextConsole
 from neurontune_core.config import change_runtime
 from neurontune_core.errors import InputError
 
@@ -29,7 +28,7 @@ def show_neurons(run: str, top: int, harmful: bool, settings: Sequence[str], deb
 
     found = find_run(run, runtime, True)
     cards = cards_of_run(found, top, change_runtime(found.config, settings).runtime)
-    console = Console(markup=False, highlight=False, emoji=False, soft_wrap=True)
+    console = TextConsole(soft_wrap=True)
     console.print(f"{found.name}  {found.run_id}  {found.config.model.name}")
     hidden = 0
     for role, group in groupby(shown_cards(cards, factors_of_run(found)), lambda card: card.role):

@@ -11,6 +11,7 @@ from pydantic import Field
 from flows.run_names import named
 from neurontune_core.config import change_runtime, load_config
 from neurontune_core.errors import InputError
+from neurontune_core.shown_text import markdown_text
 from tasks.registry import Standing, check_name, promote, standing_of
 from tasks.runs import LATEST, RecordedRun, find_run
 
@@ -61,9 +62,13 @@ def _text(run: RecordedRun, standing: Standing, name: str) -> str:
         f"| {metric} | {_shown(standing.facts, metric)} | {_shown(standing.champion_facts, metric)} |"
         for metric in ("eval/su_f1", "eval/su_f1_low", "eval/safety", "eval/utility", "eval/broken")
     ]
-    against = [f"- {line}" for line in (*standing.forbidden, *standing.objections)] or ["- nothing"]
+    against = [f"- {markdown_text(line)}" for line in (*standing.forbidden, *standing.objections)] or ["- nothing"]
     champion = f"version {standing.champion.version}" if standing.champion else "none yet"
-    head = [f"## {run.name} as champion of {name}?", "", f"Run `{run.run_id}`, judged by {standing.judge or 'nobody'}."]
+    head = [
+        f"## {markdown_text(run.name)} as champion of {name}?",
+        "",
+        f"Run `{run.run_id}`, judged by {markdown_text(standing.judge or 'nobody')}.",
+    ]
     table = [f"| metric | this run | champion ({champion}) |", "|---|---|---|", *rows]
     return "\n".join([*head, "", *table, "", "Against it:", "", *against])
 

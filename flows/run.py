@@ -16,6 +16,7 @@ from neurontune_core.config import CAUSAL_SECTIONS, PipelineConfig, change_runti
 from neurontune_core.errors import InputError
 from neurontune_core.evaluation import benchmarks
 from neurontune_core.pairs import data_files
+from neurontune_core.shown_text import printable
 from neurontune_core.studies.catalogue import choose
 
 
@@ -33,13 +34,11 @@ def run_pipeline(config: PipelineConfig, refresh: Sequence[str], name: str | Non
             raise InputError("--name: is empty; give the run a name, or leave the option out")
         config = config.model_copy(update={"runtime": config.runtime.model_copy(update={"name": name.strip()})})
     with embedded(config, config.runtime.preset, debug):
-        from rich.console import Console
-
         from flows import summary
         from flows.pipeline import pipeline
 
         made = pipeline(config, tuple(stage for stage in STAGES if stage in refresh))
-    summary.show(made, config.runtime, Console())
+    summary.show(made, config.runtime, console.TextConsole())
     print(f"{time.monotonic() - started:.0f} s in all")
 
 
@@ -133,7 +132,6 @@ def run_causal(run: str, settings: Sequence[str], to: str | None, debug: bool) -
 
 def _show_page(folder: Path, page_file: str, plot_file: str, name: str, to: str | None) -> None:
     """Print a page, and copy it and its drawing to a folder if one is named."""
-    from rich.console import Console
     from rich.markdown import Markdown
 
     page = (folder / page_file).read_text(encoding="utf-8")
@@ -141,8 +139,8 @@ def _show_page(folder: Path, page_file: str, plot_file: str, name: str, to: str 
         Path(to).mkdir(parents=True, exist_ok=True)
         (Path(to) / f"{name}.md").write_text(page.replace(f"]({plot_file})", f"]({name}.svg)"), encoding="utf-8")
         (Path(to) / f"{name}.svg").write_bytes((folder / plot_file).read_bytes())
-    screen = Console()
-    screen.print(Markdown(page)) if screen.is_terminal else print(page)
+    screen = console.TextConsole()
+    screen.print(Markdown(page, hyperlinks=False)) if screen.is_terminal else print(printable(page))
 
 
 def run_study(

@@ -19,6 +19,7 @@ import httpx
 
 from flows.guard import OwnPagesOnly
 from flows.login import make_login
+from tasks.mlflow_store import database_path
 
 START_SECONDS = 600  # a machine busy with something else takes minutes
 POLL_SECONDS = 0.1
@@ -88,6 +89,9 @@ def start_server(home: Path, log: Path, port: int | None = None) -> EmbeddedServ
             # what errors point to holds the reason, also where the terminal is kept for this project's own lines
             "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "WARNING",
         }
+        if (encoded := database_path(home / "prefect.db")) != str(home / "prefect.db"):
+            # Prefect would take the folder's name as it is for an address
+            environment.setdefault("PREFECT_SERVER_DATABASE_CONNECTION_URL", f"sqlite+aiosqlite:///{encoded}")
         process = subprocess.Popen(
             [sys.executable, "-P", "-m", "flows.server", str(bound.fileno()), str(os.getpid())],
             env=environment,

@@ -126,8 +126,12 @@ def _watch(
 def _mlflow(root: str, port: int) -> list[str]:
     options = ["--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
     # runs write their files themselves: those of a store that only a server can reach would be lost to runs without it
-    artifacts_go = ["--no-serve-artifacts", "--default-artifact-root", f"{root}/mlflow"]
+    artifacts_go = ["--no-serve-artifacts", "--default-artifact-root", _place(f"{root}/mlflow")]
     return [sys.executable, "-m", "mlflow", "server", *options, *artifacts_go]
+
+
+def _place(folder: str) -> str:
+    return Path(folder).as_uri() if Path(folder).is_absolute() else folder
 
 
 def _worker(pool: str) -> list[str]:

@@ -3,6 +3,7 @@
 import shlex
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import quote
 
 from prefect import get_run_logger
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
@@ -13,10 +14,13 @@ from rich.table import Table
 
 from flows.console import mlflow_ui, program
 from flows.environment import own_prefect_home
+from flows.login import FILE as FILE_OF_LOGIN
 from neurontune_core import artifacts, tables
+from neurontune_core.causal.page import markdown
 from neurontune_core.config import RuntimeConfig
 from neurontune_core.records import Artifact
 from neurontune_core.selection.knockout import statement
+from neurontune_core.shown_text import markdown_code, printable
 from tasks import tracking
 from tasks.mlflow_store import Tracking, without_password
 from tasks.report import FILE
@@ -70,18 +74,17 @@ def publish(made: Mapping[str, Artifact], report: Artifact, record: Tracking) ->
     evaluation = made["evaluation"]
     rows, lines = result_rows(evaluation), headline(evaluation, made.get("selection"))
     create_table_artifact(key="results", table=rows, description="Base against tuned, with 95% intervals.")
-    header = "| " + " | ".join(rows[0]) + " |\n|" + "---|" * len(rows[0])
-    body = "\n".join("| " + " | ".join(row.values()) + " |" for row in rows)
     link, server = tracking.run_link(record), without_password(record.uri).rstrip("/")
     # a page from a server may not follow a link to a file, so the address is there to be copied as well
-    page = f"Report: [{FILE}]({report.uri}/{FILE}), at `{report.uri}/{FILE}`."
-    recorded = f"MLflow run `{link}` at `{server}`." if link else "Not recorded in MLflow."
+    file = f"{report.uri}/{FILE}"
+    page = f"Report: [{FILE}]({quote(file, safe=':/')}), at {markdown_code(file)}."
+    recorded = f"MLflow run `{link}` at {markdown_code(server)}." if link else "Not recorded in MLflow."
     if link and server.startswith("http"):
         page += f" [The same in MLflow]({server}/{link}/artifacts/{FILE})."
         recorded = f"[MLflow run]({server}/{link})."
-    links = f"{page} {recorded} Artifacts: `{evaluation.uri}`."
+    links = f"{page} {recorded} Artifacts: {markdown_code(evaluation.uri)}."
     first = "\n\n".join([f"**{lines[0]}**", *lines[1:], links])
-    create_markdown_artifact(key="summary", markdown=f"{first}\n\n{header}\n{body}", description=lines[0])
+    create_markdown_artifact(key="summary", markdown=f"{first}\n\n{markdown(rows)}", description=lines[0])
     for line in (*lines, f"report {report.uri}/{FILE}", *([f"MLflow {server}/{link}"] if link else [])):
         get_run_logger().info(line)
 
@@ -98,9 +101,9 @@ def show(made: Mapping[str, Artifact], runtime: RuntimeConfig, console: Console)
     console.print(table)
     places = {stage: made[stage].uri for stage in ("scaling", "baseline", "evaluation") if stage in made}
     for name, uri in (places | {"report": f"{made['report'].uri}/{FILE}"}).items():
-        console.print(f"{name + ':':<12} {uri.removeprefix('file://')}", soft_wrap=True, highlight=False)
+        console.print(printable(f"{name + ':':<12} {uri.removeprefix('file://')}"), soft_wrap=True, highlight=False)
     for name, command in next_commands(runtime).items():
-        console.print(f"{name + ':':<12} {command}", soft_wrap=True, highlight=False)
+        console.print(printable(f"{name + ':':<12} {command}"), soft_wrap=True, highlight=False)
     for name, command in ui_commands(runtime).items():
         console.print(f"{name + ':':<12} {command}", soft_wrap=True, highlight=False)
 
@@ -124,7 +127,9 @@ def ui_commands(runtime: RuntimeConfig) -> dict[str, str]:
     """Return the commands, or the addresses of running servers, that open the UIs with this root's runs."""
     api = get_current_settings().api.url
     home = own_prefect_home(runtime)
-    prefix = f"PREFECT_HOME={shlex.quote(str(home))} " if home else ""
+    # a server without a password would let any page of the web write to its database
+    login = f'PREFECT_SERVER_API_AUTH_STRING="$(cat {shlex.quote(str(home / FILE_OF_LOGIN))})" ' if home else ""
+    prefix = f"PREFECT_HOME={shlex.quote(str(home))} {login}" if home else ""
     prefect = f"{prefix}{program('prefect')} server start   then http://127.0.0.1:4200"
     return {
         "Prefect UI": api.removesuffix("/api") if api else prefect,

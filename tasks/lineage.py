@@ -5,6 +5,7 @@ an artifact, or on MLflow having been there. A reused artifact names what its fi
 reached it by an input of the same content, and which that was is known from the run.
 """
 
+import glob
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -177,7 +178,7 @@ def _inputs(manifest: dict[str, Any]) -> list[dict[str, str]]:
 def _all_nodes(root: str) -> Iterator[Node]:
     """Yield the artifacts of a root, each with its direct inputs."""
     filesystem, base = fsspec.url_to_fs(root)
-    for path in filesystem.glob(f"{base}/*/*/{artifacts.MANIFEST}"):
+    for path in filesystem.glob(f"{glob.escape(base)}/*/*/{artifacts.MANIFEST}"):
         stage, key = path.split("/")[-3:-1]
         artifact = artifacts.at(root, stage, key)
         try:

@@ -6,6 +6,7 @@ that could not be created is stood for by `kept-<record>`; records that name it 
 in their order with the time they were first made at, so that points that had arrived are not doubled.
 """
 
+import glob
 import json
 import logging
 import time
@@ -170,26 +171,28 @@ def waiting(root: str) -> list[str]:
     return [record.words for _, record in _kept(root)]
 
 
-def send(runtime: RuntimeConfig) -> Sent:
+def send(runtime: RuntimeConfig, of_every_store: bool = False) -> Sent:
     """Send what is kept under an artifact root to its MLflow store, until MLflow fails again.
 
+    What is kept for another store is left, unless records `of_every_store` are sent to this one.
     While another process sends, this one waits: sent twice at once, a run would be made twice.
     """
     if not waiting(runtime.root):
         return Sent(0, [], [])
     with artifacts.working_lock(runtime.root, "mlflow", "records"):
-        return _send(runtime)
+        return _send(runtime, of_every_store)
 
 
-def _send(runtime: RuntimeConfig) -> Sent:
+def _send(runtime: RuntimeConfig, of_every_store: bool) -> Sent:
     uri = tracking_uri(runtime)
     sent, refused, left = 0, [], []
     away, elsewhere, reason = False, set(), ""
     filesystem, _ = fsspec.url_to_fs(runtime.root)
     for path, record in _kept(runtime.root):
-        if record.store != without_password(uri):
+        moved = record.store != without_password(uri)
+        if moved and not of_every_store:
             elsewhere.add(record.store)
-        if away or record.store != without_password(uri):
+        if away or (moved and not of_every_store):
             left.append(record.words)
             continue
         try:
@@ -202,6 +205,10 @@ def _send(runtime: RuntimeConfig) -> Sent:
                 reason = reason or _told(error)
                 left.append(record.words)
                 continue
+            if moved:  # it belongs to a run that only its own store has
+                elsewhere.add(record.store)
+                left.append(record.words)
+                continue
             refused.append(f"{record.words} ({_told(error)})")
         with suppress(FileNotFoundError):  # another machine was faster
             filesystem.rm(path)
@@ -209,7 +216,7 @@ def _send(runtime: RuntimeConfig) -> Sent:
 
 
 def _repeat(record: Record, uri: str, runtime: RuntimeConfig) -> None:
-    # the experiment by its name: one that is gone for good is made anew
+    # the experiment by its name: one that is gone for good is made anew, and its number is its store's own
     tracking = Tracking(**record.tracking | {"uri": uri, "root": runtime.root, "experiment_id": ""})
     if tracking.experiment:
         open_experiment(uri, tracking.experiment, runtime.root)
@@ -265,7 +272,7 @@ def _keep(tracking: Tracking, record: Record) -> str:
 def _kept(root: str) -> Iterator[tuple[str, Record]]:
     """Yield the kept records of a root with their files, oldest first; those being sent may vanish meanwhile."""
     filesystem, base = fsspec.url_to_fs(root)
-    for path in sorted(filesystem.glob(f"{base}/{FOLDER}/*.json")):
+    for path in sorted(filesystem.glob(f"{glob.escape(base)}/{FOLDER}/*.json")):
         try:
             record = Record(**json.loads(filesystem.cat_file(path)))
             _, _ = record.arguments

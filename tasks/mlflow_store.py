@@ -74,13 +74,23 @@ def tracking_uri(runtime: RuntimeConfig) -> str:
             f"runtime.mlflow_uri: a SQLite file cannot live in {runtime.root}; set it to the address of an MLflow "
             f"server or to sqlite:///FILE"
         )
-    return f"{SQLITE}{Path(base) / DATABASE}"
+    return f"{SQLITE}{database_path(Path(base) / DATABASE)}"
 
 
 def is_beside(uri: str, root: str) -> bool:
     """Tell whether a tracking URI is of the SQLite file in an artifact root, which moves with it."""
     filesystem, base = fsspec.url_to_fs(root)
-    return isinstance(filesystem, LocalFileSystem) and uri == f"{SQLITE}{Path(base) / DATABASE}"
+    return isinstance(filesystem, LocalFileSystem) and uri == f"{SQLITE}{database_path(Path(base) / DATABASE)}"
+
+
+def database_path(file: Path) -> str:
+    """Return a file as the address of a SQLite database holds it: what ends or encodes an address is encoded."""
+    return str(file).replace("%", "%25").replace("?", "%3F").replace("#", "%23")
+
+
+def database_file(uri: str) -> Path:
+    """Return the file of a SQLite database by its address."""
+    return Path(unquote(uri.removeprefix(SQLITE).partition("?")[0]))
 
 
 def _uri_of_environment() -> str:
@@ -232,4 +242,4 @@ def run_table(runtime: RuntimeConfig) -> str:
 
 
 def _file_of(uri: str) -> str:
-    return uri.removeprefix(SQLITE)
+    return str(database_file(uri))

@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from neurontune_core import run_name
@@ -11,7 +10,7 @@ from neurontune_core.config import RuntimeConfig, load_config
 from neurontune_core.errors import InputError
 from neurontune_core.preset_files import preset_names
 from tasks.mlflow_entities import parameters_of
-from tasks.mlflow_store import client_of, deleted, tracking_uri, without_password
+from tasks.mlflow_store import client_of, database_file, deleted, tracking_uri, without_password
 from tasks.tracking import CHANGES_TAG, FLOW_TAG, PIPELINE
 
 if TYPE_CHECKING:
@@ -55,7 +54,7 @@ def store_of(runtime: RuntimeConfig) -> "tuple[MlflowClient, str, str]":
     """
     uri = tracking_uri(runtime)
     where = f"{without_password(uri)}, experiment {runtime.experiment}"
-    if uri.startswith("sqlite:///") and not Path(uri.removeprefix("sqlite:///")).is_file():
+    if uri.startswith("sqlite:///") and not database_file(uri).is_file():
         raise InputError(f"run: nothing is recorded in {where}; set runtime.root to the artifact root of the run")
     experiment = client_of(uri).get_experiment_by_name(runtime.experiment)
     if experiment is None:

@@ -69,9 +69,9 @@ PIPELINE = "neurontune"
 __all__ = ["Tracking"]
 
 
-def catch_up(runtime: RuntimeConfig) -> Sent:
+def catch_up(runtime: RuntimeConfig, of_every_store: bool = False) -> Sent:
     """Send what earlier runs could not record, and say what can never be recorded."""
-    sent = send(runtime)
+    sent = send(runtime, of_every_store)
     if sent.sent:
         logger.info("MLflow: recorded %d things that were kept while it was away", sent.sent)
     for what in sent.refused:

@@ -7,6 +7,7 @@ from typing import Any
 import pandas as pd
 
 from neurontune_core.causal.cells import BASE, EMPTY, MEAN, OPPOSING, PATCH, RANDOM, SAFETY, UTILITY, ZERO
+from neurontune_core.shown_text import markdown_text
 
 SETS = {
     SAFETY: "carry refusal",
@@ -77,9 +78,9 @@ def shown_rows(table: pd.DataFrame) -> Rows:
 
 
 def markdown(rows: Rows) -> str:
-    """Return rows as a Markdown table."""
-    header = "| " + " | ".join(rows[0]) + " |\n|" + "---|" * len(rows[0])
-    return "\n".join([header, *("| " + " | ".join(row.values()) + " |" for row in rows)])
+    """Return rows as a Markdown table, whatever the texts in it."""
+    header = "| " + " | ".join(map(markdown_text, rows[0])) + " |\n|" + "---|" * len(rows[0])
+    return "\n".join([header, *("| " + " | ".join(map(markdown_text, row.values())) + " |" for row in rows)])
 
 
 def _columns(shares: Sequence[float], by_share: dict[Any, dict[Any, Any]], show: Any) -> dict[str, str]:

@@ -14,6 +14,7 @@ from neurontune_core.data_names import short_name
 from neurontune_core.export.hub_fields import base_fields, dataset_ids, model_index
 from neurontune_core.model.source import ModelReference
 from neurontune_core.records import ScalingFactors
+from neurontune_core.shown_text import markdown_block, markdown_code, markdown_text
 
 NOT_EVALUATED = "This model has not been evaluated: nothing is known of how it behaves."
 
@@ -59,20 +60,24 @@ def render_card(card: CardFacts) -> str:
 
 
 def _introduction(card: CardFacts) -> str:
-    revision = f", revision `{card.base.revision}`" if card.base.revision else ""
-    system = f" Prompts were given this system message: {card.base.system_prompt!r}." if card.base.system_prompt else ""
+    revision = f", revision {markdown_code(card.base.revision)}" if card.base.revision else ""
+    system = (
+        f" Prompts were given this system message: {markdown_text(repr(card.base.system_prompt))}."
+        if card.base.system_prompt
+        else ""
+    )
     # a path says nothing to others, and more than it should of this machine
     name = Path(card.base.name).name if os.path.isabs(card.base.name) else card.base.name
     stored = (
-        f"\n\nThe base weights were dequantised from {card.base.dequantised}: this is the model of the dequantised "
-        f"weights, not of the ones that were quantised."
+        f"\n\nThe base weights were dequantised from {markdown_text(card.base.dequantised)}: this is the model of the "
+        f"dequantised weights, not of the ones that were quantised."
         if card.base.dequantised
         else ""
     )
-    warning = f"> **Warning:** {card.warning}.\n\n" if card.warning else ""
+    warning = f"> **Warning:** {markdown_text(card.warning)}.\n\n" if card.warning else ""
     return (
-        f"# {card.title}\n\n{warning}"
-        f"`{name}`{revision} with {len(card.scaling.neurons.all)} MLP neurons rescaled by "
+        f"# {markdown_text(card.title)}\n\n{warning}"
+        f"{markdown_code(name)}{revision} with {len(card.scaling.neurons.all)} MLP neurons rescaled by "
         f"[NeuronTune](https://arxiv.org/abs/2508.09473), so that it refuses harmful requests, also inside jailbreak "
         f"prompts, and goes on answering harmless ones. Everything else is the base model's: architecture, tokenizer, "
         f"chat template, generation settings, number format, licence.{system}\n\n"
@@ -86,14 +91,18 @@ def _data(card: CardFacts) -> str:
         f"## Data\n\n"
         f"- harmful queries: {_named(pairs.harmful)}; harmless queries: {_named(pairs.benign)}\n"
         f"- split by query; {pairs.test_fraction:.0%} for testing, {pairs.validation_fraction:.0%} for validation\n"
-        f"- attack categories never trained on: {', '.join(pairs.holdout_attack_categories) or 'none'}\n"
-        f"- unsafety categories never trained on: {', '.join(pairs.holdout_unsafety_categories) or 'none'}"
+        f"- attack categories never trained on: {_listed(pairs.holdout_attack_categories)}\n"
+        f"- unsafety categories never trained on: {_listed(pairs.holdout_unsafety_categories)}"
     )
+
+
+def _listed(names: Sequence[str]) -> str:
+    return markdown_text(", ".join(names) or "none")
 
 
 def _named(datasets: Sequence[str]) -> str:
     """Return the names of datasets without the folders of this machine."""
-    return ", ".join(map(short_name, datasets))
+    return markdown_text(", ".join(map(short_name, datasets)))
 
 
 LEARNED = {
@@ -124,11 +133,11 @@ def _results(card: CardFacts) -> str:
     for name in dict.fromkeys(card.rates["benchmark"]):
         models = {row["model"]: row for row in card.rates[card.rates["benchmark"] == name].to_dict("records")}
         shown = " | ".join(_rate(models[model]) for model in ("base", "tuned"))
-        lines.append(f"| {name} | {shown} | {models['tuned']['n']} |")
+        lines.append(f"| {markdown_text(str(name))} | {shown} | {models['tuned']['n']} |")
     scores = [_score(card.facts, f"eval/su_f1{suffix}") for suffix in ("_base", "")]
     if all(scores):
         lines.append(f"| Safety-Utility F1 | {scores[0]} | {scores[1]} | |")
-    lines += ["", f"95% intervals. Verdicts by {card.judge}."]
+    lines += ["", f"95% intervals. Verdicts by {markdown_text(card.judge)}."]
     if "eval/kl_to_base" in card.facts:
         lines.append(f"KL to the base model on its own answers: {card.facts['eval/kl_to_base']:.3f} nat a token.")
     return "\n".join(lines)
@@ -151,7 +160,7 @@ Research on, and trials of, safer chat models, with a person or a second filter 
 def _reproduce(card: CardFacts) -> str:
     versions = ", ".join(f"{name} {version}" for name, version in card.versions.items())
     digests = "\n".join(f"- {stage}: `{digest}`" for stage, digest in card.digests.items())
-    return f"## How to make it again\n\n```\n{card.command}\n```\n\nMade with {versions}. Artifacts:\n\n{digests}"
+    return f"## How to make it again\n\n{markdown_block(card.command)}\n\nMade with {versions}. Artifacts:\n\n{digests}"
 
 
 def _rate(row: Mapping[str, float]) -> str:

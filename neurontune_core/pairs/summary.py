@@ -11,6 +11,7 @@ import pandas as pd
 from neurontune_core.pairs.own_refusals import counts_of, statement
 from neurontune_core.pairs.ranking import explain
 from neurontune_core.records import PromptPair, Split
+from neurontune_core.shown_text import printable
 
 EXAMPLES = 3
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
@@ -72,7 +73,7 @@ def format_summary(summary: Mapping[str, Any]) -> str:
     parts.append(_own_refusals_text(summary["attributed"], summary["own_refusals"]))
     for kind, rows in summary["examples"].items():
         parts.append("\n".join([f"Examples: {kind}", *(line for row in rows for line in _example(row))]))
-    return "\n\n".join(part for part in parts if part)
+    return printable("\n\n".join(part for part in parts if part))
 
 
 def _example(row: Mapping[str, Any]) -> list[str]:
@@ -132,7 +133,7 @@ def _understood(sources: Sequence[Mapping[str, Any]]) -> str:
     lines = []
     for row in sources:
         if said := "; ".join(filter(None, (row.get("columns"), row.get("notes")))):
-            lines.append(f"  {row['name']} ({row['role']}): {_printable(said)}")
+            lines.append(f"  {row['name']} ({row['role']}): {printable(said, '')}")
     return "\n".join(["Columns", *lines]) if lines else ""
 
 
@@ -151,7 +152,7 @@ def _own_refusals_text(attributed: str, counts: Mapping[str, int]) -> str:
 
 def _table(rows: Sequence[Mapping[str, Any]]) -> str:
     names = list(rows[0])
-    cells = [names, *([_printable(str(row[name])) for name in names] for row in rows)]
+    cells = [names, *([printable(str(row[name]), "") for name in names] for row in rows)]
     widths = [max(len(row[i]) for row in cells) for i in range(len(names))]
     right = [all(isinstance(row[name], int) for row in rows) for name in names]
     return "\n".join(
@@ -160,11 +161,6 @@ def _table(rows: Sequence[Mapping[str, Any]]) -> str:
     )
 
 
-def _printable(text: str) -> str:
-    """Return a text with what a terminal would obey, such as escape sequences, spelled out."""
-    return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text)
-
-
 def _short(text: str) -> str:
-    line = _printable(" ".join(text.split()))
+    line = printable(" ".join(text.split()), "")
     return line if len(line) <= _WIDTH else f"{line[: _WIDTH - 3]}..."

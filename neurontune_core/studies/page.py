@@ -8,6 +8,7 @@ import pandas as pd
 
 from neurontune_core.causal import page as causal_page
 from neurontune_core.causal.cells import BASE, OPPOSING, RANDOM, SAFETY, ZERO
+from neurontune_core.shown_text import markdown_block
 from neurontune_core.studies.catalogue import Study
 
 Rows = list[dict[str, str]]
@@ -21,11 +22,11 @@ def render_page(study: Study, body: str, command: str, commands: Mapping[str, st
         study.question,
         body,
         *([notes] if notes else []),
-        f"All of it:\n\n```\n{command}\n```",
+        f"All of it:\n\n{markdown_block(command)}",
     ]
     if commands:
-        single = "\n".join(f"# {name}\n{text}" for name, text in commands.items())
-        parts.append(f"A row alone:\n\n```\n{single}\n```")
+        single = "\n".join(f"# {' '.join(name.split())}\n{text}" for name, text in commands.items())
+        parts.append(f"A row alone:\n\n{markdown_block(single)}")
     return "\n\n".join(parts) + "\n"
 
 

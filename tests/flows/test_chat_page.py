@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from headless import Browser
 from recorded_runs import record_run
@@ -121,6 +122,28 @@ def test_a_tab_keeps_its_conversation_until_a_new_one(config: PipelineConfig) ->
         assert ask(tab, "Hello") == first
         with pytest.raises(Exception, match="New conversation starts a new one"):
             ask(tab, "x" * 1000)
+    finally:
+        page.close(verbose=False)
+
+
+def test_other_sites_and_uploads_are_refused(config: PipelineConfig) -> None:
+    pytest.importorskip("gradio", reason="the extra `web` is not installed")
+    record_run(config, "first")
+    _, session = open_session("first", config.runtime)
+    page = chat_page(session, "first")
+    address = launch(page).rstrip("/")
+    try:
+        own = {"Origin": address}
+        asked = {"data": ["Hello", 1, "none", ""], "fn_index": 0, "session_hash": "x"}
+        assert httpx.get(address, headers=own).status_code == 200
+        assert httpx.get(address).headers["content-security-policy"]
+        evil = ("http://evil.example", "null", "http://localhost:1")
+        for headers in ({"Host": "evil.example"}, *({"Origin": origin} for origin in evil)):
+            assert httpx.get(address, headers=headers).status_code == 403
+            assert httpx.post(f"{address}/gradio_api/queue/join", json=asked, headers=headers).status_code == 403
+        for path in ("upload", "upload/", "upload?upload_id=x"):
+            sent = httpx.post(f"{address}/gradio_api/{path}", files={"files": ("a.txt", b"text")}, headers=own)
+            assert sent.status_code == 403
     finally:
         page.close(verbose=False)
 

@@ -1,0 +1,40 @@
+"""Texts of others, shown: nothing in them steers a terminal, or becomes markup of a page."""
+
+import re
+
+# what Markdown, and the pages that show it, would take for more than text; ordinary text has none of it
+_MARKUP = re.compile(
+    r"""[\\`|*] | ~(?=~) | <(?=[A-Za-z/!?]) | &(?=\#?\w+;) | (?<=\])[(\[:] | (?<!\w)_ | _(?!\w)
+    | :(?=//) | (?<=\bwww)\. | (?<=\w)@(?=\w) | ^[#>] | ^[+=-](?![\w.]) | (?<=^\d)[.)](?=\s)""",
+    re.VERBOSE | re.IGNORECASE,
+)
+
+
+def printable(text: str, keep: str = "\n\t") -> str:
+    """Return a text with what a terminal would obey, such as escape sequences, spelled out; `keep` is left."""
+    if text.isprintable():
+        return text
+    return "".join(sign if sign.isprintable() or sign in keep else ascii(sign)[1:-1] for sign in text)
+
+
+def markdown_text(text: str) -> str:
+    """Return a text as one line of Markdown that shows it and is nothing else."""
+    return _MARKUP.sub(r"\\\g<0>", " ".join(printable(text).split()))
+
+
+def markdown_code(text: str) -> str:
+    """Return a text as a span of code in one line of Markdown."""
+    line = " ".join(printable(text).split()).replace("|", "\\|")
+    ticks = "`" * (1 + _longest_ticks(line))
+    return f"{ticks} {line} {ticks}" if "`" in line or not line else f"{ticks}{line}{ticks}"
+
+
+def markdown_block(text: str) -> str:
+    """Return a text as a block of code in Markdown."""
+    shown = printable(text)
+    fence = "`" * max(3, 1 + _longest_ticks(shown))
+    return f"{fence}\n{shown}\n{fence}"
+
+
+def _longest_ticks(text: str) -> int:
+    return max(map(len, re.findall("`+", text)), default=0)
