@@ -47,6 +47,9 @@ def check_config(folder: Path) -> PretrainedConfig:
     """
     raw = read_object(folder / "config.json")
     _check_method(raw)
+    for field in ("dtype", "torch_dtype"):
+        if isinstance(raw.get(field), list | dict):
+            _check_value(field, field, raw[field])
     for path, key, value in walk(raw):
         _check_value(path, key, value)
     family = _family(raw)
