@@ -169,7 +169,7 @@ def study(
         list[str] | None,
         typer.Option("--variant", metavar="'NAME: FIELD=VALUE ...'", help="A variant, in place of the study's own."),
     ] = None,
-    trials: Annotated[int, typer.Option(min=1, help="Trials of automatic-count on validation data.")] = 8,
+    trials: Annotated[int, typer.Option(min=1, max=10_000, help="Trials of automatic-count on validation data.")] = 8,
     to: Annotated[str | None, typer.Option("--to", metavar="FOLDER", help="Put page and drawing there too.")] = None,
     debug: Debug = False,
 ) -> None:
@@ -305,7 +305,7 @@ def chat(
     run: Run,
     strength: Annotated[str, typer.Option(metavar="0..1", help="0 is the base model, 1 the tuned one.")] = "1",
     attack: Annotated[str, typer.Option(metavar="NAME", help="Attack to wrap every message in.")] = "none",
-    tokens: Annotated[int, typer.Option(min=1, help="Longest answer, in tokens.")] = 200,
+    tokens: Annotated[int, typer.Option(min=1, max=1_000_000, help="Longest answer, in tokens.")] = 200,
     web: Annotated[bool, typer.Option("--web", help="On a page in the browser instead of in the terminal.")] = False,
     settings: Settings = None,
     debug: Debug = False,
