@@ -317,7 +317,7 @@ def test_password_in_the_root_is_refused_and_not_repeated(monkeypatch: pytest.Mo
         ("attribution.shards=1000000", ["attribution.shards: Input should be less than or equal to 10000"]),
         ("runtime.workers=1000000000", ["runtime.workers"]),
         ("runtime.root=", ["runtime.root: String should have at least 1 character"]),
-        ("runtime.root='a\\u0000b'", ["runtime.root: a text with a NUL character names nothing"]),
+        ('runtime.root="a\\u0000b"', ["runtime.root: a text with a NUL character names nothing"]),
         ("runtime.experiment=''", ["runtime.experiment"]),
         ("pairs.sources.advbench.path=''", ["pairs.sources.advbench.path"]),
         (f"scaling.steps={'9' * 6000}", ["scaling.steps: ", "999..."]),

@@ -113,3 +113,17 @@ def test_bad_files(tmp_path: Path) -> None:
     (tmp_path / "c.jsonl").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(InputError, match="not UTF-8"):
         read_completions(tmp_path / "c.jsonl")
+
+
+@pytest.mark.parametrize(
+    ("line", "problem"),
+    [
+        ('{"prompt": "a", "prompt": "b", "completion": "c"}', "row 1: key 'prompt' is there twice; keep one"),
+        ('{"prompt": "a", "completion": ' + "9" * 6000 + "}", "row 1: not valid JSON"),
+        ("[" * 100_000, "row 1: not valid JSON"),
+    ],
+)
+def test_a_line_that_says_two_things_or_too_much_is_told(tmp_path: Path, line: str, problem: str) -> None:
+    (tmp_path / "rows.jsonl").write_text(line + "\n")
+    with pytest.raises(InputError, match=problem):
+        read_completions(tmp_path / "rows.jsonl")
