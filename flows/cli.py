@@ -9,7 +9,8 @@ import typer
 
 from flows.console import fail
 from flows.stage_names import STAGES
-from neurontune_core.errors import InputError
+from neurontune_core.errors import InputError, NeuronTuneError
+from neurontune_core.storage import out_of_memory, problem
 from tasks.progress import stop_requested
 
 app = typer.Typer(
@@ -19,6 +20,10 @@ app = typer.Typer(
 )
 
 INTERRUPTED = 130
+OUT_OF_MEMORY = (
+    "out of memory; lower runtime.batch_tokens or runtime.memory_mib, take a smaller model, or give the process more; "
+    "finished stages are kept and will be reused"
+)
 
 Model = Annotated[
     str | None,
@@ -340,6 +345,12 @@ def _exit_code() -> int:
             return fail(error.format_message(), 2)
         if "--debug" in sys.argv:
             raise
+        if isinstance(error, NeuronTuneError):
+            return fail(str(error), 1)
+        if out_of_memory(error):
+            return fail(OUT_OF_MEMORY, 1)
+        if why := problem(error):
+            return fail(f"{getattr(error, 'filename', None) or 'a file'}: {why}", 1)
         return fail(f"{type(error).__name__}: {error} (run again with --debug to see where)", 1)
     if result == INTERRUPTED:
         return fail("interrupted; finished stages are kept and will be reused", INTERRUPTED)

@@ -12,6 +12,7 @@ from fsspec.implementations.local import LocalFileSystem
 from flows.console import show_own_lines
 from neurontune_core.config import RuntimeConfig, load_config
 from neurontune_core.errors import InputError
+from neurontune_core.storage import check_protocol, problem, short
 
 # the same as prefect.toml, which is found only in the project's folder
 DEFAULTS = {
@@ -43,15 +44,17 @@ def apply(runtime: RuntimeConfig, quiet: bool) -> None:
     """Set defaults in the environment; `quiet` leaves the console to this project's own lines.
 
     Raises:
-        InputError: the artifact root cannot be made.
+        InputError: the artifact root cannot be made, or is of no known protocol.
     """
     for name, value in (DEFAULTS | (QUIET if quiet else {})).items():
         os.environ.setdefault(name, value)
+    check_protocol(runtime.root)
     if (home := own_prefect_home(runtime)) is not None:
         try:
             home.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise InputError(f"runtime.root: {error}; choose a folder that can be made and written to") from error
+            why = problem(error) or error.strerror
+            raise InputError(f"runtime.root: {short(home)} cannot be made ({why})") from error
         os.environ["PREFECT_HOME"] = str(home)
         for name, value in running_servers(home).items():
             os.environ.setdefault(name, value)

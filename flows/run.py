@@ -13,6 +13,7 @@ from flows import console, environment, server
 from flows.stage_names import STAGES
 from neurontune_core.config import CAUSAL_SECTIONS, PipelineConfig, change_runtime, load_config, runtime_alone
 from neurontune_core.errors import InputError
+from neurontune_core.storage import check_file, check_folder, check_root
 
 
 def run_pipeline(config: PipelineConfig, refresh: Sequence[str], debug: bool) -> None:
@@ -41,8 +42,8 @@ def run_pairs(config: PipelineConfig, file: str | None, debug: bool) -> None:
     Raises:
         InputError: bad input, found before a model is loaded.
     """
-    if file is not None and not Path(file).absolute().parent.is_dir():
-        raise InputError(f"--json: there is no folder for {file}; make it first")
+    if file is not None:
+        check_file("--json", file)
     with embedded(config, config.runtime.preset, debug):
         from flows.pipeline import pairs_only
         from neurontune_core import artifacts, tables
@@ -107,6 +108,8 @@ def run_causal(run: str, settings: Sequence[str], to: str | None, debug: bool) -
         InputError: no such run, or a setting that cannot be changed.
     """
     started = time.monotonic()
+    if to is not None:
+        check_folder("--to", to)
     config = change_runtime(load_config(), runtime_alone(settings))
     environment.apply(config.runtime, quiet=not debug)
     from tasks.runs import find_run
@@ -152,6 +155,8 @@ def run_study(
         InputError: bad input, found before a model is loaded.
     """
     started = time.monotonic()
+    if to is not None:
+        check_folder("--to", to)
     given = dict(_variant(text) for text in variants)
     config = load_config(preset, settings)
     with embedded(config, preset, debug):
@@ -180,6 +185,7 @@ def embedded(config: PipelineConfig, preset: str, debug: bool) -> Iterator[None]
         InputError: bad input, found before a model is loaded.
     """
     environment.apply(config.runtime, quiet=not debug)
+    check_root(config.runtime.root)
     ready = start_prefect()
     # these imports take seconds, and so does the server: they share them
     from prefect import tags
