@@ -12,7 +12,7 @@ from typing import Any, cast
 from flows import console, environment, server
 from flows.stage_names import STAGES
 from neurontune_core.config import CAUSAL_SECTIONS, PipelineConfig, change_runtime, load_config, runtime_alone
-from neurontune_core.errors import InputError
+from neurontune_core.errors import InputError, NeuronTuneError, StorageError
 from neurontune_core.storage import check_file, check_folder, check_root
 
 
@@ -201,6 +201,19 @@ def embedded(config: PipelineConfig, preset: str, debug: bool) -> Iterator[None]
             yield
         except Abort as error:
             raise KeyboardInterrupt("cancelled in the UI") from error
+        except NeuronTuneError:
+            raise
+        except Exception as error:
+            _tell_full_disk(config.runtime.root, error)
+            raise
+
+
+def _tell_full_disk(root: str, failure: Exception) -> None:
+    """Raise what keeps the root from being written to, if something does: on a full disk all kinds of things fail."""
+    try:
+        check_root(root)
+    except InputError as error:
+        raise StorageError(f"{error}, then run again: finished stages are reused") from failure
 
 
 def start_prefect() -> Callable[[], str]:

@@ -514,7 +514,9 @@ class RuntimeConfig(Section):
     )
     experiment: str = Field(default="neurontune", min_length=1, description="MLflow experiment.")
     device: str = Field(default="auto", description="`auto`, `cpu`, `cuda`, `cuda:1`, `mps`.")
-    threads: int | None = Field(default=None, ge=1, le=10_000, description="Processor threads of torch; all cores by default.")
+    threads: int | None = Field(
+        default=None, ge=1, le=10_000, description="Processor threads of torch; all cores by default."
+    )
     batch_tokens: int | None = Field(
         default=None,
         ge=64,
@@ -536,7 +538,9 @@ class RuntimeConfig(Section):
         description="What the shards run on: threads of this process, which share its one model; processes of this "
         "machine; or Dask workers on any machines.",
     )
-    workers: int = Field(default=1, ge=1, le=10_000, description="Shards computed at a time, where Dask has no address.")
+    workers: int = Field(
+        default=1, ge=1, le=10_000, description="Shards computed at a time, where Dask has no address."
+    )
     dask_address: str | None = Field(
         default=None, description="Address of a Dask scheduler; a cluster on this machine by default."
     )
@@ -648,7 +652,9 @@ def change_runtime(
     for setting in settings:
         if setting.partition(".")[0] not in sections:
             allowed = ", ".join(f"{section}.*" for section in sections)
-            raise InputError(f"--set: {_short(setting)} would change the result; of a recorded run only {allowed} can change")
+            raise InputError(
+                f"--set: {_short(setting)} would change the result; of a recorded run only {allowed} can change"
+            )
         _apply_setting(tree, setting)
     return _validated(tree)
 
@@ -667,7 +673,9 @@ def _apply_setting(tree: dict[str, Any], setting: str) -> None:
     for key in keys[:-1]:
         branch = branch.setdefault(key, {})
         if not isinstance(branch, dict):
-            raise InputError(f"--set: {_short(name)} goes below a field that is a plain value; see `neurontune settings`")
+            raise InputError(
+                f"--set: {_short(name)} goes below a field that is a plain value; see `neurontune settings`"
+            )
     branch[keys[-1]] = set_value(text)
 
 

@@ -19,6 +19,7 @@ _REMEDIES = {
     errno.EACCES: "give yourself the right to write there, or choose another place",
     errno.EPERM: "give yourself the right to write there, or choose another place",
     errno.ENAMETOOLONG: "choose a shorter name",
+    errno.ENOENT: "choose a place where folders can be made",
     errno.ENOTDIR: "choose a folder, not something below a file",
     errno.EEXIST: "choose a folder, not a file",
     errno.ELOOP: "choose a folder, not a link to itself",
@@ -69,7 +70,7 @@ def check_folder(field: str, folder: str) -> None:
             file.write(bytes(_PROBE_BYTES))
             file.flush()
             os.fsync(file.fileno())
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:  # a path of thousands of folders is made by recursion
         raise InputError(f"{field}: {short(folder)} cannot be written to ({problem(error) or error})") from error
 
 

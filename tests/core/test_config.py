@@ -309,7 +309,10 @@ def test_password_in_the_root_is_refused_and_not_repeated(monkeypatch: pytest.Mo
         ("runtime.timeouts.pairs=true", ["runtime.timeouts: a number is needed", "'pairs': True"]),
         ("pairs.sources.advbench.limit=true", ["pairs.sources.advbench.limit: a number is needed"]),
         ("causal.counts=[true]", ["causal.counts"]),
-        ("scaling.steps=1000000000", ["scaling.steps: more than any run needs; give at most 10000000 (got 1000000000)"]),
+        (
+            "scaling.steps=1000000000",
+            ["scaling.steps: more than any run needs; give at most 10000000 (got 1000000000)"],
+        ),
         ("scaling.steps='1000000000'", ["scaling.steps: more than any run needs"]),
         ("scaling.inner_learning_rate=1e9", ["scaling.inner_learning_rate: more than any run needs"]),
         ("selection.utility_neurons=1e300", ["selection.utility_neurons: more than any run needs"]),

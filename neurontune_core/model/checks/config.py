@@ -19,7 +19,9 @@ from transformers import (
 from neurontune_core.errors import InputError
 from neurontune_core.model.checks.files import is_number, read_object, reason, shown, walk
 
-_COUNT = re.compile(r"sliding_window|(num|n)_\w+|\w+_(size|dim)|max_position_embeddings|(en|de)coder_layers|d_(model|ff)")
+_COUNT = re.compile(
+    r"sliding_window|(num|n)_\w+|\w+_(size|dim)|max_position_embeddings|(en|de)coder_layers|d_(model|ff)"
+)
 _LIMITS = ((r"layers?$", 1000), (r"experts", 100_000), (r"position|n_ctx|window", 100_000_000), (r"", 10_000_000))
 """More than any model has; what is above them is not built, as that would take all memory and time."""
 _MUST_BE_POSITIVE = (

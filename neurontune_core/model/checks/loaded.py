@@ -15,7 +15,7 @@ _HARMLESS = re.compile(
 """Left over without loss: constants that older versions saved, heads that foretell further tokens."""
 
 _TOLERANCE = 0.05
-"""How far logits of two loads may differ, as a share of the largest: half formats round, and threads add in any order."""
+"""How far logits of two loads may differ, as a share of the largest: half formats round, threads add in any order."""
 _first_logits: dict[tuple[str, ...], torch.Tensor] = {}
 """What each model gave when this process loaded it first."""
 
@@ -41,7 +41,7 @@ def check_loaded(loaded: tuple[PreTrainedModel, dict[str, Any]], name: str) -> P
 
 
 def check_logits(model: PreTrainedModel, ids: list[int], name: str, load: tuple[str, ...]) -> None:
-    """Tell whether a loaded model gives finite logits after a prompt, the same twice, and the same as on its first load.
+    """Tell whether a loaded model gives finite logits after a prompt, the same twice and as on its first load.
 
     Args:
         model: the model.

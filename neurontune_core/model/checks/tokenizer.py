@@ -52,7 +52,9 @@ def load_tokenizer(folder: Path) -> tuple[PreTrainedTokenizerBase, str]:
         ) from error
     check_end(folder)
     if getattr(getattr(getattr(tokenizer, "backend_tokenizer", None), "model", None), "dropout", None):
-        raise InputError(f"{vocabularies[0].name}: has a dropout, which reads a text otherwise each time; set it to null")
+        raise InputError(
+            f"{vocabularies[0].name}: has a dropout, which reads a text otherwise each time; set it to null"
+        )
     return tokenizer, vocabularies[0].name
 
 
@@ -72,7 +74,7 @@ def check_ids(
         positions: how many positions the model has, None if it has no limit.
 
     Raises:
-        InputError: an id has no row, nothing ends a turn, text is not read, or a plain prompt is too long for the model.
+        InputError: an id has no row, nothing ends a turn, text is not read, or a plain prompt is too long.
     """
     added = tokenizer.added_tokens_decoder
     unused = {number for number, token in added.items() if token.special and _OTHER_SENSES.search(token.content)}

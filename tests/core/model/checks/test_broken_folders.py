@@ -90,7 +90,9 @@ def without_prefix(folder: Path) -> None:
 
 def length_to_0x80(held: dict[str, torch.Tensor]) -> int:
     """Return how long a further weight's name must be for the first byte of the file to be 0x80."""
-    return next(n for n in range(1, 300) if save({**held, f"mtp.{'x' * n}": torch.ones(1)}, {"format": "pt"})[0] == 0x80)
+    return next(
+        n for n in range(1, 300) if save({**held, f"mtp.{'x' * n}": torch.ones(1)}, {"format": "pt"})[0] == 0x80
+    )
 
 
 HARMLESS: dict[str, Damage] = {
@@ -218,9 +220,7 @@ def test_weights_changed_after_the_checks_are_told_when_loaded(
 
 
 @pytest.mark.parametrize("change", ["a weight", "logits that are not finite"])
-def test_other_logits_on_a_second_load_are_told(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: str
-) -> None:
+def test_other_logits_on_a_second_load_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: str) -> None:
     folder = good(tmp_path / "m")
     reference = source.describe(ModelConfig(name=str(folder)))
     load(reference, str(tmp_path / "root"), CPU)
