@@ -20,6 +20,7 @@ app = typer.Typer(
 )
 
 INTERRUPTED = 130
+GRACE_SECONDS = 90
 OUT_OF_MEMORY = (
     "out of memory; lower runtime.batch_tokens or runtime.memory_mib, take a smaller model, or give the process more; "
     "finished stages are kept and will be reused"
@@ -327,7 +328,7 @@ def main() -> None:
     Exit codes: 0 done, 1 failed, 2 bad input, 130 interrupted.
     """
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, _interrupt)
+        signal.signal(number, _end)
     code = _exit_code()
     gc.freeze()  # spares the interpreter two seconds of collecting what torch and MLflow leave, just before it ends
     sys.exit(code)
@@ -355,6 +356,12 @@ def _exit_code() -> int:
     if result == INTERRUPTED:
         return fail("interrupted; finished stages are kept and will be reused", INTERRUPTED)
     return result if isinstance(result, int) else 0
+
+
+def _end(number: int, frame: object) -> None:
+    """End as asked, and by the system after `GRACE_SECONDS` where something swallows the exception or waits for ever."""
+    signal.alarm(GRACE_SECONDS)
+    _interrupt(number, frame)
 
 
 def _interrupt(number: int, frame: object) -> None:
