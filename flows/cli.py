@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from flows import memory_watch
 from flows.console import fail
 from flows.stage_names import STAGES
 from neurontune_core.errors import InputError, NeuronTuneError
@@ -20,11 +21,7 @@ app = typer.Typer(
 )
 
 INTERRUPTED = 130
-GRACE_SECONDS = 90
-OUT_OF_MEMORY = (
-    "out of memory; lower runtime.batch_tokens or runtime.memory_mib, take a smaller model, or give the process more; "
-    "finished stages are kept and will be reused"
-)
+GRACE_SECONDS = 60
 
 Model = Annotated[
     str | None,
@@ -329,6 +326,7 @@ def main() -> None:
     """
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _end)
+    memory_watch.start()
     code = _exit_code()
     gc.freeze()  # spares the interpreter two seconds of collecting what torch and MLflow leave, just before it ends
     sys.exit(code)
@@ -349,7 +347,7 @@ def _exit_code() -> int:
         if isinstance(error, NeuronTuneError):
             return fail(str(error), 1)
         if out_of_memory(error):
-            return fail(OUT_OF_MEMORY, 1)
+            return fail(memory_watch.PROBLEM, 1)
         if why := problem(error):
             return fail(f"{getattr(error, 'filename', None) or 'a file'}: {why}", 1)
         return fail(f"{type(error).__name__}: {error} (run again with --debug to see where)", 1)
@@ -359,7 +357,7 @@ def _exit_code() -> int:
 
 
 def _end(number: int, frame: object) -> None:
-    """End as asked, and by the system after `GRACE_SECONDS` where something swallows the exception or waits for ever."""
+    """End as asked, or be ended after `GRACE_SECONDS` where something swallows the exception or waits for ever."""
     signal.alarm(GRACE_SECONDS)
     _interrupt(number, frame)
 

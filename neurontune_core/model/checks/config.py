@@ -96,9 +96,9 @@ def build_skeleton(config: PretrainedConfig) -> PreTrainedModel:
             model: PreTrainedModel = AutoModelForCausalLM.from_config(config, trust_remote_code=False)
     except Exception as error:  # of whatever kind, as above
         if "Padding_idx" in str(error):
-            text = config.get_text_config()
+            inner: Any = config.get_text_config()
             raise InputError(
-                f"config.json: pad_token_id is {text.pad_token_id}, but vocab_size is {text.vocab_size}; correct the "
+                f"config.json: pad_token_id is {inner.pad_token_id}, but vocab_size is {inner.vocab_size}; correct the "
                 f"one that is wrong"
             ) from error
         culprit = error.args[0] if isinstance(error, KeyError) and error.args else None
