@@ -21,7 +21,7 @@ app = typer.Typer(
 )
 
 INTERRUPTED = 130
-GRACE_SECONDS = 60
+GRACE_SECONDS = 120
 
 Model = Annotated[
     str | None,
