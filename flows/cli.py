@@ -11,10 +11,12 @@ from typing import Annotated, Any
 
 import typer
 
+from flows import memory_watch
 from flows.console import fail
 from flows.stage_names import STAGES
-from neurontune_core.errors import InputError
+from neurontune_core.errors import InputError, NeuronTuneError
 from neurontune_core.shown_text import printable
+from neurontune_core.storage import out_of_memory, problem
 from tasks.progress import stop_requested
 
 app = typer.Typer(
@@ -26,6 +28,7 @@ app = typer.Typer(
 
 INTERRUPTED = 130
 RUN_STATES = ("finished", "failed", "killed", "running")
+GRACE_SECONDS = 120
 
 for _bars in ("HF_HUB_DISABLE_PROGRESS_BARS", "HF_DATASETS_DISABLE_PROGRESS_BARS"):
     os.environ.setdefault(_bars, "1")  # no library's own bars, transformers' among them
@@ -247,7 +250,7 @@ def study(
         list[str] | None,
         typer.Option("--variant", metavar="'NAME: FIELD=VALUE ...'", help="A variant, in place of the study's own."),
     ] = None,
-    trials: Annotated[int, typer.Option(min=1, help="Trials of automatic-count on validation data.")] = 8,
+    trials: Annotated[int, typer.Option(min=1, max=10_000, help="Trials of automatic-count on validation data.")] = 8,
     to: Annotated[str | None, typer.Option("--to", metavar="FOLDER", help="Put page and drawing there too.")] = None,
     debug: Debug = False,
 ) -> None:
@@ -395,7 +398,7 @@ def chat(
     run: Run,
     strength: Annotated[str, typer.Option(metavar="0..1", help="0 is the base model, 1 the tuned one.")] = "1",
     attack: Annotated[str, typer.Option(metavar="NAME", help="Attack to wrap every message in.")] = "none",
-    tokens: Annotated[int, typer.Option(min=1, help="Longest answer, in tokens.")] = 200,
+    tokens: Annotated[int, typer.Option(min=1, max=1_000_000, help="Longest answer, in tokens.")] = 200,
     web: Annotated[bool, typer.Option("--web", help="On a page in the browser instead of in the terminal.")] = False,
     settings: Settings = None,
     debug: Debug = False,
@@ -412,8 +415,9 @@ def main() -> None:
     Exit codes: 0 done, 1 failed, 2 bad input, 130 interrupted.
     """
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, _interrupt)
+        signal.signal(number, _end)
     sys.excepthook = _show_traceback
+    memory_watch.start()
     code = _exit_code()
     gc.freeze()  # spares the interpreter two seconds of collecting what torch and MLflow leave, just before it ends
     sys.exit(code)
@@ -435,6 +439,12 @@ def _exit_code() -> int:
 
         if is_of_database(error):
             return fail(reason_of(error), 2)
+        if isinstance(error, NeuronTuneError):
+            return fail(str(error), 1)
+        if out_of_memory(error):
+            return fail(memory_watch.PROBLEM, 1)
+        if why := problem(error):
+            return fail(f"{getattr(error, 'filename', None) or 'a file'}: {why}", 1)
         return fail(f"{type(error).__name__}: {error} (run again with --debug to see where)", 1)
     if result == INTERRUPTED:
         return fail("interrupted; finished stages are kept and will be reused", INTERRUPTED)
@@ -443,6 +453,12 @@ def _exit_code() -> int:
 
 def _show_traceback(kind: type[BaseException], error: BaseException, place: TracebackType | None) -> None:
     print(printable("".join(traceback.format_exception(kind, error, place))), end="", file=sys.stderr)
+
+
+def _end(number: int, frame: object) -> None:
+    """End as asked, or be ended after `GRACE_SECONDS` where something swallows the exception or waits for ever."""
+    signal.alarm(GRACE_SECONDS)
+    _interrupt(number, frame)
 
 
 def _interrupt(number: int, frame: object) -> None:

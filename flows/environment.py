@@ -14,6 +14,7 @@ from flows.console import show_own_lines
 from flows.login import read_login
 from neurontune_core.config import RuntimeConfig, load_config
 from neurontune_core.errors import InputError
+from neurontune_core.storage import check_protocol, problem, short
 from tasks.moved_root import readdress
 
 # the same as prefect.toml, which is found only in the project's folder
@@ -49,17 +50,19 @@ def apply(runtime: RuntimeConfig, quiet: bool) -> None:
     """Set defaults in the environment; `quiet` leaves the console to this project's own lines.
 
     Raises:
-        InputError: the artifact root cannot be made, or a proxy that is set cannot be used.
+        InputError: the artifact root cannot be made or is of no known protocol, or a proxy that is set cannot be used.
     """
     reach_loopback_directly()
     for name, value in (DEFAULTS | (QUIET if quiet else {})).items():
         os.environ.setdefault(name, value)
+    check_protocol(runtime.root)
     readdress(runtime.root)
     if (home := own_prefect_home(runtime)) is not None:
         try:
             home.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise InputError(f"runtime.root: {error}; choose a folder that can be made and written to") from error
+            why = problem(error) or error.strerror
+            raise InputError(f"runtime.root: {short(home)} cannot be made ({why})") from error
         os.environ["PREFECT_HOME"] = str(home)
         running = running_servers(home)
         for name, value in running.items():

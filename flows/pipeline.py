@@ -22,6 +22,7 @@ from neurontune_core.pairs.build import input_digests
 from neurontune_core.records import Artifact
 from neurontune_core.run_name import run_name
 from neurontune_core.selection.select import check_counts
+from neurontune_core.storage import check_root
 from tasks.ability import measure_ability
 from tasks.baseline import changing_stage, fit_baseline
 from tasks.cards import COUNT, make_cards
@@ -53,6 +54,7 @@ def prepare(config: PipelineConfig) -> Inputs:
     Raises:
         InputError: something asked for is not there or does not fit.
     """
+    check_root(config.runtime.root)
     tracking_uri(config.runtime)
     if unknown := sorted(set(config.runtime.timeouts) - set(STAGES)):
         raise InputError(f"runtime.timeouts: unknown stage {unknown[0]!r}; choose among {', '.join(STAGES)}")

@@ -13,10 +13,11 @@ from typing import Any, cast
 from flows import console, environment, login, server
 from flows.stage_names import STAGES
 from neurontune_core.config import CAUSAL_SECTIONS, PipelineConfig, change_runtime, load_config, runtime_alone
-from neurontune_core.errors import InputError
+from neurontune_core.errors import InputError, NeuronTuneError, StorageError
 from neurontune_core.evaluation import benchmarks
 from neurontune_core.pairs import data_files
 from neurontune_core.shown_text import printable
+from neurontune_core.storage import check_file, check_folder, check_root
 from neurontune_core.studies.catalogue import choose
 
 
@@ -48,8 +49,8 @@ def run_pairs(config: PipelineConfig, file: str | None, debug: bool) -> None:
     Raises:
         InputError: bad input, found before a model is loaded.
     """
-    if file is not None and not Path(file).absolute().parent.is_dir():
-        raise InputError(f"--json: there is no folder for {file}; make it first")
+    if file is not None:
+        check_file("--json", file)
     with embedded(config, config.runtime.preset, debug):
         from flows.pipeline import pairs_only
         from neurontune_core import artifacts, tables
@@ -114,6 +115,8 @@ def run_causal(run: str, settings: Sequence[str], to: str | None, debug: bool) -
         InputError: no such run, or a setting that cannot be changed.
     """
     started = time.monotonic()
+    if to is not None:
+        check_folder("--to", to)
     config = change_runtime(load_config(), runtime_alone(settings))
     environment.apply(config.runtime, quiet=not debug)
     from tasks.runs import find_run
@@ -158,6 +161,8 @@ def run_study(
         InputError: bad input, found before a model is loaded.
     """
     started = time.monotonic()
+    if to is not None:
+        check_folder("--to", to)
     given = dict(_variant(text) for text in variants)
     config = load_config(preset, settings)
     choose(name, given)
@@ -188,6 +193,7 @@ def embedded(config: PipelineConfig, preset: str, debug: bool) -> Iterator[None]
     data_files.check_names(config.pairs)
     benchmarks.check(config.evaluation)
     environment.apply(config.runtime, quiet=not debug)
+    check_root(config.runtime.root)
     ready = start_prefect()
     # these imports take seconds, and so does the server: they share them
     from prefect import tags
@@ -203,6 +209,19 @@ def embedded(config: PipelineConfig, preset: str, debug: bool) -> Iterator[None]
             yield
         except Abort as error:
             raise KeyboardInterrupt("cancelled in the UI") from error
+        except NeuronTuneError:
+            raise
+        except Exception as error:
+            _tell_full_disk(config.runtime.root, error)
+            raise
+
+
+def _tell_full_disk(root: str, failure: Exception) -> None:
+    """Raise what keeps the root from being written to, if something does: on a full disk all kinds of things fail."""
+    try:
+        check_root(root)
+    except InputError as error:
+        raise StorageError(f"{error}, then run again: finished stages are reused") from failure
 
 
 def start_prefect() -> Callable[[], dict[Any, str]]:

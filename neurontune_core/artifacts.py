@@ -25,8 +25,9 @@ from fsspec.implementations.local import LocalFileSystem
 from pydantic import BaseModel
 
 from neurontune_core.code_version import code_version
-from neurontune_core.errors import ArtifactError, NumericalError
+from neurontune_core.errors import ArtifactError, NeuronTuneError, NumericalError, StorageError
 from neurontune_core.records import Artifact
+from neurontune_core.storage import problem
 
 MANIFEST = "manifest.json"
 _CACHE = "download-cache"
@@ -89,11 +90,21 @@ def write(
     Raises:
         NumericalError: a fact is NaN or infinite.
         ArtifactError: the artifact could not be read back.
+        StorageError: the disk is full, or something else about the place keeps it from being written.
     """
-    with working_lock(root, stage, key):
-        if found := find(root, stage, key):
-            return found
-        _make(root, stage, key, fill, settings, inputs)
+    try:
+        with working_lock(root, stage, key):
+            if found := find(root, stage, key):
+                return found
+            _make(root, stage, key, fill, settings, inputs)
+    except NeuronTuneError:
+        raise
+    except Exception as error:
+        if why := problem(error):
+            raise StorageError(
+                f"artifact {stage}/{key}: cannot be kept in {root} ({why}), then run again: finished stages are reused"
+            ) from error
+        raise
     artifact = find(root, stage, key)
     if artifact is None:
         raise ArtifactError(f"artifact {stage}/{key} could not be read back from {root}; check the storage")

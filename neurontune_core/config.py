@@ -22,6 +22,8 @@ from neurontune_core.preset_files import preset_names, read_preset
 from neurontune_core.scaling.settings import METHODS, MarginFitSettings, ScalingConfig, without_foreign
 from neurontune_core.section import Names, Section, as_list
 
+_LONGEST_VALUE = 120
+_MOST_ERRORS = 5
 DEFAULT_PRESET = "smollm2"
 ANY_MODEL_PRESET = "default"
 """The preset of a run that names a model and no preset."""
@@ -77,6 +79,7 @@ class SourceConfig(Section):
 
     path: str | None = Field(
         default=None,
+        min_length=1,
         description="Local copy to read instead of the hub: a csv, json, jsonl or parquet file, or its folder.",
     )
     revision: str | None = Field(default=None, description="Hub commit to use instead of the pinned one.")
@@ -191,7 +194,7 @@ class AttributionConfig(Section):
         description="Layers below this one are left alone: not attributed, none of their neurons selected. A layer, or "
         "a fraction of all layers if below 1. Lower layers take longer to attribute than upper ones.",
     )
-    shards: int = Field(default=4, ge=1, description="Independent parts the pairs are divided into.")
+    shards: int = Field(default=4, ge=1, le=10_000, description="Independent parts the pairs are divided into.")
     nodes: int = Field(
         default=4,
         ge=1,
@@ -351,7 +354,7 @@ class CausalConfig(Section):
         default=(1.5, 2, 3), description="Factors of amplification; random sets are amplified by the middle one alone."
     )
     draws: int = Field(default=5, ge=0, description="Random sets for each set, matched to it layer by layer.")
-    shards: int = Field(default=4, ge=1, description="Independent parts the study is divided into.")
+    shards: int = Field(default=4, ge=1, le=10_000, description="Independent parts the study is divided into.")
     seed: int = Field(default=0, ge=0, description="Seed of prompt samples and random sets.")
 
 
@@ -360,6 +363,7 @@ class RuntimeConfig(Section):
 
     root: str = Field(
         default_factory=lambda: os.environ.get("NEURONTUNE_ROOT", "neurontune-artifacts"),
+        min_length=1,
         description="Artifact root: a folder or any fsspec URL; by default NEURONTUNE_ROOT or ./neurontune-artifacts. "
         "Credentials come from the environment, never with the URL.",
         validate_default=True,
@@ -371,9 +375,11 @@ class RuntimeConfig(Section):
         "password can only come from the environment.",
         json_schema_extra={"pattern": f"^(?!{PASSWORD_IN_ADDRESS})"},
     )
-    experiment: str = Field(default="neurontune", description="MLflow experiment.")
+    experiment: str = Field(default="neurontune", min_length=1, description="MLflow experiment.")
     device: str = Field(default="auto", description="`auto`, `cpu`, `cuda`, `cuda:1`, `mps`.")
-    threads: int | None = Field(default=None, ge=1, description="Processor threads of torch; all cores by default.")
+    threads: int | None = Field(
+        default=None, ge=1, le=10_000, description="Processor threads of torch; all cores by default."
+    )
     batch_tokens: int | None = Field(
         default=None,
         ge=64,
@@ -388,7 +394,7 @@ class RuntimeConfig(Section):
     changed: tuple[str, ...] = Field(
         default=(), description="Settings changed from a preset that is a file of your own, for the names of runs."
     )
-    retries: int = Field(default=2, ge=0, description="Retries of a stage after a transient error.")
+    retries: int = Field(default=2, ge=0, le=1000, description="Retries of a stage after a transient error.")
     timeouts: dict[str, Annotated[float, Field(gt=0)]] = Field(
         default_factory=dict,
         description="Longest time one attempt at a stage may take, in seconds, by stage; for attribution that of a "
@@ -399,7 +405,9 @@ class RuntimeConfig(Section):
         description="What the shards run on: threads of this process, which share its one model; processes of this "
         "machine; or Dask workers on any machines.",
     )
-    workers: int = Field(default=1, ge=1, description="Shards computed at a time, where Dask has no address.")
+    workers: int = Field(
+        default=1, ge=1, le=10_000, description="Shards computed at a time, where Dask has no address."
+    )
     dask_address: str | None = Field(
         default=None, description="Address of a Dask scheduler; a cluster on this machine by default."
     )
@@ -472,7 +480,7 @@ def load_config(preset: str | None = None, settings: Sequence[str] = (), model: 
     Raises:
         InputError: unknown preset or field, or a value that does not fit.
     """
-    name = preset or (DEFAULT_PRESET if model is None else ANY_MODEL_PRESET)
+    name = (DEFAULT_PRESET if model is None else ANY_MODEL_PRESET) if preset is None else preset
     tree = read_preset(name)
     sections = [tree.setdefault(section, {}) for section in ("model", "runtime")]
     if not all(isinstance(section, dict) for section in sections):
@@ -512,7 +520,9 @@ def change_runtime(
     for setting in settings:
         if setting.partition(".")[0] not in sections:
             allowed = ", ".join(f"{section}.*" for section in sections)
-            raise InputError(f"--set: {setting!r} would change the result; of a recorded run only {allowed} can change")
+            raise InputError(
+                f"--set: {_short(setting)} would change the result; of a recorded run only {allowed} can change"
+            )
         _apply_setting(tree, setting)
     return _validated(tree)
 
@@ -538,21 +548,24 @@ def _apply_setting(tree: dict[str, Any], setting: str) -> None:
     name, equals, text = setting.partition("=")
     keys = name.split(".")
     if not equals or len(keys) < 2 or not all(keys):
-        raise InputError(f"--set: {setting!r} is not of the form section.field=value, e.g. scaling.steps=20")
+        raise InputError(f"--set: {_short(setting)} is not of the form section.field=value, e.g. scaling.steps=20")
     branch = tree
     for key in keys[:-1]:
         branch = branch.setdefault(key, {})
         if not isinstance(branch, dict):
-            raise InputError(f"--set: {name} goes below a field that is a plain value; see `neurontune settings`")
+            raise InputError(
+                f"--set: {_short(name)} goes below a field that is a plain value; see `neurontune settings`"
+            )
     branch[keys[-1]] = set_value(text)
 
 
 def set_value(text: str) -> Any:
     """Read the value as TOML; what is not TOML is taken as text, so that quotes are optional."""
     try:
-        return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+        read = tomllib.loads(f"value = {text}")
+    except (ValueError, RecursionError):  # no TOML, or a number or nesting that Python does not read
         return text
+    return read["value"] if len(read) == 1 else text
 
 
 def _explain(error: ValidationError) -> str:
@@ -560,15 +573,26 @@ def _explain(error: ValidationError) -> str:
     for item in error.errors():
         # where a field takes two types, pydantic reports one error for each and adds the type to the place
         # so it does with a section that has a form for each method: `scaling`, `maml`, `steps`
-        place = ".".join(str(part) for part in item["loc"] if part not in ("int", "float", *METHODS))
+        place = ".".join(_plain(part) for part in item["loc"] if part not in ("int", "float", *METHODS))
         if item["type"] == "extra_forbidden":
             listed = nearest_first(str(item["loc"][-1]), _fields_at(item["loc"][:-1]))
             lines[place] = f"{place}: unknown field; the fields there are {listed or 'none'}"
         else:
-            given = re.sub(r"//[^/]*@", "//***@", repr(item["input"]))
+            given = re.sub(r"//[^/]*@", "//***@", _short(item["input"]))
             syntax = "; write a list as a,b" if item["type"] in ("tuple_type", "list_type") else ""
-            lines[place] = f"{place}: {item['msg']} (got {given}){syntax}"
-    return "; ".join(lines.values())
+            lines[place] = f"{place}: {item['msg'].removeprefix('Value error, ')} (got {given}){syntax}"
+    shown = list(lines.values())[:_MOST_ERRORS]
+    return "; ".join(shown + ([f"and {len(lines) - len(shown)} more"] if len(lines) > len(shown) else []))
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= _LONGEST_VALUE else f"{text[: _LONGEST_VALUE - 3]}..."
+
+
+def _plain(part: int | str) -> str:
+    """Return a key as it is, or between quotes with its control characters spelled out."""
+    return str(part) if str(part).isprintable() and 0 < len(str(part)) <= _LONGEST_VALUE else _short(part)
 
 
 def _fields_at(location: tuple[int | str, ...]) -> list[str]:

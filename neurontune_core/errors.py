@@ -20,6 +20,10 @@ class ArtifactError(NeuronTuneError):
     """An artifact is missing, incomplete or damaged; recomputing its stage is the remedy."""
 
 
+class StorageError(NeuronTuneError):
+    """Results cannot be kept (disk full, no right to write); the message names the place, the cause and the remedy."""
+
+
 class NumericalError(NeuronTuneError):
     """A computation gave NaN or infinity; the message names the pair or step it happened in."""
 

@@ -9,6 +9,9 @@ from typing import Any
 from neurontune_core.errors import InputError, nearest_first
 from neurontune_core.scaling.settings import DEFAULT_METHOD, without_foreign
 
+_LONGEST = 2**20
+"""Bytes of a preset's file at most."""
+
 
 def preset_names() -> list[str]:
     """Return the names of the shipped presets."""
@@ -69,17 +72,32 @@ def _merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
 def _toml(preset: str) -> dict[str, Any]:
     path = Path(preset).expanduser()
     if preset.endswith(".toml"):
-        if not path.is_file():
+        if not _is_file(path):
             raise InputError(
-                f"preset: no file {preset}; give an existing TOML file or one of {', '.join(preset_names())}"
+                f"preset: no file {_short(preset)}; give an existing TOML file or one of {', '.join(preset_names())}"
             )
-        content = path.read_bytes()
+        try:
+            content = path.read_bytes()
+        except OSError as error:
+            raise InputError(f"preset: {preset} cannot be read ({error.strerror}); check the file") from error
     elif preset in preset_names():
         content = _shipped_preset(preset).encode()
     else:
         known = nearest_first(preset, preset_names())
-        raise InputError(f"preset: unknown name {preset!r}; choose one of {known}, or give a .toml file")
+        raise InputError(f"preset: unknown name {_short(preset)}; choose one of {known}, or give a .toml file")
     try:
-        return tomllib.loads(content.decode())
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        return tomllib.loads(content.decode("utf-8-sig"))
+    except (ValueError, RecursionError) as error:
         raise InputError(f"preset: {preset} is not valid TOML: {error}") from error
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file() and path.stat().st_size <= _LONGEST
+    except (OSError, ValueError):  # a name that no file can have
+        return False
+
+
+def _short(name: str) -> str:
+    text = repr(name)
+    return text if len(text) <= 200 else f"{text[:197]}..."

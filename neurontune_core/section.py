@@ -1,14 +1,48 @@
 """What every section of the settings is made of."""
 
-from typing import Annotated, Any
+from collections.abc import Iterable
+from typing import Annotated, Any, get_args
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict
+from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationInfo, field_validator
+
+LARGEST_NUMBER = 10_000_000
+"""More than any setting needs; a run with a larger number of anything would never end."""
+LARGEST_SEED = 2**32 - 1
 
 
 class Section(BaseModel):
     """Base of all sections: frozen, and an unknown field is an error; an error's text leaves out what was given."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, hide_input_in_errors=True)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _is_no_flag(cls, value: Any, field: ValidationInfo) -> Any:
+        # true is 1 to Python, and 1 step or layer is what nobody means by it
+        takes = _types_in(cls.model_fields[field.field_name or ""].annotation)
+        if takes & {int, float} and bool not in takes and any(isinstance(part, bool) for part in _parts(value)):
+            raise ValueError("a number is needed, not true or false")
+        return value
+
+    @field_validator("*")
+    @classmethod
+    def _is_not_absurd(cls, value: Any, field: ValidationInfo) -> Any:
+        largest = LARGEST_SEED if field.field_name == "seed" else LARGEST_NUMBER
+        for part in _parts(value):
+            if isinstance(part, int | float) and part > largest:
+                raise ValueError(f"more than any run needs; give at most {largest}")
+            if isinstance(part, str) and "\0" in part:
+                raise ValueError("a text with a NUL character names nothing; leave it out")
+        return value
+
+
+def _parts(value: Any) -> Iterable[Any]:
+    return value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else (value,)
+
+
+def _types_in(annotation: Any) -> set[Any]:
+    parts = get_args(annotation)
+    return set().union(*map(_types_in, parts)) if parts else {annotation}
 
 
 def as_list(value: Any) -> Any:

@@ -6,8 +6,10 @@ import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
+from unicodedata import category, normalize
 
 import pyarrow as pa
 from pyarrow import parquet
@@ -17,7 +19,9 @@ from neurontune_core.errors import InputError
 FORMATS = (".csv", ".json", ".jsonl", ".parquet")
 ONLY_COLUMN = "text"
 """What the column of a file is called that holds texts and no names of columns."""
-_INDEX = re.compile(r"|Unnamed: \d+|__index_level_\d+__")
+_INDEX = re.compile(r"|Unnamed: \d+(\.\d+)*|__index_level_\d+__")
+_COUNTED = re.compile(r"index|level_\d+")
+"""Names pandas gives to an index that it makes a column of; they are one if they count the rows."""
 _SENTENCE_WORDS = 4
 
 
@@ -62,6 +66,8 @@ def read_table(path: Path) -> Table:
     if suffix not in FORMATS:
         raise InputError(f"{path}: unknown format {path.suffix!r}; give a file that ends in {', '.join(FORMATS)}")
     try:
+        if path.exists() and not (path.is_file() or path.is_dir()):
+            raise InputError(f"{path}: is neither file nor folder; give a file")
         if suffix == ".parquet":
             table = _parquet_table(path)
         else:
@@ -75,20 +81,25 @@ def read_table(path: Path) -> Table:
         raise InputError(f"{path}: not a readable {suffix[1:]} file: {error}") from error
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror or error}); check the file") from error
-    _check_columns(path, table.columns)
+    check_columns(path, table.columns)
     return _without_index(table)
 
 
 def _parquet_table(path: Path) -> Table:
     file = parquet.ParquetFile(path)
-    _check_columns(path, file.schema_arrow.names)
+    check_columns(path, file.schema_arrow.names)
     return Table([Row(number, values) for number, values in enumerate(file.read().to_pylist(), start=1)])
 
 
-def _check_columns(path: Path, columns: Sequence[str]) -> None:
+def check_columns(path: Path, columns: Sequence[str]) -> None:
+    """Check that no column is there twice, and no two differ in case or blanks alone.
+
+    Raises:
+        InputError: they do.
+    """
     met: dict[str, str] = {}
     for column in columns:
-        plain = "".join(column.split()).casefold()
+        plain = "".join(sign for sign in normalize("NFKC", column) if not _is_blank(sign)).casefold()
         if met.get(plain) == column:
             raise InputError(f"{path}: column {column!r} is there twice; keep one of them, or rename one")
         if plain in met:
@@ -98,13 +109,35 @@ def _check_columns(path: Path, columns: Sequence[str]) -> None:
         met[plain] = column
 
 
+def _is_blank(sign: str) -> bool:
+    return sign.isspace() or category(sign) == "Cf"
+
+
 def _without_index(table: Table) -> Table:
-    columns = table.columns
-    index = [column for column in (*columns[:1], *columns[-1:]) if _INDEX.fullmatch(column)][:1]
-    if len(columns) < 2 or not index:
-        return table
-    rows = [Row(row.number, {k: v for k, v in row.values.items() if k != index[0]}, row.problem) for row in table.rows]
-    return Table(rows, (*table.notes, f"column {index[0]!r} is taken for an index and not used"))
+    """Leave out the columns of an index, which stand first or last, and tell so; the same of a column named twice."""
+    columns, doubled = table.columns, []
+    index = list(takewhile(lambda column: _is_index(table, column), columns))
+    index += takewhile(lambda column: _is_index(table, column), reversed(columns[len(index) :]))
+    if len(index) == len(columns):
+        index = []
+    for column in (column for column in columns if column not in index):
+        name, dot, number = column.rpartition(".")
+        if dot and number.isdecimal() and name in columns:
+            doubled.append(f"column {column!r} is how pandas names a second {name!r}; is it the one you mean?")
+    rows = table.rows
+    if index:
+        rows = [
+            Row(row.number, {k: v for k, v in row.values.items() if k not in index}, row.problem) for row in table.rows
+        ]
+    left_out = [f"column {column!r} is taken for an index and not used" for column in index]
+    return Table(rows, (*table.notes, *left_out, *doubled))
+
+
+def _is_index(table: Table, column: str) -> bool:
+    if _INDEX.fullmatch(column):
+        return True
+    values = [str(row.values.get(column)) for row in table.rows]
+    return bool(_COUNTED.fullmatch(column)) and values == [str(number) for number in range(len(values))]
 
 
 def _csv_table(path: Path, text: str) -> Table:
@@ -114,7 +147,7 @@ def _csv_table(path: Path, text: str) -> Table:
     if len(header) == 1 and (other := _other_delimiter(header[0])):
         delimiter, notes = other, [f"its columns are separated by {other!r}"]
         header = _header(text, delimiter)
-    _check_columns(path, header)
+    check_columns(path, header)
     if _is_plain_lines(text, header):
         lines = [line.strip() for line in text.splitlines() if line.strip()]
         note = "it has no header and is read as one text a line"
@@ -175,13 +208,16 @@ def _csv_rows(text: str, delimiter: str, header: list[str] | None) -> list[Row]:
         rows.append(Row(len(rows) + 1, dict(zip(header, fields, strict=False)), fault))
 
 
-class _Object(dict[str, Any]):
-    """A JSON object that knows which of its keys was there twice."""
+class JsonObject(dict[str, Any]):
+    """A JSON object that knows which key of it, or of an object in a list of it (messages), was there twice."""
 
     def __init__(self, pairs: list[tuple[str, Any]]):
         super().__init__(pairs)
         keys = [key for key, _ in pairs]
         self.doubled = "" if len(self) == len(keys) else next(key for key in keys if keys.count(key) > 1)
+        listed = (each for value in self.values() if isinstance(value, list) for each in value)
+        within = (each.doubled for each in listed if isinstance(each, JsonObject) and each.doubled)
+        self.doubled = self.doubled or next(within, "")
 
 
 def _json_rows(path: Path, text: str) -> list[Row]:
@@ -194,14 +230,14 @@ def _json_rows(path: Path, text: str) -> list[Row]:
             raise InputError(f"{path}: holds one object; give a list of objects, or one object a line")
     readable = [value for _, value in values if not isinstance(value, json.JSONDecodeError)]
     if readable and all(isinstance(value, str) for value in readable):
-        values = [(n, _Object([(ONLY_COLUMN, each)]) if isinstance(each, str) else each) for n, each in values]
+        values = [(n, JsonObject([(ONLY_COLUMN, each)]) if isinstance(each, str) else each) for n, each in values]
     return [_row(path, number, value) for number, value in values]
 
 
 def _list(text: str, is_whole: bool) -> list[Any] | None:
     """Return the list a text holds; None if it holds none and need not, as it may hold a value a line."""
     try:
-        found = json.loads(text, object_pairs_hook=_Object)
+        found = json.loads(text, object_pairs_hook=JsonObject)
     except json.JSONDecodeError:
         if is_whole:
             raise
@@ -215,7 +251,7 @@ def _json_lines(text: str) -> list[tuple[int, Any]]:
     for number, line in enumerate(text.split("\n"), start=1):
         if line.strip():
             try:
-                values.append((number, json.loads(line, object_pairs_hook=_Object)))
+                values.append((number, json.loads(line, object_pairs_hook=JsonObject)))
             except json.JSONDecodeError as error:
                 values.append((number, error))
     return values
@@ -231,8 +267,8 @@ def _is_one_object(text: str) -> bool:
 def _row(path: Path, number: int, value: Any) -> Row:
     if isinstance(value, json.JSONDecodeError):
         return Row(number, {}, f"not JSON: {value.msg} at character {value.pos + 1}")
-    if not isinstance(value, _Object):
+    if not isinstance(value, JsonObject):
         return Row(number, {}, f"not an object: {str(value)[:40]!r}")
     if value.doubled:
         raise InputError(f"{path}: row {number}: key {value.doubled!r} is there twice; keep one of them, or rename one")
-    return Row(number, {key: dict(each) if isinstance(each, _Object) else each for key, each in value.items()})
+    return Row(number, {key: dict(each) if isinstance(each, JsonObject) else each for key, each in value.items()})

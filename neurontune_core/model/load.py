@@ -19,9 +19,11 @@ from neurontune_core.errors import InputError
 from neurontune_core.model import gguf, hub, tiny
 from neurontune_core.model.chat import encode_prompt, neutralised
 from neurontune_core.model.checks.folder import check_folder
-from neurontune_core.model.checks.loaded import check_loaded
+from neurontune_core.model.checks.loaded import check_loaded, check_logits
+from neurontune_core.model.checks.template import PROMPT
 from neurontune_core.model.gguf_conversion import convert
 from neurontune_core.model.packaged import joined_file
+from neurontune_core.model.positions import position_limit
 from neurontune_core.model.source import CONVERSION, ModelReference, conversion_key, describe
 from neurontune_core.records import Conversation
 
@@ -108,11 +110,18 @@ def load(reference: ModelReference, root: str, device: torch.device, working: bo
     """Load a model with gradients to its weights switched off, in its exact or its working number format.
 
     A GGUF file is converted to safetensors once, and kept under `root`.
+
+    Raises:
+        InputError: a weight is missing, left over, of another shape or not finite, or the model gives other logits than
+            when it was loaded before.
     """
     dtype = getattr(torch, reference.working_dtype if working else reference.dtype)
     model, tokenizer = load_files(reference, root, dtype)
     model.requires_grad_(False).to(device)  # type: ignore[arg-type]  # transformers hides torch's signature
-    return ChatModel(model, tokenizer, device, reference.system_prompt)
+    chat = ChatModel(model, tokenizer, device, reference.system_prompt)
+    ids = encode_prompt(tokenizer, PROMPT)[: position_limit(model)]
+    check_logits(model, ids, reference.name, (reference.identity, str(dtype), str(device)))
+    return chat
 
 
 def load_files(

@@ -1,8 +1,13 @@
 """How long a text a model can take, and which prompts leave no room for the response."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 from transformers import PreTrainedModel
 
-from neurontune_core.model.load import ChatModel
+if TYPE_CHECKING:
+    from neurontune_core.model.load import ChatModel
 
 NAMES = ("max_position_embeddings", "n_positions", "max_seq_len")
 

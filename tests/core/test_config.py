@@ -299,3 +299,65 @@ def test_password_in_the_root_is_refused_and_not_repeated(monkeypatch: pytest.Mo
     with pytest.raises(ValidationError) as raw:
         RuntimeConfig()
     assert "hidden" not in str(raw.value)
+
+
+@pytest.mark.parametrize(
+    ("setting", "words"),
+    [
+        ("scaling.steps=true", ["scaling.steps: a number is needed, not true or false (got True)"]),
+        ("selection.safety_neurons=false", ["selection.safety_neurons: a number is needed"]),
+        ("runtime.timeouts.pairs=true", ["runtime.timeouts: a number is needed", "'pairs': True"]),
+        ("pairs.sources.advbench.limit=true", ["pairs.sources.advbench.limit: a number is needed"]),
+        ("causal.counts=[true]", ["causal.counts"]),
+        (
+            "scaling.steps=1000000000",
+            ["scaling.steps: more than any run needs; give at most 10000000 (got 1000000000)"],
+        ),
+        ("scaling.steps='1000000000'", ["scaling.steps: more than any run needs"]),
+        ("scaling.inner_learning_rate=1e9", ["scaling.inner_learning_rate: more than any run needs"]),
+        ("selection.utility_neurons=1e300", ["selection.utility_neurons: more than any run needs"]),
+        ("pairs.seed=100000000000000000000", ["pairs.seed: more than any run needs; give at most 4294967295"]),
+        ("attribution.shards=1000000", ["attribution.shards: Input should be less than or equal to 10000"]),
+        ("runtime.workers=1000000000", ["runtime.workers"]),
+        ("runtime.root=", ["runtime.root: String should have at least 1 character"]),
+        ('runtime.root="a\\u0000b"', ["runtime.root: a text with a NUL character names nothing"]),
+        ("runtime.experiment=''", ["runtime.experiment"]),
+        ("pairs.sources.advbench.path=''", ["pairs.sources.advbench.path"]),
+        (f"scaling.steps={'9' * 6000}", ["scaling.steps: ", "999..."]),
+        (f"scaling.steps={'[' * 3000}", ["scaling.steps: "]),
+        ("scaling.steps=5\nseed=3", ["scaling.steps: ", r"5\nseed=3"]),
+        (f"scaling.steps={'x' * 9000}", ["scaling.steps: ", "xxx..."]),
+        ("\x1b[31m.x=1", ["'\\x1b[31m': unknown field"]),
+        (f"{'x' * 9000}=1", ["--set: 'xxx"]),
+    ],
+)
+def test_absurd_values_are_told_in_one_short_line(setting: str, words: list[str]) -> None:
+    message = error_of(setting)
+    assert all(word in message for word in words) and message.isprintable()
+    assert len(message) < 400
+
+
+def test_a_whole_section_of_nonsense_gives_a_short_line(tmp_path: Path) -> None:
+    file = tmp_path / "own.toml"
+    file.write_text("[evaluation]\n" + "".join(f"a{number} = 1\n" for number in range(999)))
+    assert error_of(preset=str(file)).endswith("; and 994 more")
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("a.toml", b"[scaling]\nsteps = " + b"9" * 6000), ("a.toml", b"x = " + b"[" * 5000), ("a.toml", b"\xff\xfe["),
+        ("a.toml", b"\0"), ("x" * 5000 + ".toml", None), ("a\0b.toml", None), ("", None), ("z" * 5000, None),
+    ],
+)  # fmt: skip
+def test_a_preset_of_chance_is_told(tmp_path: Path, name: str, content: bytes | None) -> None:
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
+        name = str(tmp_path / name)
+    message = error_of(preset=name)
+    assert message.startswith("preset: ") and message.isprintable() and len(message) < 600
+
+
+def test_a_preset_may_start_with_a_byte_order_mark(tmp_path: Path) -> None:
+    (tmp_path / "own.toml").write_text("[scaling]\nsteps = 3\n", encoding="utf-8-sig")
+    assert load_config(str(tmp_path / "own.toml")).scaling.steps == 3

@@ -10,6 +10,7 @@ from typing import Any
 import pyarrow as pa
 from pyarrow import parquet
 
+from neurontune_core.data.rows import JsonObject, check_columns
 from neurontune_core.errors import InputError
 
 from .verdict import DEGENERATE, LABEL_NAMES, Completion, Verdict
@@ -24,8 +25,10 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
         raise InputError(f"verdict file {path} does not exist; give a .jsonl or .parquet file with id and label")
     if path.suffix.lower() == ".parquet":
         try:
-            rows: list[dict[str, Any]] = parquet.read_table(path).to_pylist()
-        except pa.ArrowException as error:
+            table = parquet.read_table(path)
+            check_columns(path, table.column_names)
+            rows: list[dict[str, Any]] = table.to_pylist()
+        except (pa.ArrowException, OSError) as error:
             raise InputError(f"verdict file {path} is not a readable parquet file: {error}") from error
         return rows
     if path.suffix.lower() != ".jsonl":
@@ -39,9 +42,12 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
         if not line.strip():
             continue
         try:
-            row = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise InputError(f"{path} row {number}: not valid JSON ({error.msg}); write one object a line") from error
+            row = json.loads(line, object_pairs_hook=JsonObject)
+        except (ValueError, RecursionError) as error:
+            why = error.msg if isinstance(error, json.JSONDecodeError) else error
+            raise InputError(f"{path} row {number}: not valid JSON ({why}); write one object a line") from error
+        if isinstance(row, JsonObject) and row.doubled:
+            raise InputError(f"{path} row {number}: key {row.doubled!r} is there twice; keep one of them")
         rows.append(row)
     return rows
 

@@ -12,6 +12,7 @@ import pandas as pd
 import pyarrow as pa
 from pyarrow import parquet
 
+from neurontune_core.data.rows import JsonObject, check_columns
 from neurontune_core.errors import InputError
 
 from .agreement import measure_agreement
@@ -68,8 +69,10 @@ def read_completions(path: str | Path) -> list[ScoredRow]:
         raise InputError(f"completions file {path} does not exist; give a JSON Lines file with prompt and completion")
     if path.suffix.lower() == ".parquet":
         try:
-            table = parquet.read_table(path).to_pylist()
-        except pa.ArrowException as error:
+            found = parquet.read_table(path)
+            check_columns(path, found.column_names)
+            table = found.to_pylist()
+        except (pa.ArrowException, OSError) as error:
             raise InputError(f"completions file {path} is not a readable parquet file: {error}") from error
         return [read_row(row, f"{path} row {number}") for number, row in enumerate(table, start=1)]
     rows = []
@@ -81,9 +84,12 @@ def read_completions(path: str | Path) -> list[ScoredRow]:
         if not line.strip():
             continue
         try:
-            row = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise InputError(f"{path} row {number}: not valid JSON ({error.msg}); write one object a line") from error
+            row = json.loads(line, object_pairs_hook=JsonObject)
+        except (ValueError, RecursionError) as error:
+            why = error.msg if isinstance(error, json.JSONDecodeError) else error
+            raise InputError(f"{path} row {number}: not valid JSON ({why}); write one object a line") from error
+        if isinstance(row, JsonObject) and row.doubled:
+            raise InputError(f"{path} row {number}: key {row.doubled!r} is there twice; keep one of them")
         rows.append(read_row(row, f"{path} row {number}"))
     if not rows:
         raise InputError(f"completions file {path} holds no rows; write one JSON object a line")

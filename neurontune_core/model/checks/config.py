@@ -11,6 +11,7 @@ from transformers import (
     MODEL_FOR_MASKED_LM_MAPPING,
     AutoConfig,
     AutoModelForCausalLM,
+    DynamicCache,
     PretrainedConfig,
     PreTrainedModel,
 )
@@ -18,16 +19,22 @@ from transformers import (
 from neurontune_core.errors import InputError
 from neurontune_core.model.checks.files import is_number, read_object, reason, shown, walk
 
-_COUNT = re.compile(r"(num|n)_\w+|\w+_(size|dim)|max_position_embeddings|(en|de)coder_layers|d_(model|ff)")
-_LIMITS = ((r"layers?$", 1000), (r"experts", 100_000), (r"position|n_ctx", 100_000_000), (r"", 10_000_000))
+_COUNT = re.compile(
+    r"sliding_window|(num|n)_\w+|\w+_(size|dim)|max_position_embeddings|(en|de)coder_layers|d_(model|ff)"
+)
+_LIMITS = ((r"layers?$", 1000), (r"experts", 100_000), (r"position|n_ctx|window", 100_000_000), (r"", 10_000_000))
 """More than any model has; what is above them is not built, as that would take all memory and time."""
 _MUST_BE_POSITIVE = (
     "num_hidden_layers", "hidden_size", "intermediate_size", "num_attention_heads", "num_key_value_heads", "head_dim",
     "vocab_size", "max_position_embeddings",
 )  # fmt: skip
 _POSITIVE = re.compile(r".*(rope_theta|_base_freq|rotary_emb_base|rope_(parameters|scaling)\.(.+\.)?(\w+_)?factor)")
+_LARGEST = ((r"factor$", 1e6), (r"", 1e15))
+"""Factors and bases of rotary positions above these give no finite numbers."""
 _SHARE = re.compile(r"\w*(dropout|pdrop)")
-_NOT_NEGATIVE = re.compile(r"(.+\.)?(\w+_eps|\w+_epsilon)")
+_SMALL = re.compile(r"\w+_eps|\w+_epsilon")
+_FLAGS = ("return_dict", "output_hidden_states", "output_attentions", "tie_word_embeddings", "use_cache")
+_FORMATS = ("float32", "float16", "bfloat16", "float64")
 _MAY_BE_INFINITE = ("time_step_limit",)
 _POSITIONS_BY_DEFAULT = ("falcon",)
 """Families whose published config.json leaves the number of positions to the class."""
@@ -42,6 +49,9 @@ def check_config(folder: Path) -> PretrainedConfig:
     """
     raw = read_object(folder / "config.json")
     _check_method(raw)
+    for field in ("dtype", "torch_dtype"):
+        if isinstance(raw.get(field), list | dict):
+            _check_value(field, field, raw[field])
     for path, key, value in walk(raw):
         _check_value(path, key, value)
     family = _family(raw)
@@ -61,6 +71,20 @@ def check_config(folder: Path) -> PretrainedConfig:
     return config
 
 
+def check_layers(config: PretrainedConfig, weights: int) -> None:
+    """Tell whether a model could have its layers, each of which has at least one of so many weights.
+
+    Raises:
+        InputError: it could not; building so many layers would take minutes.
+    """
+    layers = getattr(config.get_text_config(), "num_hidden_layers", 0)
+    if layers > weights:
+        raise InputError(
+            f"config.json: num_hidden_layers is {layers}, but the safetensors files hold {weights} weights in all; use "
+            f"the files of one model"
+        )
+
+
 def build_skeleton(config: PretrainedConfig) -> PreTrainedModel:
     """Return the model of a configuration without weights (on torch's meta device).
 
@@ -71,11 +95,33 @@ def build_skeleton(config: PretrainedConfig) -> PreTrainedModel:
         with torch.device("meta"):
             model: PreTrainedModel = AutoModelForCausalLM.from_config(config, trust_remote_code=False)
     except Exception as error:  # of whatever kind, as above
+        if "Padding_idx" in str(error):
+            inner: Any = config.get_text_config()
+            raise InputError(
+                f"config.json: pad_token_id is {inner.pad_token_id}, but vocab_size is {inner.vocab_size}; correct the "
+                f"one that is wrong"
+            ) from error
         culprit = error.args[0] if isinstance(error, KeyError) and error.args else None
         field = next((path for path, _, value in walk(config.to_dict()) if culprit and value == culprit), "")
         text = f"{field} is {culprit!r}, which is unknown" if field else f"no model can be built ({reason(error)})"
         raise InputError(f"config.json: {shown(text)}; correct it, or download the model again") from error
     return model
+
+
+def check_run(skeleton: PreTrainedModel) -> None:
+    """Tell whether a model without weights can be run on five tokens, which shows settings that do not fit together.
+
+    Raises:
+        InputError: it cannot.
+    """
+    ids = torch.zeros(1, 5, dtype=torch.long, device="meta")
+    try:
+        with torch.no_grad():
+            _ = skeleton.eval().base_model(input_ids=ids, past_key_values=DynamicCache(config=skeleton.config))
+    except (RuntimeError, NotImplementedError):
+        return  # loading tells: a model of a kind that cannot be run without numbers
+    except Exception as error:  # of whatever kind, as above
+        raise InputError(f"config.json: the model cannot be run ({reason(error)}); correct it") from error
 
 
 def _check_method(raw: dict[str, Any]) -> None:
@@ -103,12 +149,21 @@ def _check_value(path: str, key: str, value: Any) -> None:
         limit = next(limit for pattern, limit in _LIMITS if re.search(pattern, key))
         if value > limit:
             raise InputError(f"{where}, more than any model has ({limit}); correct it")
-    if _SHARE.fullmatch(key) and is_number(value) and not 0 <= value <= 1:
+    small = _SMALL.fullmatch(key) and value is not None
+    if (small and not is_number(value)) or (
+        (small or _SHARE.fullmatch(key)) and is_number(value) and not 0 <= value <= 1
+    ):
         raise InputError(f"{where}; it must be a number from 0 to 1: correct it")
-    if value is not None and _POSITIVE.fullmatch(path) and not (is_number(value) and value > 0):
-        raise InputError(f"{where}; it must be a number above 0: correct it")
-    if value is not None and _NOT_NEGATIVE.fullmatch(path) and not (is_number(value) and value >= 0):
-        raise InputError(f"{where}; it must be a number, 0 or above: correct it")
+    if value is not None and _POSITIVE.fullmatch(path):
+        largest = next(largest for pattern, largest in _LARGEST if re.search(pattern, path))
+        if not (is_number(value) and 0 < value <= largest):
+            raise InputError(f"{where}; it must be a number above 0 and at most {largest:g}: correct it")
+    if path in _FLAGS and not isinstance(value, bool | None):
+        raise InputError(f"{where}; it must be true or false: correct it")
+    if path == "return_dict" and value is not True:
+        raise InputError(f"{where}; the model is used with true alone: leave it out")
+    if path in ("dtype", "torch_dtype") and value is not None and value not in _FORMATS:
+        raise InputError(f"{where}; it must be one of {', '.join(_FORMATS)}: correct it")
 
 
 def _check_positive(section: dict[str, Any], aliases: dict[str, str]) -> None:
@@ -119,7 +174,7 @@ def _check_positive(section: dict[str, Any], aliases: dict[str, str]) -> None:
             raise InputError(f"config.json: {field} is {value!r}; it must be a whole number, 1 or more: correct it")
     window = section.get("sliding_window")
     least = 0 if section.get("use_sliding_window") is False else 1
-    if window is not None and (not isinstance(window, int) or window < least):
+    if window is not None and (type(window) is not int or window < least):
         raise InputError(
             f"config.json: sliding_window is {shown(repr(window), 40)}; it must be a whole number, 1 or more, or null"
         )

@@ -9,6 +9,8 @@ from typing import Any, TypeGuard
 
 from neurontune_core.errors import InputError
 
+_LONGEST = 128 * 2**20
+"""Bytes a text file may have; settings and even indexes of weights are far shorter, and all of it is read."""
 _SIGNS = (
     (b"version https://git-lfs", "a Git LFS pointer", "fetch the file itself with `git lfs pull`"),
     (b"<!doctype", "an HTML page", "download it again, logged in if it is gated"),
@@ -52,6 +54,8 @@ def check_readable(file: Path) -> None:
         ) from error
     if not start:
         raise InputError(f"{shown(file.name, 80)}: is empty; download or save the model again")
+    if start[8:9] == b"{":
+        return  # safetensors: the length of the header comes first, and may look like the sign of a pickle
     for sign, what, remedy in _SIGNS:
         if start.lstrip().lower().startswith(sign):
             raise InputError(f"{shown(file.name, 80)}: is {what}; {remedy}")
@@ -61,9 +65,11 @@ def read_text(file: Path) -> str:
     """Return a text file's content.
 
     Raises:
-        InputError: it is not there or is no text in UTF-8.
+        InputError: it is not there, far too long, or no text in UTF-8.
     """
     check_readable(file)
+    if (size := file.stat().st_size) > _LONGEST:
+        raise InputError(f"{file.name}: has {size:,} bytes, more than any such file; download or save the model again")
     try:
         return file.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:

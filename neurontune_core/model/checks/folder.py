@@ -10,12 +10,13 @@ from transformers.utils import logging
 
 from neurontune_core.config import ModelConfig
 from neurontune_core.errors import InputError
-from neurontune_core.model.checks.config import build_skeleton, check_config
+from neurontune_core.model.checks.config import build_skeleton, check_config, check_layers, check_run
 from neurontune_core.model.checks.files import shown
 from neurontune_core.model.checks.generation import end_tokens
 from neurontune_core.model.checks.template import check_template
 from neurontune_core.model.checks.tokenizer import check_ids, load_tokenizer
-from neurontune_core.model.checks.weights import check_files, check_weights
+from neurontune_core.model.checks.weights import check_files, check_weights, read_headers
+from neurontune_core.model.positions import position_limit
 
 
 def check_folder(folder: Path, config: ModelConfig) -> None:
@@ -49,14 +50,17 @@ def _check(folder: Path, system: str | None) -> None:
         raise InputError("has no readable config.json; download or save the model again")
     files = check_files(folder)
     shape = check_config(folder)
+    headers = read_headers(files)
+    check_layers(shape, len(headers))
     skeleton = build_skeleton(shape)
-    check_weights(folder, files, skeleton)
+    check_weights(folder, files, headers, skeleton)
+    check_run(skeleton)
     embedding: Any = skeleton.get_input_embeddings()
     rows = int(embedding.weight.shape[0])
     ends = end_tokens(folder, shape, rows)
     tokenizer, vocabulary = load_tokenizer(folder)
     check_template(tokenizer, system)
-    check_ids(tokenizer, vocabulary, rows, ends)
+    check_ids(tokenizer, vocabulary, rows, ends, position_limit(skeleton))
 
 
 @contextmanager

@@ -10,7 +10,16 @@ from neurontune_core.model.checks.files import is_number, read_object, reason, s
 
 _NAME = "generation_config.json"
 _TOKENS = ("eos_token_id", "bos_token_id", "pad_token_id")
-_COUNTS = ("max_length", "max_new_tokens", "num_beams", "num_return_sequences")
+_COUNTS = {"max_length": 1, "max_new_tokens": 1, "num_beams": 1, "num_return_sequences": 1} | dict.fromkeys(
+    ("min_length", "min_new_tokens", "no_repeat_ngram_size", "encoder_no_repeat_ngram_size"), 0
+)
+"""Whole numbers, and the smallest that each may be."""
+_LARGEST = 2**40
+_FLAGS = (
+    "do_sample", "use_cache", "output_attentions", "output_hidden_states", "output_scores", "output_logits",
+    "return_dict_in_generate", "remove_invalid_values", "renormalize_logits", "token_healing",
+)  # fmt: skip
+_LISTS = ("suppress_tokens", "begin_suppress_tokens", "forced_bos_token_id", "forced_eos_token_id")
 _RANGES = {
     "temperature": (0.0, 1e6),
     "top_p": (0.0, 1.0),
@@ -19,6 +28,13 @@ _RANGES = {
     "top_k": (-1, 1e9),
     "repetition_penalty": (1e-6, 1e6),
     "length_penalty": (-1e6, 1e6),
+    "encoder_repetition_penalty": (1e-6, 1e6),
+    "diversity_penalty": (0.0, 1e6),
+    "penalty_alpha": (0.0, 1.0),
+    "epsilon_cutoff": (0.0, 1.0),
+    "eta_cutoff": (0.0, 1.0),
+    "guidance_scale": (0.0, 1e6),
+    "max_time": (0.0, 1e9),
 }
 
 
@@ -40,10 +56,16 @@ def end_tokens(folder: Path, config: PretrainedConfig, rows: int) -> list[int]:
     for field in _TOKENS:
         # a padding or starting token that the model has no row for is never fed to it here
         _ids(_NAME, field, raw.get(field), rows if field == "eos_token_id" else None)
-    for field in _COUNTS:
+    for field in _LISTS:
+        _ids(_NAME, field, raw.get(field), rows)
+    for field, least in _COUNTS.items():
         value = raw.get(field)
-        if value is not None and not (isinstance(value, int) and not isinstance(value, bool) and value > 0):
-            raise InputError(f"{_NAME}: {field} is {shown(repr(value), 40)}; it must be a whole number above 0")
+        if value is not None and not (type(value) is int and least <= value <= _LARGEST):
+            allowed = f"a whole number from {least} to 2^40"
+            raise InputError(f"{_NAME}: {field} is {shown(repr(value), 40)}; it must be {allowed}")
+    for field in _FLAGS:
+        if not isinstance(raw.get(field), bool | None):
+            raise InputError(f"{_NAME}: {field} is {shown(repr(raw[field]), 40)}; it must be true or false")
     for field, (low, high) in _RANGES.items():
         value = raw.get(field)
         if value is not None and not (is_number(value) and low <= value <= high):

@@ -1,4 +1,4 @@
-"""Check what was loaded: every weight found, none left over, all numbers finite."""
+"""Check what was loaded: every weight found, none left over, all numbers finite, the same logits on every load."""
 
 import re
 from typing import Any
@@ -13,6 +13,11 @@ _HARMLESS = re.compile(
     r".*(rotary_emb\.(inv|cos|sin)\w*|rope\.freqs|\.(masked_bias|position_ids)|\.attn\.bias)|mtp\..*"
 )
 """Left over without loss: constants that older versions saved, heads that foretell further tokens."""
+
+_TOLERANCE = 0.05
+"""How far logits of two loads may differ, as a share of the largest: half formats round, threads add in any order."""
+_first_logits: dict[tuple[str, ...], torch.Tensor] = {}
+"""What each model gave when this process loaded it first."""
 
 
 def check_loaded(loaded: tuple[PreTrainedModel, dict[str, Any]], name: str) -> PreTrainedModel:
@@ -33,6 +38,36 @@ def check_loaded(loaded: tuple[PreTrainedModel, dict[str, Any]], name: str) -> P
             f"to float32 if the number format is too narrow for it"
         )
     return model
+
+
+def check_logits(model: PreTrainedModel, ids: list[int], name: str, load: tuple[str, ...]) -> None:
+    """Tell whether a loaded model gives finite logits after a prompt, the same twice and as on its first load.
+
+    Args:
+        model: the model.
+        ids: token ids of the prompt.
+        name: what the model is called.
+        load: what tells this model, its number format and its device from all others.
+
+    Raises:
+        InputError: it does not.
+    """
+    where = f"model.name: {shown(repr(name), 120)}"
+    tokens = torch.tensor([ids], device=model.device)
+    with torch.inference_mode():
+        first, again = (model(input_ids=tokens).logits[0, -1].float().cpu() for _ in range(2))
+    if not torch.isfinite(first).all():
+        raise InputError(
+            f"{where}: gives logits that are not finite after a plain prompt; download or save the model again, or set "
+            f"model.dtype to float32 if the number format is too narrow for it"
+        )
+    for other, when in ((again, "every time"), (_first_logits.setdefault(load, first), "every time it is loaded")):
+        apart = float((first - other).abs().max())
+        if apart > _TOLERANCE * max(1e-6, float(other.abs().max())):
+            raise InputError(
+                f"{where}: gives other logits {when} (they differ by {apart:.3g}), so something in it is left to "
+                f"chance or has changed meanwhile; download or save the model again, and start anew"
+            )
 
 
 def check_fit(info: dict[str, Any], place: str) -> None:

@@ -1,9 +1,14 @@
 """Check a chat template: it compiles, ends, keeps the prompt, and asks for nothing unsafe."""
 
+import mmap
+import re
+import resource
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import pairwise
+from pathlib import Path
+from threading import Lock
 from types import FrameType
 from typing import Any
 
@@ -21,6 +26,11 @@ LENGTH = 200_000
 """Characters that the template may write around one short prompt."""
 LARGEST_NUMBER = 1_000_000
 """A template with a larger number could fill all memory with one repeated string."""
+MEMORY = 2**29
+"""Bytes that writing one short prompt may take; templates in use take some thousands."""
+_RANDOM = ("random", "lipsum")
+_OF_THE_DAY = re.compile(r"strftime_now\(\s*['\"][^'\"]*%[-#]?[HIMSfcXsrRTpz]")
+_memory_limit = Lock()
 
 
 class _EndlessError(Exception):
@@ -45,7 +55,10 @@ def check_template(tokenizer: PreTrainedTokenizerBase, system: str | None = None
     if not isinstance(templates, str):
         raise InputError(f"chat_template: is {shown(repr(templates), 40)}, no text; correct tokenizer_config.json")
     _check_words(templates)
-    _check_rendering(_rendered(tokenizer, None), PROMPT, "chat_template: leaves the prompt out; correct it")
+    text = _rendered(tokenizer, None)
+    _check_rendering(text, PROMPT, "chat_template: leaves the prompt out; correct it")
+    if _OF_THE_DAY.search(templates) or _rendered(tokenizer, None) != text:
+        raise InputError("chat_template: writes the same prompt in other words each time; take what changes out")
     if system:
         left_out = "model.system_prompt: the chat template of this model leaves it out; leave it out"
         _check_rendering(_rendered(tokenizer, system), system.strip(), left_out)
@@ -65,6 +78,8 @@ def _check_words(template: str) -> None:
                 f"chat_template: line {line}: asks for the unsafe attribute {shown(name, 40)!r}; "
                 f"do not use this model, or correct it"
             )
+        if before == "|" and kind == "name" and word in _RANDOM:
+            raise InputError(f"chat_template: line {line}: draws at random ({word}); take it out")
         number = kind == "integer" and int(word.replace("_", ""), 0) > LARGEST_NUMBER
         if number or (kind == "operator" and word == "**"):
             raise InputError(f"chat_template: line {line}: computes with numbers that no prompt needs; correct it")
@@ -72,7 +87,7 @@ def _check_words(template: str) -> None:
 
 def _rendered(tokenizer: PreTrainedTokenizerBase, system: str | None) -> str:
     try:
-        with _limited():
+        with _little_memory(), _limited():
             return prompt_text(tokenizer, PROMPT, system)
     except InputError:
         raise
@@ -82,6 +97,8 @@ def _rendered(tokenizer: PreTrainedTokenizerBase, system: str | None) -> str:
         raise InputError(
             f"chat_template: asks for what is unsafe ({reason(error)}); do not use this model, or correct it"
         ) from error
+    except MemoryError as error:
+        raise InputError("chat_template: takes all memory on a short prompt; correct it") from error
     except _EndlessError as error:
         raise InputError("chat_template: does not come to an end on a short prompt; correct it") from error
     except Exception as error:  # of whatever kind: a template can fail in any way
@@ -93,6 +110,24 @@ def _check_rendering(text: str, needed: str, left_out: str) -> None:
         raise InputError(f"chat_template: writes {len(text)} characters around a short prompt; correct it")
     if needed not in text:
         raise InputError(left_out)
+
+
+@contextmanager
+def _little_memory() -> Iterator[None]:
+    """Let the process take no more than `MEMORY` further bytes inside, where the system says how many it has."""
+    pages = Path("/proc/self/statm")
+    if not pages.exists():
+        yield
+        return
+    with _memory_limit:
+        before = resource.getrlimit(resource.RLIMIT_AS)
+        limits = [limit for limit in before if limit != resource.RLIM_INFINITY]
+        now = int(pages.read_text().split()[0]) * mmap.PAGESIZE
+        resource.setrlimit(resource.RLIMIT_AS, (min(now + MEMORY, *limits, sys.maxsize), before[1]))
+        try:
+            yield
+        finally:
+            resource.setrlimit(resource.RLIMIT_AS, before)
 
 
 @contextmanager

@@ -9,12 +9,13 @@ from neurontune_core.errors import InputError
 from neurontune_core.model.chat import encode_prompt
 from neurontune_core.model.checks.files import check_readable, read_object, read_text, reason, shown
 from neurontune_core.model.checks.template import PROMPT
+from neurontune_core.model.checks.tokenizer_settings import check_end, check_settings
 
 _VOCABULARIES = (
     "tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "spiece.model", "sentencepiece.bpe.model",
     "tekken.json", "tokenizer.model.v3", "*.tiktoken", "spm.model", "source.spm",
 )  # fmt: skip
-_OBJECTS = ("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")
+_OBJECTS = ("special_tokens_map.json", "added_tokens.json")
 _TEXTS = ("*.jinja", "additional_chat_templates/*.jinja", "merges.txt", "vocab.txt")
 _OTHER_SENSES = re.compile(r"image|audio|video|vision|soft_token", re.IGNORECASE)
 
@@ -35,6 +36,7 @@ def load_tokenizer(folder: Path) -> tuple[PreTrainedTokenizerBase, str]:
         read_text(file)
     for file in vocabularies:
         check_readable(file)
+    check_settings(folder)
     try:
         tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
     except Exception as error:  # of whatever kind: the libraries below have many
@@ -48,10 +50,17 @@ def load_tokenizer(folder: Path) -> tuple[PreTrainedTokenizerBase, str]:
         raise InputError(
             f"{vocabularies[0].name}: no tokenizer can be read ({reason(error)}); download or save it again"
         ) from error
+    check_end(folder)
+    if getattr(getattr(getattr(tokenizer, "backend_tokenizer", None), "model", None), "dropout", None):
+        raise InputError(
+            f"{vocabularies[0].name}: has a dropout, which reads a text otherwise each time; set it to null"
+        )
     return tokenizer, vocabularies[0].name
 
 
-def check_ids(tokenizer: PreTrainedTokenizerBase, file: str, rows: int, ends: list[int]) -> None:
+def check_ids(
+    tokenizer: PreTrainedTokenizerBase, file: str, rows: int, ends: list[int], positions: int | None = None
+) -> None:
     """Tell whether a tokenizer reads text and gives only ids that the model has a row for.
 
     Tokens of images and sound are left out: text never holds them, and text-only models of families that see (Gemma 3)
@@ -62,9 +71,10 @@ def check_ids(tokenizer: PreTrainedTokenizerBase, file: str, rows: int, ends: li
         file: the name of the file its vocabulary is in.
         rows: rows of the model's embedding.
         ends: token ids that end a turn according to the model.
+        positions: how many positions the model has, None if it has no limit.
 
     Raises:
-        InputError: an id has no row, nothing ends a turn, or text is not read.
+        InputError: an id has no row, nothing ends a turn, text is not read, or a plain prompt is too long.
     """
     added = tokenizer.added_tokens_decoder
     unused = {number for number, token in added.items() if token.special and _OTHER_SENSES.search(token.content)}
@@ -83,14 +93,19 @@ def check_ids(tokenizer: PreTrainedTokenizerBase, file: str, rows: int, ends: li
         )
     try:
         words = tokenizer(PROMPT, add_special_tokens=False)["input_ids"]
-        highest = max(encode_prompt(tokenizer, PROMPT), default=-1)
+        prompt = encode_prompt(tokenizer, PROMPT)
     except Exception as error:  # of whatever kind: settings of a wrong type fail when they are first used
         raise InputError(
             f"tokenizer_config.json: the tokenizer fails on a plain text ({reason(error)}); save it again"
         ) from error
     if set(words) <= named:
         raise InputError(f"{file}: knows no word of {PROMPT!r}; its vocabulary is not that of a model: save it again")
-    if highest >= rows:
+    if positions is not None and len(prompt) >= positions:
+        raise InputError(
+            f"config.json: the model has {positions} positions, but a prompt of six words takes {len(prompt)}; correct "
+            f"max_position_embeddings, or choose a model with more"
+        )
+    if (highest := max(prompt, default=-1)) >= rows:
         raise InputError(
             f"{file}: gives the id {highest}, but the model's embedding has {rows} rows; use the tokenizer of "
             f"this model"

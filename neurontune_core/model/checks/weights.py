@@ -68,7 +68,7 @@ def read_headers(files: list[Path]) -> Headers:
                 for name in opened.keys():  # noqa: SIM118  # it is no dictionary
                     part = opened.get_slice(name)
                     headers[name] = _empty(file, name, part.get_dtype(), part.get_shape())
-        except (SafetensorError, OSError, ValueError) as error:
+        except (SafetensorError, OSError, ValueError, MemoryError) as error:
             size = file.stat().st_size
             raise InputError(
                 f"{file.name}: is cut off or no safetensors file ({size} bytes: {reason(error)}); download it again"
@@ -78,7 +78,7 @@ def read_headers(files: list[Path]) -> Headers:
     return headers
 
 
-def check_weights(folder: Path, files: list[Path], skeleton: PreTrainedModel) -> None:
+def check_weights(folder: Path, files: list[Path], headers: Headers, skeleton: PreTrainedModel) -> None:
     """Tell whether the weights of a folder's files are those of its model, as transformers would load them.
 
     Transformers renames and joins the weights of some families, so it is given weights without numbers to load.
@@ -86,7 +86,6 @@ def check_weights(folder: Path, files: list[Path], skeleton: PreTrainedModel) ->
     Raises:
         InputError: the index names weights that are not there, or a weight is missing, left over or of another shape.
     """
-    headers = read_headers(files)
     if len(files) > 1 or files[0].name != _SINGLE:
         _check_index(folder, files)
     kind: Any = type(skeleton)

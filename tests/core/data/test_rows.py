@@ -1,5 +1,6 @@
 """Reading CSV, JSON, JSON lines and parquet, and what cannot be read."""
 
+import os
 from pathlib import Path
 
 import pandas as pd
@@ -151,3 +152,48 @@ def test_a_list_of_texts_is_a_column(tmp_path: Path, name: str, content: str) ->
 def test_texts_among_objects_are_not_objects(tmp_path: Path) -> None:
     rows = read_rows(file(tmp_path, "a.json", '["One", {"q": "Two"}]'))
     assert [row.problem for row in rows] == ["not an object: 'One'", ""]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "columns", "index"),
+    [
+        ("a.csv", ",Unnamed: 0,goal\n0,0,a\n1,1,b\n", ["goal"], ["", "Unnamed: 0"]),
+        ("a.csv", "Unnamed: 0.1,Unnamed: 0,goal\n0,0,a\n", ["goal"], ["Unnamed: 0.1", "Unnamed: 0"]),
+        ("a.csv", "index,goal\n0,a\n1,b\n", ["goal"], ["index"]),
+        ("a.csv", "index,goal\n7,a\n1,b\n", ["index", "goal"], []),
+        ("a.jsonl", '{"goal": "a", "level_0": 0}\n', ["goal"], ["level_0"]),
+        ("a.json", '[{"goal": "a", "__index_level_0__": 4, "__index_level_1__": 2}]', ["goal"],
+         ["__index_level_1__", "__index_level_0__"]),
+        ("a.csv", "index,level_0\n0,0\n", ["index", "level_0"], []),
+    ],
+)  # fmt: skip
+def test_every_index_of_pandas_is_left_out_with_a_word(
+    tmp_path: Path, name: str, content: str, columns: list[str], index: list[str]
+) -> None:
+    (tmp_path / name).write_text(content)
+    table = read_table(tmp_path / name)
+    assert table.columns == columns
+    assert table.notes == tuple(f"column {column!r} is taken for an index and not used" for column in index)
+
+
+@pytest.mark.parametrize("other", ["Goal", " goal", "goal\u00a0", "goal\u200b", "\u2060goal", "\uff47oal", "GO AL"])
+@pytest.mark.parametrize("form", ["goal,target,{}\na,b,c\n", '{{"goal": "a", "{}": "b"}}\n'])
+def test_columns_that_look_alike_are_told(tmp_path: Path, form: str, other: str) -> None:
+    path = file(tmp_path, "a.csv" if form.startswith("goal") else "a.jsonl", form.format(other))
+    with pytest.raises(InputError, match="differ in case or blanks alone"):
+        read_table(path)
+
+
+def test_a_second_column_as_pandas_names_it_is_told(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("goal,goal.1,score.5\na,b,c\n")
+    (note,) = read_table(tmp_path / "a.csv").notes
+    assert note == "column 'goal.1' is how pandas names a second 'goal'; is it the one you mean?"
+
+
+def test_a_doubled_key_of_a_message_and_a_pipe_are_told(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text('{"messages": [{"role": "user", "content": "a", "content": "b"}]}\n')
+    with pytest.raises(InputError, match="row 1: key 'content' is there twice"):
+        read_table(tmp_path / "a.jsonl")
+    os.mkfifo(tmp_path / "b.csv")
+    with pytest.raises(InputError, match=r"b\.csv: is neither file nor folder"):
+        read_table(tmp_path / "b.csv")

@@ -52,3 +52,9 @@ def test_unreadable_files(tmp_path: Path, name: str, message: str) -> None:
     (tmp_path / name).write_bytes(b"\xff\xfe")
     with pytest.raises(InputError, match=message):
         PrecomputedJudge(tmp_path / name)
+
+
+def test_a_doubled_key_is_told(tmp_path: Path) -> None:
+    (tmp_path / "verdicts.jsonl").write_text('{"id": "a", "label": "refusal", "label": "compliance"}\n')
+    with pytest.raises(InputError, match="row 1: key 'label' is there twice"):
+        PrecomputedJudge(tmp_path / "verdicts.jsonl")

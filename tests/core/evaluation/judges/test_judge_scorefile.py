@@ -131,3 +131,17 @@ def test_verdicts_are_written_a_row_a_completion(tmp_path: Path, ending: str) ->
 def test_a_file_that_verdicts_cannot_be_written_to_is_refused_before_judging(tmp_path: Path, name: str) -> None:
     with pytest.raises(InputError, match="--to: "):
         score_file(tmp_path / "missing.jsonl", judge_by_name("rules"), tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    ("line", "problem"),
+    [
+        ('{"prompt": "a", "prompt": "b", "completion": "c"}', "row 1: key 'prompt' is there twice; keep one"),
+        ('{"prompt": "a", "completion": ' + "9" * 6000 + "}", "row 1: not valid JSON"),
+        ("[" * 100_000, "row 1: not valid JSON"),
+    ],
+)
+def test_a_line_that_says_two_things_or_too_much_is_told(tmp_path: Path, line: str, problem: str) -> None:
+    (tmp_path / "rows.jsonl").write_text(line + "\n")
+    with pytest.raises(InputError, match=problem):
+        read_completions(tmp_path / "rows.jsonl")

@@ -1,6 +1,7 @@
 """A tiny valid model folder, and a table of ways in which it is broken."""
 
 import json
+import os
 import struct
 from collections.abc import Callable
 from pathlib import Path
@@ -186,6 +187,22 @@ WHOLE: dict[str, tuple[Damage, str]] = {
         )
     },
     "heads that do not divide the width": (fields(CONFIG, num_attention_heads=5), f"{CONFIG}: .* heads \\(5\\)"),
+    **{
+        f"{field} {value!r}": (fields(CONFIG, **{field: value}), f"{CONFIG}: .*{field}")
+        for field, value in (
+            ("dtype", 3), ("dtype", "int8"), ("dtype", "torch.float32"), ("dtype", {}), ("torch_dtype", "nonsense"),
+            ("return_dict", False), ("return_dict", "x"), ("output_hidden_states", "x"), ("sliding_window", True),
+            ("sliding_window", 10**20), ("pad_token_id", 264), ("pad_token_id", 10**9), ("rms_norm_eps", 1e9),
+            ("num_hidden_layers", 999), ("max_position_embeddings", 3),
+            ("rope_parameters", {"rope_type": "dynamic", "factor": 1e300, "rope_theta": 1e4}),
+            ("layer_types", ["full_attention"]),
+        )
+    },
+    "sliding layers without a window": (
+        fields(CONFIG, layer_types=["sliding_attention", "full_attention"]), f"{CONFIG}: .*run .*'sliding_window'",
+    ),
+    "a settings file of gigabytes": (lambda f: os.truncate(f / CONFIG, 2**31), f"{CONFIG}: has 2,147,483,648 bytes"),
+    "weights of a terabyte of nothing": (lambda f: os.truncate(f / WEIGHTS, 2**40), f"{WEIGHTS}: is cut off"),
     "unknown rope": (fields(CONFIG, rope_parameters={"rope_type": "spiral", "rope_theta": 1e4}), "is 'spiral', which"),
     "number format unknown": (fields(CONFIG, dtype="float99"), f"{CONFIG}: .*float99"),
     "fewer layers than the weights": (fields(CONFIG, num_hidden_layers=1), "holds 'model.layers.1"),
@@ -200,7 +217,10 @@ WHOLE: dict[str, tuple[Damage, str]] = {
             ("eos_token_id", "<|end|>"), ("eos_token_id", 10**6), ("eos_token_id", -1), ("eos_token_id", [256, "x"]),
             ("eos_token_id", True), ("temperature", "hot"), ("temperature", -1.0), ("temperature", float("nan")),
             ("top_p", 7.0), ("top_k", "x"), ("repetition_penalty", 0.0), ("max_new_tokens", -1), ("num_beams", 0),
-            ("max_length", True),
+            ("max_length", True), ("min_length", "x"), ("min_new_tokens", -1), ("no_repeat_ngram_size", True),
+            ("max_new_tokens", 10**30), ("do_sample", "x"), ("do_sample", 3), ("use_cache", "x"),
+            ("suppress_tokens", ["x"]), ("suppress_tokens", [10**9]), ("forced_eos_token_id", 10**9),
+            ("guidance_scale", "x"), ("epsilon_cutoff", 2), ("diversity_penalty", -1), ("max_time", "x"),
         )
     },
     "no tokenizer": (remove(TOKENIZER, TOKENIZER_CONFIG), f"{TOKENIZER}: is missing"),
@@ -221,8 +241,25 @@ WHOLE: dict[str, tuple[Damage, str]] = {
         fields(TOKENIZER_CONFIG, tokenizer_class="MineTokenizer", auto_map={"AutoTokenizer": ["mine.Mine", None]}),
         f"{TOKENIZER_CONFIG}: .*never run",
     ),
-    "longest text a word": (fields(TOKENIZER_CONFIG, model_max_length="many"), f"{TOKENIZER_CONFIG}: .*plain text"),
-    "eos_token a number": (fields(TOKENIZER_CONFIG, eos_token=3), f"{TOKENIZER}: no tokenizer .*eos_token"),
+    "longest text a word": (fields(TOKENIZER_CONFIG, model_max_length="many"), "model_max_length is .many."),
+    "eos_token a number": (fields(TOKENIZER_CONFIG, eos_token=3), f"{TOKENIZER_CONFIG}: eos_token is 3; it must be"),
+    **{
+        f"tokenizer {field} {value!r}": (fields(TOKENIZER_CONFIG, **{field: value}), f"{TOKENIZER_CONFIG}: {field} is ")
+        for field, value in (
+            ("eos_token", []), ("eos_token", {"content": 3}), ("eos_token", "</nonsense>"), ("pad_token", True),
+            ("bos_token", {}), ("model_max_length", 0), ("model_max_length", True), ("model_max_length", [1]),
+            ("padding_side", "middle"), ("truncation_side", 3), ("added_tokens_decoder", []),
+            ("added_tokens_decoder", {"x": {}}), ("added_tokens_decoder", {"5": {"content": 3}}),
+            ("added_tokens_decoder", {"99999999999": {"content": "x"}}), ("additional_special_tokens", 3),
+            ("additional_special_tokens", [3]), ("tokenizer_class", 3), ("tokenizer_class", []),
+            ("add_bos_token", "x"), ("split_special_tokens", "x"), ("model_input_names", "x"),
+            ("chat_template", [{"name": "x"}]), ("chat_template", [3]),
+        )
+    },
+    "vocabulary with a dropout": (
+        lambda f: fields(TOKENIZER, model=json.loads((f / TOKENIZER).read_text())["model"] | {"dropout": 0.5})(f),
+        f"{TOKENIZER}: has a dropout",
+    ),
     "no end of a turn": (
         each(fields(TOKENIZER_CONFIG, eos_token=GONE, pad_token=GONE), fields(GENERATION, eos_token_id=GONE)),
         f"{TOKENIZER_CONFIG}: no eos_token",
@@ -260,6 +297,19 @@ WHOLE: dict[str, tuple[Damage, str]] = {
     "template with a wide range": (write(TEMPLATE, "{% for i in range(999999) %}{% endfor %}"), "chat_template: fails"),
     "template with a huge number": (write(TEMPLATE, "{{ 'x' * 99999999999 }}"), "numbers that no prompt needs"),
     "template with a huge power": (write(TEMPLATE, "{{ 9 ** 9 ** 9 }}"), "numbers that no prompt needs"),
+    **{
+        f"template that takes all memory by {kind}": (write(TEMPLATE, text), "takes all memory")
+        for kind, text in {
+            "width": "{{ '%2000000000d' % 5 }}{{ messages[0].content }}",
+            "a format": "{{ '{:2000000000}'.format(5) }}{{ messages[0].content }}",
+            "repetition": "{{ ('x' * 1000000) * 1000000 }}{{ messages[0].content }}",
+            "doubling": "{% set n = namespace(a='x') %}{% for i in range(40) %}{% set n.a = n.a ~ n.a %}{% endfor %}",
+        }.items()
+    },
+    "template that draws at random": (write(TEMPLATE, "{{ range(9) | random }}{{ messages[0].content }}"), "at random"),
+    "template with the time of day": (
+        write(TEMPLATE, "{{ strftime_now('%H:%M') }}{{ messages[0].content }}"), "chat_template: .*other words",
+    ),
     "template writes without measure": (
         write(TEMPLATE, "{{ messages[0].content * 100000 }}"), "writes \\d+ characters",
     ),

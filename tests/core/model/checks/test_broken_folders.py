@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 from broken_folders import CONFIG, HEAD, NORM, SHARDED, TOKENIZER, WEIGHTS, WHOLE, Damage, fields, good, weights
+from safetensors.torch import save
 from transformers import AutoModelForCausalLM, BartConfig
 
 from neurontune_core.config import ModelConfig
@@ -87,6 +88,13 @@ def without_prefix(folder: Path) -> None:
     fields(CONFIG, tie_word_embeddings=True)(folder)
 
 
+def length_to_0x80(held: dict[str, torch.Tensor]) -> int:
+    """Return how long a further weight's name must be for the first byte of the file to be 0x80."""
+    return next(
+        n for n in range(1, 300) if save({**held, f"mtp.{'x' * n}": torch.ones(1)}, {"format": "pt"})[0] == 0x80
+    )
+
+
 HARMLESS: dict[str, Damage] = {
     "no chat template": without_template,
     "several templates and a default": with_a_default,
@@ -100,6 +108,12 @@ HARMLESS: dict[str, Damage] = {
     "quantisation of nothing": fields(CONFIG, quantization_config=None),
     "weights in half precision": weights(lambda held: held.update({n: w.half() for n, w in held.items()})),
     "files of other tools": lambda folder: (folder / "consolidated.safetensors").write_bytes(b"x"),
+    "a header whose length looks like the sign of a pickle": weights(
+        lambda held: held.update({f"mtp.{'x' * length_to_0x80(held)}": torch.ones(1)})
+    ),
+    "a template with the date": lambda folder: (folder / "chat_template.jinja").write_text(
+        "{{ strftime_now('%d %b %Y') }}{{ messages[-1].content }}"
+    ),
     "a readme": lambda folder: (folder / "README.md").write_text("<html>"),
 }
 
@@ -202,4 +216,17 @@ def test_weights_changed_after_the_checks_are_told_when_loaded(
     reference = source.describe(ModelConfig(name=str(folder)))
     weights(change)(folder)
     with pytest.raises(InputError, match=problem):
+        load(reference, str(tmp_path / "root"), CPU)
+
+
+@pytest.mark.parametrize("change", ["a weight", "logits that are not finite"])
+def test_other_logits_on_a_second_load_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: str) -> None:
+    folder = good(tmp_path / "m")
+    reference = source.describe(ModelConfig(name=str(folder)))
+    load(reference, str(tmp_path / "root"), CPU)
+    load(reference, str(tmp_path / "root"), CPU)
+    scale = 9.0 if change == "a weight" else 1e38
+    weights(lambda held: [held[name].mul_(scale) for name in (HEAD, NORM)])(folder)
+    told = "other logits every time it is loaded" if change == "a weight" else "not finite"
+    with pytest.raises(InputError, match=f"^model.name: '.*/m': gives .*{told}"):
         load(reference, str(tmp_path / "root"), CPU)
