@@ -31,11 +31,13 @@ def model_name(name: str) -> str:
 def changes(config: PipelineConfig) -> dict[str, str]:
     """Return the settings, by `section.field`, that differ from those of the run's preset, as text.
 
-    The model, which a name says anyway, and `runtime`, which changes no result, are left out. Of a preset that is a
-    file of one's own, what differs is known from `runtime.changed`.
+    Without a preset they differ from the fields' own defaults; of a preset that is a file of one's own, what differs
+    is known from `runtime.changed`. The model, which a name says anyway, and `runtime`, which changes no result, are
+    left out.
     """
-    if config.runtime.preset in preset_names():
-        usual, own = dict(leaves(load_config(config.runtime.preset))), dict(leaves(config))
+    preset = config.runtime.preset
+    if not preset or preset in preset_names():
+        usual, own = dict(leaves(load_config(preset) if preset else PipelineConfig())), dict(leaves(config))
         changed = {name: own.get(name) for name in {**own, **usual} if own.get(name) != usual.get(name)}
     else:
         changed = {name: value for name, _, value in (each.partition("=") for each in config.runtime.changed)}

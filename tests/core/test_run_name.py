@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from neurontune_core.config import load_config
+from neurontune_core.config import PipelineConfig, load_config
 from neurontune_core.run_name import changes, described, run_name
 
 
@@ -29,6 +29,11 @@ def test_name_is_model_preset_and_what_differs(
     preset: str | None, settings: list[str], model: str | None, name: str
 ) -> None:
     assert run_name(load_config(preset, settings, model)) == name
+
+
+def test_without_a_preset_what_differs_from_the_defaults_is_named() -> None:
+    config = PipelineConfig.model_validate({"model": {"name": "some/model"}, "scaling": {"steps": 20}})
+    assert run_name(config) == "model · steps=20"
 
 
 def test_many_or_long_changes_still_tell_runs_apart() -> None:

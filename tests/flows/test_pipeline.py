@@ -452,9 +452,9 @@ def test_a_model_that_refuses_too_little_is_told_with_every_run(
 
 
 def test_flow_run_has_a_speaking_name_and_shards_are_numbered(config: PipelineConfig, core_calls: Counter[str]) -> None:
-    pipeline(changed(config, "pairs", seed=5))
+    pipeline(changed(changed(config, "pairs", seed=5), "runtime", preset=""))
     run = newest_run()
-    assert run.name == "llama preset seed 5"
+    assert run.name == "llama · pairs.seed=5 · attribution.shards=3 · safety_neurons=5 · utility_neurons=4"
     with get_client(sync_client=True) as client:
         deadline = time.monotonic() + 20
         wanted = {
