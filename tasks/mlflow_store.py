@@ -11,6 +11,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
+from uuid import uuid4
 
 import fsspec
 from filelock import FileLock, Timeout
@@ -197,8 +198,9 @@ def _make_or_check(uri: str) -> None:
 
     file = Path(_file_of(uri))
     if not file.exists():
-        part = file.with_name(f"{file.name}.part")
-        part.unlink(missing_ok=True)
+        for left in file.parent.glob(f"{file.name}.*.part"):
+            left.unlink()
+        part = file.with_name(f"{file.name}.{uuid4().hex}.part")  # MLflow keeps what it has opened by its name
         MlflowClient(f"{SQLITE}{part}", f"{SQLITE}{part}").search_experiments(max_results=1)
         part.replace(file)
         return

@@ -13,12 +13,16 @@ KILLED = "tests/faults/test_killed_processes.py::test_a_run_killed_at_a_stage_is
 
 @dataclass(frozen=True)
 class Fault:
-    """A row: `proof` is the test that shows it; `point` is where the fault is injected, "" where the test knows."""
+    """A row: `proof` is the test that shows it; `point` is where the fault is injected, "" where the test knows.
+
+    One that is not `quick` is left to `make test-all`.
+    """
 
     what: str
     holds: str
     proof: str
     point: str = ""
+    quick: bool = True
 
 
 STAGES = ("pairs", "attribution", "scores", "selection", "cards", "scaling", "base", "tuned", "evaluation")
@@ -30,6 +34,7 @@ IN_PROCESS = [
         "The folder does not appear under its name; the next run makes the same file.",
         FAULTY,
         f"in {stage}",
+        quick=stage == "scores",
     )
     for stage in ("scores", "scaling")
 ] + [
@@ -50,12 +55,14 @@ IN_PROCESS = [
         "Reuse depends on contents, not on times; the files are the same.",
         FAULTY,
         "clock set back",
+        quick=False,
     ),
     Fault(
         "A device has no memory left, once, in one shard",
         "The shard is tried again and the run ends well.",
         FAULTY,
         "out of memory in attribution",
+        quick=False,
     ),
     Fault(
         "Every manifest becomes JSON that is no object",
@@ -68,12 +75,14 @@ IN_PROCESS = [
         "They are as none: artifacts are found by their keys.",
         FAULTY,
         "result records are garbage",
+        quick=False,
     ),
     Fault(
         "Records that wait for MLflow become garbage",
         "They are put aside with one line each; the run ends well.",
         FAULTY,
         "kept records are garbage",
+        quick=False,
     ),
 ]
 

@@ -16,7 +16,10 @@ _UNDISTURBED: dict[str, str] = {}
 
 
 @pytest.mark.usefixtures("prefect_server")
-@pytest.mark.parametrize("row", IN_PROCESS, ids=lambda row: row.point)
+@pytest.mark.parametrize(
+    "row",
+    [pytest.param(row, id=row.point, marks=[] if row.quick else [pytest.mark.slow]) for row in IN_PROCESS],
+)
 def test_a_run_with_a_fault_and_the_next_make_what_an_undisturbed_run_makes(
     config: PipelineConfig, core_calls: Counter[str], tmp_path: Path, row: Fault
 ) -> None:
