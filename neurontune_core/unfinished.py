@@ -14,7 +14,7 @@ FOLDER = ".unfinished"
 DAMAGED = "damaged"
 ABANDONED_SECONDS = 7 * 24 * 3600.0
 """A state that nobody has written for so long belongs to settings that were given up."""
-_log = logging.getLogger(__name__)
+logger = logging.getLogger("neurontune")
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class UnfinishedStage:
             return content
         aside = f"{path}.{DAMAGED}"
         filesystem.mv(path, aside)
-        _log.warning("%s: the saved state %s is damaged; it is set aside, and work starts anew", self.stage, aside)
+        logger.warning("%s: the saved state %s is damaged; it is set aside, and work starts anew", self.stage, aside)
         return None
 
     def save(self, content: bytes) -> None:
