@@ -4,6 +4,7 @@ import hashlib
 import logging
 import os
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -72,8 +73,9 @@ class UnfinishedStage:
             return  # object stores have rules for that of their own
         oldest = time.time() - ABANDONED_SECONDS
         for other in Path(path).parent.glob("*"):
-            if other != Path(path) and other.stat().st_mtime < oldest:
-                other.unlink(missing_ok=True)
+            with suppress(FileNotFoundError):  # another process may have removed or renamed it
+                if other != Path(path) and other.is_file() and other.stat().st_mtime < oldest:
+                    other.unlink()
 
     def _place(self) -> tuple[fsspec.AbstractFileSystem, str]:
         filesystem, base = fsspec.url_to_fs(self.root)
