@@ -32,7 +32,7 @@ def settings_of(request: pytest.FixtureRequest) -> Callable[[str], Any]:
         maker = request.getfixturevalue(method)
         if method == "dial":
             return maker(safety_factors=(1.0, 1.5), utility_factors=(1.0, 0.5))
-        return maker(steps=4, validations=2)
+        return maker(steps=4, validations=2, **({"tasks_per_step": 1} if method == "maml" else {}))
 
     return make
 
@@ -165,7 +165,7 @@ def test_a_run_that_had_become_stale_stays_ended(
 ) -> None:  # fmt: skip
     """Killed after its last step, before the result was stored."""
     clock(monkeypatch, 0.0)
-    config = maml(steps=6, validations=6, patience=1)
+    config = maml(steps=6, validations=6, patience=1, tasks_per_step=1)
 
     def refusing_all(prompts: Sequence[str], responses: Sequence[str]) -> list[str]:
         return ["compliance" if response.startswith("Sure") else "refusal" for response in responses]
