@@ -19,7 +19,13 @@ from pydantic import (
 from neurontune_core.data_names import short_name, with_absolute_paths
 from neurontune_core.errors import InputError
 from neurontune_core.preset_files import read_preset
-from neurontune_core.scaling.settings import METHODS, MarginFitSettings, ScalingConfig, without_foreign
+from neurontune_core.scaling.settings import (
+    METHODS,
+    UNKNOWN_METHOD,
+    MarginFitSettings,
+    ScalingConfig,
+    without_foreign,
+)
 from neurontune_core.section import Names, Section, as_list
 
 DEFAULT_PRESET = "smollm2"
@@ -541,7 +547,10 @@ def _explain(error: ValidationError) -> str:
             known = _fields_at(item["loc"][:-1])
             lines[place] = f"{place}: unknown field; the fields there are {', '.join(known) or 'none'}"
         else:
-            given = re.sub(r"//[^/]*@", "//***@", repr(item["input"]))
+            value = item["input"]
+            if item["type"] == UNKNOWN_METHOD:
+                place, value = METHOD, value["method"]
+            given = re.sub(r"//[^/]*@", "//***@", repr(value))
             lines[place] = f"{place}: {item['msg']} (got {given})"
     return "; ".join(lines.values())
 

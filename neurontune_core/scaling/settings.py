@@ -7,6 +7,8 @@ from pydantic import BeforeValidator, Discriminator, Field, Tag
 from neurontune_core.section import Section, as_list
 
 DEFAULT_METHOD = "margin_fit"
+UNKNOWN_METHOD = "unknown_method"
+"""Type of the error of pydantic."""
 
 
 class ChoosingSettings(Section):
@@ -152,7 +154,7 @@ METHODS: dict[str, type[MamlSettings | MarginFitSettings | DialSettings]] = {
 
 
 def _method_of(value: Any) -> Any:
-    return value.get("method", DEFAULT_METHOD) if isinstance(value, dict) else getattr(value, "method", None)
+    return value.get("method", DEFAULT_METHOD) if isinstance(value, dict) else getattr(value, "method", DEFAULT_METHOD)
 
 
 ScalingConfig = Annotated[
@@ -161,7 +163,7 @@ ScalingConfig = Annotated[
     | Annotated[DialSettings, Tag("dial")],
     Discriminator(
         _method_of,
-        custom_error_type="unknown_method",
+        custom_error_type=UNKNOWN_METHOD,
         custom_error_message=f"unknown method; choose one of {', '.join(METHODS)}",
     ),
 ]
