@@ -15,9 +15,9 @@ import fsspec
 import pytest
 
 from neurontune_core import artifacts
-from neurontune_core.scaling.settings import MamlSettings
 from neurontune_core.errors import ArtifactError, NumericalError
 from neurontune_core.records import Artifact
+from neurontune_core.scaling.settings import MamlSettings
 
 STAGE, KEY = "scores", "0123456789abcdef"
 NUMBERS = "1 2 3\n" * 100

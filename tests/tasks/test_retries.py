@@ -10,8 +10,8 @@ import torch
 from prefect.states import Failed
 from pydantic import ValidationError
 
-from neurontune_core.scaling.settings import MamlSettings
 from neurontune_core.errors import ArtifactError, InputError, NumericalError
+from neurontune_core.scaling.settings import MamlSettings
 from tasks.retries import delay, is_transient, retry_transient
 
 

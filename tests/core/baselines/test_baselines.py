@@ -168,7 +168,11 @@ def test_the_matrices_that_validate_best_are_kept(
 
 @pytest.mark.parametrize("scaling", [MamlSettings(), MarginFitSettings(), DialSettings()])
 def test_lora_needs_a_budget_of_batches_and_steps(
-    chat: ChatModel, pairs: list[PromptPair], neurons: NeuronSet, scaling: ScalingConfig, monkeypatch: pytest.MonkeyPatch
+    chat: ChatModel,
+    pairs: list[PromptPair],
+    neurons: NeuronSet,
+    scaling: ScalingConfig,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The dial has none; the error names both settings."""
     monkeypatch.setattr(fit, "learn_lora", lambda *_: (SystemPrompt("x"), {}))
@@ -182,7 +186,12 @@ def test_lora_needs_a_budget_of_batches_and_steps(
 
 @pytest.mark.parametrize("method", ["system_prompt", "steering", "lora"])
 def test_a_baseline_is_fitted_kept_and_read_again(
-    method: str, chat: ChatModel, pairs: list[PromptPair], neurons: NeuronSet, settings: TrainingSettings, tmp_path: Path
+    method: str,
+    chat: ChatModel,
+    pairs: list[PromptPair],
+    neurons: NeuronSet,
+    settings: TrainingSettings,
+    tmp_path: Path,
 ) -> None:
     config = BaselineConfig.model_validate({"method": method})
     fitted = fit_baseline(pairs, neurons, config, settings, chat, 4096, every_third)

@@ -26,9 +26,7 @@ def attacks_of(batch: list[PromptPair], role: str) -> set[str]:
     return {pair.attack_name for pair in batch if pair.role == role and pair.attack_name}
 
 
-def test_support_and_query_differ_in_attack_and_roles_share_it(
-    corpus: list[PromptPair], maml: Settings
-) -> None:
+def test_support_and_query_differ_in_attack_and_roles_share_it(corpus: list[PromptPair], maml: Settings) -> None:
     names = {"translation": {"latin", "greek"}, "sudo_mode": {"root", "admin"}}
     seen = set()
     for episode in (episode for step in draws(corpus, maml()) for episode in step):
@@ -67,9 +65,7 @@ def test_the_share_of_attacked_prompts_is_chosen(
                 assert (sum(mine), len(mine)) == (attacked, 4)
 
 
-def test_a_query_batch_carries_several_attacks_in_equal_parts(
-    corpus: list[PromptPair], maml: Settings
-) -> None:
+def test_a_query_batch_carries_several_attacks_in_equal_parts(corpus: list[PromptPair], maml: Settings) -> None:
     third = [replace(p, id=f"{p.id}2", attack_name="norse") for p in corpus if p.attack_name == "latin"]
     config = maml(query_attacks=2, harmful_batch=4, harmless_batch=6)
     for episode in (episode for step in draws([*corpus, *third], config) for episode in step):
@@ -83,17 +79,13 @@ def test_a_query_batch_carries_several_attacks_in_equal_parts(
             assert sum(counts) == attacked and counts[-1] - counts[0] <= 1
 
 
-def test_the_tasks_of_a_step_are_different_categories(
-    corpus: list[PromptPair], maml: Settings
-) -> None:
+def test_the_tasks_of_a_step_are_different_categories(corpus: list[PromptPair], maml: Settings) -> None:
     for tasks, expected in ((1, 1), (2, 2), (9, 2)):
         for step in draws(corpus, maml(tasks_per_step=tasks)):
             assert len({episode.category for episode in step}) == len(step) == expected
 
 
-def test_categories_and_their_attacks_come_in_turn(
-    corpus: list[PromptPair], maml: Settings
-) -> None:
+def test_categories_and_their_attacks_come_in_turn(corpus: list[PromptPair], maml: Settings) -> None:
     queries = [
         (episode.category, *attacks_of(episode.query, "safety"))
         for step in draws(corpus, maml(tasks_per_step=1), steps=12)
@@ -110,18 +102,14 @@ def test_the_same_seed_draws_the_same(corpus: list[PromptPair], maml: Settings) 
     assert steps[0] != steps[1]
 
 
-def test_a_category_with_one_attack_uses_it_twice(
-    corpus: list[PromptPair], maml: Settings
-) -> None:
+def test_a_category_with_one_attack_uses_it_twice(corpus: list[PromptPair], maml: Settings) -> None:
     pairs = [pair for pair in corpus if pair.attack_name in ("", "latin")]
     for step in draws(pairs, maml()):
         assert [episode.category for episode in step] == ["translation"]
         assert attacks_of(step[0].support, "safety") == attacks_of(step[0].query, "safety") == {"latin"}
 
 
-def test_an_attack_around_one_role_alone_is_not_used(
-    corpus: list[PromptPair], maml: Settings
-) -> None:
+def test_an_attack_around_one_role_alone_is_not_used(corpus: list[PromptPair], maml: Settings) -> None:
     pairs = [pair for pair in corpus if not (pair.role == "utility" and pair.attack_name in ("latin", "root", "admin"))]
     for episode in (episode for step in draws(pairs, maml()) for episode in step):
         assert episode.category == "translation"

@@ -47,7 +47,9 @@ def scaled_plainly(chat: ChatModel, neurons: NeuronSet, alpha: Tensor) -> Iterat
             handle.remove()
 
 
-def plain_loss(chat: ChatModel, neurons: NeuronSet, alpha: Tensor, example: Example, weights: PositionWeights) -> Tensor:
+def plain_loss(
+    chat: ChatModel, neurons: NeuronSet, alpha: Tensor, example: Example, weights: PositionWeights
+) -> Tensor:
     """The loss of one example, position by position."""
     ids = torch.tensor([example.sequence.tokens])
     with scaled_plainly(chat, neurons, alpha):

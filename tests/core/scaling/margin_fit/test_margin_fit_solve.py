@@ -115,7 +115,9 @@ def test_without_some_kinds_the_others_are_fitted(margin_fit: Settings) -> None:
     assert torch.isfinite(found).all()
     assert (found - 1).abs().max() > 0.1
     weights = weights_of(margins, config)
-    assert float((weights * margins.losses(found)).sum()) < float((weights * margins.losses(torch.ones(5).double())).sum())
+    assert float((weights * margins.losses(found)).sum()) < float(
+        (weights * margins.losses(torch.ones(5).double())).sum()
+    )
 
 
 def test_damping_holds_the_factors_near_where_the_model_was_measured(margin_fit: Settings) -> None:
