@@ -19,7 +19,7 @@ from pydantic import (
 from neurontune_core.data_names import short_name, with_absolute_paths
 from neurontune_core.errors import InputError, nearest_first
 from neurontune_core.preset_files import preset_names, read_preset
-from neurontune_core.scaling.settings import METHODS, MarginFitSettings, ScalingConfig, without_foreign
+from neurontune_core.scaling.settings import METHODS, UNKNOWN_METHOD, MarginFitSettings, ScalingConfig, without_foreign
 from neurontune_core.section import Names, Section, as_list
 
 _LONGEST_VALUE = 120
@@ -578,7 +578,10 @@ def _explain(error: ValidationError) -> str:
             listed = nearest_first(str(item["loc"][-1]), _fields_at(item["loc"][:-1]))
             lines[place] = f"{place}: unknown field; the fields there are {listed or 'none'}"
         else:
-            given = re.sub(r"//[^/]*@", "//***@", _short(item["input"]))
+            value = item["input"]
+            if item["type"] == UNKNOWN_METHOD:
+                place, value = METHOD, value["method"] if isinstance(value, dict) else value
+            given = re.sub(r"//[^/]*@", "//***@", _short(value))
             syntax = "; write a list as a,b" if item["type"] in ("tuple_type", "list_type") else ""
             lines[place] = f"{place}: {item['msg'].removeprefix('Value error, ')} (got {given}){syntax}"
     shown = list(lines.values())[:_MOST_ERRORS]

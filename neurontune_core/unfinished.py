@@ -4,6 +4,7 @@ import hashlib
 import logging
 import os
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +15,7 @@ FOLDER = ".unfinished"
 DAMAGED = "damaged"
 ABANDONED_SECONDS = 7 * 24 * 3600.0
 """A state that nobody has written for so long belongs to settings that were given up."""
-_log = logging.getLogger(__name__)
+logger = logging.getLogger("neurontune")
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ class UnfinishedStage:
             return content
         aside = f"{path}.{DAMAGED}"
         filesystem.mv(path, aside)
-        _log.warning("%s: the saved state %s is damaged; it is set aside, and work starts anew", self.stage, aside)
+        logger.warning("%s: the saved state %s is damaged; it is set aside, and work starts anew", self.stage, aside)
         return None
 
     def save(self, content: bytes) -> None:
@@ -72,8 +73,9 @@ class UnfinishedStage:
             return  # object stores have rules for that of their own
         oldest = time.time() - ABANDONED_SECONDS
         for other in Path(path).parent.glob("*"):
-            if other != Path(path) and other.stat().st_mtime < oldest:
-                other.unlink(missing_ok=True)
+            with suppress(FileNotFoundError):  # another process may have removed or renamed it
+                if other != Path(path) and other.is_file() and other.stat().st_mtime < oldest:
+                    other.unlink()
 
     def _place(self) -> tuple[fsspec.AbstractFileSystem, str]:
         filesystem, base = fsspec.url_to_fs(self.root)

@@ -145,7 +145,7 @@ def core_calls(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
         for row in curve.to_dict("records"):
             report(int(row["step"]), row)
         validation = 1 - abs(len(neurons.safety) - 6) / 100  # best with six
-        return SimpleNamespace(scaling=factors, curve=curve, facts={"loss_last": 1.0, "validation_su_f1": validation})
+        return SimpleNamespace(scaling=factors, curve=curve, facts={"loss_last": 1.0, "best_score": validation})
 
     def base_answers(prompts: Any, settings: Any, *_: Any, **__: Any) -> Any:
         asked = pd.DataFrame({"prompt": [prompts[0].response], "tokens": [[1, settings.max_new_tokens]]})

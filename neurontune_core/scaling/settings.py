@@ -8,6 +8,8 @@ from neurontune_core.section import Section, as_list
 
 DEFAULT_METHOD = "margin_fit"
 METHOD_MEANING = "How the factors are found: maml, margin_fit or dial (docs/scaling.md); each has settings of its own."
+UNKNOWN_METHOD = "unknown_method"
+"""Type of the error of pydantic."""
 
 
 class ChoosingSettings(Section):
@@ -153,7 +155,7 @@ METHODS: dict[str, type[MamlSettings | MarginFitSettings | DialSettings]] = {
 
 
 def _method_of(value: Any) -> Any:
-    return value.get("method", DEFAULT_METHOD) if isinstance(value, dict) else getattr(value, "method", None)
+    return value.get("method", DEFAULT_METHOD) if isinstance(value, dict) else getattr(value, "method", DEFAULT_METHOD)
 
 
 ScalingConfig = Annotated[
@@ -162,7 +164,7 @@ ScalingConfig = Annotated[
     | Annotated[DialSettings, Tag("dial")],
     Discriminator(
         _method_of,
-        custom_error_type="unknown_method",
+        custom_error_type=UNKNOWN_METHOD,
         custom_error_message=f"unknown method; choose one of {', '.join(METHODS)}",
     ),
 ]

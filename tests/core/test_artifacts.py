@@ -15,9 +15,9 @@ import fsspec
 import pytest
 
 from neurontune_core import artifacts
-from neurontune_core.config import ScalingConfig
 from neurontune_core.errors import ArtifactError, NumericalError
 from neurontune_core.records import Artifact
+from neurontune_core.scaling.settings import MamlSettings
 
 STAGE, KEY = "scores", "0123456789abcdef"
 NUMBERS = "1 2 3\n" * 100
@@ -138,12 +138,12 @@ def test_digest_depends_on_files_alone(tmp_path: Path) -> None:
         return {"seconds": 17.0}
 
     one = artifacts.write(str(tmp_path / "one"), STAGE, "a", fill, {})
-    other = artifacts.write(str(tmp_path / "other"), STAGE, "b", other_facts, ScalingConfig())
+    other = artifacts.write(str(tmp_path / "other"), STAGE, "b", other_facts, MamlSettings())
     assert one.digest == other.digest
 
 
 def test_settings_of_a_section_are_kept_resolved(tmp_path: Path) -> None:
-    written = artifacts.write(str(tmp_path), STAGE, KEY, fill, ScalingConfig(steps=7))
+    written = artifacts.write(str(tmp_path), STAGE, KEY, fill, MamlSettings(steps=7))
     settings = artifacts.read_manifest(written)["settings"]
     assert settings["steps"] == 7 and settings["order"] == "first"
 

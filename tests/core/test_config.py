@@ -81,11 +81,11 @@ def test_paths_of_models_are_absolute(tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 def test_a_preset_extends_another(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "base.toml").write_text('extends = "tiny"\n[scaling]\nsteps = 7\nbalances = [2.0, 3.0]\n')
-    (tmp_path / "own.toml").write_text('extends = "base.toml"\n[scaling]\nbalances = [1.0]\n')
+    (tmp_path / "base.toml").write_text('extends = "tiny"\n[scaling]\nsteps = 7\nrefusal_openings = ["a", "b"]\n')
+    (tmp_path / "own.toml").write_text('extends = "base.toml"\n[scaling]\nrefusal_openings = ["c"]\n')
     monkeypatch.chdir("/")
     config, tiny = load_config(str(tmp_path / "own.toml")), load_config("tiny")
-    assert config.scaling == tiny.scaling.model_copy(update={"steps": 7, "balances": (1.0,)})
+    assert config.scaling == tiny.scaling.model_copy(update={"steps": 7, "refusal_openings": ("c",)})
     assert config.pairs == tiny.pairs and config.model == tiny.model
     assert config.runtime.preset == "own"
 
@@ -109,7 +109,7 @@ def test_a_preset_that_extends_badly_is_explained(tmp_path: Path, files: dict[st
     assert message.startswith("preset: ") and all(word in message for word in words)
 
 
-@pytest.mark.parametrize("section", ["model", "runtime", "pairs"])
+@pytest.mark.parametrize("section", ["model", "runtime", "pairs", "scaling"])
 @pytest.mark.parametrize("value", ["3", '"x"', "[1]"])
 def test_a_section_that_is_no_table_is_named(tmp_path: Path, section: str, value: str) -> None:
     file = tmp_path / "own.toml"
@@ -126,7 +126,8 @@ def test_every_section_and_field_is_described() -> None:
         "model", "pairs", "attribution", "scores", "selection", "scaling", "baseline", "evaluation", "causal",
         "runtime",
     }  # fmt: skip
-    for section in [*sections.values(), SourceConfig]:
+    one_form = [section for name, section in sections.items() if name != "scaling"]
+    for section in [*one_form, SourceConfig]:  # scaling has one for each method: tests/core/scaling
         assert isinstance(section, type) and issubclass(section, Section) and section.__doc__
         undescribed = [name for name, field in section.model_fields.items() if not field.description]
         assert undescribed == []
@@ -187,19 +188,19 @@ def test_two_settings_of_one_source_add_up() -> None:
 @pytest.mark.parametrize(
     ("setting", "parts"),
     [
-        ("scaling.stepz=1", ["scaling.stepz", "unknown field", "steps, tasks_per_step"]),
+        ("scaling.stepz=1", ["scaling.stepz", "unknown field", "steps, harmful_batch", "opening_tokens"]),
         ("scalling.steps=1", ["scalling", "unknown field", "model, pairs, attribution"]),
         ("scores.depth=1", ["scores.depth", "unknown field", "none"]),
         ("pairs.sources.advbench.pth=a", ["pairs.sources.advbench.pth", "unknown field", "path, revision, limit"]),
         ("scaling.steps=many", ["scaling.steps", "valid integer", "'many'"]),
         ("scaling.steps=", ["scaling.steps", "valid integer", "''"]),
         ("scaling.steps=-1", ["scaling.steps", "greater than or equal to 0", "-1"]),
-        ("scaling.order=third", ["scaling.order", "'first' or 'second'", "'third'"]),
+        ("scaling.sign=both", ["scaling.sign", "'free', 'by_role' or 'against_role'", "'both'"]),
         ("evaluation.benchmarks=3", ["evaluation.benchmarks", "valid tuple", "3"]),
         ("pairs.sources.advbench=3", ["pairs.sources.advbench", "valid dictionary", "3"]),
         ("pairs.validation_fraction=1.5", ["pairs.validation_fraction", "less than 1", "1.5"]),
         ("scaling.utility_weight=nan", ["scaling.utility_weight", "nan"]),
-        ("scaling.safety_start=inf", ["scaling.safety_start", "finite number", "inf"]),
+        ("scaling.prior_width=inf", ["scaling.prior_width", "finite number", "inf"]),
         ("model.revision=12345", ["model.revision", "valid string", "12345"]),
     ],
 )

@@ -11,6 +11,7 @@ from neurontune_core.errors import InputError
 from neurontune_core.evaluation.benchmarks import GROUPS, check
 from neurontune_core.evaluation.public_sets import public_benchmarks
 from neurontune_core.pairs.data_files import check_names
+from neurontune_core.scaling.settings import DialSettings
 
 
 @pytest.mark.parametrize(
@@ -82,12 +83,11 @@ def test_lists_are_understood_however_they_are_written(text: str) -> None:
 
 
 def test_a_single_value_is_a_list() -> None:
-    config = load_config(
-        "tiny", ["pairs.holdout_attack_categories=sudo_mode", "evaluation.also_judges=keyword", "scaling.balances=1,2"]
-    )
+    names = ["pairs.holdout_attack_categories=sudo_mode", "evaluation.also_judges=keyword"]
+    config = load_config("tiny", [*names, "scaling.method=dial", "scaling.safety_factors=1,2"])
     assert config.pairs.holdout_attack_categories == ("sudo_mode",)
     assert config.evaluation.also_judges == ("keyword",)
-    assert config.scaling.balances == (1, 2)
+    assert isinstance(config.scaling, DialSettings) and config.scaling.safety_factors == (1, 2)
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from neurontune_core import artifacts
-from neurontune_core.config import ScalingConfig
+from neurontune_core.scaling.settings import MamlSettings
 
 INGREDIENTS: dict[str, Any] = {
     "stage": "scaling", "stage_version": 1, "settings": {"steps": 40, "seed": 0}, "model": "weights:float32",
@@ -43,7 +43,7 @@ def test_stage_key_changes_with_each_ingredient(change: dict[str, Any]) -> None:
 
 
 def test_stage_key_of_a_section_is_that_of_its_resolved_fields() -> None:
-    explicit = ScalingConfig(steps=60, order="first")
-    keys = {artifacts.stage_key("scaling", 1, settings, "", []) for settings in (ScalingConfig(), explicit)}
+    explicit = MamlSettings(steps=24, order="first")
+    keys = {artifacts.stage_key("scaling", 1, settings, "", []) for settings in (MamlSettings(), explicit)}
     assert keys == {artifacts.stage_key("scaling", 1, explicit.model_dump(mode="json"), "", [])}
-    assert artifacts.stage_key("scaling", 1, ScalingConfig(steps=61), "", []) not in keys
+    assert artifacts.stage_key("scaling", 1, MamlSettings(steps=61), "", []) not in keys

@@ -80,7 +80,7 @@ def test_counts_are_chosen_on_validation_data(common: tuple[str, ...], core_call
     folder = artifacts.open_folder(result)
     trials = tables.load_table(folder, "trials")
     assert trials.loc[0, ["safety_neurons", "utility_neurons"]].tolist() == [5, 4]
-    best = trials.loc[trials["validation_su_f1"].idxmax()]
+    best = trials.loc[trials["validation_score"].idxmax()]
     assert f"selection.safety_neurons={int(best['safety_neurons'])}" in (folder / "page.md").read_text()
     assert variants_of(result) == ["base model", "fixed default", "chosen by trials"]
     tried = trials[["safety_neurons", "utility_neurons"]].drop_duplicates()

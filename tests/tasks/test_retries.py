@@ -10,8 +10,8 @@ import torch
 from prefect.states import Failed
 from pydantic import ValidationError
 
-from neurontune_core.config import ScalingConfig
 from neurontune_core.errors import ArtifactError, InputError, NumericalError
+from neurontune_core.scaling.settings import MamlSettings
 from tasks.retries import delay, is_transient, retry_transient
 
 
@@ -28,7 +28,7 @@ def hub_error(status: int) -> Exception:
 
 def validation_error() -> ValidationError:
     with pytest.raises(ValidationError) as caught:
-        ScalingConfig.model_validate({"steps": -1})
+        MamlSettings.model_validate({"steps": -1})
     return caught.value
 
 

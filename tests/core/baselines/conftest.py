@@ -1,15 +1,13 @@
 """A tiny chat model and a corpus with a validation split."""
 
-from dataclasses import replace
-
 import pytest
 import torch
 
-from neurontune_core.config import ScalingConfig
 from neurontune_core.model import tiny
 from neurontune_core.model.load import ChatModel
 from neurontune_core.records import NeuronId, NeuronSet, PromptPair
-from tests.core.scaling.conftest import corpus  # noqa: F401
+from neurontune_core.scaling.settings import MarginFitSettings, TrainingSettings
+from tests.core.scaling.conftest import corpus, validated  # noqa: F401
 
 
 @pytest.fixture
@@ -26,14 +24,13 @@ def neurons() -> NeuronSet:
 
 
 @pytest.fixture
-def pairs(corpus: list[PromptPair]) -> list[PromptPair]:  # noqa: F811
-    held = ("safety0", "safety3", "utility0", "utility3")
-    return [replace(pair, split="validation") if pair.query_id in held else pair for pair in corpus]
+def pairs(validated: list[PromptPair]) -> list[PromptPair]:  # noqa: F811
+    return validated
 
 
 @pytest.fixture
-def settings() -> ScalingConfig:
-    return ScalingConfig(
-        steps=12, support_batch=2, harmful_batch=4, benign_batch=4, utility_weight=0.1, utility_tokens=4,
-        validate_every=6, validation_prompts=4, validation_tokens=3,
+def settings() -> TrainingSettings:
+    return MarginFitSettings(
+        steps=12, harmful_batch=4, harmless_batch=4, attacked_share=0.5, query_attacks=1, utility_weight=0.1,
+        response_tokens=4, validations=2, validation_prompts=4, validation_tokens=3,
     )  # fmt: skip

@@ -8,18 +8,26 @@ import numpy as np
 import pytest
 import torch
 
-from neurontune_core.baselines import fixed_factors, lora
+from neurontune_core.baselines import fit, lora
 from neurontune_core.baselines.fit import fit_baseline
 from neurontune_core.baselines.lora import learn_lora, targets_for
 from neurontune_core.baselines.steering import Steering, refusal_directions
 from neurontune_core.baselines.storage import load_change, save_baseline
 from neurontune_core.baselines.system_prompt import SystemPrompt
-from neurontune_core.config import BaselineConfig, ScalingConfig
+from neurontune_core.config import BaselineConfig
 from neurontune_core.errors import InputError
 from neurontune_core.interventions import Intervention, applied
 from neurontune_core.model import tiny
 from neurontune_core.model.load import ChatModel
 from neurontune_core.records import NeuronSet, PromptPair, ScalingFactors
+from neurontune_core.scaling.settings import (
+    DialSettings,
+    MamlSettings,
+    MarginFitSettings,
+    ScalingConfig,
+    TrainingSettings,
+)
+from neurontune_core.scaling.validation import Score
 
 PROMPT = "What is this?"
 
@@ -29,8 +37,8 @@ def logits(chat: ChatModel) -> torch.Tensor:
         return chat.model(input_ids=torch.tensor([chat.prompt_tokens(PROMPT)])).logits[0]
 
 
-def every_third(prompts: Sequence[str], responses: Sequence[str]) -> list[bool]:
-    return [len(prompt) % 3 == 0 for prompt in prompts]
+def every_third(prompts: Sequence[str], responses: Sequence[str]) -> list[str]:
+    return ["refusal" if len(prompt) % 3 == 0 else "compliance" for prompt in prompts]
 
 
 def test_a_system_prompt_is_put_before_the_query_and_the_model_left_alone(chat: ChatModel) -> None:
@@ -79,24 +87,23 @@ def test_steering_adds_its_direction_and_is_undone_after_an_error(chat: ChatMode
 
 
 @pytest.mark.parametrize("family", ["llama", "gpt2"])
-def test_lora_learns_and_is_undone(family: str, pairs: list[PromptPair], settings: ScalingConfig) -> None:
+def test_lora_learns_and_is_undone(family: str, pairs: list[PromptPair], settings: TrainingSettings) -> None:
     chat = ChatModel(tiny.model(family).requires_grad_(False), tiny.tokenizer(), torch.device("cpu"))
     before = logits(chat)
-    unvalidated = settings.model_copy(update={"validate_every": 0})
-    _, first = learn_lora(pairs, 100, unvalidated.model_copy(update={"steps": 1}), 0.05, chat, 4096)
-    learned, facts = learn_lora(pairs, 100, unvalidated, 0.05, chat, 4096)
+    _, first = learn_lora(pairs, 100, settings.model_copy(update={"steps": 1}), 0.05, chat, 4096, every_third)
+    learned, facts = learn_lora(pairs, 100, settings, 0.05, chat, 4096, every_third)
     assert torch.equal(logits(chat), before), "the model is as it was"
     assert not any(parameter.requires_grad for parameter in chat.model.parameters())
     with applied(learned, chat) as changed:
         assert not torch.allclose(logits(changed), before)
     assert torch.equal(logits(chat), before)
     assert facts["loss_last"] < 0.9 * first["loss_last"]
-    again, _ = learn_lora(pairs, 100, unvalidated, 0.05, chat, 4096)
+    again, _ = learn_lora(pairs, 100, settings, 0.05, chat, 4096, every_third)
     assert all(torch.equal(again.weights[name], weight) for name, weight in learned.weights.items())
 
 
-def test_lora_is_w_plus_b_a(chat: ChatModel, pairs: list[PromptPair], settings: ScalingConfig) -> None:
-    learned, _ = learn_lora(pairs, 80, settings, 0.05, chat, 4096, refuses=every_third)
+def test_lora_is_w_plus_b_a(chat: ChatModel, pairs: list[PromptPair], settings: TrainingSettings) -> None:
+    learned, _ = learn_lora(pairs, 80, settings, 0.05, chat, 4096, every_third)
     (target,) = learned.targets
     projection = chat.model.get_submodule(target)
     a, b = (learned.weights[f"base_model.model.{target}.lora_{part}.weight"] for part in "AB")
@@ -119,26 +126,72 @@ def test_without_peft_the_remedy_is_named(chat: ChatModel, monkeypatch: pytest.M
         pass
 
 
-def test_the_factors_that_validate_best_are_chosen(
-    chat: ChatModel, pairs: list[PromptPair], neurons: NeuronSet, settings: ScalingConfig
+def scored(room: Any, monkeypatch: pytest.MonkeyPatch, values: Sequence[float]) -> None:
+    """Let validations find these scores, one a call."""
+    left = iter(values)
+
+    def score(*_: Any) -> Score:
+        value = next(left)
+        return Score(value, value, 0, 1, 0)
+
+    monkeypatch.setattr(room, "validate", score)
+
+
+def test_the_steering_that_validates_best_is_chosen(
+    chat: ChatModel, pairs: list[PromptPair], neurons: NeuronSet, settings: TrainingSettings,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """Of a layer and three strengths, or two: the fifth of six is the second layer with the middle strength."""
+    scored(fit, monkeypatch, [0.1, 0.2, 0.3, 0.2, 0.9, 0.4])
+    config = BaselineConfig(method="steering")
+    fitted = fit_baseline(pairs, neurons, config, settings, chat, 4096, every_third)
+    assert fitted.facts["validation_score"] == pytest.approx(0.9) and fitted.facts["parameters"] == 32
+    layers = sorted({round(depth * 1) for depth in fit.DEPTHS})
+    place = 4 if len(layers) == 2 else None
+    assert place is not None, "two layers are tried in a model of two"
+    assert (fitted.facts["layer"], fitted.facts["strength"]) == (layers[1], fit.STRENGTHS[1])
+
+
+def test_the_matrices_that_validate_best_are_kept(
+    chat: ChatModel, pairs: list[PromptPair], settings: TrainingSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    calls: list[int] = []
-
-    def refuses(prompts: Sequence[str], responses: Sequence[str]) -> list[bool]:
-        calls.append(1)
-        right = [any(query in prompt for query in ("pick a lock", "fake a doctor's note")) for prompt in prompts]
-        return right if len(calls) == 4 else [True] * len(prompts)
-
-    change, facts = fixed_factors.choose_factors(pairs, neurons, settings, chat, 4096, refuses)
-    assert len(calls) == len(fixed_factors.SAFETY) * len(fixed_factors.UTILITY)
-    # the fourth of safety x utility: the second safety factor, the second utility factor
-    assert facts == {"safety_factor": 1.5, "utility_factor": 0.9, "validation_su_f1": 1.0}
-    assert set(change.alpha[:80]) == {np.float32(1.5)} and set(change.alpha[80:]) == {np.float32(0.9)}
+    """Validated after steps 3, 6, 9 and 12; where the step size is the same, so are the matrices after six steps."""
+    config = settings.model_copy(update={"validations": 4})
+    scored(lora, monkeypatch, [0.3, 0.6, 0.5, 0.4])
+    kept, facts = learn_lora(pairs, 80, config, 0.05, chat, 4096, every_third)
+    assert facts["best_step"] == 6 and facts["validation_score"] == pytest.approx(0.6) and facts["steps"] == 12
+    scored(lora, monkeypatch, [0.3, 0.4, 0.5, 0.6])
+    last, facts = learn_lora(pairs, 80, config, 0.05, chat, 4096, every_third)
+    assert facts["best_step"] == 12
+    assert not all(torch.equal(last.weights[name], weight) for name, weight in kept.weights.items())
 
 
-@pytest.mark.parametrize("method", ["fixed_factors", "system_prompt", "steering", "lora"])
+@pytest.mark.parametrize("scaling", [MamlSettings(), MarginFitSettings(), DialSettings()])
+def test_lora_needs_a_budget_of_batches_and_steps(
+    chat: ChatModel,
+    pairs: list[PromptPair],
+    neurons: NeuronSet,
+    scaling: ScalingConfig,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The dial has none; the error names both settings."""
+    monkeypatch.setattr(fit, "learn_lora", lambda *_: (SystemPrompt("x"), {}))
+    config = BaselineConfig(method="lora")
+    if isinstance(scaling, TrainingSettings):
+        fit_baseline(pairs, neurons, config, scaling, chat, 4096, every_third)
+        return
+    with pytest.raises(InputError, match=r"baseline\.method: lora .* scaling\.method 'dial' .* use maml or margin_fit"):
+        fit_baseline(pairs, neurons, config, scaling, chat, 4096, every_third)
+
+
+@pytest.mark.parametrize("method", ["system_prompt", "steering", "lora"])
 def test_a_baseline_is_fitted_kept_and_read_again(
-    method: str, chat: ChatModel, pairs: list[PromptPair], neurons: NeuronSet, settings: ScalingConfig, tmp_path: Path
+    method: str,
+    chat: ChatModel,
+    pairs: list[PromptPair],
+    neurons: NeuronSet,
+    settings: TrainingSettings,
+    tmp_path: Path,
 ) -> None:
     config = BaselineConfig.model_validate({"method": method})
     fitted = fit_baseline(pairs, neurons, config, settings, chat, 4096, every_third)
@@ -151,5 +204,5 @@ def test_a_baseline_is_fitted_kept_and_read_again(
         with applied(change, chat) as changed:
             outputs.append(logits(changed))
     assert torch.equal(*outputs)
-    expected = {"fixed_factors": 96, "system_prompt": 0, "steering": 32, "lora": 80}
+    expected = {"system_prompt": 0, "steering": 32, "lora": 80}
     assert fitted.facts["parameters"] == expected[method]

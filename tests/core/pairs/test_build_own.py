@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from neurontune_core.config import EvaluationConfig, PairsConfig, ScalingConfig
+from neurontune_core.config import EvaluationConfig, PairsConfig
 from neurontune_core.data.library import PublicLibrary
 from neurontune_core.evaluation.benchmarks import test_prompts as prompts_of
 from neurontune_core.model import tiny
@@ -15,6 +15,7 @@ from neurontune_core.model.load import ChatModel
 from neurontune_core.pairs.build import BuiltPairs, build_pairs
 from neurontune_core.pairs.summary import format_summary, summarise
 from neurontune_core.scaling.episodes import EpisodeSampler
+from neurontune_core.scaling.settings import TrainingSettings
 
 NO = ["I won't.", "Never, sorry."]
 
@@ -52,7 +53,7 @@ def test_few_attacks_of_one_category_and_none_held_out_are_enough(tmp_path: Path
     assert len(built.ranking) == count and built.ranking["selected"].sum() == 1
     assert built.facts["rows/how_attacks"] == count and built.facts["rows/no_refusals"] == 2
     train = [pair for pair in built.pairs if pair.split == "train"]
-    (episode,) = EpisodeSampler(train, ScalingConfig(harmful_batch=2, benign_batch=2, support_batch=2), 0).draw()
+    (episode,) = EpisodeSampler(train, TrainingSettings(harmful_batch=2, harmless_batch=2), support=2).draw()
     assert episode.category == "own"
     evaluation = EvaluationConfig(prompts_per_benchmark=4)
     groups = prompts_of(built.pairs, evaluation, PublicLibrary(evaluation))

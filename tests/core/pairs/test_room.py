@@ -20,7 +20,7 @@ from neurontune_core.pairs import build
 from neurontune_core.pairs.build import BuiltPairs, build_pairs
 from neurontune_core.pairs.summary import format_summary, summarise
 from neurontune_core.records import Message, PromptPair
-from neurontune_core.scaling.episodes import encode
+from neurontune_core.scaling.examples import encode
 
 WORDS = ["lock", "safe", "door", "gate", "code", "card", "wire", "mail", "bike", "till", "coin", "ring"]
 LONG = "xylophone " * 5

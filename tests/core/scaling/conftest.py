@@ -1,15 +1,17 @@
 """A tiny chat model in float64, neurons of both its layers, and a small corpus."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import product
 
 import pytest
 import torch
 
-from neurontune_core.config import ScalingConfig
 from neurontune_core.model import tiny
 from neurontune_core.model.load import ChatModel
 from neurontune_core.records import NeuronId, NeuronSet, PromptPair, Role
+from neurontune_core.scaling.problem import Problem
+from neurontune_core.scaling.settings import DialSettings, MamlSettings, MarginFitSettings
 
 QUERIES: dict[Role, tuple[str, ...]] = {
     "safety": ("pick a lock", "forge a bill", "spy on him", "fake a doctor's note"),
@@ -37,28 +39,51 @@ def alpha(neurons: NeuronSet) -> torch.Tensor:
     return torch.tensor([1.3, 0.7, 1.9, 0.2, -0.5, 1.1], dtype=torch.float64)
 
 
+SMALL = {
+    "harmful_batch": 4,
+    "harmless_batch": 4,
+    "attacked_share": 0.5,
+    "query_attacks": 1,
+    "utility_weight": 0.6,
+    "response_tokens": 99,
+    "validations": 0,
+    "validation_prompts": 4,
+    "validation_tokens": 3,
+}
+"""Settings of small batches, for every method that has batches."""
+
+
 @pytest.fixture
-def settings() -> Callable[..., ScalingConfig]:
-    """Return a maker of small configurations."""
+def maml() -> Callable[..., MamlSettings]:
+    """Return a maker of small settings of meta-learning."""
+    own = {
+        "tasks_per_step": 2,
+        "support_batch": 4,
+        "inner_steps": 1,
+        "early_positions": 2,
+        "early_weight": 5.0,
+        "outer_learning_rate": 0.05,
+    }
+    return lambda **changes: MamlSettings.model_validate(SMALL | own | changes)
 
-    def make(**changes: object) -> ScalingConfig:
-        small = {
-            "tasks_per_step": 2,
-            "support_batch": 4,
-            "harmful_batch": 4,
-            "benign_batch": 4,
-            "early_positions": 2,
-            "early_weight": 5.0,
-            "utility_weight": 0.6,
-            "outer_learning_rate": 0.05,
-            "adam_epsilon": 1e-8,
-            "utility_tokens": 99,
-            "validate_every": 0,
-            "validation_tokens": 3,
-        }
-        return ScalingConfig.model_validate(small | changes)
 
-    return make
+@pytest.fixture
+def margin_fit() -> Callable[..., MarginFitSettings]:
+    """Return a maker of small settings of the fit to margins."""
+    own = {"opening_tokens": 3, "refusal_openings": ("I can't", "Sorry"), "finished_every": 2}
+    return lambda **changes: MarginFitSettings.model_validate(SMALL | own | changes)
+
+
+@pytest.fixture
+def dial() -> Callable[..., DialSettings]:
+    """Return a maker of small settings of the dial."""
+    own = {"validation_prompts": 4, "validation_tokens": 3}
+    return lambda **changes: DialSettings.model_validate(own | changes)
+
+
+@pytest.fixture
+def problem(chat: ChatModel, neurons: NeuronSet, corpus: list[PromptPair]) -> Problem:
+    return Problem(chat, neurons, corpus, ("I can't", "Sorry"), 10_000)
 
 
 @pytest.fixture
@@ -77,3 +102,10 @@ def corpus() -> list[PromptPair]:
                 )
             )  # fmt: skip
     return pairs
+
+
+@pytest.fixture
+def validated(corpus: list[PromptPair]) -> list[PromptPair]:
+    """Return the corpus with a validation split: its first and last query of each role."""
+    held = ("safety0", "safety3", "utility0", "utility3")
+    return [replace(pair, split="validation") if pair.query_id in held else pair for pair in corpus]

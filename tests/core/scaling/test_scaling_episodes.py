@@ -5,15 +5,20 @@ from dataclasses import replace
 
 import pytest
 
-from neurontune_core.config import ScalingConfig
 from neurontune_core.errors import InputError
-from neurontune_core.model.load import ChatModel
 from neurontune_core.records import PromptPair
-from neurontune_core.scaling.episodes import Episode, EpisodeSampler, answered, encode
+from neurontune_core.scaling.episodes import Episode, EpisodeSampler, answered
+from neurontune_core.scaling.settings import MamlSettings
+
+Settings = Callable[..., MamlSettings]
 
 
-def draws(pairs: list[PromptPair], config: ScalingConfig, seed: int = 0, steps: int = 20) -> list[list[Episode]]:
-    sampler = EpisodeSampler(pairs, config, seed)
+def sampler_of(pairs: list[PromptPair], config: MamlSettings) -> EpisodeSampler:
+    return EpisodeSampler(pairs, config, config.support_batch, config.tasks_per_step)
+
+
+def draws(pairs: list[PromptPair], config: MamlSettings, steps: int = 20) -> list[list[Episode]]:
+    sampler = sampler_of(pairs, config)
     return [sampler.draw() for _ in range(steps)]
 
 
@@ -21,12 +26,10 @@ def attacks_of(batch: list[PromptPair], role: str) -> set[str]:
     return {pair.attack_name for pair in batch if pair.role == role and pair.attack_name}
 
 
-def test_support_and_query_differ_in_attack_and_roles_share_it(
-    corpus: list[PromptPair], settings: Callable[..., ScalingConfig]
-) -> None:
+def test_support_and_query_differ_in_attack_and_roles_share_it(corpus: list[PromptPair], maml: Settings) -> None:
     names = {"translation": {"latin", "greek"}, "sudo_mode": {"root", "admin"}}
     seen = set()
-    for episode in (episode for step in draws(corpus, settings()) for episode in step):
+    for episode in (episode for step in draws(corpus, maml()) for episode in step):
         support, query = attacks_of(episode.support, "safety"), attacks_of(episode.query, "safety")
         assert len(support) == len(query) == 1
         assert support | query == names[episode.category]
@@ -36,13 +39,13 @@ def test_support_and_query_differ_in_attack_and_roles_share_it(
     assert len(seen) == 4  # every attack serves as support at some time
 
 
-@pytest.mark.parametrize(("harmful", "benign"), [(4, 4), (3, 2), (1, 1), (5, 8)])
+@pytest.mark.parametrize(("harmful", "harmless"), [(4, 4), (3, 2), (1, 1), (5, 8)])
 def test_half_of_each_roles_batch_is_plain(
-    corpus: list[PromptPair], settings: Callable[..., ScalingConfig], harmful: int, benign: int
+    corpus: list[PromptPair], maml: Settings, harmful: int, harmless: int
 ) -> None:
-    config = settings(support_batch=3, harmful_batch=harmful, benign_batch=benign)
+    config = maml(support_batch=3, harmful_batch=harmful, harmless_batch=harmless)
     for episode in draws(corpus, config, steps=1)[0]:
-        for batch, sizes in ((episode.support, (3, 3)), (episode.query, (harmful, benign))):
+        for batch, sizes in ((episode.support, (3, 3)), (episode.query, (harmful, harmless))):
             for role, size in zip(("safety", "utility"), sizes, strict=True):
                 mine = [pair for pair in batch if pair.role == role]
                 assert sum(bool(pair.attack_name) for pair in mine) == min((size + 1) // 2, 4)
@@ -52,9 +55,9 @@ def test_half_of_each_roles_batch_is_plain(
 
 @pytest.mark.parametrize(("share", "attacked"), [(0.0, 0), (0.7, 3), (1.0, 4)])
 def test_the_share_of_attacked_prompts_is_chosen(
-    corpus: list[PromptPair], settings: Callable[..., ScalingConfig], share: float, attacked: int
+    corpus: list[PromptPair], maml: Settings, share: float, attacked: int
 ) -> None:
-    config = settings(attacked_share=share, support_batch=4, harmful_batch=4, benign_batch=4)
+    config = maml(attacked_share=share, support_batch=4, harmful_batch=4, harmless_batch=4)
     for episode in draws(corpus, config, steps=1)[0]:
         for batch in (episode.support, episode.query):
             for role in ("safety", "utility"):
@@ -62,11 +65,9 @@ def test_the_share_of_attacked_prompts_is_chosen(
                 assert (sum(mine), len(mine)) == (attacked, 4)
 
 
-def test_a_query_batch_carries_several_attacks_in_equal_parts(
-    corpus: list[PromptPair], settings: Callable[..., ScalingConfig]
-) -> None:
+def test_a_query_batch_carries_several_attacks_in_equal_parts(corpus: list[PromptPair], maml: Settings) -> None:
     third = [replace(p, id=f"{p.id}2", attack_name="norse") for p in corpus if p.attack_name == "latin"]
-    config = settings(query_attacks=2, harmful_batch=4, benign_batch=6)
+    config = maml(query_attacks=2, harmful_batch=4, harmless_batch=6)
     for episode in (episode for step in draws([*corpus, *third], config) for episode in step):
         support, query = attacks_of(episode.support, "safety"), attacks_of(episode.query, "safety")
         assert attacks_of(episode.query, "utility") == query and not support & query
@@ -78,48 +79,39 @@ def test_a_query_batch_carries_several_attacks_in_equal_parts(
             assert sum(counts) == attacked and counts[-1] - counts[0] <= 1
 
 
-def test_the_tasks_of_a_step_are_different_categories(
-    corpus: list[PromptPair], settings: Callable[..., ScalingConfig]
-) -> None:
+def test_the_tasks_of_a_step_are_different_categories(corpus: list[PromptPair], maml: Settings) -> None:
     for tasks, expected in ((1, 1), (2, 2), (9, 2)):
-        for step in draws(corpus, settings(tasks_per_step=tasks)):
+        for step in draws(corpus, maml(tasks_per_step=tasks)):
             assert len({episode.category for episode in step}) == len(step) == expected
 
 
-def test_categories_and_their_attacks_come_in_turn(
-    corpus: list[PromptPair], settings: Callable[..., ScalingConfig]
-) -> None:
+def test_categories_and_their_attacks_come_in_turn(corpus: list[PromptPair], maml: Settings) -> None:
     queries = [
         (episode.category, *attacks_of(episode.query, "safety"))
-        for step in draws(corpus, settings(tasks_per_step=1), steps=12)
+        for step in draws(corpus, maml(tasks_per_step=1), steps=12)
         for episode in step
     ]
     for start in (0, 4, 8):
         assert len(set(queries[start : start + 4])) == 4  # two categories of two attacks
 
 
-def test_the_same_seed_draws_the_same(corpus: list[PromptPair], settings: Callable[..., ScalingConfig]) -> None:
-    config = settings()
-    assert draws(corpus, config, seed=3) == draws(corpus, config, seed=3)
-    assert draws(corpus, config, seed=3) != draws(corpus, config, seed=4)
-    steps = draws(corpus, config, seed=3)
+def test_the_same_seed_draws_the_same(corpus: list[PromptPair], maml: Settings) -> None:
+    assert draws(corpus, maml(seed=3)) == draws(corpus, maml(seed=3))
+    assert draws(corpus, maml(seed=3)) != draws(corpus, maml(seed=4))
+    steps = draws(corpus, maml(seed=3))
     assert steps[0] != steps[1]
 
 
-def test_a_category_with_one_attack_uses_it_twice(
-    corpus: list[PromptPair], settings: Callable[..., ScalingConfig]
-) -> None:
+def test_a_category_with_one_attack_uses_it_twice(corpus: list[PromptPair], maml: Settings) -> None:
     pairs = [pair for pair in corpus if pair.attack_name in ("", "latin")]
-    for step in draws(pairs, settings()):
+    for step in draws(pairs, maml()):
         assert [episode.category for episode in step] == ["translation"]
         assert attacks_of(step[0].support, "safety") == attacks_of(step[0].query, "safety") == {"latin"}
 
 
-def test_an_attack_around_one_role_alone_is_not_used(
-    corpus: list[PromptPair], settings: Callable[..., ScalingConfig]
-) -> None:
+def test_an_attack_around_one_role_alone_is_not_used(corpus: list[PromptPair], maml: Settings) -> None:
     pairs = [pair for pair in corpus if not (pair.role == "utility" and pair.attack_name in ("latin", "root", "admin"))]
-    for episode in (episode for step in draws(pairs, settings()) for episode in step):
+    for episode in (episode for step in draws(pairs, maml()) for episode in step):
         assert episode.category == "translation"
         assert attacks_of(episode.support, "safety") == attacks_of(episode.query, "safety") == {"greek"}
 
@@ -138,36 +130,31 @@ def test_an_attack_around_one_role_alone_is_not_used(
     ids=["no utility", "no safety", "no plain", "no attacked", "no plain utility", "no shared attack", "nothing"],
 )
 def test_what_is_missing_is_explained(
-    corpus: list[PromptPair], settings: Callable[..., ScalingConfig], kept: Callable[[PromptPair], bool]
+    corpus: list[PromptPair], maml: Settings, kept: Callable[[PromptPair], bool]
 ) -> None:
     with pytest.raises(InputError, match=r"the training split needs plain harmful and plain harmless .*check pairs\."):
-        EpisodeSampler([pair for pair in corpus if kept(pair)], settings(), 0)
+        sampler_of([pair for pair in corpus if kept(pair)], maml())
 
 
-def test_support_has_responses_and_query_need_not(
-    corpus: list[PromptPair], settings: Callable[..., ScalingConfig]
-) -> None:
-    plain = next(pair for pair in corpus if pair.role == "utility" and not pair.attack_name)
-    kept = [plain, *(pair for pair in corpus if pair.role == "utility" and pair.attack_name in ("latin", "root"))]
-    pairs = [pair if pair.role == "safety" or pair in kept else replace(pair, response="") for pair in corpus]
-    assert set(answered(pairs)) == {pair for pair in corpus if pair.role == "safety" or pair in kept}
-    met: set[str] = set()
-    for episode in (episode for step in draws(pairs, settings()) for episode in step):
-        assert all(pair.response for pair in episode.support)
-        assert attacks_of(episode.support, "safety") == attacks_of(episode.support, "utility") <= {"latin", "root"}
-        met |= {pair.id for pair in episode.query}
-    assert met == {pair.id for pair in corpus}
+def test_only_answered_pairs_are_drawn_where_no_others_are_given(corpus: list[PromptPair], maml: Settings) -> None:
+    silent = ("utility1", "utility2")
+    pairs = [replace(pair, response="") if pair.query_id in silent else pair for pair in corpus]
+    assert set(answered(pairs)) == {pair for pair in corpus if pair.query_id not in silent}
+    for episode in (episode for step in draws(answered(pairs), maml()) for episode in step):
+        assert all(pair.response for pair in (*episode.support, *episode.query))
 
 
-def test_without_any_attacked_response_the_setting_is_named(
-    corpus: list[PromptPair], settings: Callable[..., ScalingConfig]
-) -> None:
+def test_without_support_every_attack_is_for_the_query(corpus: list[PromptPair], maml: Settings) -> None:
+    """A category with two attacks gives both at once, and one task is drawn at a time."""
+    sampler = EpisodeSampler(corpus, maml(query_attacks=5))
+    for _ in range(6):
+        (episode,) = sampler.draw()
+        assert episode.support == []
+        names = {"translation": {"latin", "greek"}, "sudo_mode": {"root", "admin"}}[episode.category]
+        assert attacks_of(episode.query, "safety") == attacks_of(episode.query, "utility") == names
+
+
+def test_without_any_attacked_response_the_setting_is_named(corpus: list[PromptPair], maml: Settings) -> None:
     pairs = [replace(p, response="") if p.role == "utility" and p.attack_name else p for p in corpus]
     with pytest.raises(InputError, match=r"pairs\.responses"):
-        EpisodeSampler(pairs, settings(), 0)
-
-
-def test_a_harmless_pair_without_a_response_has_no_response_tokens(chat: ChatModel, corpus: list[PromptPair]) -> None:
-    empty = [replace(pair, response="") for pair in corpus]
-    expected = [[256] if pair.role == "safety" else [] for pair in corpus]
-    assert [example.sequence.response for example in encode(chat, empty, 99)] == expected
+        sampler_of(answered(pairs), maml())

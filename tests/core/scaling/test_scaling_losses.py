@@ -1,27 +1,29 @@
 """Losses against a plain loop: one sequence at a time, all logits, hooks of its own, float64."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
-from neurontune_core.config import ScalingConfig
 from neurontune_core.model import tiny
 from neurontune_core.model.batches import shared_length
 from neurontune_core.model.load import ChatModel
 from neurontune_core.neurons import scaled
 from neurontune_core.records import NeuronId, NeuronSet, PromptPair
-from neurontune_core.scaling.episodes import encode
+from neurontune_core.scaling.examples import encode
 from neurontune_core.scaling.losses import (
     Example,
+    PositionWeights,
     base_states,
     micro_batches,
-    position_weights,
     response_losses,
 )
+
+EARLY = PositionWeights(2, 5.0)
 
 
 @contextmanager
@@ -45,98 +47,103 @@ def scaled_plainly(chat: ChatModel, neurons: NeuronSet, alpha: Tensor) -> Iterat
             handle.remove()
 
 
-def plain_loss(chat: ChatModel, neurons: NeuronSet, alpha: Tensor, example: Example, config: ScalingConfig) -> Tensor:
+def plain_loss(
+    chat: ChatModel, neurons: NeuronSet, alpha: Tensor, example: Example, weights: PositionWeights
+) -> Tensor:
     """The loss of one example, position by position."""
     ids = torch.tensor([example.sequence.tokens])
     with scaled_plainly(chat, neurons, alpha):
         tuned = chat.model(input_ids=ids).logits[0].log_softmax(-1)
-    base = chat.model(input_ids=ids).logits[0].log_softmax(-1)
-    total, weights = torch.zeros((), dtype=torch.float64), 0.0
+    asked = example.reference or example.sequence
+    base = chat.model(input_ids=torch.tensor([asked.tokens])).logits[0].log_softmax(-1)
+    total, sum_of_weights = torch.zeros((), dtype=torch.float64), 0.0
     for place, token in enumerate(example.sequence.response):
         at = len(example.sequence.prompt) - 1 + place
-        if example.role == "utility" and config.utility_loss == "kl":
-            loss = sum((base[at, t].exp() * (base[at, t] - tuned[at, t]) for t in range(264)), torch.zeros(()))
+        if example.role == "utility":
+            usual = base[len(asked.prompt) - 1 + place]
+            loss = sum((usual[t].exp() * (usual[t] - tuned[at, t]) for t in range(264)), torch.zeros(()))
         else:
             loss = -tuned[at, token]
-        weight = config.early_weight if place < config.early_positions else 1.0
-        total, weights = total + weight * loss, weights + weight
-    return total / weights
+        weight = weights.early if place < weights.positions else 1.0
+        total, sum_of_weights = total + weight * loss, sum_of_weights + weight
+    return total / sum_of_weights
 
 
 def losses_of(
-    chat: ChatModel, neurons: NeuronSet, alpha: Tensor, examples: list[Example], config: ScalingConfig
+    chat: ChatModel, neurons: NeuronSet, alpha: Tensor, examples: list[Example], weights: PositionWeights
 ) -> dict[Any, Tensor]:
     base = base_states(chat, examples, 10_000)
     with scaled(chat.model, neurons, alpha):
-        return response_losses(chat, examples, base, config)
+        return response_losses(chat, examples, base, weights)
 
 
 @pytest.fixture
 def examples(chat: ChatModel, corpus: list[PromptPair]) -> list[Example]:
-    """Four prompts of each role, of different lengths."""
-    return list(encode(chat, [*corpus[::5], *corpus[1:3]], 99))
+    """Four prompts of each role, of different lengths, each compared with the base model on the same prompt."""
+    return [replace(example, reference=None) for example in encode(chat, [*corpus[::5], *corpus[1:3]], 99)]
 
 
-def test_position_weights_by_hand(settings: Callable[..., ScalingConfig]) -> None:
+def test_position_weights_by_hand() -> None:
     places = torch.tensor([0, 1, 2, 3, 0, 1])
-    weights = position_weights(places, settings(early_positions=2, early_weight=5.0))
-    assert weights.tolist() == [5, 5, 1, 1, 5, 5]
-    assert position_weights(places, settings(early_positions=0)).tolist() == [1] * 6
+    assert EARLY.at(places).tolist() == [5, 5, 1, 1, 5, 5]
+    assert PositionWeights().at(places).tolist() == [1] * 6
 
 
-def test_refusals_are_closed_with_the_end_token_and_responses_are_not(
-    chat: ChatModel, corpus: list[PromptPair]
-) -> None:
-    for pair, example in zip(corpus, encode(chat, corpus, 99), strict=True):
-        response = list(pair.response.encode())
-        text = chat.tokenizer.decode(example.sequence.response, skip_special_tokens=True)
-        assert text == pair.response and (example.id, example.role) == (pair.id, pair.role)
-        assert len(example.sequence.response) == len(response) + (pair.role == "safety")
-        assert (example.sequence.response[-1] == 256) == (pair.role == "safety")
-        assert example.sequence.prompt == chat.prompt_tokens(pair.prompt)
-
-
-@pytest.mark.parametrize("utility_loss", ["kl", "nll"])
 def test_losses_equal_the_plain_loop(
-    chat: ChatModel, neurons: NeuronSet, alpha: Tensor, examples: list[Example],
-    settings: Callable[..., ScalingConfig], utility_loss: str,
-) -> None:  # fmt: skip
-    config = settings(utility_loss=utility_loss)
-    losses = losses_of(chat, neurons, alpha, examples, config)
+    chat: ChatModel, neurons: NeuronSet, alpha: Tensor, examples: list[Example]
+) -> None:
+    losses = losses_of(chat, neurons, alpha, examples, EARLY)
     for role in ("safety", "utility"):
-        expected = sum(float(plain_loss(chat, neurons, alpha, e, config)) for e in examples if e.role == role)
+        expected = sum(float(plain_loss(chat, neurons, alpha, e, EARLY)) for e in examples if e.role == role)
         assert float(losses[role]) == pytest.approx(expected, rel=1e-11) and expected > 0.1
 
 
+def test_a_wrapped_harmless_prompt_is_compared_with_the_base_model_on_the_plain_one(
+    chat: ChatModel, neurons: NeuronSet, alpha: Tensor, corpus: list[PromptPair]
+) -> None:
+    harmless = encode(chat, [pair for pair in corpus if pair.role == "utility"], 99)
+    assert {bool(example.reference) for example in harmless} == {True, False}
+    base = base_states(chat, harmless, 10_000)
+    for example in harmless[:4]:
+        with scaled(chat.model, neurons, alpha):
+            found = response_losses(chat, [example], base, EARLY)["utility"]
+        assert float(found) == pytest.approx(float(plain_loss(chat, neurons, alpha, example, EARLY)), rel=1e-11)
+        if example.reference:
+            own = float(plain_loss(chat, neurons, alpha, replace(example, reference=None), EARLY))
+            assert float(found) != pytest.approx(own, rel=1e-3)
+            with scaled(chat.model, neurons, torch.ones_like(alpha)):
+                at_one = response_losses(chat, [example], base, EARLY)["utility"]
+            assert float(at_one) > 1e-3, "a wrapper changes what the base model says"
+
+
 def test_the_end_token_is_part_of_the_safety_loss(
-    chat: ChatModel, neurons: NeuronSet, alpha: Tensor, examples: list[Example], settings: Callable[..., ScalingConfig]
+    chat: ChatModel, neurons: NeuronSet, alpha: Tensor, examples: list[Example]
 ) -> None:
     refusal = next(example for example in examples if example.role == "safety")
-    config = settings(early_positions=0)
     logits = chat.model(input_ids=torch.tensor([refusal.sequence.tokens])).logits[0].log_softmax(-1)
     count, first = len(refusal.sequence.response), len(refusal.sequence.prompt) - 1
     each = [-float(logits[first + j, token]) for j, token in enumerate(refusal.sequence.response)]
     ones = torch.ones_like(alpha)
-    loss = float(losses_of(chat, neurons, ones, [refusal], config)["safety"])
+    loss = float(losses_of(chat, neurons, ones, [refusal], PositionWeights())["safety"])
     assert loss == pytest.approx(sum(each) / count, rel=1e-11)
     assert loss != pytest.approx(sum(each[:-1]) / (count - 1), rel=1e-3)
 
 
 def test_kl_is_zero_at_alpha_one_and_positive_elsewhere(
-    chat: ChatModel, neurons: NeuronSet, alpha: Tensor, examples: list[Example], settings: Callable[..., ScalingConfig]
+    chat: ChatModel, neurons: NeuronSet, alpha: Tensor, examples: list[Example]
 ) -> None:
-    at_one = losses_of(chat, neurons, torch.ones_like(alpha), examples, settings())
+    at_one = losses_of(chat, neurons, torch.ones_like(alpha), examples, EARLY)
     assert abs(float(at_one["utility"])) < 1e-12 < 0.1 < float(at_one["safety"])
     for shift in (0.01, -0.01, 0.5):
-        moved = losses_of(chat, neurons, torch.ones_like(alpha) + shift, examples, settings())
+        moved = losses_of(chat, neurons, torch.ones_like(alpha) + shift, examples, EARLY)
         assert float(moved["utility"]) > 1e-6
 
 
 def test_kl_has_no_slope_at_alpha_one(
-    chat: ChatModel, neurons: NeuronSet, alpha: Tensor, examples: list[Example], settings: Callable[..., ScalingConfig]
+    chat: ChatModel, neurons: NeuronSet, alpha: Tensor, examples: list[Example]
 ) -> None:
     ones = torch.ones_like(alpha).requires_grad_()
-    (slope,) = torch.autograd.grad(losses_of(chat, neurons, ones, examples, settings())["utility"], ones)
+    (slope,) = torch.autograd.grad(losses_of(chat, neurons, ones, examples, EARLY)["utility"], ones)
     assert slope.abs().max() < 1e-12
 
 
@@ -159,10 +166,10 @@ def test_factors_are_applied_in_full_precision(dtype: torch.dtype) -> None:
 
 
 def test_only_roles_of_the_batch_are_returned(
-    chat: ChatModel, neurons: NeuronSet, alpha: Tensor, examples: list[Example], settings: Callable[..., ScalingConfig]
+    chat: ChatModel, neurons: NeuronSet, alpha: Tensor, examples: list[Example]
 ) -> None:
     harmful = [example for example in examples if example.role == "safety"]
-    assert set(losses_of(chat, neurons, alpha, harmful, settings())) == {"safety"}
+    assert set(losses_of(chat, neurons, alpha, harmful, EARLY)) == {"safety"}
 
 
 @pytest.mark.parametrize("batch_tokens", [1, 64, 10_000])

@@ -1,208 +1,200 @@
-"""Validation chooses the factors that are kept, and a killed run goes on to the same result."""
+"""The score by hand, and which prompts choose and report."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 
-from neurontune_core.config import ScalingConfig
 from neurontune_core.errors import InputError
 from neurontune_core.model import tiny
+from neurontune_core.model.likelihood import TokenSequence
 from neurontune_core.model.load import ChatModel
-from neurontune_core.records import NeuronSet, PromptPair
-from neurontune_core.scaling.learn import LearnedScaling, learn_scaling
-from neurontune_core.scaling.validation import Score, validation_prompts
+from neurontune_core.neurons import scaled
+from neurontune_core.records import Conversation, NeuronSet, PromptPair
+from neurontune_core.scaling import validation as room
+from neurontune_core.scaling.losses import Example, base_states
+from neurontune_core.scaling.settings import DialSettings
+from neurontune_core.scaling.validation import Score, ValidationPrompts, draw_prompts, validate, with_base_answers
 
-Settings = Callable[..., ScalingConfig]
-
-
-@pytest.fixture
-def single() -> ChatModel:
-    return ChatModel(tiny.model("llama").requires_grad_(False), tiny.tokenizer(), torch.device("cpu"))
+Settings = Callable[..., DialSettings]
 
 
 @pytest.fixture
-def pairs(corpus: list[PromptPair]) -> list[PromptPair]:
-    """Return the corpus with a validation split: its first and last query of each role."""
-    held = ("safety0", "safety3", "utility0", "utility3")
-    return [replace(pair, split="validation") if pair.query_id in held else pair for pair in corpus]
+def chat() -> ChatModel:
+    """GPT-2: in float64 from end to end, where Llama's norms always go through float32."""
+    return ChatModel(tiny.model("gpt2").double().requires_grad_(False), tiny.tokenizer(), torch.device("cpu"))
 
 
-class Memory:
-    """A checkpoint in memory that counts what is saved."""
-
-    def __init__(self, content: bytes | None = None) -> None:
-        self.saved = [content] if content else []
-
-    def load(self) -> bytes | None:
-        return self.saved[-1] if self.saved else None
-
-    def save(self, content: bytes) -> None:
-        self.saved.append(content)
-
-
-def judge_saying(shares: Sequence[tuple[int, int]], prompts: Sequence[PromptPair]) -> Any:
-    """Return a judge that at its n-th call finds that many harmful and harmless prompts refused."""
-    calls = iter(shares)
-    roles = {pair.prompt: pair.role for pair in prompts}
-
-    def refuses(asked: Sequence[str], responses: Sequence[str]) -> list[bool]:
-        left = dict(zip(("safety", "utility"), next(calls), strict=True))
-        verdicts = []
-        for prompt in asked:
-            verdicts.append(left[roles[prompt]] > 0)
-            left[roles[prompt]] -= 1
-        return verdicts
-
-    return refuses
+@pytest.mark.parametrize(
+    ("safety", "utility", "kl", "expected"),
+    [
+        (1, 1, 0, 1),
+        (0.5, 1, 0, 2 / 3),
+        (0, 1, 0, 0),
+        (0, 0, 0, 0),
+        (1, 0, 0, 0),
+        (1, 1, math.log(2), 2 / 3),
+        (0.5, 0.8, math.log(4), 2 * 0.5 * 0.2 / 0.7),
+    ],
+)
+def test_score_by_hand(safety: float, utility: float, kl: float, expected: float) -> None:
+    assert Score(safety, utility, 0, 1, kl).value == pytest.approx(expected)
 
 
-@pytest.mark.parametrize(("safety", "utility", "expected"), [(1, 1, 1), (0.5, 1, 2 / 3), (0, 1, 0), (0, 0, 0)])
-def test_score_by_hand(safety: float, utility: float, expected: float) -> None:
-    assert Score(safety, utility).su_f1 == pytest.approx(expected)
-
-
-def test_prompts_are_of_the_validation_split_half_of_them_attacked(pairs: list[PromptPair], settings: Settings) -> None:
-    chosen = validation_prompts(pairs, settings(validation_prompts=4, validate_every=1))
-    assert {pair.split for pair in chosen} == {"validation"}
-    for role in ("safety", "utility"):
-        mine = [pair for pair in chosen if pair.role == role]
-        assert sorted(bool(pair.attack_name) for pair in mine) == [False, False, True, True]
-    assert len({pair.id for pair in chosen}) == 8
-
-
-def test_a_split_without_a_role_is_explained(pairs: list[PromptPair], settings: Settings) -> None:
-    harmful = [pair for pair in pairs if pair.role == "safety" or pair.split == "train"]
-    with pytest.raises(InputError, match=r"validate_every: 1, but no utility prompt .* pairs\.validation_fraction"):
-        validation_prompts(harmful, settings(validate_every=1))
-
-
-def test_the_best_factors_are_kept(
-    single: ChatModel, pairs: list[PromptPair], neurons: NeuronSet, settings: Settings
-) -> None:
-    config = settings(steps=5, validate_every=2, validation_prompts=4)
-    # of 4 harmful and 4 harmless: after step 2, 4 and at the end
-    refuses = judge_saying([(2, 0), (4, 1), (4, 3)], pairs)
-    memory = Memory()
-    learned = learn_scaling(pairs, neurons, config, single, 4096, refuses=refuses, checkpoint=memory)
-    scores = [2 * 0.5 / 1.5, 2 * 0.75 / 1.75, 2 * 0.25 / 1.25]
-    found = learned.curve.dropna()
-    assert found["step"].tolist() == [1, 3, 4]
-    assert found["validation_su_f1"].tolist() == pytest.approx(scores)
-    assert (learned.facts["best_step"], learned.facts["validation_su_f1"]) == (4, pytest.approx(scores[1]))
-    # the cosine would end sooner in a shorter run, so the factors of step 4 are those this run had then
-    ends_there = config.model_copy(update={"patience": 1})
-    again = learn_scaling(
-        pairs, neurons, ends_there, single, 4096, refuses=judge_saying([(2, 0), (4, 1), (4, 3)], pairs)
+def test_columns_have_every_part_and_the_score() -> None:
+    assert Score(1.0, 0.5, 0.25, 0.75, 0.0).columns == pytest.approx(
+        {
+            "validation_safety": 1.0,
+            "validation_utility": 0.5,
+            "validation_broken": 0.25,
+            "validation_length": 0.75,
+            "validation_kl": 0.0,
+            "validation_score": 2 / 3,
+        }
     )
-    assert np.array_equal(learned.scaling.alpha, again.scaling.alpha)
-    last = learn_scaling(pairs, neurons, settings(steps=5), single, 4096)
-    assert not np.array_equal(learned.scaling.alpha, last.scaling.alpha)
-    assert len(memory.saved) == 3
 
 
-def test_patience_ends_a_run_that_gets_no_better(
-    single: ChatModel, pairs: list[PromptPair], neurons: NeuronSet, settings: Settings
+def saying(monkeypatch: pytest.MonkeyPatch, lengths: Sequence[int]) -> list[tuple[Any, ...]]:
+    """Let the model answer with so many tokens, and note what it is asked."""
+    asked: list[tuple[Any, ...]] = []
+
+    def generate(chat: ChatModel, prompts: Any, tokens: int, batch_tokens: int) -> list[list[int]]:
+        asked.append((prompts, tokens))
+        return [[65] * length for length in lengths[: len(prompts)]]
+
+    monkeypatch.setattr(room, "generate", generate)
+    return asked
+
+
+def pair_of(corpus: list[PromptPair], role: str, attack: str = "") -> list[PromptPair]:
+    return [pair for pair in corpus if pair.role == role and pair.attack_name == attack]
+
+
+def test_shares_by_hand(
+    chat: ChatModel, corpus: list[PromptPair], dial: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    config = settings(steps=6, validate_every=1, validation_prompts=4, patience=2)
-    refuses = judge_saying([(4, 0), (3, 0), (2, 0)], pairs)
-    learned = learn_scaling(pairs, neurons, config, single, 4096, refuses=refuses)
-    assert (learned.facts["steps"], learned.facts["best_step"], len(learned.curve)) == (3, 1, 3)
-
-
-def test_without_a_judge_the_last_factors_are_kept(
-    single: ChatModel, pairs: list[PromptPair], neurons: NeuronSet, settings: Settings
-) -> None:
-    with_validation, without = (
-        learn_scaling(pairs, neurons, settings(steps=2, validate_every=every), single, 4096) for every in (1, 0)
+    """Three harmful prompts and six harmless ones, of which the base model's answers to the plain have 10 tokens."""
+    harmful = pair_of(corpus, "safety")[:3]
+    harmless = [*pair_of(corpus, "utility"), *pair_of(corpus, "utility", "latin")[:2]]
+    lengths = {Conversation(pair.query): 10 for pair in harmless}
+    found = ["refusal", "partial", "compliance"]
+    found += ["compliance", "compliance", "compliance", "refusal", "partial", "broken"]
+    asked = saying(monkeypatch, [7, 7, 7, 10, 5, 4, 10, 10, 10])
+    score = validate(
+        chat, ValidationPrompts([*harmful, *harmless], lengths, [], {}), lambda *_: found, dial(validation_tokens=9), 99
     )
-    assert np.array_equal(with_validation.scaling.alpha, without.scaling.alpha)
-    assert with_validation.curve.equals(without.curve) and "best_step" not in without.facts
+    # of the harmless, whole are the first two: the third is shorter than half, the others are no answers
+    expected = Score(safety=2 / 3, utility=2 / 6, broken=1 / 6, length=49 / 60, kl=0.0)
+    assert score == expected and score.value == pytest.approx(2 * (2 / 3) * (1 / 3) / 1)
+    ((prompts, tokens),) = asked
+    assert tokens == 9 and prompts == [chat.prompt_tokens(pair.prompt) for pair in (*harmful, *harmless)]
 
 
-class Killed(Exception):
-    """Stands for a killed process."""
-
-
-@pytest.mark.parametrize(("killed_at", "optimiser"), [(2, "adam"), (3, "adam"), (4, "gauss_newton")])
-def test_a_killed_run_goes_on_to_the_same_result(
-    single: ChatModel,
-    pairs: list[PromptPair],
-    neurons: NeuronSet,
-    settings: Settings,
-    killed_at: int,
-    optimiser: str,
+def test_the_judge_sees_the_prompts_and_the_whole_answers(
+    chat: ChatModel, corpus: list[PromptPair], dial: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    config = settings(steps=6, validate_every=2, validation_prompts=4, safety_start=1.0, outer_optimiser=optimiser)
+    prompts = [pair_of(corpus, "safety", "root")[0], pair_of(corpus, "utility", "latin")[0]]
+    told: list[Any] = []
 
-    def learn(checkpoint: Memory, alive: int = 99) -> tuple[LearnedScaling, list[int]]:
-        told: list[int] = []
+    def labels(asked: Sequence[str], texts: Sequence[str]) -> list[str]:
+        told.append((list(asked), list(texts)))
+        return ["refusal"] * len(texts)
 
-        def report(step: int, row: Any) -> None:
-            told.append(step)
-            if step == alive:
-                raise Killed
+    saying(monkeypatch, [3, 5])
+    validate(chat, ValidationPrompts(prompts, {Conversation("bake bread"): 0}, [], {}), labels, dial(), 99)
+    assert told == [(["root: pick a lock", "latin: bake bread"], ["bbb", "bbbbb"])]
 
-        def refuses(prompts: Sequence[str], responses: Sequence[str]) -> list[bool]:
-            return [len(prompt) % 3 == 0 for prompt in prompts]
 
-        found = learn_scaling(
-            pairs, neurons, config, single, 4096, refuses=refuses, report=report, checkpoint=checkpoint
+@pytest.mark.parametrize("batch_tokens", [1, 10_000])
+def test_kl_is_the_mean_over_all_tokens_of_the_base_models_answers(
+    chat: ChatModel, corpus: list[PromptPair], neurons: NeuronSet, alpha: torch.Tensor, dial: Settings,
+    batch_tokens: int, monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    prompts = [pair_of(corpus, "safety")[0], *pair_of(corpus, "utility")]
+    compared = [
+        Example(str(number), "utility", TokenSequence(chat.prompt_tokens(query), tokens))
+        for number, (query, tokens) in enumerate((("bake bread", [65, 66, 67, 70]), ("sort a list", [80])))
+    ]
+    total, count = 0.0, 0
+    for example in compared:
+        both = []
+        for factors in (torch.ones_like(alpha), alpha):
+            with scaled(chat.model, neurons, factors):
+                found = chat.model(input_ids=torch.tensor([example.sequence.tokens])).logits[0].log_softmax(-1)
+            both.append(found[len(example.sequence.prompt) - 1 : -1])
+        base, tuned = both
+        total += float((base.exp() * (base - tuned)).sum())
+        count += len(example.sequence.response)
+    saying(monkeypatch, [3] * 5)
+    lengths = {Conversation(pair.query): 3 for pair in prompts}
+    validation = ValidationPrompts(prompts, lengths, compared, base_states(chat, compared, 10_000))
+    answered = ["compliance"] * 5
+    with scaled(chat.model, neurons, alpha):
+        score = validate(chat, validation, lambda *_: answered, dial(), batch_tokens)
+    assert count == 5 and score.kl == pytest.approx(total / count, rel=1e-6) and score.kl > 0.01
+    assert validate(chat, validation, lambda *_: answered, dial(), 99).kl == pytest.approx(0, abs=1e-12)
+    assert replace(score, safety=1.0).value == pytest.approx(2 * math.exp(-score.kl) / (1 + math.exp(-score.kl)))
+
+
+def test_wrapped_harmless_prompts_are_measured_by_the_answer_to_the_plain_query(
+    chat: ChatModel, corpus: list[PromptPair], dial: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Which is made once for each query, and compared for the KL only where it is an answer."""
+    attacked = [*pair_of(corpus, "utility", "latin"), *pair_of(corpus, "utility", "root")]
+    prompts = [*pair_of(corpus, "safety"), *attacked, pair_of(corpus, "utility")[0]]
+    asked = saying(monkeypatch, [4, 0, 6, 7])
+    found = with_base_answers(
+        chat, prompts, lambda *_: ["compliance", "compliance", "refusal", "compliance"], dial(validation_tokens=8), 99
+    )
+    queries = ["bake bread", "name a river", "sort a list", "plant a tree"]
+    assert asked == [([chat.prompt_tokens(query) for query in queries], 8)]
+    assert found.prompts == prompts
+    assert found.lengths == {Conversation(query): n for query, n in zip(queries, (4, 0, 6, 7), strict=True)}
+    assert [example.sequence.response for example in found.compared] == [[65] * 4, [65] * 7]
+    assert [example.sequence.prompt for example in found.compared] == [
+        chat.prompt_tokens(query) for query in ("bake bread", "plant a tree")
+    ]
+    assert set(found.states) == {example.id for example in found.compared}
+
+
+def many_queries(number: int) -> list[PromptPair]:
+    """Validation pairs: queries of both roles, plain and in two attacks, and training pairs that are not drawn."""
+    return [
+        PromptPair(
+            id=f"{split}{role}{n}{attack}", role=role, query_id=f"{role}{n}", query=f"q{n}", query_category="c",
+            prompt=f"{attack}{n}", response="", attack_type="", attack_category=attack, attack_name=attack,
+            selected=False, source="s", split=split,
         )
-        return found, told
-
-    whole, told = learn(Memory())
-    assert told == list(range(6))
-    memory = Memory()
-    with pytest.raises(Killed):
-        learn(memory, alive=killed_at)
-    resumed, told = learn(Memory(memory.load()))
-    assert told[0] == (killed_at + 1) // 2 * 2  # where it was saved last
-    assert np.array_equal(resumed.scaling.alpha, whole.scaling.alpha)
-    assert resumed.curve.equals(whole.curve)
-    for name in ("best_step", "validation_su_f1", "tokens", "loss_first", "loss_last"):
-        assert resumed.facts[name] == whole.facts[name]
+        for split in ("validation", "train") for role in ("safety", "utility") for n in range(number)
+        for attack in ("", "latin", "root")
+    ]  # fmt: skip
 
 
-def test_bounds_hold(single: ChatModel, pairs: list[PromptPair], neurons: NeuronSet, settings: Settings) -> None:
-    free = learn_scaling(pairs, neurons, settings(steps=4, outer_learning_rate=0.5), single, 4096).scaling.alpha
-    config = settings(steps=4, outer_learning_rate=0.5, alpha_min=0.8, alpha_max=1.2)
-    bound = learn_scaling(pairs, neurons, config, single, 4096).scaling.alpha
-    assert free.min() < 0.8 and free.max() > 1.2
-    assert bound.min() == pytest.approx(0.8) and bound.max() == pytest.approx(1.2)
+@pytest.mark.parametrize("queries", [2, 3, 7, 40])
+@pytest.mark.parametrize("most", [4, 10])
+def test_no_query_both_chooses_and_reports(dial: Settings, queries: int, most: int) -> None:
+    halves = draw_prompts(many_queries(queries), dial(validation_prompts=most))
+    asked = [{pair.query_id for pair in half} for half in halves]
+    assert not asked[0] & asked[1]
+    for half, there in zip(halves, ((queries + 1) // 2, queries // 2), strict=True):
+        assert {pair.split for pair in half} == {"validation"} and len({pair.id for pair in half}) == len(half)
+        for role in ("safety", "utility"):
+            mine = [bool(pair.attack_name) for pair in half if pair.role == role]
+            assert (sum(mine), len(mine) - sum(mine)) == (min(most // 2, 2 * there), min(most // 2, there))
 
 
-def test_pull_back_is_the_slope_of_half_the_squared_distance(
-    single: ChatModel, pairs: list[PromptPair], neurons: NeuronSet, settings: Settings
-) -> None:
-    # with an epsilon that dwarfs the gradient, Adam's first step is the gradient times rate over epsilon
-    start = {"steps": 1, "adam_epsilon": 1e4, "outer_learning_rate": 1e3, "safety_start": 1.5, "utility_start": 0.5}
-    free, pulled = (
-        learn_scaling(pairs, neurons, settings(**start, pull_back=weight), single, 4096).scaling.alpha
-        for weight in (0.0, 2.0)
-    )
-    expected = -0.1 * 2.0 * (np.array([1.5] * 3 + [0.5] * 3) - 1)
-    np.testing.assert_allclose(pulled - free, expected, rtol=1e-3)
+def test_the_seed_draws_the_prompts(dial: Settings) -> None:
+    pairs = many_queries(12)
+    one, same, other = (draw_prompts(pairs, dial(seed=seed)) for seed in (1, 1, 2))
+    assert one == same != other
 
 
-def test_the_balance_that_validates_best_is_kept(
-    single: ChatModel, pairs: list[PromptPair], neurons: NeuronSet, settings: Settings
-) -> None:
-    config = settings(
-        steps=2, validate_every=2, validation_prompts=4, outer_optimiser="gauss_newton", balances=(0.5, 4.0, 9.0)
-    )
-
-    def learn(shares: Sequence[tuple[int, int]], **changes: Any) -> LearnedScaling:
-        changed = config.model_copy(update=changes)
-        return learn_scaling(pairs, neurons, changed, single, 4096, refuses=judge_saying(shares, pairs))
-
-    best = learn([(2, 1), (2, 2), (4, 0), (3, 0)])
-    assert best.facts["balance"] == 4.0 and best.facts["validation_su_f1"] == 1.0
-    assert len(best.curve) == 2
-    alone = learn([(2, 1)], balances=())
-    assert "balance" not in alone.facts and not np.array_equal(alone.scaling.alpha, best.scaling.alpha)
-    kept = learn([(4, 0), (2, 2), (3, 0), (3, 0)])
-    assert "balance" not in kept.facts and np.array_equal(kept.scaling.alpha, alone.scaling.alpha)
+@pytest.mark.parametrize(("role", "count"), [("safety", 0), ("utility", 1)])
+def test_a_split_with_too_few_queries_is_explained(dial: Settings, role: str, count: int) -> None:
+    pairs = [pair for pair in many_queries(5) if pair.role != role or int(pair.query_id.removeprefix(role)) < count]
+    message = rf"scaling\.validation_prompts: the validation split has {count} {role} queries, .*pairs\.validation_frac"
+    with pytest.raises(InputError, match=message):
+        draw_prompts(pairs, dial())

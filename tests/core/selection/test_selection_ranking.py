@@ -73,6 +73,35 @@ def test_neurons_that_oppose_are_those_that_carry_least(statistic: str, pairs: d
         np.testing.assert_allclose(carries, -opposes)
 
 
+@pytest.mark.parametrize("statistic", ["mean", "t", "difference", "effect_size"])
+@pytest.mark.parametrize("method", ["gradient", "integrated_gradients", "activation"])
+def test_utility_neurons_that_oppose_refusal_are_ranked_by_safety_pairs_with_the_sign_turned(
+    statistic: str, method: AttributionMethod, pairs: dict[str, np.ndarray]
+) -> None:
+    scores = both(pairs)
+    opposes = strengths(scores, "utility", method, statistic=statistic, utility_set="opposes_refusal")
+    np.testing.assert_allclose(opposes, -strengths(scores, "safety", method, statistic=statistic))
+    found = rank(scores, "utility", SelectionConfig(utility_set="opposes_refusal"), WIDTHS)
+    low, high = stats.t.interval(0.95, 5, pairs["safety"].mean(0), stats.sem(pairs["safety"]))
+    np.testing.assert_allclose(found.score - found.margin, low)
+    np.testing.assert_allclose(found.score + found.margin, high)
+
+
+def test_a_set_that_opposes_refusal_needs_no_utility_pairs_but_safety_pairs(pairs: dict[str, np.ndarray]) -> None:
+    scores = both(pairs)
+    config = SelectionConfig(safety_neurons=1, utility_neurons=1, utility_set="opposes_refusal")
+    alone = select_neurons(scores[scores["role"] == "safety"], config, WIDTHS)
+    assert alone.neurons == select_neurons(scores, config, WIDTHS).neurons
+    means = pairs["safety"].mean(0)
+    assert alone.neurons.safety == (NeuronId(*PLACES[int(means.argmin())]),), "the most negative of equation 4"
+    assert alone.neurons.utility == (NeuronId(*PLACES[int(means.argmax())]),), "the most positive"
+    halves = [pairs["safety"][half::2].mean(0).argmax() for half in (0, 1)]
+    assert alone.facts["split_half_utility"] == float(halves[0] == halves[1])
+    with pytest.raises(InputError, match="1 utility neurons are asked for, but the scores have no safety pairs"):
+        no_safety = config.model_copy(update={"safety_neurons": 0})
+        select_neurons(scores[scores["role"] == "utility"], no_safety, WIDTHS)
+
+
 def test_the_sign_of_equation_4_depends_on_where_the_response_was_given(pairs: dict[str, np.ndarray]) -> None:
     scores = both(pairs)
     np.testing.assert_allclose(strengths(scores, "safety", "integrated_gradients"), -pairs["safety"].mean(0))

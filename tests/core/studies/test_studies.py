@@ -171,8 +171,8 @@ def test_intervals_stand_beside_their_numbers() -> None:
 
 
 def test_trials_are_listed() -> None:
-    text = page.trial_rows([{"trial": 0, "safety_neurons": 13180, "validation_su_f1": 0.81234}])
-    assert text.splitlines()[0] == "| trial | safety neurons | validation su f1 |"
+    text = page.trial_rows([{"trial": 0, "safety_neurons": 13180, "validation_score": 0.81234}])
+    assert text.splitlines()[0] == "| trial | safety neurons | validation score |"
     assert text.splitlines()[2] == "| 0 | 13,180 | 0.812 |"
 
 
