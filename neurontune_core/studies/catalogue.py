@@ -77,7 +77,7 @@ STUDIES: dict[str, Study] = {
         {
             "NeuronTune": (),
             "safety system prompt": ("baseline.method=system_prompt",),
-            "fixed factors": ("baseline.method=fixed_factors",),
+            "dial": ("scaling.method=dial", "selection.utility_set=opposes_refusal"),
             "whole layers": ("selection.method=layers",),
             "steering": ("baseline.method=steering",),
             "LoRA": ("baseline.method=lora",),
@@ -111,10 +111,7 @@ STUDIES: dict[str, Study] = {
         "How do safety and utility move with the weight of utility (lambda), and with the number of steps?",
         {
             "as set": (),
-            **{
-                f"lambda {weight:g}": (f"scaling.utility_weight={weight:g}", "scaling.balances=[]")
-                for weight in (0.15, 0.3, 1.2, 3)
-            },
+            **{f"lambda {weight:g}": (f"scaling.utility_weight={weight:g}",) for weight in (0.15, 0.3, 1.2, 3)},
             **{f"{steps} steps": (f"scaling.steps={steps}",) for steps in (20, 40)},
         },
         "plane",
@@ -198,11 +195,11 @@ STUDIES: dict[str, Study] = {
     ),
     "meta-gradient": Study(
         "How the factors are learned",
-        "What do Gauss-Newton steps give that Adam, in first and in second order, does not in as many steps?",
+        "What does a fit to margins give that meta-learning, in first and in second order, does not in as many steps?",
         {
-            "Gauss-Newton": ("scaling.outer_optimiser=gauss_newton",),
-            "Adam, first order": ("scaling.outer_optimiser=adam",),
-            "Adam, second order": ("scaling.outer_optimiser=adam", "scaling.order=second"),
+            "margin fit": ("scaling.method=margin_fit",),
+            "MAML, first order": ("scaling.method=maml",),
+            "MAML, second order": ("scaling.method=maml", "scaling.order=second"),
         },
     ),
 }
