@@ -184,7 +184,7 @@ STUDIES: dict[str, Study] = {
     ),
     "automatic-count": Study(
         "Numbers of neurons chosen on validation data",
-        "Does Optuna, maximising SU-F1 on the validation split, beat the fixed default on the test split?",
+        "Does Optuna, maximising the score on the validation split, beat the fixed default on the test split?",
         {"fixed default": ()},
         chosen_by_trials=True,
     ),

@@ -60,7 +60,7 @@ def trial_rows(trials: Sequence[Mapping[str, float]]) -> str:
     """Return the trials on validation data as a Markdown table."""
     header = "| " + " | ".join(name.replace("_", " ") for name in trials[0]) + " |\n|" + "---|" * len(trials[0])
     rows = [
-        [f"{value:.3f}" if name.endswith("f1") else f"{value:,.0f}" for name, value in row.items()] for row in trials
+        [f"{value:.3f}" if name.endswith("score") else f"{value:,.0f}" for name, value in row.items()] for row in trials
     ]
     return "\n".join([header, *("| " + " | ".join(row) + " |" for row in rows)])
 

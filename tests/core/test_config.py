@@ -188,7 +188,7 @@ def test_two_settings_of_one_source_add_up() -> None:
 @pytest.mark.parametrize(
     ("setting", "parts"),
     [
-        ("scaling.stepz=1", ["scaling.stepz", "unknown field", "steps, harmful_batch", "opening_tokens"]),
+        ("scaling.stepz=1", ["scaling.stepz", "unknown field", "steps"]),
         ("scalling.steps=1", ["scalling", "unknown field", "model, pairs, attribution"]),
         ("scores.depth=1", ["scores.depth", "unknown field", "none"]),
         ("pairs.sources.advbench.pth=a", ["pairs.sources.advbench.pth", "unknown field", "path, revision, limit"]),

@@ -76,13 +76,12 @@ def test_some_harmless_training_prompts_have_no_response(responses: int, built: 
     harmless = [pair for pair in made.pairs if pair.role == "utility" and pair.split == "train"]
     answered = [pair for pair in harmless if pair.response]
     selected = {pair.id for pair in harmless if pair.selected}
-    assert len(answered) == min(max(responses, len(selected)), len(harmless))
+    plain = {pair.id for pair in harmless if not pair.attack_name}
+    assert len(answered) == min(max(responses, len(selected)), len(selected | plain))
     assert selected <= {pair.id for pair in answered}
     assert all(pair.response == usual[pair.id] for pair in answered)
-    if responses == 15:
-        others = [pair for pair in answered if not pair.selected]
-        plain = sum(not pair.attack_name for pair in others)
-        assert abs(2 * plain - len(others)) <= 1
+    # a wrapped question is compared with the answer to the plain one
+    assert {pair.id for pair in answered} <= selected | plain
 
 
 def test_selected_attacks_are_those_the_ranking_selected(built: BuiltPairs) -> None:
