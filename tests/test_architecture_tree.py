@@ -1,4 +1,4 @@
-"""The README's tree names every file of the code, and no file that is not there."""
+"""The tree in docs/architecture.md names every file of the code, and no file that is not there."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ CODE = ("flows", "tasks", "neurontune_core", "benchmarks")
 
 def named() -> set[str]:
     """The Python files of the tree, by their paths; two blanks of indentation a folder."""
-    tree = (ROOT / "README.md").read_text().partition("## The tree")[2].split("```")[1]
+    tree = (ROOT / "docs" / "architecture.md").read_text().partition("## The tree")[2].split("```")[1]
     folders: list[str] = []
     files = set()
     for line in tree.strip().splitlines():
