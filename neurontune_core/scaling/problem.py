@@ -36,12 +36,14 @@ def training_pairs(pairs: Sequence[PromptPair], refusal: str, labels: LabelJudge
 
     A harmful prompt gets `refusal`, or keeps its own where that is "". A harmless one gets the base model's answer to
     its query without an attack: a wrapped question should be answered like the plain one. An answer that the judge does
-    not take for one (the base model refuses some harmless queries) is no example of how to answer, and becomes "".
+    not take for one (the base model refuses some harmless queries) is no example of how to answer, and becomes "",
+    unless there is no other.
     """
     train = [pair for pair in pairs if pair.split == "train"]
     plain = [pair for pair in train if pair.role == "utility" and not pair.attack_name and pair.response]
     found = labels([pair.prompt for pair in plain], [pair.response for pair in plain]) if labels and plain else None
-    good = plain if found is None else [pair for pair, label in zip(plain, found, strict=True) if label == "compliance"]
+    taken = plain if found is None else [p for p, label in zip(plain, found, strict=True) if label == "compliance"]
+    good = taken or plain  # a model that answers nothing well is still to be left as it is
     answers = {pair.query_id: pair.response for pair in good}
     return [
         replace(pair, response=answers.get(pair.query_id, "") if pair.role == "utility" else refusal or pair.response)

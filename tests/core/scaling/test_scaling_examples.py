@@ -93,6 +93,12 @@ def test_base_models_that_refuse_or_break_are_no_example_of_answering(corpus: li
             assert pair.response == ("Sure: one!!!" if pair.query_id == "utility3" else ""), "wrapped ones too"
 
 
+def test_a_model_that_answers_nothing_well_is_still_held_to_what_it_says(corpus: list[PromptPair]) -> None:
+    """A random model, say: every method runs with it, too."""
+    found = training_pairs(corpus, "", lambda prompts, responses: ["broken"] * len(responses))
+    assert [pair.response for pair in found] == [pair.response for pair in corpus]
+
+
 def own(number: int, refusal: str, split: str = "train") -> PromptPair:
     return PromptPair(
         id=f"{number}", role="safety", query_id=f"q{number}", query="q", query_category="c", prompt="p", response="r",
