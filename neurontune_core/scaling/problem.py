@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from torch import Tensor
 
 from neurontune_core.model.load import ChatModel
-from neurontune_core.records import LabelJudge, NeuronSet, PromptPair
+from neurontune_core.records import REFUSED, LabelJudge, NeuronSet, PromptPair
 from neurontune_core.scaling.losses import Example, base_states
 
 
@@ -37,13 +37,19 @@ def training_pairs(pairs: Sequence[PromptPair], refusal: str, labels: LabelJudge
     A harmful prompt gets `refusal`, or keeps its own where that is "". A harmless one gets the base model's answer to
     its query without an attack: a wrapped question should be answered like the plain one. An answer that the judge does
     not take for one (the base model refuses some harmless queries) is no example of how to answer, and becomes "".
+    Of a model most of whose answers are broken, those are kept too: it is to be left as it is.
     """
     train = [pair for pair in pairs if pair.split == "train"]
     plain = [pair for pair in train if pair.role == "utility" and not pair.attack_name and pair.response]
     found = labels([pair.prompt for pair in plain], [pair.response for pair in plain]) if labels and plain else None
-    good = plain if found is None else [pair for pair, label in zip(plain, found, strict=True) if label == "compliance"]
-    answers = {pair.query_id: pair.response for pair in good}
+    answers = {pair.query_id: pair.response for pair in (plain if found is None else _good(plain, found))}
     return [
         replace(pair, response=answers.get(pair.query_id, "") if pair.role == "utility" else refusal or pair.response)
         for pair in train
     ]
+
+
+def _good(answered: Sequence[PromptPair], labels: Sequence[str]) -> list[PromptPair]:
+    judged = list(zip(answered, labels, strict=True))
+    whole = [pair for pair, label in judged if label == "compliance"]
+    return whole if 2 * len(whole) >= len(judged) else [pair for pair, label in judged if label not in REFUSED]

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
+import pytest
 import torch
 
 from neurontune_core.model.load import ChatModel
@@ -85,12 +86,26 @@ def test_without_a_refusal_of_its_own_each_harmful_prompt_keeps_the_given_one(co
     assert [pair.response for pair in found] == [pair.response for pair in corpus]
 
 
-def test_base_models_that_refuse_or_break_are_no_example_of_answering(corpus: list[PromptPair]) -> None:
-    verdicts = {"Sure: one": "refusal", "Sure: one!": "partial", "Sure: one!!": "broken"}
+@pytest.mark.parametrize(
+    ("said", "kept"),
+    [
+        (("refusal", "partial", "compliance", "compliance"), (2, 3)),
+        (("compliance", "broken", "compliance", "compliance"), (0, 2, 3)),
+        (("broken", "broken", "compliance", "refusal"), (0, 1, 2)),
+        (("broken", "broken", "broken", "broken"), (0, 1, 2, 3)),
+        (("refusal", "refusal", "refusal", "compliance"), (3,)),
+    ],
+)
+def test_what_refuses_or_breaks_is_no_example_of_answering(
+    corpus: list[PromptPair], said: tuple[str, ...], kept: tuple[int, ...]
+) -> None:
+    """Of a model most of whose answers are broken, a random one say, broken ones stay, so that every method runs."""
+    verdicts = {"Sure: one" + "!" * number: label for number, label in enumerate(said)}
     found = training_pairs(corpus, "", labels_of(verdicts, []))  # type: ignore[arg-type]
-    for pair in found:
+    for pair, before in zip(found, corpus, strict=True):
         if pair.role == "utility":
-            assert pair.response == ("Sure: one!!!" if pair.query_id == "utility3" else ""), "wrapped ones too"
+            good = int(pair.query_id.removeprefix("utility")) in kept
+            assert pair.response == (before.response if good else ""), "wrapped ones too"
 
 
 def own(number: int, refusal: str, split: str = "train") -> PromptPair:
