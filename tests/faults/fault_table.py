@@ -344,6 +344,86 @@ SERVERS = [
     ),
 ]
 
+SECURITY = [
+    Fault(
+        "A page of another site, a foreign host name or a program without the password asks the server of a run",
+        "It is refused (401 or 403); its own pages and the run's own processes are answered.",
+        "tests/flows/test_attacker.py::test_the_server_of_run",
+        quick=False,
+    ),
+    Fault(
+        "The same is tried on the servers of `neurontune up`",
+        "It is refused; MLflow answers to this machine alone, too.",
+        "tests/flows/test_attacker.py::test_the_server_of_up",
+        quick=False,
+    ),
+    Fault(
+        "A run is asked for with job variables that hold a command",
+        "The command is not started: workers take none from a run.",
+        "tests/flows/test_attacker.py::test_job_variables_start_no_command",
+        quick=False,
+    ),
+    Fault(
+        "Another user of the machine looks for the password in files and process lists",
+        "It is in a file of its owner alone and on no command line.",
+        "tests/flows/test_attacker.py::test_another_user_of_the_machine_finds_no_password",
+        quick=False,
+    ),
+    Fault(
+        "Prompts, answers or names hold escape sequences",
+        "They are spelled out; none steers the terminal.",
+        "tests/core/test_shown_text.py::test_nothing_steers_the_terminal",
+    ),
+    Fault(
+        "Prompts, answers or names hold Markdown or HTML",
+        "Pages, artifacts in Prefect and notes in MLflow show the text as it is.",
+        "tests/core/test_shown_text.py::test_markdown_shows_the_text_and_is_nothing_else",
+    ),
+    Fault(
+        "A proxy is set, and this machine is not among its exceptions",
+        "Requests to this machine's own servers do not use it.",
+        "tests/flows/test_proxies.py::test_loopback_is_reached_without_it",
+    ),
+]
+INPUTS = [
+    Fault(
+        "A model folder has a missing, extra, cut or misshapen file, weight or setting",
+        "One line names the file, the value and the remedy, before anything is computed.",
+        "tests/core/model/checks/test_broken_folders.py::test_a_broken_folder_is_told",
+    ),
+    Fault(
+        "A model gives other logits when it is loaded again",
+        "It is refused: nothing made with it would be repeatable.",
+        "tests/core/model/checks/test_broken_folders.py::test_other_logits_on_a_second_load_are_told",
+    ),
+    Fault(
+        "The artifact root is read-only, has too long a name, or an unknown protocol",
+        "One line with the path and the cause, before anything is computed.",
+        "tests/core/test_storage.py::test_a_root_of_no_use_is_told",
+    ),
+    Fault(
+        "The process runs out of memory",
+        "It ends within seconds, with a line.",
+        "tests/flows/test_memory_watch.py::test_a_process_without_memory_ends_with_a_line",
+    ),
+]
+LEARNING = [
+    Fault(
+        "The saved state of an unfinished scaling is truncated, overwritten or has a flipped bit",
+        "It is set aside with one line; work starts anew and gives the same factors.",
+        "tests/core/test_unfinished.py::test_a_damaged_state_is_set_aside_with_one_line",
+    ),
+    Fault(
+        "Scaling is killed in the middle of a step",
+        "The next run goes on with what is left of the step; the factors are the same to the last bit.",
+        "tests/core/scaling/test_scaling_state.py::test_a_killed_run_goes_on_to_the_same_bits",
+    ),
+    Fault(
+        "The saved states of abandoned settings lie about",
+        "They are removed a week after they were written last.",
+        "tests/core/test_unfinished.py::test_abandoned_states_are_removed_after_a_week",
+    ),
+]
 SECTIONS = {
     "Errors in a run": IN_PROCESS,
     "Killed processes": KILLS,
@@ -352,6 +432,9 @@ SECTIONS = {
     "Many at once": AT_ONCE,
     "MLflow and records": RECORDS,
     "Servers, workers and interruptions": SERVERS,
+    "Attackers and hostile text": SECURITY,
+    "Models, storage and memory": INPUTS,
+    "Unfinished learning": LEARNING,
 }
 """The whole table, as docs/reliability.md shows it."""
 
