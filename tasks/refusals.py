@@ -7,11 +7,6 @@ from neurontune_core.evaluation.judges import Completion, Verdict, judge_by_name
 JUDGE = "rules"
 
 
-def refuses(prompts: Sequence[str], responses: Sequence[str]) -> list[bool]:
-    """Tell of each response whether it refuses, in full or in part."""
-    return [verdict.refused for verdict in _verdicts(prompts, responses)]
-
-
 def labels(prompts: Sequence[str], responses: Sequence[str]) -> list[str]:
     """Return the label of each response: `refusal`, `partial`, `compliance` or `broken`."""
     return [verdict.label for verdict in _verdicts(prompts, responses)]
