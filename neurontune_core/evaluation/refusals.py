@@ -7,18 +7,8 @@ from neurontune_core.evaluation.judges import Completion, Verdict, judge_by_name
 JUDGE = "rules"
 
 
-def refuses(prompts: Sequence[str], responses: Sequence[str]) -> list[bool]:
-    """Tell of each response whether it refuses, in full or in part: what validation in `learn_scaling` asks.
-
-    Args:
-        prompts: what was asked.
-        responses: what was answered, in the same order.
-    """
-    return [verdict.refused for verdict in _verdicts(prompts, responses)]
-
-
 def labels(prompts: Sequence[str], responses: Sequence[str]) -> list[str]:
-    """Return the label of each response: `refusal`, `partial`, `compliance` or `broken`."""
+    """Return the label of each response, `refusal`, `partial`, `compliance` or `broken`: what `learn_scaling` asks."""
     return [verdict.label for verdict in _verdicts(prompts, responses)]
 
 
