@@ -31,7 +31,7 @@ class NumericalError(NeuronTuneError):
 def nearest_first(word: str, names: Iterable[str]) -> str:
     """Return names as a message lists them: those most like a word come first, and of many names only a few."""
     known = list(names)
-    near = difflib.get_close_matches(word, known, len(known), cutoff=0.4)
+    near = difflib.get_close_matches(word, known, max(1, len(known)), cutoff=0.4)
     ordered = [*near, *(name for name in known if name not in near)]
     if len(ordered) <= MOST_NAMES:
         return ", ".join(ordered)

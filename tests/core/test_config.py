@@ -234,7 +234,7 @@ def test_a_setting_below_a_plain_value_is_refused() -> None:
 
 def test_unknown_presets_are_named_with_the_known_ones(tmp_path: Path) -> None:
     assert "'small'" in error_of(preset="small")
-    assert ", ".join(preset_names()) in error_of(preset="small")
+    assert all(name in error_of(preset="small") for name in preset_names())
     missing = str(tmp_path / "mine.toml")
     assert missing in error_of(preset=missing) and "smollm2" in error_of(preset=missing)
 
@@ -315,7 +315,7 @@ def test_password_in_the_root_is_refused_and_not_repeated(monkeypatch: pytest.Mo
             ["scaling.steps: more than any run needs; give at most 10000000 (got 1000000000)"],
         ),
         ("scaling.steps='1000000000'", ["scaling.steps: more than any run needs"]),
-        ("scaling.inner_learning_rate=1e9", ["scaling.inner_learning_rate: more than any run needs"]),
+        ("scaling.prior_width=1e9", ["scaling.prior_width: more than any run needs"]),
         ("selection.utility_neurons=1e300", ["selection.utility_neurons: more than any run needs"]),
         ("pairs.seed=100000000000000000000", ["pairs.seed: more than any run needs; give at most 4294967295"]),
         ("attribution.shards=1000000", ["attribution.shards: Input should be less than or equal to 10000"]),

@@ -37,9 +37,9 @@ def test_without_a_preset_what_differs_from_the_defaults_is_named() -> None:
 
 
 def test_many_or_long_changes_still_tell_runs_apart() -> None:
-    fields = ("steps", "seed", "patience", "inner_steps", "harmful_batch", "benign_batch", "opening_tokens")
+    fields = ("steps", "seed", "patience", "iterations", "harmful_batch", "harmless_batch", "opening_tokens")
     names = {
-        run_name(load_config("tiny", [*(f"scaling.{field}=31" for field in fields), f"scaling.validate_every={last}"]))
+        run_name(load_config("tiny", [*(f"scaling.{field}=31" for field in fields), f"scaling.validations={last}"]))
         for last in (30, 31)
     }
     assert len(names) == 2 and all(len(name) < 160 for name in names)

@@ -15,13 +15,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pydantic import BaseModel
 
 from flows import cli, environment
 from neurontune_core import tables
 from neurontune_core.config import PipelineConfig, RuntimeConfig
 from neurontune_core.errors import InputError
 from neurontune_core.records import PromptPair
+from neurontune_core.scaling.settings import METHODS
 
 HEAVY = ("torch", "prefect", "mlflow", "transformers", "pandas")
 
@@ -156,9 +156,9 @@ def test_settings_lists_every_field(monkeypatch: pytest.MonkeyPatch, capsys: pyt
     code, out, _ = call(monkeypatch, capsys, "settings")
     assert code == 0
     words = out.split()
-    for section, field in PipelineConfig.model_fields.items():
-        assert isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)
-        for name, inner in field.annotation.model_fields.items():
+    forms = [(name, type(section)) for name, section in PipelineConfig()]
+    for section, form in [*forms, *(("scaling", form) for form in METHODS.values())]:
+        for name, inner in form.model_fields.items():
             assert f"{section}.{name}" in words
             assert inner.description
             assert inner.description.split()[0] in words

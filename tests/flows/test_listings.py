@@ -10,6 +10,7 @@ from flows.run_table import show_runs
 from flows.setting_list import in_words, show_settings
 from neurontune_core.config import PipelineConfig, load_config
 from neurontune_core.errors import InputError
+from neurontune_core.scaling.settings import METHODS
 from tasks.mlflow_store import client_of, tracking_uri
 
 
@@ -21,7 +22,8 @@ def test_settings_show_the_values_a_run_uses(capsys: pytest.CaptureFixture[str])
     assert shown["scaling.steps"]["default"] == load_config().scaling.steps
     assert shown["scaling.steps"]["kind"] == "whole number, at least 0"
     assert shown["scaling.order"]["kind"] == "one of first, second"
-    assert shown["scaling.alpha_min"]["kind"] == "number or none"
+    show_settings(["runtime.batch_tokens"], "tiny", as_json=True)
+    assert json.loads(capsys.readouterr().out)[0]["kind"] == "whole number or none, at least 64"
     show_settings(["scaling.steps"], "tiny", as_json=False)
     assert f"scaling.steps = 2 (default {load_config().scaling.steps})" in capsys.readouterr().out
 
@@ -87,3 +89,18 @@ def test_runs_are_listed_newest_first_and_filtered(
     show_runs([], None, None, None, 1, True, where, False)
     (newest,) = json.loads(capsys.readouterr().out)
     assert (newest["run_id"], newest["name"], newest["su_f1"]) == (runs["third run"], "third run", None)
+
+
+def test_settings_of_every_method_of_scaling_are_listed_once(capsys: pytest.CaptureFixture[str]) -> None:
+    """Those of the preset's method with its values, those of others with the method they need."""
+    show_settings(["scaling."], "tiny", as_json=True)
+    rows = json.loads(capsys.readouterr().out)
+    names = [row["name"] for row in rows]
+    assert len(set(names)) == len(names)
+    assert set(names) == {f"scaling.{name}" for form in METHODS.values() for name in form.model_fields}
+    meanings = {row["name"]: row["meaning"] for row in rows}
+    assert meanings["scaling.inner_steps"].startswith("With scaling.method=maml. ")
+    assert meanings["scaling.safety_factors"].startswith("With scaling.method=dial. ")
+    assert not meanings["scaling.prior_width"].startswith("With ")
+    (method,) = [row for row in rows if row["name"] == "scaling.method"]
+    assert (method["value"], method["kind"]) == ("margin_fit", "one of maml, margin_fit, dial")
