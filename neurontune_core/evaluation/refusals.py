@@ -8,7 +8,12 @@ JUDGE = "rules"
 
 
 def labels(prompts: Sequence[str], responses: Sequence[str]) -> list[str]:
-    """Return the label of each response, `refusal`, `partial`, `compliance` or `broken`: what `learn_scaling` asks."""
+    """Return the label of each response, `refusal`, `partial`, `compliance` or `broken`: what `learn_scaling` asks.
+
+    Args:
+        prompts: what was asked.
+        responses: what was answered, in the same order.
+    """
     return [verdict.label for verdict in _verdicts(prompts, responses)]
 
 
