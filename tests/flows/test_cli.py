@@ -279,7 +279,7 @@ def test_interrupted_run_then_whole_run(tmp_path: Path) -> None:
     assert not [path for path in (root / ".partial").iterdir() if path.is_dir()]
     with sqlite3.connect(root / "mlflow.db") as database:
         assert dict(database.execute("select name, status from runs"))["scaling"] == "KILLED"
-        assert dict(database.execute("select name, status from runs"))["llama · tiny"] == "KILLED"
+        assert dict(database.execute("select name, status from runs"))["llama · tiny · steps=100000"] == "KILLED"
     with sqlite3.connect(root / ".prefect" / "prefect.db") as database:
         assert database.execute("select state_type from flow_run").fetchall() == [("CRASHED",)]
 

@@ -31,7 +31,7 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (data / f"part0{part + 1}.bin").write_bytes(whole[part * size : (part + 1) * size])
     pieces = tuple((f"tiny_piece{part}", f"data/part0{part}.bin") for part in (1, 2, 3))
     requirements = tuple(f"tiny-piece{part}==1.0" for part in (1, 2, 3))
-    model = PackagedModel(requirements, pieces, hashlib.sha256(whole).hexdigest(), len(whole))
+    model = PackagedModel(requirements, pieces, hashlib.sha256(whole).hexdigest(), len(whole), "someone/tiny", "mit")
     monkeypatch.setitem(packaged.PACKAGED, "tiny", model)
     monkeypatch.syspath_prepend(place)
     return place
