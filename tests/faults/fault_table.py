@@ -176,7 +176,7 @@ FILES = [
     Fault(
         "Learning is stopped in mid-way and starts again from its checkpoint",
         "The factors are those of an undisturbed run, bit for bit.",
-        f"{_CORE}/scaling/test_scaling_validation.py::test_a_killed_run_goes_on_to_the_same_result",
+        f"{_CORE}/scaling/test_scaling_state.py::test_a_killed_run_goes_on_to_the_same_bits",
     ),
     Fault(
         "An artifact root is copied, and what the copy lacks the original has",
