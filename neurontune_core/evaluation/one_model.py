@@ -25,7 +25,7 @@ def evaluate_model(
         rates of each benchmark, and what the model could not take (`left_out.fitting`).
 
     Raises:
-        InputError: an unknown benchmark, `shipped`, which needs a run's own pairs, or one of which the model takes no prompt.
+        InputError: an unknown benchmark, `shipped`, which needs a run's own pairs, or one with no prompt that fits.
     """
     check(config)
     chosen = {short_name(name): public_prompts(name, [], config, needed(library, name)) for name in config.benchmarks}
