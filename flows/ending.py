@@ -12,7 +12,9 @@ MOST_SECONDS = 120.0
 WORKING = 0.02
 """Share of one processor that a process uses which is still ending; what looks at it now and then uses less."""
 INTERRUPTED = 130
-_LINE = b"neurontune: error: interrupted, and ended because it did not end; finished stages are kept and will be reused\n"
+_LINE = (
+    b"neurontune: error: interrupted, and ended because it did not end; finished stages are kept and will be reused\n"
+)
 
 bounded = threading.Event()
 """Set by what ends within a time of its own, and must not be ended in the middle of it."""

@@ -27,8 +27,8 @@ _REMEDIES = {
     errno.EMFILE: "allow more open files (ulimit -n)",
     errno.ENFILE: "allow more open files",
 }
-_NO_MEMORY = ("llocate memory", "start new thread", "failed to map segment", "bad_alloc")
-"""Of torch, threads, the loader of shared libraries, and C++."""
+_NO_MEMORY = ("llocate memory", "start new thread", "failed to map segment", "bad_alloc", "create a primitive")
+"""Of torch, threads, the loader of shared libraries, C++, and oneDNN."""
 _IN_WORDS = re.compile(r"os error (\d+)|\[Errno (\d+)\]")
 
 

@@ -271,7 +271,9 @@ def _keep(tracking: Tracking, record: Record) -> str:
         if tracking.root not in _lost:
             _lost.add(tracking.root)
             why = problem(error) or f"{type(error).__name__}: {error}"
-            logger.warning("MLflow: %s and what follows cannot even be kept in %s: %s", record.words, tracking.root, why)
+            logger.warning(
+                "MLflow: %s and what follows cannot even be kept in %s: %s", record.words, tracking.root, why
+            )
     return f"{KEPT}{record.id}"
 
 
