@@ -1,4 +1,4 @@
-"""An artifact root whose name holds what ends or encodes an address: its files lie in it, and nothing lies beside it."""
+"""A root whose name holds what ends or encodes an address: its files lie in it, and nothing lies beside it."""
 
 import shutil
 from collections import Counter
