@@ -11,8 +11,9 @@ from typing import Annotated, Any
 
 import typer
 
-from flows import memory_watch
+from flows import ending, memory_watch
 from flows.console import fail
+from flows.ending import INTERRUPTED
 from flows.stage_names import STAGES
 from neurontune_core.errors import InputError, NeuronTuneError
 from neurontune_core.shown_text import printable
@@ -26,9 +27,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-INTERRUPTED = 130
 RUN_STATES = ("finished", "failed", "killed", "running")
-GRACE_SECONDS = 120
 
 for _bars in ("HF_HUB_DISABLE_PROGRESS_BARS", "HF_DATASETS_DISABLE_PROGRESS_BARS"):
     os.environ.setdefault(_bars, "1")  # no library's own bars, transformers' among them
@@ -415,9 +414,10 @@ def main() -> None:
     Exit codes: 0 done, 1 failed, 2 bad input, 130 interrupted.
     """
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, _end)
+        signal.signal(number, _interrupt)
     sys.excepthook = _show_traceback
     memory_watch.start()
+    ending.start()
     code = _exit_code()
     gc.freeze()  # spares the interpreter two seconds of collecting what torch and MLflow leave, just before it ends
     sys.exit(code)
@@ -453,12 +453,6 @@ def _exit_code() -> int:
 
 def _show_traceback(kind: type[BaseException], error: BaseException, place: TracebackType | None) -> None:
     print(printable("".join(traceback.format_exception(kind, error, place))), end="", file=sys.stderr)
-
-
-def _end(number: int, frame: object) -> None:
-    """End as asked, or be ended after `GRACE_SECONDS` where something swallows the exception or waits for ever."""
-    signal.alarm(GRACE_SECONDS)
-    _interrupt(number, frame)
 
 
 def _interrupt(number: int, frame: object) -> None:

@@ -24,7 +24,7 @@ def evaluate_folder(model: str, benchmarks: str, settings: list[str], to: str | 
     chat = load_model(config.model, config.runtime.device, config.runtime.root)
     library = PublicLibrary(config.evaluation)
     tokens = batch_tokens(chat, config.runtime)
-    table, rates = evaluate_model(chat, config.evaluation, library, tokens, tracker("evaluate"))
+    table, rates, left_out = evaluate_model(chat, config.evaluation, library, tokens, tracker("evaluate"))
     if to:
         table.to_json(to, orient="records", lines=True, force_ascii=False)
-    print(json.dumps(as_plain(rates), indent=1))
+    print(json.dumps(as_plain(rates, left_out), indent=1))

@@ -2,6 +2,7 @@
 
 import os
 import shlex
+import signal
 import socket
 import subprocess
 import sys
@@ -16,7 +17,7 @@ import httpx
 import psutil
 import yaml
 
-from flows import environment, login, server, work_pools
+from flows import ending, environment, login, server, work_pools
 from neurontune_core import artifacts
 from neurontune_core.config import change_runtime, load_config
 from neurontune_core.errors import InputError, NeuronTuneError
@@ -176,6 +177,10 @@ def _running(logs: Path) -> Iterator[Callable[[str, list[str], dict[str, str]], 
     try:
         yield start
     finally:
+        # it ends within a time of its own; a second Ctrl-C in the middle would leave services running
+        ending.bounded.set()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)
         _stop([service.process.pid for service in services])
 
 

@@ -50,7 +50,8 @@ class PromptPair:
     https://arxiv.org/abs/2508.09473). `selected` marks an attack that is among the strongest of its type. `history` and
     `system` are those of a `Conversation`, the same for query and prompt: an attack wraps the last message alone.
     `own_refusal` is the model's own response to the query alone, where it refuses it and complies under the attack, and
-    "" elsewhere; attribution takes it in place of `response`, which stays what scaling trains.
+    "" elsewhere; attribution takes it in place of `response`, which stays what scaling trains. `row` is the query's row
+    in `source`, counted from 1, and 0 where it is not known.
     """
 
     id: str
@@ -69,6 +70,7 @@ class PromptPair:
     history: tuple[Message, ...] = ()
     system: str = ""
     own_refusal: str = ""
+    row: int = 0
 
     @property
     def conversation(self) -> Conversation:

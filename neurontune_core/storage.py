@@ -27,6 +27,8 @@ _REMEDIES = {
     errno.EMFILE: "allow more open files (ulimit -n)",
     errno.ENFILE: "allow more open files",
 }
+_NO_MEMORY = ("llocate memory", "start new thread", "failed to map segment", "bad_alloc", "create a primitive")
+"""Of torch, threads, the loader of shared libraries, C++, and oneDNN."""
 _IN_WORDS = re.compile(r"os error (\d+)|\[Errno (\d+)\]")
 
 
@@ -109,8 +111,7 @@ def problem(error: BaseException | None) -> str:
 def out_of_memory(error: BaseException | None) -> bool:
     """Return whether an error comes of memory that was not there; torch's allocator of the processor has no type."""
     while error is not None:
-        text = str(error)
-        if isinstance(error, MemoryError) or "llocate memory" in text or "start new thread" in text:
+        if isinstance(error, MemoryError) or any(sign in str(error) for sign in _NO_MEMORY):
             return True
         error = error.__cause__ or error.__context__
     return False

@@ -79,10 +79,11 @@ def measure_part(
             pair for pair in all_pairs if pair.role == "utility" and pair.split == "train" and not pair.attack_name
         ]
         with loaded(model, runtime, working=True) as chat:
+            fitting, left_out = prompts.fitting(asked, chat, config.tokens)
             study = measure.Study(
                 chat,
                 Sets(strengths, selected, model.neurons_per_layer, config.seed),
-                prompts.fitting(asked, chat, config.tokens),
+                fitting,
                 harmless,
                 labels,
                 config.tokens,
@@ -95,7 +96,8 @@ def measure_part(
             )
             measured = measure.measure(study, mine, tracker(f"{STAGE} {shard + 1}/{config.shards}"))
         tables.save_table(folder, "answers", measured)
-        return {"answers": float(len(measured)), "cells": float(len(mine))}
+        tables.save_table(folder, "left_out", left_out)
+        return {"answers": float(len(measured)), "cells": float(len(mine)), "left_out": float(len(left_out))}
 
     key = part_key(config, selection, evaluation, method, shard, pairs, scores, neurons, sets, model)
     inputs = [pairs, scores, neurons, *map(data_file, sets)]

@@ -26,6 +26,7 @@ from neurontune_core import artifacts
 from neurontune_core.config import RuntimeConfig
 from neurontune_core.errors import ArtifactError
 from neurontune_core.records import Artifact
+from neurontune_core.storage import problem
 from tasks.mlflow_store import (
     StoreError,
     Tracking,
@@ -51,6 +52,8 @@ _DELETED = "must be in the 'active' state"
 logger = logging.getLogger("neurontune")
 _functions: dict[str, Callable[..., Any]] = {}
 _paused_until = 0.0
+_lost: set[str] = set()
+"""Roots of which it has been said that records cannot be kept there."""
 
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
@@ -265,7 +268,12 @@ def _keep(tracking: Tracking, record: Record) -> str:
         filesystem.pipe_file(f"{target}.part", json.dumps(asdict(record)).encode())
         filesystem.mv(f"{target}.part", target)
     except Exception as error:
-        logger.warning("%s could not even be kept: %s: %s", record.words, type(error).__name__, error)
+        if tracking.root not in _lost:
+            _lost.add(tracking.root)
+            why = problem(error) or f"{type(error).__name__}: {error}"
+            logger.warning(
+                "MLflow: %s and what follows cannot even be kept in %s: %s", record.words, tracking.root, why
+            )
     return f"{KEPT}{record.id}"
 
 

@@ -10,7 +10,7 @@ from contextlib import closing, contextmanager
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import unquote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 from uuid import uuid4
 
 import fsspec
@@ -85,8 +85,11 @@ def is_beside(uri: str, root: str) -> bool:
 
 
 def database_path(file: Path) -> str:
-    """Return a file as the address of a SQLite database holds it: what ends or encodes an address is encoded."""
-    return str(file).replace("%", "%25").replace("?", "%3F").replace("#", "%23")
+    """Return a file as the address of a SQLite database holds it: encoded where a part would end or encode an address.
+
+    Slashes too, then: MLflow takes what is before the last one for a folder, as it is written, and makes it.
+    """
+    return quote(str(file), safe="") if any(sign in str(file) for sign in "%?#") else str(file)
 
 
 def database_file(uri: str) -> Path:
@@ -201,7 +204,8 @@ def _make_or_check(uri: str) -> None:
         for left in file.parent.glob(f"{file.name}.*.part"):
             left.unlink()
         part = file.with_name(f"{file.name}.{uuid4().hex}.part")  # MLflow keeps what it has opened by its name
-        MlflowClient(f"{SQLITE}{part}", f"{SQLITE}{part}").search_experiments(max_results=1)
+        address = f"{SQLITE}{database_path(part)}"
+        MlflowClient(address, address).search_experiments(max_results=1)
         part.replace(file)
         return
     try:

@@ -60,8 +60,21 @@ class Machine:
     root: Path
     notes: Path
     environment: dict[str, str]
-    pid: int
+    process: "subprocess.Popen[str]"
     printed: list[str]
+    start_up: "Callable[[], tuple[subprocess.Popen[str], list[str]]]"
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid
+
+    def stop_up(self) -> None:
+        """End `neurontune up` as a person does, by Ctrl-C."""
+        self.process.send_signal(signal.SIGINT)
+        assert self.process.wait(timeout=60) == 130
+
+    def start_again(self) -> None:
+        self.process, self.printed = self.start_up()
 
     def start(self, deployment: str, parameters: dict[str, Any]) -> str:
         found = self.api.get(f"/deployments/name/{deployment}/{deployment}").raise_for_status().json()
@@ -107,6 +120,21 @@ def until(look: Callable[[], Any], good: Callable[[Any], bool]) -> Any:
     return seen
 
 
+def start_up(command: list[str], environment: dict[str, str]) -> "tuple[subprocess.Popen[str], list[str]]":
+    """Start `neurontune up`; return it, and what it printed until it was ready."""
+    process = subprocess.Popen(command, env=environment, cwd=environment["HOME"], stdout=subprocess.PIPE, text=True)
+    killer = threading.Timer(PATIENCE, process.kill)
+    killer.start()
+    assert process.stdout is not None
+    lines = []
+    for line in process.stdout:
+        lines.append(line)
+        if line.startswith("Ctrl-C"):
+            break
+    killer.cancel()
+    return process, lines
+
+
 def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -127,16 +155,8 @@ def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
     environment |= {"HTTP_PROXY": "http://127.0.0.1:9", "http_proxy": "http://127.0.0.1:9"}
     port, mlflow_port = free_port(), free_port()
     command = [*MAIN, "up", "--set", f"runtime.root={root}", "--port", str(port), "--mlflow-port", str(mlflow_port)]
-    process = subprocess.Popen(command, env=environment, cwd=place, stdout=subprocess.PIPE, text=True)
-    killer = threading.Timer(PATIENCE, process.kill)
-    killer.start()
-    assert process.stdout is not None
-    lines = []
-    for line in process.stdout:
-        lines.append(line)
-        if line.startswith("Ctrl-C"):
-            break
-    killer.cancel()
+    up_environment = dict(environment)
+    process, lines = start_up(command, up_environment)
     address = f"http://127.0.0.1:{port}"
     environment |= {"PREFECT_API_URL": f"{address}/api", "MLFLOW_TRACKING_URI": f"http://127.0.0.1:{mlflow_port}"}
     environment["NEURONTUNE_ROOT"] = str(root)
@@ -151,7 +171,9 @@ def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
             auth=(user, password),
             limits=httpx.Limits(max_keepalive_connections=0),
         ) as api:
-            yield Machine(api, root, notes, environment, process.pid, lines)
+            machine = Machine(api, root, notes, environment, process, lines, lambda: start_up(command, up_environment))
+            yield machine
+            process = machine.process
     finally:
         process.send_signal(signal.SIGINT)
         assert process.wait(timeout=60) == 130

@@ -1,16 +1,21 @@
 """The prompts of a causal study: groups of the validation or the test split, and public sets."""
 
+import logging
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+
+import pandas as pd
 
 from neurontune_core.causal.cells import Kind
 from neurontune_core.config import CausalConfig, EvaluationConfig
 from neurontune_core.errors import InputError
+from neurontune_core.evaluation import left_out
 from neurontune_core.evaluation.benchmarks import GROUPS, WRAPPED, group_of, test_prompts
 from neurontune_core.evaluation.public_sets import Library, sample, trained_categories
 from neurontune_core.model.load import ChatModel
-from neurontune_core.model.positions import overflow
 from neurontune_core.records import PromptPair
+
+logger = logging.getLogger("neurontune")
 
 
 def study_prompts(
@@ -44,19 +49,25 @@ def study_prompts(
     }
 
 
-def fitting(prompts: Mapping[str, Sequence[PromptPair]], chat: ChatModel, tokens: int) -> dict[str, list[PromptPair]]:
-    """Return the prompts that leave room for an answer in the model's positions.
+def fitting(
+    prompts: Mapping[str, Sequence[PromptPair]], chat: ChatModel, tokens: int
+) -> tuple[dict[str, list[PromptPair]], pd.DataFrame]:
+    """Return the prompts that leave room for an answer in the model's positions, and those left out, with why.
 
     Raises:
         InputError: none of a group does.
     """
-    kept = {
-        name: [pair for pair in own if not overflow(chat, len(chat.prompt_tokens(pair.conversation)), tokens)]
-        for name, own in prompts.items()
-    }
+    kept, without_room = left_out.fitting(prompts, chat, tokens)
+    if without_room.empty:
+        return kept, without_room
+    words = left_out.in_words(without_room)
     if empty := [name for name, own in kept.items() if not own]:
-        raise InputError(f"causal.groups: no prompt of {empty[0]} fits the model's positions; leave that group out")
-    return kept
+        raise InputError(
+            f"causal.groups: no prompt of {empty[0]} fits the model's positions: {words}; lower causal.tokens, which "
+            f"is {tokens}, or leave that group out"
+        )
+    logger.warning("causal: %s", words)
+    return kept, without_room
 
 
 def kind_of(pairs: Sequence[PromptPair]) -> Kind:

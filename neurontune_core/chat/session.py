@@ -102,13 +102,16 @@ class ChatSession:
         """Start over with a system message, or with `none` as the run was made.
 
         Raises:
-            InputError: the model's template takes no system message.
+            InputError: the model's template takes no system message, or it leaves no room for anything else.
         """
         system = "" if text == NO_SYSTEM else text
         try:
-            self.chat.prompt_tokens(Conversation("?", system=system))
+            tokens = self.chat.prompt_tokens(Conversation("?", system=system))
         except RefusedByTemplate as error:
             raise InputError(f"system: {error.reason}; go on without one") from error
+        if system and self._room(len(tokens)) < 1:
+            limit = position_limit(self.chat.model)
+            raise InputError(f"system: with it the model's {limit:,} positions are full; write a shorter one")
         self.system = system
         self.start_over()
 

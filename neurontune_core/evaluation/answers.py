@@ -8,15 +8,15 @@ from typing import Any
 import pandas as pd
 
 from neurontune_core.config import EvaluationConfig, contents
+from neurontune_core.data_names import short_name
 from neurontune_core.errors import InputError
 from neurontune_core.evaluation import benchmarks
+from neurontune_core.evaluation import left_out as left
 from neurontune_core.evaluation.divergence import response_divergence
 from neurontune_core.evaluation.public_sets import Library
 from neurontune_core.interventions import Intervention, applied
-from neurontune_core.model.chat import RefusedByTemplate
 from neurontune_core.model.generate import decode, generate
 from neurontune_core.model.load import ChatModel
-from neurontune_core.model.positions import overflow
 from neurontune_core.progress import Track, silent
 from neurontune_core.records import Conversation, PromptPair, ScalingFactors
 from neurontune_core.tables import messages
@@ -24,7 +24,6 @@ from neurontune_core.tables import messages
 VERSION = 3
 FIELDS = ("benchmarks", "sources", "system_prompts", "prompts_per_benchmark", "max_new_tokens", "seed")
 
-LEFT_OUT = ("benchmark", "id", "reason")
 KINDS = {"safety": "harmful prompts", "utility": "harmless prompts"}
 
 logger = logging.getLogger("neurontune")
@@ -46,7 +45,7 @@ def base_answers(
     """Return the base model's greedy answers to the prompts of all benchmarks, and which prompts it cannot take.
 
     The answers serve every tuning of the model. Columns: those of `prompt_table`, tokens (ids, without the one that
-    ends the turn), completion. What was left out has columns benchmark, id, reason.
+    ends the turn), completion. What was left out is `left_out.fitting`'s table.
 
     Args:
         pairs: all pairs; those of the test split are what the shipped benchmarks ask.
@@ -59,9 +58,23 @@ def base_answers(
     Raises:
         InputError: unknown benchmark, an empty test split, or one of which, or of a role, the model can take no prompt.
     """
-    prompts = prompt_table(benchmarks.test_prompts(pairs, config, library))
+    return answers_to(benchmarks.test_prompts(pairs, config, library), config, chat, batch_tokens, track)
+
+
+def answers_to(
+    prompts: Mapping[str, Sequence[PromptPair]],
+    config: EvaluationConfig,
+    chat: ChatModel,
+    batch_tokens: int,
+    track: Track = silent,
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return a model's answers to the prompts of these benchmarks, and what it cannot take: see `base_answers`.
+
+    Raises:
+        InputError: a benchmark, or a role, of which the model can take no prompt.
+    """
     fitting, left_out = _fitting(prompts, config, chat)
-    return _answered(fitting, config, chat, batch_tokens, track), left_out
+    return _answered(prompt_table(fitting), config, chat, batch_tokens, track), left_out
 
 
 def tuned_answers(
@@ -144,30 +157,29 @@ def _answered(
     return prompts.assign(tokens=pd.Series(tokens, index=prompts.index), completion=decode(chat, tokens))
 
 
-def _fitting(prompts: pd.DataFrame, config: EvaluationConfig, chat: ChatModel) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Return the prompts that leave room for an answer in the model's positions, and those that do not, with why."""
-    reasons = [_unfit(chat, each, config.max_new_tokens) for each in conversations(prompts)]
-    unfit = pd.Series([bool(reason) for reason in reasons], index=prompts.index, dtype=bool)
-    left_out = prompts.assign(reason=reasons).loc[unfit, list(LEFT_OUT)].reset_index(drop=True)
-    fitting = prompts[~unfit].reset_index(drop=True)
+def _fitting(
+    prompts: Mapping[str, Sequence[PromptPair]], config: EvaluationConfig, chat: ChatModel
+) -> tuple[dict[str, list[PromptPair]], pd.DataFrame]:
+    """Return the prompts the model can take, and those that are left out.
+
+    Raises:
+        InputError: none is left of a benchmark or of a role.
+    """
+    fitting, left_out = left.fitting(prompts, chat, config.max_new_tokens)
     if left_out.empty:
         return fitting, left_out
-    first = left_out.iloc[0]
-    words = f"{len(left_out)} prompts are left out, the first is {first['id']} of {first['benchmark']}"
-    gone = [name for name in config.benchmarks if name in set(prompts["benchmark"]) - set(fitting["benchmark"])]
-    gone += [KINDS[role] for role in KINDS if role not in set(fitting["role"])]
+    words = left.in_words(left_out)
+    empty = {name for name, members in fitting.items() if not members}
+    gone = [name for name in config.benchmarks if short_name(name) in empty]
+    gone += [KINDS[role] for role in KINDS if _of_role(prompts, role) and not _of_role(fitting, role)]
     if gone:
         raise InputError(
-            f"evaluation.benchmarks: no prompt is left of {', '.join(gone)}: {words}: {first['reason']}; lower "
+            f"evaluation.benchmarks: no prompt is left of {', '.join(gone)}: {words}; lower "
             f"evaluation.max_new_tokens, which is {config.max_new_tokens}, or ask other prompts"
         )
-    logger.warning("evaluation: %s: %s", words, first["reason"])
+    logger.warning("evaluation: %s", words)
     return fitting, left_out
 
 
-def _unfit(chat: ChatModel, conversation: Conversation, max_new_tokens: int) -> str:
-    """Return why the model cannot take a conversation, "" if it can."""
-    try:
-        return overflow(chat, len(chat.prompt_tokens(conversation)), max_new_tokens)
-    except RefusedByTemplate as error:
-        return error.reason
+def _of_role(prompts: Mapping[str, Sequence[PromptPair]], role: str) -> bool:
+    return any(pair.role == role for members in prompts.values() for pair in members)

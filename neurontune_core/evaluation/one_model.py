@@ -11,33 +11,25 @@ from neurontune_core.errors import InputError
 from neurontune_core.evaluation import answers, benchmarks
 from neurontune_core.evaluation.answers_judged import AnswerRates, evaluate_answers
 from neurontune_core.evaluation.public_sets import SHIPPED, Library, needed, public_prompts
-from neurontune_core.model.generate import decode, generate
 from neurontune_core.model.load import ChatModel
-from neurontune_core.model.positions import overflow
 from neurontune_core.progress import Track, silent
 
 
 def evaluate_model(
     chat: ChatModel, config: EvaluationConfig, library: Library, batch_tokens: int, track: Track = silent
-) -> tuple[pd.DataFrame, dict[str, AnswerRates]]:
+) -> tuple[pd.DataFrame, dict[str, AnswerRates], pd.DataFrame]:
     """Let a model answer the prompts of benchmarks, and judge the answers.
 
     Returns:
-        The answers, a row a prompt (benchmark, id, role, prompt, completion, verdict, refused, gave, explanation), and
-        the rates of each benchmark.
+        The answers, a row a prompt (benchmark, id, role, prompt, completion, verdict, refused, gave, explanation), the
+        rates of each benchmark, and what the model could not take (`left_out.fitting`).
 
     Raises:
-        InputError: an unknown benchmark, `shipped`, which needs a run's own pairs, or prompts longer than the model.
+        InputError: an unknown benchmark, `shipped`, which needs a run's own pairs, or one with no prompt that fits.
     """
     check(config)
     chosen = {short_name(name): public_prompts(name, [], config, needed(library, name)) for name in config.benchmarks}
-    prompts = answers.prompt_table(chosen)
-    encoded = [chat.prompt_tokens(each) for each in answers.conversations(prompts)]
-    reasons = [overflow(chat, len(tokens), config.max_new_tokens) for tokens in encoded]
-    if reason := next(filter(None, reasons), ""):
-        raise InputError(f"{sum(map(bool, reasons))} prompts do not fit the model: {reason}; lower the tokens")
-    written = decode(chat, generate(chat, encoded, config.max_new_tokens, batch_tokens, track))
-    prompts = prompts.assign(completion=written)
+    prompts, left_out = answers.answers_to(chosen, config, chat, batch_tokens, track)
     tables, rates = [], {}
     for name, part in prompts.groupby("benchmark", sort=False):
         harmful = (part["role"] == "safety").tolist()
@@ -47,7 +39,7 @@ def evaluate_model(
         rates[str(name)] = judged
         columns = part[["benchmark", "id", "role"]].reset_index(drop=True)
         tables.append(pd.concat([columns, judged.verdicts], axis=1))
-    return pd.concat(tables, ignore_index=True), rates
+    return pd.concat(tables, ignore_index=True), rates, left_out
 
 
 def check(config: EvaluationConfig) -> None:
@@ -61,11 +53,12 @@ def check(config: EvaluationConfig) -> None:
         raise InputError("--benchmarks: shipped is the test split of a run; name a public set or a file of your own")
 
 
-def as_plain(rates: dict[str, AnswerRates]) -> dict[str, Any]:
-    """Return the rates of each benchmark as plain data, ready for JSON."""
+def as_plain(rates: dict[str, AnswerRates], left_out: pd.DataFrame) -> dict[str, Any]:
+    """Return the rates of each benchmark, and the prompts left out, as plain data, ready for JSON."""
     names = ("refused", "gave", "harm", "over_refusal")
     return {
         benchmark: {name: asdict(rate) if (rate := getattr(each, name)) else None for name in names}
         | {"unscored": each.unscored}
+        | {"left_out": left_out[left_out["benchmark"] == benchmark].drop(columns="benchmark").to_dict("records")}
         for benchmark, each in rates.items()
     }

@@ -41,6 +41,11 @@ class Question(Protocol):
         """What is asked, with what was said before it."""
         ...
 
+    @property
+    def row(self) -> int:
+        """Its row in its dataset, counted from 1."""
+        ...
+
 
 class Attack(Protocol):
     """An attack prompt that takes a query in."""
@@ -235,4 +240,5 @@ def _prompt(question: Question, attack: Attack | None, benchmark: Benchmark) -> 
         split="test",
         history=question.conversation.history,
         system=question.conversation.system,
+        row=question.row,
     )

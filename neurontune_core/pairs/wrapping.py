@@ -94,4 +94,5 @@ def _prompt(query: Query, attack: Attack | None, split: Split, selected: bool) -
         split=split,
         history=query.history,
         system=query.system,
+        row=query.row,
     )

@@ -90,6 +90,8 @@ def test_memory_that_is_not_there_is_understood() -> None:
     with pytest.raises(RuntimeError) as error:
         torch.empty(2**55)
     assert out_of_memory(error.value) and out_of_memory(MemoryError())
+    assert out_of_memory(ImportError("libtorch_cpu.so: failed to map segment from shared object"))
+    assert out_of_memory(RuntimeError("std::bad_alloc")) and out_of_memory(RuntimeError("could not create a primitive"))
     assert not out_of_memory(RuntimeError("shapes differ"))
 
 

@@ -338,6 +338,22 @@ SERVERS = [
         f"{_FLOWS}/test_pipeline.py::test_interrupt_ends_shards_at_their_next_item_and_leaves_nothing",
     ),
     Fault(
+        "A process that is asked to end hangs",
+        "It is ended after 20 s in which it did nothing, after two minutes at most, with a line.",
+        f"{_FLOWS}/test_ending.py::test_a_process_that_does_not_end_is_ended_with_a_line",
+    ),
+    Fault(
+        "A second Ctrl-C while `neurontune up` stops its services",
+        "None of them goes on.",
+        f"{_FLOWS}/test_second_signal.py::test_a_second_signal_leaves_no_service_running",
+    ),
+    Fault(
+        "The Prefect server of `neurontune up` is killed or stopped, or `up` stopped and started, in mid-run",
+        "The run goes on; its result follows its last stage within a minute.",
+        f"{_FLOWS}/test_server_restart.py::test_a_run_outlives_the_server",
+        quick=False,
+    ),
+    Fault(
         "A run without a worker is cancelled in the UI",
         "It ends, in that state.",
         f"{_FLOWS}/test_pipeline.py::test_run_without_a_worker_is_cancelled_in_the_ui",
@@ -405,6 +421,23 @@ INPUTS = [
         "The process runs out of memory",
         "It ends within seconds, with a line.",
         "tests/flows/test_memory_watch.py::test_a_process_without_memory_ends_with_a_line",
+    ),
+    Fault(
+        "The disk is full in mid-run",
+        "One line with the path and the cause; after room is made, the same command reuses what was finished.",
+        "tests/faults/test_full_disk.py::test_a_disk_that_is_full_in_mid_run_is_told_and_the_run_taken_up",
+        quick=False,
+    ),
+    Fault(
+        "The name of the artifact root holds `%20`, `%2F`, `#`, `?` or `[`",
+        "All files lie in it, and none beside it.",
+        "tests/tasks/test_odd_roots.py::test_the_database_lies_in_the_root_and_nothing_beside_it",
+    ),
+    Fault(
+        "Text is longer than the model's positions",
+        "It is left out with source, row and reason: in pairs, evaluation, the causal study and `evaluate`.",
+        "tests/core/evaluation/test_answers_left_out.py::"
+        "test_rows_of_a_file_of_ones_own_are_left_out_with_their_number",
     ),
 ]
 LEARNING = [

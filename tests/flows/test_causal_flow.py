@@ -34,7 +34,7 @@ def measured(monkeypatch: pytest.MonkeyPatch, core_calls: Counter[str]) -> list[
         return pd.DataFrame(rows, columns=list(COLUMNS))
 
     monkeypatch.setattr(tasks.prompts, "study_prompts", lambda *_: {"harmful_plain": []})
-    monkeypatch.setattr(tasks.prompts, "fitting", lambda found, *_: found)
+    monkeypatch.setattr(tasks.prompts, "fitting", lambda found, *_: (found, pd.DataFrame()))
     monkeypatch.setattr(tasks.measure, "measure", measure)
     return parts
 

@@ -34,6 +34,7 @@ def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *a
         cli.main()
     for number, handler in before.items():
         signal.signal(number, handler)
+    signal.set_wakeup_fd(-1)
     captured = capsys.readouterr()
     return int(ended.value.code or 0), captured.out, captured.err
 

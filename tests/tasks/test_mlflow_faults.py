@@ -1,5 +1,7 @@
 """MLflow's experiment deleted, its database damaged or locked: the run ends well, and says one line."""
 
+import errno
+import os
 import shutil
 import sqlite3
 from collections import Counter
@@ -9,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fsspec.implementations.local import LocalFileSystem
 
 from flows.pipeline import pipeline
 from neurontune_core.config import PipelineConfig
@@ -225,3 +228,22 @@ def test_a_damaged_record_is_put_aside(config: PipelineConfig, content: str) -> 
     (place / "1.json").write_text(content)
     assert waiting(config.runtime.root) == []
     assert [file.name for file in place.iterdir()] == ["1.json.damaged"]
+
+
+@pytest.mark.usefixtures("prefect_server")
+def test_records_that_cannot_even_be_kept_are_told_once(
+    config: PipelineConfig, core_calls: Counter[str], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As on a disk that is full."""
+    write = LocalFileSystem.pipe_file
+
+    def full(self: LocalFileSystem, path: str, *arguments: Any, **options: Any) -> Any:
+        if mlflow_spool.FOLDER in path:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return write(self, path, *arguments, **options)
+
+    database_of(config).write_bytes(b"garbage")
+    monkeypatch.setattr(LocalFileSystem, "pipe_file", full)
+    pipeline(config)
+    (told,) = [line for line in warnings(caplog) if "cannot even be kept" in line]
+    assert config.runtime.root in told and told.endswith("No space left on device: make room there")

@@ -1,5 +1,6 @@
 """The prompts of a causal study: which groups there are, how many of each, and of what kind."""
 
+import logging
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -54,10 +55,16 @@ def test_groups_can_be_chosen_and_wrong_ones_are_named() -> None:
         study_prompts(corpus(), CausalConfig(groups=("plain",)), EvaluationConfig())
 
 
-def test_prompts_that_leave_no_room_are_left_out(tiny_chat: Callable[..., ChatModel]) -> None:
+def test_prompts_that_leave_no_room_are_left_out(
+    tiny_chat: Callable[..., ChatModel], caplog: pytest.LogCaptureFixture
+) -> None:
     chat = tiny_chat("gpt2")
     chat.model.config.max_position_embeddings = 256
-    short, long = pair("short"), pair("long " * 60)
-    assert fitting({"a": [short, long]}, chat, 16) == {"a": [short]}
-    with pytest.raises(InputError, match=r"causal\.groups: no prompt of b fits the model's positions"):
+    short, long = pair("short"), replace(pair("long " * 60), row=7)
+    with caplog.at_level(logging.WARNING, "neurontune"):
+        kept, left_out = fitting({"a": [short, long]}, chat, 16)
+    assert kept == {"a": [short]} and left_out["row"].tolist() == [7]
+    assert f"causal: 1 prompts are left out, the first is row 7 of {long.source}, " in caplog.text
+    assert "16 response tokens exceed the model's 256 positions" in caplog.text
+    with pytest.raises(InputError, match=r"causal\.groups: no prompt of b fits the model's positions: .* row 7 of "):
         fitting({"a": [short], "b": [long]}, chat, 16)

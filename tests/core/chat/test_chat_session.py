@@ -111,6 +111,9 @@ def test_a_conversation_ends_where_the_positions_do(family: str) -> None:
     chat = short_chat(family, 64)
     factors = ScalingFactors(NeuronSet((NeuronId(0, 0),), ()), np.ones(1, dtype=np.float32))
     session = ChatSession(chat, factors, judge_by_name("rules"))
+    with pytest.raises(InputError, match="system: with it the model's 64 positions are full; write a shorter one"):
+        session.set_system("x" * 70)
+    assert session.system == ""
     with pytest.raises(InputError, match="message: with it the model's 64 positions are full; write a shorter one"):
         next(session.answers("x" * 61))
     *_, said = session.answers("x" * 20)  # 200 tokens are asked for, and 41 have room

@@ -11,6 +11,7 @@ class FakeQuestion:
     id: str
     text: str
     category: str = "uncategorised"
+    row: int = 1
 
     @property
     def conversation(self) -> Conversation:
@@ -33,7 +34,7 @@ class FakeLibrary:
 
     def questions(self, dataset: str, role: Role, source: SourceConfig) -> list[FakeQuestion]:
         self.asked.append((dataset, role, source))
-        made = [FakeQuestion(f"{dataset}-{number}", f"Question {number}?") for number in range(6)]
+        made = [FakeQuestion(f"{dataset}-{number}", f"Question {number}?", row=number + 1) for number in range(6)]
         return [*made, FakeQuestion(f"{dataset}-again", "QUESTION 0!")]
 
     def digest(self, dataset: str, role: Role, source: SourceConfig) -> str:

@@ -1,0 +1,89 @@
+"""A process that was asked to end ends, whatever hangs in it."""
+
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+START = """
+import ctypes, signal, sys, threading, time
+from flows import cli, ending
+ending.IDLE_SECONDS, ending.MOST_SECONDS = 1.5, 6
+for number in (signal.SIGINT, signal.SIGTERM):
+    signal.signal(number, cli._interrupt)
+ending.start()
+print("ready", flush=True)
+"""
+IN_NATIVE_CODE = """
+lock = ctypes.create_string_buffer(128)
+for _ in range(2):  # the second time it waits for itself, whatever signal comes
+    ctypes.CDLL(None).pthread_mutex_lock(lock)
+"""
+WAITS_FOR_EVER = """
+from concurrent.futures import ThreadPoolExecutor
+with ThreadPoolExecutor(1) as pool:
+    pool.submit(threading.Event().wait).result()
+"""
+SWALLOWS = """
+while True:
+    try:
+        time.sleep(1)
+    except KeyboardInterrupt:
+        pass
+"""
+GOES_ON = """
+while True:
+    try:
+        sum(range(1000))
+    except KeyboardInterrupt:
+        pass
+"""
+
+
+def asked_to_end(what: str, number: int) -> "tuple[subprocess.Popen[str], str, float]":
+    process = subprocess.Popen(
+        [sys.executable, "-c", START + what], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None and process.stdout.readline() == "ready\n"
+    time.sleep(0.5)
+    started = time.monotonic()
+    process.send_signal(number)
+    _, said = process.communicate(timeout=50)
+    return process, said, time.monotonic() - started
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("what", [IN_NATIVE_CODE, WAITS_FOR_EVER, SWALLOWS, GOES_ON])
+def test_a_process_that_does_not_end_is_ended_with_a_line(what: str, number: int) -> None:
+    process, said, _ = asked_to_end(what, number)
+    assert process.returncode == 130
+    assert said.splitlines()[-1].startswith("neurontune: error: interrupted, and ended because it did not end")
+
+
+def test_a_process_that_is_busy_ending_is_given_its_time() -> None:
+    busy = """
+try:
+    time.sleep(50)
+except KeyboardInterrupt:
+    until = time.monotonic() + 3
+    while time.monotonic() < until:
+        sum(range(1000))
+    sys.exit(7)
+"""
+    process, said, seconds = asked_to_end(busy, signal.SIGTERM)
+    assert (process.returncode, said) == (7, "") and seconds >= 3
+
+
+def test_what_ends_within_a_time_of_its_own_is_left_alone() -> None:
+    stopping = """
+try:
+    time.sleep(50)
+except KeyboardInterrupt:
+    ending.bounded.set()
+    time.sleep(3)
+    sys.exit(7)
+"""
+    process, said, _ = asked_to_end(stopping, signal.SIGTERM)
+    assert (process.returncode, said) == (7, "")
