@@ -88,11 +88,20 @@ IN_PROCESS = [
 
 KILLS = [Fault(f"kill -9 while {stage} is computed", TAKEN_UP, KILLED, f"in {stage}") for stage in STAGES]
 KILLS.insert(
-    STAGES.index("scaling") + 1,
+    0,
+    Fault(
+        "kill -9 before the first stage, while the inputs are looked at",
+        "Nothing stays RUNNING.",
+        KILLED,
+        "before pairs",
+    ),
+)
+KILLS.insert(
+    STAGES.index("scaling") + 2,
     Fault("kill -9 in the same stage twice in a row", TAKEN_UP, KILLED, "again in scaling"),
 )
 KILLS.insert(
-    STAGES.index("evaluation") + 1,
+    STAGES.index("evaluation") + 2,
     Fault("kill -9 between the renaming of an artifact and its record", TAKEN_UP, KILLED, "after the rename of tuned"),
 )
 """In the order of the flow: they are carried out one after another in one root."""
@@ -344,6 +353,12 @@ SERVERS = [
         "A run is killed while its worker processes compute",
         "They end, too.",
         f"{_FLOWS}/test_runners.py::test_worker_processes_end_with_a_killed_run",
+    ),
+    Fault(
+        "The Prefect server of `neurontune up` ends in mid-run, or is started anew",
+        "It is started again; the run goes on, and its result is printed.",
+        f"{_FLOWS}/test_server_restart.py::test_a_run_outlives_the_server",
+        quick=False,
     ),
     Fault(
         "The network fails for a moment in a stage",

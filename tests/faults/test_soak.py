@@ -14,9 +14,9 @@ from flows.pipeline import pipeline
 from neurontune_core.config import PipelineConfig
 
 RUNS, WARM_UP = 200, 20
-MOST_GROWTH = 1.15
+MOST_GROWTH = 1.1
 """How much more a process may hold at the end than half-way: a leak that matters goes on."""
-MOST_ACCELERATION = 1.5
+MOST_ACCELERATION = 1.25
 """How much more the databases may grow in the second half than in the first: each run has its rows, none has more."""
 
 
