@@ -9,7 +9,7 @@ from prefect.artifacts import create_markdown_artifact
 from flows.pipeline import DEFAULTS, Inputs, find_neurons, prepare
 from flows.run_names import named, rename, typed_name
 from flows.shards import ShardError, run_side_by_side
-from flows.stages import PipelineRun, recorded, run_stage
+from flows.stages import PipelineRun, noted, recorded, run_stage
 from neurontune_core import artifacts
 from neurontune_core.config import CAUSAL_SECTIONS, PipelineConfig, change_runtime, runtime_alone
 from neurontune_core.errors import InputError
@@ -26,6 +26,7 @@ def _of_config(parameters: dict[str, Any]) -> str:
 
 
 @flow(name="causal-study", flow_run_name=named(_of_config))
+@noted
 def causal_study(config: PipelineConfig = DEFAULTS) -> dict[str, Artifact]:
     """Find the neurons of a configuration, and ask the model with sets of them changed.
 
@@ -39,6 +40,7 @@ def causal_study(config: PipelineConfig = DEFAULTS) -> dict[str, Artifact]:
 
 
 @flow(name="causal", flow_run_name=named(lambda given: f"causal {given['run']}"))
+@noted
 def causal(run: str = LATEST, settings: tuple[str, ...] = ()) -> Artifact:
     """Ask a recorded run's model with sets of its neurons silenced, amplified and patched.
 

@@ -5,7 +5,7 @@ from prefect import flow
 from flows.pipeline import DEFAULTS, measure, prepare
 from flows.run_names import named, rename
 from flows.stage_names import Stage
-from flows.stages import recorded
+from flows.stages import noted, recorded
 from neurontune_core.config import SourceConfig, change_runtime
 from neurontune_core.records import Artifact
 from tasks.baseline import changing_stage
@@ -13,6 +13,7 @@ from tasks.runs import LATEST, find_run
 
 
 @flow(name="evaluate", flow_run_name=named(lambda given: f"evaluate {given['run']}"))
+@noted
 def evaluate(
     run: str = LATEST,
     benchmarks: tuple[str, ...] = (),

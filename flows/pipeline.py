@@ -9,7 +9,7 @@ from flows import summary
 from flows.run_names import named, rename, typed_name
 from flows.shards import run_shards
 from flows.stage_names import STAGES, Stage
-from flows.stages import PipelineRun, recorded, run_stage
+from flows.stages import PipelineRun, noted, recorded, run_stage
 from neurontune_core.attribution.engine import first_layer
 from neurontune_core.config import PipelineConfig, change_runtime, load_config
 from neurontune_core.data.library import PublicLibrary
@@ -76,6 +76,7 @@ _name_flow_run = named(_of_config)
 
 
 @flow(name="pairs", flow_run_name=_name_flow_run)
+@noted
 def pairs_only(config: PipelineConfig = DEFAULTS) -> Artifact:
     """Build the pairs of a configuration, or find them built: the first stage of the pipeline alone."""
     model, datasets, *_ = prepare(config)
@@ -84,6 +85,7 @@ def pairs_only(config: PipelineConfig = DEFAULTS) -> Artifact:
 
 
 @flow(name="selection", flow_run_name=_name_flow_run)
+@noted
 def selection_only(config: PipelineConfig = DEFAULTS) -> dict[str, Artifact]:
     """Find the neurons of a configuration and learn nothing: the stages from the pairs to the selection."""
     inputs = prepare(config)
@@ -92,6 +94,7 @@ def selection_only(config: PipelineConfig = DEFAULTS) -> dict[str, Artifact]:
 
 
 @flow(name="scaling", flow_run_name=_name_flow_run)
+@noted
 def scaling_only(config: PipelineConfig = DEFAULTS) -> dict[str, Artifact]:
     """Learn the factors of a configuration and look at no test prompt: the stages from the pairs to the scaling."""
     inputs = prepare(config)
@@ -101,6 +104,7 @@ def scaling_only(config: PipelineConfig = DEFAULTS) -> dict[str, Artifact]:
 
 
 @flow(name="neurontune", flow_run_name=_name_flow_run)
+@noted
 def pipeline(config: PipelineConfig = DEFAULTS, refresh: tuple[Stage, ...] = ()) -> dict[str, Artifact]:
     """Find and scale the neurons that carry safety and utility in a chat model, and measure what that changes.
 
@@ -165,6 +169,7 @@ def measure(
 
 
 @flow(name="attribution-shard", flow_run_name=named(lambda given: f"{given['run']} shard {given['shard']}"))
+@noted
 def attribution_shard(
     run: str = LATEST, shard: int = 1, settings: tuple[str, ...] = (), force: bool = False
 ) -> Artifact:

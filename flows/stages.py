@@ -1,10 +1,12 @@
 """How the flow runs a stage: with the run's settings, told to MLflow when it is reused, and a line on screen."""
 
+import inspect
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from functools import wraps
+from typing import Any, ParamSpec, TypeVar
 
 from prefect import Task
 from prefect.context import FlowRunContext, TagsContext
@@ -13,15 +15,19 @@ from prefect.events import emit_event
 from flows.cancelling import cancellable
 from flows.stage_names import Stage
 from neurontune_core import artifacts
-from neurontune_core.config import PipelineConfig, RuntimeConfig
+from neurontune_core.config import PipelineConfig, RuntimeConfig, change_runtime, load_config, runtime_alone
 from neurontune_core.pairs.own_refusals import warning
 from neurontune_core.records import Artifact
 from neurontune_core.selection.knockout import statement
+from neurontune_core.storage import check_root
 from tasks import caching, progress, tracking
-from tasks.killed_runs import at_work
+from tasks.killed_runs import at_work, end_killed
 from tasks.mlflow_spool import is_kept
 from tasks.mlflow_store import Tracking
 from tasks.stage import configured
+
+Arguments = ParamSpec("Arguments")
+Result = TypeVar("Result")
 
 KEY_FACTS: dict[str, tuple[str, ...]] = {
     "pairs": ("pairs", "pairs_train", "pairs_validation", "pairs_test", "own_refusals"),
@@ -51,6 +57,35 @@ class PipelineRun:
     made: list[Artifact] = field(default_factory=list)
 
 
+def noted(flow_function: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
+    """Let what a flow does be known as at work from its first line on, so that it is ended if its process is killed.
+
+    Raises:
+        InputError: the artifact root cannot be used.
+    """
+
+    @wraps(flow_function)
+    def noted_function(*arguments: Arguments.args, **named: Arguments.kwargs) -> Result:
+        given = inspect.signature(flow_function).bind(*arguments, **named)
+        given.apply_defaults()
+        runtime = _runtime_of(given.arguments)
+        check_root(runtime.root)
+        with at_work(runtime):
+            return flow_function(*arguments, **named)
+
+    return noted_function
+
+
+def _runtime_of(parameters: Mapping[str, Any]) -> RuntimeConfig:
+    """Return where a flow runs, by its parameters: a configuration, a preset with settings, or settings alone."""
+    if "config" in parameters:
+        config: PipelineConfig = parameters["config"]
+        return config.runtime
+    if "preset" in parameters:
+        return load_config(parameters["preset"], parameters["settings"]).runtime
+    return change_runtime(load_config(), runtime_alone(parameters["settings"])).runtime
+
+
 @contextmanager
 def recorded(config: PipelineConfig, name: str, model: str, refresh: Sequence[Stage]) -> Iterator[PipelineRun]:
     """Record a pipeline run to MLflow from its first stage to its end, however it ends."""
@@ -58,20 +93,20 @@ def recorded(config: PipelineConfig, name: str, model: str, refresh: Sequence[St
     runtime = config.runtime.model_copy(update={"root": artifacts.absolute_root(config.runtime.root)})
     artifacts.remove_leftovers(runtime.root)
     tracking.catch_up(runtime)
-    with at_work(runtime):
-        record = tracking.start_run(config.model_copy(update={"runtime": runtime}), name, model)
-        run = PipelineRun(runtime, record, frozenset(refresh))
-        failure: BaseException | None = None
-        try:
-            # tags are the flow run's alone: Prefect asks about the limits of each tag before it starts a task
-            with TagsContext(current_tags=set()), cancellable():
-                yield run
-        except BaseException as error:
-            failure = error
-            raise
-        finally:
-            tracking.finish_run(record, run.made, failure)
-            tracking.report_unrecorded(runtime)
+    end_killed(runtime)
+    record = tracking.start_run(config.model_copy(update={"runtime": runtime}), name, model)
+    run = PipelineRun(runtime, record, frozenset(refresh))
+    failure: BaseException | None = None
+    try:
+        # tags are the flow run's alone: Prefect asks about the limits of each tag before it starts a task
+        with TagsContext(current_tags=set()), cancellable():
+            yield run
+    except BaseException as error:
+        failure = error
+        raise
+    finally:
+        tracking.finish_run(record, run.made, failure)
+        tracking.report_unrecorded(runtime)
 
 
 def run_stage(run: PipelineRun, stage: Task[..., Artifact], **arguments: Any) -> Artifact:

@@ -9,7 +9,7 @@ from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from flows.causal import causal_study
 from flows.pipeline import pipeline, prepare, selection_only
 from flows.run_names import named, typed_name
-from flows.stages import recorded
+from flows.stages import noted, recorded
 from flows.trials import run_trials
 from neurontune_core import artifacts, reproduce, tables
 from neurontune_core.config import PipelineConfig, load_config
@@ -40,6 +40,7 @@ StudyName = Literal[
 
 
 @flow(name="study", flow_run_name=named(lambda given: f"study {given['study']} {given['preset']}"))
+@noted
 def study(
     study: StudyName = "baselines",
     preset: str = "smollm2",

@@ -28,6 +28,7 @@ from neurontune_core.code_version import code_version
 from neurontune_core.errors import ArtifactError, NeuronTuneError, NumericalError, StorageError
 from neurontune_core.records import Artifact
 from neurontune_core.storage import problem
+from neurontune_core.transient import tried_again
 
 MANIFEST = "manifest.json"
 _CACHE = "download-cache"
@@ -181,8 +182,8 @@ def _make(
             _move_into_place(folder, Path(target))
         elif find(root, stage, key) is None:  # another machine may have been faster
             for name in files:
-                filesystem.put_file(str(folder / name), f"{target}/{name}")
-            filesystem.pipe_file(f"{target}/{MANIFEST}", text.encode())
+                tried_again(filesystem.put_file, str(folder / name), f"{target}/{name}")
+            tried_again(filesystem.pipe_file, f"{target}/{MANIFEST}", text.encode())
 
 
 def at(root: str, stage: str, key: str, digest: str = "") -> Artifact:
@@ -212,18 +213,24 @@ def verify(artifact: Artifact) -> None:
     manifest = read_manifest(artifact)
     if manifest["digest"] != artifact.digest or _digest_of(manifest["files"]) != artifact.digest:
         raise ArtifactError(_damaged(artifact, MANIFEST, "does not match the expected digest"))
+    filesystem.invalidate_cache(target)  # what it remembers of a listing is old once another machine has written
     for name, entry in manifest["files"].items():
         if Path(name).is_absolute() or ".." in Path(name).parts:
             raise ArtifactError(_damaged(artifact, name, "is not inside the artifact"))
         try:
-            with filesystem.open(f"{target}/{name}", "rb") as file:
-                digest = hashlib.sha256()
-                while block := file.read(1 << 22):
-                    digest.update(block)
+            digest = tried_again(_stored_digest, filesystem, f"{target}/{name}")
         except _ABSENT as error:
             raise ArtifactError(_damaged(artifact, name, "is missing")) from error
-        if digest.hexdigest() != entry["sha256"]:
+        if digest != entry["sha256"]:
             raise ArtifactError(_damaged(artifact, name, "has changed since it was written"))
+
+
+def _stored_digest(filesystem: fsspec.AbstractFileSystem, path: str) -> str:
+    with filesystem.open(path, "rb") as file:
+        digest = hashlib.sha256()
+        while block := file.read(1 << 22):
+            digest.update(block)
+    return digest.hexdigest()
 
 
 def read_manifest(artifact: Artifact) -> dict[str, Any]:
@@ -234,7 +241,7 @@ def read_manifest(artifact: Artifact) -> dict[str, Any]:
     """
     filesystem, target = fsspec.url_to_fs(artifact.uri)
     try:
-        manifest: Any = json.loads(filesystem.cat_file(f"{target}/{MANIFEST}"))
+        manifest: Any = json.loads(tried_again(filesystem.cat_file, f"{target}/{MANIFEST}"))
     except _ABSENT as error:
         raise ArtifactError(_damaged(artifact, MANIFEST, "is missing")) from error
     except (ValueError, RecursionError) as error:
@@ -264,7 +271,7 @@ def open_folder(artifact: Artifact) -> Path:
             content = Path(temporary) / "content"
             for name in [*read_manifest(artifact)["files"], MANIFEST]:
                 (content / name).parent.mkdir(parents=True, exist_ok=True)
-                filesystem.get_file(f"{target}/{name}", str(content / name))
+                tried_again(filesystem.get_file, f"{target}/{name}", str(content / name))
             _move_into_place(content, Path(copy.uri))
             verify(copy)
     return Path(copy.uri)

@@ -11,6 +11,8 @@ from pathlib import Path
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
+from neurontune_core.transient import tried_again
+
 FOLDER = ".unfinished"
 DAMAGED = "damaged"
 ABANDONED_SECONDS = 7 * 24 * 3600.0
@@ -34,7 +36,7 @@ class UnfinishedStage:
         filesystem, path = self._place()
         self._remove_abandoned(filesystem, path)
         try:
-            written: bytes = filesystem.cat_file(path)
+            written: bytes = tried_again(filesystem.cat_file, path)
         except FileNotFoundError:
             return None
         length = hashlib.sha256().digest_size
@@ -52,7 +54,7 @@ class UnfinishedStage:
         filesystem.makedirs(path.rpartition("/")[0], exist_ok=True)
         written = hashlib.sha256(content).digest() + content
         if not isinstance(filesystem, LocalFileSystem):
-            filesystem.pipe_file(path, written)  # an object is replaced whole
+            tried_again(filesystem.pipe_file, path, written)  # an object is replaced whole
             return
         part = f"{path}.{os.getpid()}.part"
         with open(part, "wb") as file:

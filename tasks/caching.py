@@ -62,10 +62,15 @@ def cached_by(stage: str, key: Callable[..., str]) -> CacheKeyFnPolicy:
     names = list(inspect.signature(key).parameters)
 
     def cache_key(context: TaskRunContext | None, arguments: dict[str, Any]) -> str:
-        reading_root.set(getattr(arguments.get("runtime"), "root", ""))
+        _read_below(getattr(arguments.get("runtime"), "root", ""))
         return f"{stage}/{key(**{name: arguments[name] for name in names})}"
 
     return CacheKeyFnPolicy(cache_key_fn=cache_key)
+
+
+def _read_below(root: str) -> None:
+    """A function of its own: Dask sends a policy by value, with all it names, and a context variable cannot be sent."""
+    reading_root.set(root)
 
 
 def key_of(task: Task[..., Artifact], arguments: Mapping[str, Any]) -> str:

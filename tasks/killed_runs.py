@@ -46,8 +46,7 @@ class Note:
 
 @contextmanager
 def at_work(runtime: RuntimeConfig) -> Iterator[None]:
-    """Hold the lock of this flow run, after ending what killed runs left open."""
-    end_killed(runtime)
+    """Hold the lock of this flow run, with the note by which others end it if its process is killed."""
     this = prefect.runtime.flow_run
     lock = _lock(runtime, str(this.id))
     try:

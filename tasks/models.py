@@ -14,7 +14,7 @@ from neurontune_core.model import source
 from neurontune_core.model.batches import tokens_that_fit
 from neurontune_core.model.load import ChatModel, choose_device, load
 from neurontune_core.model.source import ModelReference
-from tasks.retries import is_out_of_memory
+from neurontune_core.transient import is_out_of_memory
 
 LEASE_SECONDS = 60
 """How long the slot of a killed run stays taken; a living one renews its own."""

@@ -88,16 +88,26 @@ IN_PROCESS = [
 
 KILLS = [Fault(f"kill -9 while {stage} is computed", TAKEN_UP, KILLED, f"in {stage}") for stage in STAGES]
 KILLS.insert(
-    STAGES.index("scaling") + 1,
+    0,
+    Fault(
+        "kill -9 before the first stage, while the inputs are looked at",
+        "Nothing stays RUNNING.",
+        KILLED,
+        "before pairs",
+    ),
+)
+KILLS.insert(
+    STAGES.index("scaling") + 2,
     Fault("kill -9 in the same stage twice in a row", TAKEN_UP, KILLED, "again in scaling"),
 )
 KILLS.insert(
-    STAGES.index("evaluation") + 1,
+    STAGES.index("evaluation") + 2,
     Fault("kill -9 between the renaming of an artifact and its record", TAKEN_UP, KILLED, "after the rename of tuned"),
 )
 """In the order of the flow: they are carried out one after another in one root."""
 
 _TASKS, _FLOWS, _CORE = "tests/tasks", "tests/flows", "tests/core"
+_S3 = "tests/faults/test_s3_faults.py"
 
 STORES = [
     Fault(
@@ -114,6 +124,33 @@ STORES = [
         "Object storage returns old listings",
         "Artifacts are found by their manifest's name, never by a listing.",
         "tests/faults/test_object_storage.py::test_old_listings_hide_no_artifact",
+    ),
+    Fault(
+        "S3 refuses every tenth request, breaks, drops the connection or cuts the answer, while an artifact is made",
+        "The request is made again; an artifact of hundreds of requests is made at the first attempt.",
+        f"{_S3}::test_an_artifact_of_many_requests_is_made_though_every_tenth_fails",
+    ),
+    Fault(
+        "The same during a whole run",
+        "Each stage is computed once; the files are those of an undisturbed run.",
+        f"{_S3}::test_a_run_makes_the_same_files_though_every_tenth_request_fails",
+        quick=False,
+    ),
+    Fault(
+        "S3 answers every listing as it was before the run",
+        "The next run reuses all of it.",
+        f"{_S3}::test_a_run_reuses_everything_though_listings_are_old",
+        quick=False,
+    ),
+    Fault(
+        "Another machine replaces a file in S3 that this one has listed",
+        "It is read as it is now, and not by the old listing.",
+        f"{_S3}::test_an_artifact_that_another_machine_replaced_is_read_though_it_was_listed",
+    ),
+    Fault(
+        "Two machines, processes with a folder each, make one artifact in S3 at the same time",
+        "Both end with the same artifact, whole.",
+        f"{_S3}::test_two_machines_that_race_in_one_store_agree",
     ),
     Fault(
         "An upload to object storage ends half-way",
@@ -176,7 +213,7 @@ FILES = [
     Fault(
         "Learning is stopped in mid-way and starts again from its checkpoint",
         "The factors are those of an undisturbed run, bit for bit.",
-        f"{_CORE}/scaling/test_scaling_state.py::test_a_killed_run_goes_on_to_the_same_bits",
+        f"{_CORE}/scaling/margin_fit/test_margin_fit_steps.py::test_a_run_saved_after_any_part_goes_on_to_the_same_bits",
     ),
     Fault(
         "An artifact root is copied, and what the copy lacks the original has",
@@ -316,6 +353,12 @@ SERVERS = [
         "A run is killed while its worker processes compute",
         "They end, too.",
         f"{_FLOWS}/test_runners.py::test_worker_processes_end_with_a_killed_run",
+    ),
+    Fault(
+        "The Prefect server of `neurontune up` ends in mid-run, or is started anew",
+        "It is started again; the run goes on, and its result is printed.",
+        f"{_FLOWS}/test_server_restart.py::test_a_run_outlives_the_server",
+        quick=False,
     ),
     Fault(
         "The network fails for a moment in a stage",

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from flows.pipeline import pipeline
+from flows import pipeline as flow
 from neurontune_core import artifacts
 from neurontune_core.config import load_config
 
@@ -16,7 +16,7 @@ def die() -> None:
 
 
 def kill_at(point: str) -> None:
-    """Prepare the end: within a stage, with half of it written, or between a rename and its record."""
+    """Prepare the end: before a stage, within one, with half of it written, or between a rename and its record."""
     stage = point.split()[-1]
     make, move = artifacts._make, artifacts._move_into_place
 
@@ -33,7 +33,9 @@ def kill_at(point: str) -> None:
         if target.parent.name == stage:
             die()
 
-    if "rename" in point:
+    if "before" in point:
+        flow.prepare = lambda _: die()  # type: ignore[assignment,return-value]
+    elif "rename" in point:
         artifacts._move_into_place = moved
     else:
         artifacts._make = made
@@ -44,4 +46,4 @@ if __name__ == "__main__":
     if point:
         kill_at(point[0])
     settings = ["runtime.device=cpu", "pairs.wrapped_queries=24", "evaluation.prompts_per_benchmark=2"]
-    pipeline(load_config("tiny", [f"runtime.root='{root}'", *settings]))
+    flow.pipeline(load_config("tiny", [f"runtime.root='{root}'", *settings]))

@@ -1,12 +1,17 @@
+import pickle
+from importlib import import_module
 from pathlib import Path
 
 import pytest
+from prefect import Task
 from pydantic import BaseModel
 
 from neurontune_core import artifacts
+from neurontune_core.config import RuntimeConfig
 from neurontune_core.errors import ArtifactError
 from neurontune_core.records import Artifact
 from tasks.caching import ArtifactSerializer, cached_by, discard, reading_root, result_storage
+from tasks.stage import configured
 
 
 class Settings(BaseModel):
@@ -66,3 +71,13 @@ def test_result_records_live_beside_the_artifacts(tmp_path: Path) -> None:
     assert not isinstance(remote, Path)
     remote.write_path("scores/k", b"record")  # type: ignore[unused-coroutine]
     assert remote.read_path("scores/k") == b"record"
+
+
+@pytest.mark.parametrize("module", ["attribution", "causal"])
+def test_a_stage_can_be_sent_to_a_dask_worker(module: str) -> None:
+    cloudpickle = pytest.importorskip("cloudpickle")
+    stages = [each for each in vars(import_module(f"tasks.{module}")).values() if isinstance(each, Task)]
+    assert stages
+    for stage in stages:
+        sent = pickle.loads(cloudpickle.dumps(configured(stage, RuntimeConfig())))
+        assert sent.name == stage.name

@@ -16,6 +16,7 @@ from prefect.states import Running
 from flows.pipeline import pipeline
 from neurontune_core import artifacts
 from neurontune_core.config import PipelineConfig
+from neurontune_core.errors import InputError
 from tasks import killed_runs
 from tasks.killed_runs import Note
 from tasks.mlflow_store import client_of, open_experiment, tracking_uri
@@ -82,6 +83,22 @@ def test_the_next_run_ends_a_killed_one(
     assert status_of(config, run) == status_of(config, step) == ("KILLED", 2000), "the last time known of it"
     assert state_of(prefect, killed) == state_of(prefect, above) == "Crashed"
     assert not list(file_of(config, killed).parent.glob("run-*")), "neither notes nor locks are left"
+
+
+def test_a_run_is_noted_before_its_inputs_are_looked_at(
+    config: PipelineConfig, prefect_server: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    notes: list[Path] = []
+
+    def looked_at(_: PipelineConfig) -> None:
+        notes.extend(file_of(config, "-").parent.glob("run-*.json"))
+        assert not killed_runs.are_killed(config.runtime), "its lock is held"
+        raise InputError("enough seen")
+
+    monkeypatch.setattr("flows.pipeline.prepare", looked_at)
+    with pytest.raises(InputError):
+        pipeline(config)
+    assert len(notes) == 1 and not notes[0].exists(), "an error before the first stage leaves no note"
 
 
 def test_a_run_at_work_is_left_alone(config: PipelineConfig, prefect: SyncPrefectClient) -> None:

@@ -12,7 +12,8 @@ from pydantic import ValidationError
 
 from neurontune_core.errors import ArtifactError, InputError, NumericalError
 from neurontune_core.scaling.settings import MamlSettings
-from tasks.retries import delay, is_transient, retry_transient
+from neurontune_core.transient import is_transient
+from tasks.retries import delay, retry_transient
 
 
 def raised_from(error: Exception, cause: Exception) -> Exception:
