@@ -14,7 +14,8 @@ from flows.console import show_own_lines
 from flows.login import read_login
 from neurontune_core.config import RuntimeConfig, load_config
 from neurontune_core.errors import InputError
-from neurontune_core.storage import check_protocol, problem, short
+from neurontune_core.shown_text import quoted
+from neurontune_core.storage import check_protocol, problem
 from tasks.moved_root import readdress
 
 # the same as prefect.toml, which is found only in the project's folder
@@ -64,7 +65,7 @@ def apply(runtime: RuntimeConfig, quiet: bool) -> None:
             home.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             why = problem(error) or error.strerror
-            raise InputError(f"runtime.root: {short(home)} cannot be made ({why})") from error
+            raise InputError(f"runtime.root: {quoted(str(home))} cannot be made ({why})") from error
         os.environ["PREFECT_HOME"] = str(home)
         running = running_servers(home)
         for name, value in running.items():

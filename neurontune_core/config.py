@@ -21,6 +21,7 @@ from neurontune_core.errors import InputError, nearest_first
 from neurontune_core.preset_files import preset_names, read_preset
 from neurontune_core.scaling.settings import METHODS, UNKNOWN_METHOD, MarginFitSettings, ScalingConfig, without_foreign
 from neurontune_core.section import Names, Section, as_list
+from neurontune_core.shown_text import quoted
 
 _LONGEST_VALUE = 120
 _MOST_ERRORS = 5
@@ -521,7 +522,8 @@ def change_runtime(
         if setting.partition(".")[0] not in sections:
             allowed = ", ".join(f"{section}.*" for section in sections)
             raise InputError(
-                f"--set: {_short(setting)} would change the result; of a recorded run only {allowed} can change"
+                f"--set: {quoted(setting, _LONGEST_VALUE)} would change the result; "
+                f"of a recorded run only {allowed} can change"
             )
         _apply_setting(tree, setting)
     return _validated(tree)
@@ -548,13 +550,16 @@ def _apply_setting(tree: dict[str, Any], setting: str) -> None:
     name, equals, text = setting.partition("=")
     keys = name.split(".")
     if not equals or len(keys) < 2 or not all(keys):
-        raise InputError(f"--set: {_short(setting)} is not of the form section.field=value, e.g. scaling.steps=20")
+        raise InputError(
+            f"--set: {quoted(setting, _LONGEST_VALUE)} is not of the form section.field=value, e.g. scaling.steps=20"
+        )
     branch = tree
     for key in keys[:-1]:
         branch = branch.setdefault(key, {})
         if not isinstance(branch, dict):
             raise InputError(
-                f"--set: {_short(name)} goes below a field that is a plain value; see `neurontune settings`"
+                f"--set: {quoted(name, _LONGEST_VALUE)} goes below a field that is a plain value; "
+                "see `neurontune settings`"
             )
     branch[keys[-1]] = set_value(text)
 
@@ -581,21 +586,18 @@ def _explain(error: ValidationError) -> str:
             value = item["input"]
             if item["type"] == UNKNOWN_METHOD:
                 place, value = METHOD, value["method"] if isinstance(value, dict) else value
-            given = re.sub(r"//[^/]*@", "//***@", _short(value))
+            given = re.sub(r"//[^/]*@", "//***@", quoted(value, _LONGEST_VALUE))
             syntax = "; write a list as a,b" if item["type"] in ("tuple_type", "list_type") else ""
             lines[place] = f"{place}: {item['msg'].removeprefix('Value error, ')} (got {given}){syntax}"
     shown = list(lines.values())[:_MOST_ERRORS]
     return "; ".join(shown + ([f"and {len(lines) - len(shown)} more"] if len(lines) > len(shown) else []))
 
 
-def _short(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= _LONGEST_VALUE else f"{text[: _LONGEST_VALUE - 3]}..."
-
-
 def _plain(part: int | str) -> str:
     """Return a key as it is, or between quotes with its control characters spelled out."""
-    return str(part) if str(part).isprintable() and 0 < len(str(part)) <= _LONGEST_VALUE else _short(part)
+    return (
+        str(part) if str(part).isprintable() and 0 < len(str(part)) <= _LONGEST_VALUE else quoted(part, _LONGEST_VALUE)
+    )
 
 
 def _fields_at(location: tuple[int | str, ...]) -> list[str]:

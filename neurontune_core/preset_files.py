@@ -8,6 +8,7 @@ from typing import Any
 
 from neurontune_core.errors import InputError, nearest_first
 from neurontune_core.scaling.settings import DEFAULT_METHOD, without_foreign
+from neurontune_core.shown_text import quoted
 
 _LONGEST = 2**20
 """Bytes of a preset's file at most."""
@@ -74,7 +75,8 @@ def _toml(preset: str) -> dict[str, Any]:
     if preset.endswith(".toml"):
         if not _is_file(path):
             raise InputError(
-                f"preset: no file {_short(preset)}; give an existing TOML file or one of {', '.join(preset_names())}"
+                f"preset: no file {quoted(preset, 200)}; "
+                f"give an existing TOML file or one of {', '.join(preset_names())}"
             )
         try:
             content = path.read_bytes()
@@ -84,7 +86,7 @@ def _toml(preset: str) -> dict[str, Any]:
         content = _shipped_preset(preset).encode()
     else:
         known = nearest_first(preset, preset_names())
-        raise InputError(f"preset: unknown name {_short(preset)}; choose one of {known}, or give a .toml file")
+        raise InputError(f"preset: unknown name {quoted(preset, 200)}; choose one of {known}, or give a .toml file")
     try:
         return tomllib.loads(content.decode("utf-8-sig"))
     except (ValueError, RecursionError) as error:
@@ -96,8 +98,3 @@ def _is_file(path: Path) -> bool:
         return path.is_file() and path.stat().st_size <= _LONGEST
     except (OSError, ValueError):  # a name that no file can have
         return False
-
-
-def _short(name: str) -> str:
-    text = repr(name)
-    return text if len(text) <= 200 else f"{text[:197]}..."

@@ -17,6 +17,12 @@ def printable(text: str, keep: str = "\n\t") -> str:
     return "".join(sign if sign.isprintable() or sign in keep else ascii(sign)[1:-1] for sign in text)
 
 
+def quoted(value: object, most: int = 160) -> str:
+    """Return a value as Python writes it, a text between quotes, cut to `most` signs."""
+    text = repr(value)
+    return text if len(text) <= most else f"{text[: most - 3]}..."
+
+
 def markdown_text(text: str) -> str:
     """Return a text as one line of Markdown that shows it and is nothing else."""
     return _MARKUP.sub(r"\\\g<0>", " ".join(printable(text).split()))

@@ -10,6 +10,7 @@ import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
 from neurontune_core.errors import InputError
+from neurontune_core.shown_text import quoted
 
 _PROBE_BYTES = 1 << 16
 _REMEDIES = {
@@ -53,10 +54,10 @@ def check_protocol(root: str) -> None:
     try:
         fsspec.url_to_fs(root)
     except ImportError as error:
-        raise InputError(f"runtime.root: {short(root)} needs a package that is not there: {error}") from error
+        raise InputError(f"runtime.root: {quoted(str(root))} needs a package that is not there: {error}") from error
     except ValueError as error:
         raise InputError(
-            f"runtime.root: {short(root)} cannot be used ({error}); give a folder, or a URL that fsspec knows"
+            f"runtime.root: {quoted(str(root))} cannot be used ({error}); give a folder, or a URL that fsspec knows"
         ) from error
 
 
@@ -73,7 +74,7 @@ def check_folder(field: str, folder: str) -> None:
             file.flush()
             os.fsync(file.fileno())
     except (OSError, ValueError, RecursionError) as error:  # a path of thousands of folders is made by recursion
-        raise InputError(f"{field}: {short(folder)} cannot be written to ({problem(error) or error})") from error
+        raise InputError(f"{field}: {quoted(str(folder))} cannot be written to ({problem(error) or error})") from error
 
 
 def check_file(field: str, file: str) -> None:
@@ -84,16 +85,16 @@ def check_file(field: str, file: str) -> None:
     """
     path = Path(file).absolute()
     if not os.path.isdir(path.parent):
-        raise InputError(f"{field}: there is no folder for {short(file)}; make it first")
+        raise InputError(f"{field}: there is no folder for {quoted(str(file))}; make it first")
     if os.path.isdir(path):
-        raise InputError(f"{field}: {short(file)} is a folder; give the name of a file")
+        raise InputError(f"{field}: {quoted(str(file))} is a folder; give the name of a file")
     check_folder(field, str(path.parent))
     try:
         os.lstat(path)
     except FileNotFoundError:
         pass
     except (OSError, ValueError) as error:
-        raise InputError(f"{field}: {short(file)} cannot be written ({problem(error) or error})") from error
+        raise InputError(f"{field}: {quoted(str(file))} cannot be written ({problem(error) or error})") from error
 
 
 def problem(error: BaseException | None) -> str:
@@ -115,9 +116,3 @@ def out_of_memory(error: BaseException | None) -> bool:
             return True
         error = error.__cause__ or error.__context__
     return False
-
-
-def short(name: object) -> str:
-    """Return a name between quotes, cut if it is long."""
-    text = repr(str(name))
-    return text if len(text) <= 160 else f"{text[:157]}..."

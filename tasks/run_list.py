@@ -56,12 +56,13 @@ def store_of(runtime: RuntimeConfig) -> "tuple[MlflowClient, str, str]":
     where = f"{without_password(uri)}, experiment {runtime.experiment}"
     if uri.startswith("sqlite:///") and not database_file(uri).is_file():
         raise InputError(f"run: nothing is recorded in {where}; set runtime.root to the artifact root of the run")
-    experiment = client_of(uri).get_experiment_by_name(runtime.experiment)
+    client = client_of(uri)
+    experiment = client.get_experiment_by_name(runtime.experiment)
     if experiment is None:
         raise InputError(f"run: there is no such experiment in {where}; set runtime.experiment")
     if experiment.lifecycle_stage == "deleted":
         raise InputError(deleted(uri, runtime.experiment, experiment.experiment_id))
-    return client_of(uri), str(experiment.experiment_id), where
+    return client, str(experiment.experiment_id), where
 
 
 def search(runtime: RuntimeConfig, condition: str = "") -> "Iterator[Run]":

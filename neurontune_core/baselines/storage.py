@@ -18,11 +18,8 @@ from neurontune_core.records import ScalingFactors
 FACTS, TENSORS = "baseline.json", "baseline.safetensors"
 
 
-def save_baseline(folder: Path, change: ScalingFactors | Intervention, model: str) -> None:
+def save_baseline(folder: Path, change: Intervention, model: str) -> None:
     """Write what a baseline does to the model with this identity."""
-    if isinstance(change, ScalingFactors):
-        tables.save_scaling(folder, change, model)
-        return
     content: dict[str, Any]
     if isinstance(change, SystemPrompt):
         content = {"method": "system_prompt", "text": change.text}

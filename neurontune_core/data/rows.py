@@ -4,7 +4,7 @@ import csv
 import io
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
 from pathlib import Path
@@ -206,6 +206,42 @@ def _csv_rows(text: str, delimiter: str, header: list[str] | None) -> list[Row]:
         if not fault and len(fields) != len(header):
             fault = f"{len(fields)} fields where the header has {len(header)}"
         rows.append(Row(len(rows) + 1, dict(zip(header, fields, strict=False)), fault))
+
+
+def read_objects(path: Path, kind: str) -> Iterator[tuple[int, Any]]:
+    """Yield the rows of a parquet file, or what the lines of a JSON Lines file hold, each with its number from 1.
+
+    Args:
+        path: the file; one that does not end in .parquet is read as JSON Lines.
+        kind: what the file is called in errors, e.g. `verdict file`.
+
+    Raises:
+        InputError: the file, a line of it, or a key that is there twice.
+    """
+    if path.suffix.lower() == ".parquet":
+        try:
+            table = parquet.read_table(path)
+            check_columns(path, table.column_names)
+            rows: list[Any] = table.to_pylist()
+        except (pa.ArrowException, OSError) as error:
+            raise InputError(f"{kind} {path} is not a readable parquet file: {error}") from error
+        yield from enumerate(rows, start=1)
+        return
+    try:
+        lines = path.read_text(encoding="utf-8-sig").split("\n")
+    except UnicodeDecodeError as error:
+        raise InputError(f"{kind} {path} is not UTF-8 ({error.reason}); save it as UTF-8") from error
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line, object_pairs_hook=JsonObject)
+        except (ValueError, RecursionError) as error:
+            why = error.msg if isinstance(error, json.JSONDecodeError) else error
+            raise InputError(f"{path} row {number}: not valid JSON ({why}); write one object a line") from error
+        if isinstance(row, JsonObject) and row.doubled:
+            raise InputError(f"{path} row {number}: key {row.doubled!r} is there twice; keep one of them")
+        yield number, row
 
 
 class JsonObject(dict[str, Any]):

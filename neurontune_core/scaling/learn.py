@@ -19,7 +19,7 @@ from neurontune_core.scaling.maml import Maml
 from neurontune_core.scaling.margin_fit.fit import MarginFit
 from neurontune_core.scaling.own_refusals import commonest_refusal, own_openings
 from neurontune_core.scaling.problem import Problem, training_pairs
-from neurontune_core.scaling.settings import DialSettings, MamlSettings, ScalingConfig
+from neurontune_core.scaling.settings import DialSettings, MamlSettings, MarginFitSettings, ScalingConfig
 from neurontune_core.scaling.state import Checkpoint, Saving, State, from_bytes
 from neurontune_core.scaling.validation import Score, ValidationPrompts, draw_prompts, validate, with_base_answers
 
@@ -147,10 +147,10 @@ def _problem(
 ) -> Problem:
     refusal = commonest_refusal(pairs) if settings.refusal == "own" else ""
     train = training_pairs(pairs, refusal, labels)
-    openings: tuple[str, ...] = getattr(settings, "refusal_openings", ("",))
-    if not openings:
+    openings: tuple[str, ...] = ()
+    if isinstance(settings, MarginFitSettings):
         trained = [pair.response for pair in train if pair.role == "safety"]
-        openings = own_openings(chat, pairs, trained, labels, batch_tokens)
+        openings = settings.refusal_openings or own_openings(chat, pairs, trained, labels, batch_tokens)
     return Problem(chat, neurons, train, openings, batch_tokens)
 
 

@@ -15,8 +15,8 @@ class Problem:
     """The model, its selected neurons, and the training pairs with the responses that are trained.
 
     `pairs` has harmful prompts with a refusal each, and harmless ones with the base model's answer to their query
-    without an attack, or "" where that was not made. `openings` are the ways a refusal begins. `batch_tokens` bounds
-    the tokens of a forward pass.
+    without an attack, or "" where that was not made. `openings` are the ways a refusal begins, none where the method
+    does not ask for them. `batch_tokens` bounds the tokens of a forward pass.
     """
 
     chat: ChatModel

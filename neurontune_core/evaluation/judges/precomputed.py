@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-from pyarrow import parquet
-
-from neurontune_core.data.rows import JsonObject, check_columns
+from neurontune_core.data.rows import read_objects
 from neurontune_core.errors import InputError
 
 from .verdict import DEGENERATE, LABEL_NAMES, Completion, Verdict
@@ -23,33 +19,9 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
     """Rows of a .jsonl or .parquet file; raises InputError if it is missing or not one of these."""
     if not path.is_file():
         raise InputError(f"verdict file {path} does not exist; give a .jsonl or .parquet file with id and label")
-    if path.suffix.lower() == ".parquet":
-        try:
-            table = parquet.read_table(path)
-            check_columns(path, table.column_names)
-            rows: list[dict[str, Any]] = table.to_pylist()
-        except (pa.ArrowException, OSError) as error:
-            raise InputError(f"verdict file {path} is not a readable parquet file: {error}") from error
-        return rows
-    if path.suffix.lower() != ".jsonl":
+    if path.suffix.lower() not in (".jsonl", ".parquet"):
         raise InputError(f"verdict file {path} has the ending {path.suffix!r}; use .jsonl or .parquet")
-    rows = []
-    try:
-        lines = path.read_text(encoding="utf-8-sig").split("\n")
-    except UnicodeDecodeError as error:
-        raise InputError(f"verdict file {path} is not UTF-8 ({error.reason}); save it as UTF-8") from error
-    for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line, object_pairs_hook=JsonObject)
-        except (ValueError, RecursionError) as error:
-            why = error.msg if isinstance(error, json.JSONDecodeError) else error
-            raise InputError(f"{path} row {number}: not valid JSON ({why}); write one object a line") from error
-        if isinstance(row, JsonObject) and row.doubled:
-            raise InputError(f"{path} row {number}: key {row.doubled!r} is there twice; keep one of them")
-        rows.append(row)
-    return rows
+    return [row for _, row in read_objects(path, "verdict file")]
 
 
 def read_verdict(row: dict[str, Any]) -> Verdict:

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import pyarrow as pa
-from pyarrow import parquet
 
-from neurontune_core.data.rows import JsonObject, check_columns
+from neurontune_core.data.rows import read_objects
 from neurontune_core.errors import InputError
 
 from .agreement import measure_agreement
@@ -67,30 +64,9 @@ def read_completions(path: str | Path) -> list[ScoredRow]:
     path = Path(path)
     if not path.is_file():
         raise InputError(f"completions file {path} does not exist; give a JSON Lines file with prompt and completion")
+    rows = [read_row(row, f"{path} row {number}") for number, row in read_objects(path, "completions file")]
     if path.suffix.lower() == ".parquet":
-        try:
-            found = parquet.read_table(path)
-            check_columns(path, found.column_names)
-            table = found.to_pylist()
-        except (pa.ArrowException, OSError) as error:
-            raise InputError(f"completions file {path} is not a readable parquet file: {error}") from error
-        return [read_row(row, f"{path} row {number}") for number, row in enumerate(table, start=1)]
-    rows = []
-    try:
-        lines = path.read_text(encoding="utf-8-sig").split("\n")
-    except UnicodeDecodeError as error:
-        raise InputError(f"completions file {path} is not UTF-8 ({error.reason}); save it as UTF-8") from error
-    for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line, object_pairs_hook=JsonObject)
-        except (ValueError, RecursionError) as error:
-            why = error.msg if isinstance(error, json.JSONDecodeError) else error
-            raise InputError(f"{path} row {number}: not valid JSON ({why}); write one object a line") from error
-        if isinstance(row, JsonObject) and row.doubled:
-            raise InputError(f"{path} row {number}: key {row.doubled!r} is there twice; keep one of them")
-        rows.append(read_row(row, f"{path} row {number}"))
+        return rows
     if not rows:
         raise InputError(f"completions file {path} holds no rows; write one JSON object a line")
     return rows

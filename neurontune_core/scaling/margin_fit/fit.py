@@ -5,7 +5,7 @@ from collections.abc import Callable
 import torch
 
 from neurontune_core.errors import NumericalError
-from neurontune_core.scaling.bounds import bounded, role_bounds
+from neurontune_core.scaling.bounds import role_bounds
 from neurontune_core.scaling.episodes import EpisodeSampler
 from neurontune_core.scaling.examples import encode
 from neurontune_core.scaling.margin_fit.margins import Margins, join
@@ -77,8 +77,7 @@ class MarginFit:
         _keep(state, "all", join([*_kept(state, "all"), new]))
         _drop(state, "new")
         (every,) = _kept(state, "all")
-        moved = solve(every, state.alpha, self._bounds, self._settings)
-        state.alpha = bounded(moved, self._problem.neurons, self._settings)
+        state.alpha = solve(every, state.alpha, self._bounds, self._settings)
         state.notes["parts"] = 0
         return row
 
