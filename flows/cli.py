@@ -108,7 +108,10 @@ def up(
     """Start the Prefect server, its workers and the MLflow server on this machine, until Ctrl-C."""
     from flows import services
 
-    services.up(settings or [], port, mlflow_port, show_password)
+    try:
+        services.up(settings or [], port, mlflow_port, show_password)
+    except KeyboardInterrupt:  # the way to stop it, and it has said so
+        sys.exit(INTERRUPTED)
 
 
 @app.command()

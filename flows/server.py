@@ -17,12 +17,18 @@ from pathlib import Path
 
 import httpx
 
+from flows import server_changes
 from flows.guard import OwnPagesOnly
 from flows.login import make_login
 from tasks.mlflow_store import database_path
 
 START_SECONDS = 600  # a machine busy with something else takes minutes
 POLL_SECONDS = 0.1
+SINGLE_RUN = {
+    f"PREFECT_SERVER_SERVICES_{name}_ENABLED": "false"
+    for name in ("SCHEDULER", "LATE_RUNS", "TRIGGERS", "FOREMAN", "PAUSE_EXPIRATIONS")
+}
+"""Services for deployments, automations and workers, which the server of a single run has none of."""
 
 
 class ServerStartError(RuntimeError):
@@ -70,11 +76,11 @@ def _last_line(log: Path) -> str:
 
 
 def start_server(home: Path, log: Path, port: int | None = None) -> EmbeddedServer:
-    """Start a server, on a free port if none is given; it takes some seconds until it answers.
+    """Start a server, without a port that of a single run on a free one; it takes some seconds until it answers.
 
     Its password is that of the Prefect home, and goes to it by environment, which other users cannot read.
     """
-    login = make_login(home)
+    login, port_given = make_login(home), port
     log.parent.mkdir(parents=True, exist_ok=True)
     # the server is given a socket that is bound already: a free port could be taken by another until it starts
     with socket.socket() as bound, log.open("ab") as output:
@@ -89,6 +95,8 @@ def start_server(home: Path, log: Path, port: int | None = None) -> EmbeddedServ
             # what errors point to holds the reason, also where the terminal is kept for this project's own lines
             "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "WARNING",
         }
+        if port_given is None:
+            environment = SINGLE_RUN | environment
         if (encoded := database_path(home / "prefect.db")) != str(home / "prefect.db"):
             # Prefect would take the folder's name as it is for an address
             environment.setdefault("PREFECT_SERVER_DATABASE_CONNECTION_URL", f"sqlite+aiosqlite:///{encoded}")
@@ -131,6 +139,7 @@ def _serve(bound: int, parent: int) -> None:
     from filelock import FileLock, Timeout
     from prefect.settings import PREFECT_HOME
 
+    server_changes.apply()
     config = uvicorn.Config(_guarded_app, factory=True, host="127.0.0.1", log_level="error", lifespan="on")
     server = uvicorn.Server(config)
     starting = FileLock(PREFECT_HOME.value() / "starting.lock", thread_local=False)

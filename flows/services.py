@@ -70,6 +70,7 @@ def up(settings: Sequence[str], port: int, mlflow_port: int, show_password: bool
     for option, number in (("--port", port), ("--mlflow-port", mlflow_port)):
         _check_free(option, number)
     logs = home / "logs"
+    _say("starting Prefect, MLflow and the workers; this takes about 20 seconds")
     prefect = server.start_server(home, logs / "server.log", port)
     shared = {
         "PREFECT_API_URL": f"{prefect.address}/api",
@@ -89,14 +90,18 @@ def up(settings: Sequence[str], port: int, mlflow_port: int, show_password: bool
             kept.append(start("mlflow", command, own))
         shared["MLFLOW_TRACKING_URI"] = uri
         prefect.wait_until_ready()
+        _say("Prefect answers")
         work_pools.limit_gpus(api)
         work_pools.make_pools(api)
         pools = work_pools.work_pools()
         kept += [start(f"worker {pool}", _worker(pool), shared) for pool in pools]
+        deployments = _deploy(shared)  # while MLflow and the workers start
+        _say("deployments are registered")
         _wait("MLflow", lambda: httpx.get(f"{uri}/health", timeout=5).is_success)
+        _say("MLflow answers")
         for pool in pools:
             _wait(f"worker of {pool}", partial(work_pools.is_online, api, pool))
-        deployments = _deploy(shared)
+        _say("the workers are ready")
         # what was kept while MLflow was away, and runs that were killed; nobody waits for it
         start("sync", [*NEURONTUNE, "sync", *(word for each in settings for word in ("--set", each))], shared)
         with environment.announced(home, noted):
@@ -177,11 +182,19 @@ def _running(logs: Path) -> Iterator[Callable[[str, list[str], dict[str, str]], 
     try:
         yield start
     finally:
+        _say("stopping Prefect, MLflow and the workers")
         # it ends within a time of its own; a second Ctrl-C in the middle would leave services running
         ending.bounded.set()
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, signal.SIG_IGN)
         _stop([service.process.pid for service in services])
+        _say("stopped")
+
+
+def _say(what: str) -> None:
+    """Tell how far starting or stopping is; the addresses alone go to standard output."""
+    with suppress(OSError):  # a terminal that was closed
+        print(what, file=sys.stderr, flush=True)
 
 
 def _stop(pids: Sequence[int]) -> None:

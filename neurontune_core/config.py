@@ -390,6 +390,11 @@ class RuntimeConfig(Section):
     memory_mib: int | None = Field(
         default=None, ge=64, description="Activation memory of attribution; automatic by default."
     )
+    harmful_text: Literal["masked", "shown"] = Field(
+        default="masked",
+        description="Harmful prompts and the answers to them in MLflow's traces and table of completions: `masked` or "
+        "`shown`. The report and the artifacts hold them in any case.",
+    )
     name: str = Field(default="", description="Name of the run; by default model, preset and what differs from it.")
     preset: str = Field(default="", description="Name of the preset the settings came from, for the names of runs.")
     changed: tuple[str, ...] = Field(

@@ -13,6 +13,7 @@ from tasks.mlflow_store import Tracking
 from tasks.models import loaded
 from tasks.progress import tracker
 from tasks.stage import stage_task
+from tasks.system_metrics import sampled
 
 STAGE = "attribution"
 
@@ -63,7 +64,8 @@ def attribute_shard(
     if found := artifacts.find(runtime.root, STAGE, own_key):
         return found
     settings = config.model_dump(mode="json") | {"shard": shard}
-    artifact = artifacts.write(runtime.root, STAGE, own_key, fill, settings, [pairs])
+    with sampled() as samples:
+        artifact = artifacts.write(runtime.root, STAGE, own_key, fill, settings, [pairs])
     tracking.record_executed(record, record.step_run_id or None, {shard: artifact}, True)
-    tracking.record_shard(record, shard, shard_name(shard, config), artifact)
+    tracking.record_shard(record, shard, shard_name(shard, config), artifact, samples)
     return artifact

@@ -22,8 +22,9 @@ from prefect.states import Crashed
 
 from neurontune_core import artifacts
 from neurontune_core.config import RuntimeConfig
+from tasks.mlflow_models import withdraw
 from tasks.mlflow_spool import waiting
-from tasks.mlflow_store import client_of, tracking_uri, without_password
+from tasks.mlflow_store import Tracking, client_of, tracking_uri, without_password
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
@@ -126,6 +127,7 @@ def _end_in_mlflow(note: Note, runtime: RuntimeConfig) -> bool:
         if run.info.status == "RUNNING":
             client.set_tag(run.info.run_id, "step.error", WHY)
             client.set_terminated(run.info.run_id, "KILLED", end_time=last)
+            withdraw(Tracking(uri=uri, experiment_id=str(experiment.experiment_id), run_id=str(run.info.run_id)))
     return bool(runs) or note.store == without_password(uri)
 
 

@@ -24,13 +24,13 @@ def facts_of(artifact: Artifact) -> dict[str, float]:
     return facts
 
 
-def metrics_of(stage: str, facts: Mapping[str, float], step: int = 0) -> "list[Metric]":
+def metrics_of(stage: str, facts: Mapping[str, float], step: int = 0, model: str | None = None) -> "list[Metric]":
     """Return facts as metrics named `<stage>/<fact>`, the headline first; a fact with a slash has its name already."""
     from mlflow.entities import Metric
 
     now = mlflow_spool.now()
     names = sorted(facts, key=lambda name: name != HEADLINE)
-    return [Metric(_metric_name(stage, name), float(facts[name]), now, step) for name in names]
+    return [Metric(_metric_name(stage, name), float(facts[name]), now, step, model) for name in names]
 
 
 def curve_of(artifact: Artifact) -> "list[Metric]":

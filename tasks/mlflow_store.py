@@ -48,7 +48,7 @@ class Tracking(BaseModel):
     """Where a pipeline run is recorded: small enough to cross any task boundary.
 
     `run_id` is the pipeline's own run and `step_run_id` attribution's, which its shards share; each stands for a run
-    yet to be made where MLflow was away (`tasks.mlflow_spool`).
+    yet to be made where MLflow was away (`tasks.mlflow_spool`). `harmful_text` is `masked` or `shown`.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -59,6 +59,7 @@ class Tracking(BaseModel):
     experiment_id: str = ""
     run_id: str = ""
     step_run_id: str = ""
+    harmful_text: str = "masked"
 
 
 def tracking_uri(runtime: RuntimeConfig) -> str:

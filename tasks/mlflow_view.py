@@ -13,11 +13,11 @@ KEY = "headline"
 TAG = f"mlflow.sharedViewState.{KEY}"
 METRICS = (
     "eval/su_f1",
+    "eval/safety",
+    "eval/utility",
     "eval/su_f1_low",
     "eval/su_f1_high",
     "eval/su_f1_base",
-    "eval/safety",
-    "eval/utility",
     "eval/broken",
     "eval/kl_to_base",
     "eval/perplexity_ratio",
@@ -43,6 +43,8 @@ SETTINGS = (
 )
 """Shown whether they differ or not."""
 TAGS = ("model", "preset", "study")
+CHANGES = "neurontune.changes"
+"""The tag that says in one line what differs from the run's preset."""
 
 
 def differing(runs: Sequence[Mapping[str, str]]) -> list[str]:
@@ -56,7 +58,9 @@ def differing(runs: Sequence[Mapping[str, str]]) -> list[str]:
 
 def saved_view(settings: Collection[str] = ()) -> str:
     """Return the view as MLflow keeps it in an experiment tag, with columns for these settings besides the usual."""
-    columns = [f"tags.`{name}`" for name in TAGS] + [f"metrics.`{name}`" for name in METRICS]
+    first, rest = METRICS[:3], METRICS[3:]
+    columns = [f"metrics.`{name}`" for name in first] + [f"tags.`{name}`" for name in (CHANGES, *TAGS)]
+    columns += [f"metrics.`{name}`" for name in rest]
     columns += [f"params.`{name}`" for name in dict.fromkeys([*SETTINGS, *settings])]
     state = {
         "searchFilter": "tags.`prefect.flow_name` = 'neurontune'",  # not the runs of single stages
@@ -66,7 +70,7 @@ def saved_view(settings: Collection[str] = ()) -> str:
         "lifecycleFilter": "Active",
         "modelVersionFilter": "All Runs",
         "datasetsFilter": [],
-        "selectedColumns": ["attributes.`Created`", "attributes.`Duration`", *columns],
+        "selectedColumns": [*columns, "attributes.`Created`", "attributes.`Duration`"],
         "runsExpanded": {},
         "runsPinned": [],
         "runsHidden": [],

@@ -12,7 +12,8 @@ from neurontune_core import artifacts
 from neurontune_core.config import RuntimeConfig
 from neurontune_core.errors import ArtifactError, InputError
 from neurontune_core.export.alpha import write_alpha
-from tasks.mlflow_store import client_of, tracking_uri
+from tasks.mlflow_models import KIND, model_name, model_of
+from tasks.mlflow_store import Tracking, client_of, tracking_uri
 from tasks.runs import RecordedRun, find_run
 from tasks.tuned import card_of, completions_of, find_tuned
 
@@ -65,23 +66,36 @@ def register(run: str, name: str, alias: str, runtime: RuntimeConfig) -> Registe
             (folder / "README.md").write_text(card, encoding="utf-8")
             if REPORT in {file.path for file in client.list_artifacts(tuned.run.run_id)}:
                 client.download_artifacts(tuned.run.run_id, REPORT, str(folder))
-            experiment = client.get_run(tuned.run.run_id).info.experiment_id
-            model = client.create_logged_model(experiment, name, tuned.run.run_id, model_type="neurontune-alpha")
-            client.log_model_artifacts(model.model_id, str(folder))
-            client.finalize_logged_model(model.model_id, "READY")
+            model = _model_of_run(tuned.run.run_id, name, runtime)
+            client.log_model_artifacts(model, str(folder))
+            client.finalize_logged_model(model, "READY")
         _create_name(client, name)
         with _as_default_store(tracking_uri(runtime)):
             version = client.create_model_version(
                 name,
-                source=f"models:/{model.model_id}",
+                source=f"models:/{model}",
                 run_id=tuned.run.run_id,
-                model_id=model.model_id,
+                model_id=model,
                 tags={"base_model": tuned.base.name, "base_weights": tuned.base.weights, "run_name": tuned.run.name},
-                description=card[:LONGEST_DESCRIPTION],
+                description=card_text(card),
             )
         found = Registered(name, str(version.version), tuned.run.run_id)
     client.set_registered_model_alias(name, alias, found.version)
     return found
+
+
+def _model_of_run(run_id: str, name: str, runtime: RuntimeConfig) -> str:
+    """Return the id of the model that a run logged; one by an earlier version gets it now."""
+    client, uri = client_of(tracking_uri(runtime)), tracking_uri(runtime)
+    experiment = client.get_run(run_id).info.experiment_id
+    found = model_of(Tracking(uri=uri, root=runtime.root, experiment_id=experiment, run_id=run_id))
+    return found or str(client.create_logged_model(experiment, model_name(name), run_id, model_type=KIND).model_id)
+
+
+def card_text(card: str) -> str:
+    """Return a model card as MLflow shows it: without the fields for model hubs, and cut between two paragraphs."""
+    text = card.split("\n---\n", 1)[-1].strip()
+    return text if len(text) <= LONGEST_DESCRIPTION else text[:LONGEST_DESCRIPTION].rpartition("\n\n")[0]
 
 
 def standing_of(run: RecordedRun, name: str, runtime: RuntimeConfig) -> Standing:

@@ -19,7 +19,8 @@ from neurontune_core.code_version import code_version
 from neurontune_core.config import PipelineConfig, RuntimeConfig
 from neurontune_core.records import Artifact
 from neurontune_core.run_name import changes, described
-from tasks import mlflow_view
+from tasks import mlflow_view, system_metrics
+from tasks.mlflow_answers import describe_run, masked, record_answers
 from tasks.mlflow_entities import (
     curve_of,
     data_files_of,
@@ -30,6 +31,7 @@ from tasks.mlflow_entities import (
     place_of,
 )
 from tasks.mlflow_links import NOTE, origin_tags, reuse_tags
+from tasks.mlflow_models import finish_model, model_of, name_output, open_model
 from tasks.mlflow_spool import (
     FOLDER,
     Sent,
@@ -61,8 +63,7 @@ SHARD = "attribution-shard"
 """`step.name` of the runs of single shards, below attribution's."""
 FLOW_TAG = "prefect.flow_name"
 """Only on the run of a whole flow run, not on those of its steps."""
-CHANGES_TAG = "neurontune.changes"
-"""What differs from the run's preset, in one line."""
+CHANGES_TAG = mlflow_view.CHANGES
 PIPELINE = "neurontune"
 """Name of the flow whose runs are the pipeline runs."""
 
@@ -95,7 +96,9 @@ def report_unrecorded(runtime: RuntimeConfig) -> None:
 def start_run(config: PipelineConfig, name: str, model: str) -> Tracking:
     """Open the run of a pipeline run with its whole configuration; without MLflow it is recorded later."""
     runtime = config.runtime
-    tracking = Tracking(uri=tracking_uri(runtime), root=runtime.root, experiment=runtime.experiment)
+    tracking = Tracking(
+        uri=tracking_uri(runtime), root=runtime.root, experiment=runtime.experiment, harmful_text=runtime.harmful_text
+    )
     hidden = {"mlflow_uri"}  # an address can hold a password
     tags = _code_tags() | _group_tags(config) | {"neurontune.model": model}
     if is_beside(tracking.uri, runtime.root):  # what moves with the root does not say where it lies
@@ -109,6 +112,7 @@ def start_run(config: PipelineConfig, name: str, model: str) -> Tracking:
     tracking = tracking.model_copy(update={"experiment_id": _experiment_if_known(tracking)})
     record_parameters(tracking, tracking.run_id, settings)
     record_configuration(tracking, settings)
+    open_model(tracking, name, settings)
     return tracking
 
 
@@ -128,11 +132,20 @@ def step(
     """
     run_id = open_step(tracking, stage, key, settings, inputs)
     try:
-        yield run_id
+        with system_metrics.sampled() as samples:
+            yield run_id
     except BaseException as error:
         close_step(tracking, run_id, "FAILED" if isinstance(error, Exception) else "KILLED", str(error))
         raise
+    record_samples(tracking, run_id, samples)
     close_step(tracking, run_id, "FINISHED")
+
+
+@best_effort
+def record_samples(tracking: Tracking, run_id: str | None, samples: Sequence[Mapping[str, float]]) -> None:
+    """Record what a stage took of its machine."""
+    if run_id is not None and samples:
+        _log_metrics(tracking, run_id, system_metrics.points([dict(sample) for sample in samples]))
 
 
 @best_effort
@@ -144,6 +157,7 @@ def open_step(
     client = client_of(tracking.uri)
     run_id = create_run(tracking, stage, tags)
     settings = settings.model_dump(mode="json") if isinstance(settings, BaseModel) else settings
+    name_output(tracking, run_id)
     record_parameters(tracking, run_id, {stage: settings})
     client.log_inputs(run_id, datasets=[dataset_of(artifact, "input") for artifact in inputs])
     return run_id
@@ -206,14 +220,18 @@ def record_facts(tracking: Tracking, run_id: str | None, stage: str, facts: Mapp
 
 
 @best_effort
-def record_shard(tracking: Tracking, shard: int, name: str, artifact: Artifact) -> None:
+def record_shard(
+    tracking: Tracking, shard: int, name: str, artifact: Artifact, samples: Sequence[Mapping[str, float]] = ()
+) -> None:
     """Add a run below attribution's for a shard that was computed now, with its facts."""
     if not tracking.step_run_id:
         return
     tags = {"mlflow.parentRunId": tracking.step_run_id, "step.name": SHARD, "step.cache_key": artifact.key}
     tags |= {"step.outcome": "executed", "step.artifact": place_of(artifact), "step.shard": str(shard)} | prefect_tags()
     run_id = create_run(tracking, name, tags)
-    _log_metrics(tracking, run_id, metrics_of(artifact.stage, facts_of(artifact)))
+    name_output(tracking, run_id)
+    taken = system_metrics.points([dict(sample) for sample in samples])
+    _log_metrics(tracking, run_id, metrics_of(artifact.stage, facts_of(artifact)) + taken)
     client_of(tracking.uri).log_inputs(run_id, datasets=[dataset_of(artifact, "output")])
     client_of(tracking.uri).set_terminated(run_id, "FINISHED", end_time=now())
 
@@ -253,6 +271,7 @@ def record_reused(tracking: Tracking, artifact: Artifact, inputs: Sequence[Artif
     tags = _step_tags(tracking, artifact.stage, artifact.key, "cached") | {"step.artifact": place_of(artifact)}
     tags |= reuse_tags(tracking, artifact.stage, artifact.key, inputs)
     run_id = create_run(tracking, f"{artifact.stage} [cached]", tags)
+    name_output(tracking, run_id)
     read = [dataset_of(one, "input") for one in [*inputs, *data_files_of(artifact)]]
     client.log_inputs(run_id, datasets=[*read, dataset_of(artifact, "output")])
     client.set_terminated(run_id, "FINISHED", end_time=now())
@@ -265,7 +284,8 @@ def record_headline(tracking: Tracking, artifact: Artifact) -> None:
     if files := data_files_of(artifact):
         client_of(tracking.uri).log_inputs(tracking.run_id, datasets=[dataset_of(file, "input") for file in files])
     curve = [point for point in curve_of(artifact) if point.key not in streamed]
-    _log_metrics(tracking, tracking.run_id, metrics_of(artifact.stage, facts_of(artifact)) + curve)
+    facts = metrics_of(artifact.stage, facts_of(artifact), model=model_of(tracking))
+    _log_metrics(tracking, tracking.run_id, facts + curve)
     if artifact.stage != "evaluation":
         return
     folder = artifacts.open_folder(artifact)
@@ -273,7 +293,7 @@ def record_headline(tracking: Tracking, artifact: Artifact) -> None:
     # the evaluation view groups by the first column and compares the second
     first = [name for name in ("prompt", "completion", "verdict", "benchmark") if name in completions]
     rest = [name for name in completions if name not in first]
-    _log_table(tracking, completions[first + rest], "completions.json")
+    _log_table(tracking, masked(completions[first + rest], tracking), "completions.json")
     _log_table(tracking, tables.load_table(folder, "rates"), "rates.json")
 
 
@@ -311,6 +331,11 @@ def finish_run(tracking: Tracking, made: Sequence[Artifact], error: BaseExceptio
     """
     for artifact in reversed(made):
         record_headline(tracking, artifact)
+    finish_model(tracking, list(made))
+    if evaluation := next((artifact for artifact in made if artifact.stage == "evaluation"), None):
+        describe_run(tracking, evaluation)
+        for model in ("base", "tuned"):
+            record_answers(tracking, evaluation, model)
     status = "FINISHED" if error is None else "FAILED" if isinstance(error, Exception) else "KILLED"
     close_leftovers(tracking, status)
     offer_view(tracking)

@@ -25,7 +25,7 @@ def test_version_with_factors_card_and_alias(config: PipelineConfig) -> None:
     assert register(run, "safe", "other", config.runtime) == made, "a run has one version"
     client = client_of(tracking_uri(config.runtime))
     version = client.get_model_version_by_alias("safe", "other")
-    assert version.tags["base_model"] == "random:llama" and version.description.startswith("---\nlibrary_name")
+    assert version.tags["base_model"] == "random:llama" and version.description.startswith("# ")
     folder = Path(
         client.get_logged_model(version.source.removeprefix("models:/")).artifact_location.removeprefix("file://")
     )
