@@ -340,6 +340,18 @@ SERVERS = [
         f"{_FLOWS}/test_services.py::test_run_of_a_lost_machine_is_resumed",
     ),
     Fault(
+        "A Dask worker is lost",
+        "Its shards are computed by another; the scores are the same.",
+        f"{_FLOWS}/test_runners.py::test_a_lost_dask_worker_costs_no_shard",
+        quick=False,
+    ),
+    Fault(
+        "The Dask scheduler is lost",
+        "The run ends with the reason; the next reuses the shards that were finished.",
+        f"{_FLOWS}/test_runners.py::test_a_lost_dask_scheduler_ends_the_run_with_the_reason_and_the_next_takes_it_up",
+        quick=False,
+    ),
+    Fault(
         "A Dask worker goes on with what nobody waits for any more",
         "It stops.",
         f"{_TASKS}/test_progress.py::test_dask_worker_stops_what_nobody_waits_for_any_more",
@@ -401,7 +413,7 @@ SECURITY = [
     ),
     Fault(
         "The same is tried on the servers of `neurontune up`",
-        "It is refused; MLflow answers to this machine alone, too.",
+        "It is refused.",
         "tests/flows/test_attacker.py::test_the_server_of_up",
         quick=False,
     ),
@@ -416,6 +428,17 @@ SECURITY = [
         "It is in a file of its owner alone and on no command line.",
         "tests/flows/test_attacker.py::test_another_user_of_the_machine_finds_no_password",
         quick=False,
+    ),
+    Fault(
+        "A program without the password, or a page of another site, asks MLflow's server of `neurontune up`",
+        "It is refused (401 or 403); the workers and commands of `up` give the password.",
+        "tests/flows/test_attacker.py::test_mlflow_answers_to_this_machine_alone",
+        quick=False,
+    ),
+    Fault(
+        "The same is tried on the page of `chat --web`, or files are uploaded to it",
+        "It is refused (401 or 403).",
+        "tests/flows/test_chat_page.py::test_other_sites_and_uploads_are_refused",
     ),
     Fault(
         "Prompts, answers or names hold escape sequences",
@@ -474,6 +497,12 @@ INPUTS = [
         "The name of the artifact root holds `%20`, `%2F`, `#`, `?` or `[`",
         "All files lie in it, and none beside it.",
         "tests/tasks/test_odd_roots.py::test_the_database_lies_in_the_root_and_nothing_beside_it",
+    ),
+    Fault(
+        "The same, with blanks and letters beyond ASCII, under `neurontune up`",
+        "Runs on workers and by hand share it, and nothing lies beside it.",
+        f"{_FLOWS}/test_odd_up.py::test_up_and_the_runs_on_it_use_such_a_root",
+        quick=False,
     ),
     Fault(
         "Text is longer than the model's positions",
