@@ -346,12 +346,6 @@ SERVERS = [
         quick=False,
     ),
     Fault(
-        "The Dask scheduler is lost",
-        "The run ends with the reason; the next reuses the shards that were finished.",
-        f"{_FLOWS}/test_runners.py::test_a_lost_dask_scheduler_ends_the_run_with_the_reason_and_the_next_takes_it_up",
-        quick=False,
-    ),
-    Fault(
         "A Dask worker goes on with what nobody waits for any more",
         "It stops.",
         f"{_TASKS}/test_progress.py::test_dask_worker_stops_what_nobody_waits_for_any_more",
