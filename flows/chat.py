@@ -50,7 +50,7 @@ def chat_with(
     session.set_strength(strength)
     session.set_attack(attack)
     if web:
-        chat_page.serve(session, name)
+        chat_page.serve(session, name, environment.prefect_home(runtime))
         return
     console = TextConsole()
     if isinstance(sys.stdin, io.TextIOWrapper):  # a byte that is no UTF-8 is shown as such, and ends nothing

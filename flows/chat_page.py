@@ -3,10 +3,12 @@
 import os
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from threading import Event
 from typing import Any
 
-from flows.guard import OwnPagesOnly
+from flows.guard import OwnPagesOnly, PasswordAsked
+from flows.login import FILE, make_login
 from neurontune_core.chat.session import NO_ATTACK, NO_SYSTEM, ChatSession, History
 from neurontune_core.errors import InputError
 from neurontune_core.evaluation.judges import Verdict
@@ -25,20 +27,23 @@ POLICY = (
 )
 CLOSED = ("upload", "process_recording")
 """What gradio offers beyond this page: files of any size would be written to this machine's disk."""
+OPEN = ("/gradio_api/startup-events",)
+"""What gradio asks itself, without a password, when it starts; it answers nothing but `true`."""
 LINES = 14
 Before = tuple[str, tuple[History, History]]
 """The conversation of a tab: its system message, and what was said to and by each model."""
 
 
-def serve(session: ChatSession, title: str) -> None:
-    """Serve the page on loopback until interrupted; its address is printed.
+def serve(session: ChatSession, title: str, home: Path) -> None:
+    """Serve the page on loopback until interrupted, behind the login of a Prefect home; its address is printed.
 
     Raises:
         InputError: gradio, the optional extra `web`, is not installed.
     """
     page = chat_page(session, title)
-    address = launch(page)
-    print(printable(f"chat with {title}: {address}   (Ctrl-C ends it)"), flush=True)
+    address = launch(page, make_login(home))
+    print(printable(f"chat with {title}: {address}   (Ctrl-C ends it)"))
+    print(printable(f"its user:password are in {home / FILE}"), flush=True)
     try:
         Event().wait()
     except KeyboardInterrupt:
@@ -127,8 +132,8 @@ def chat_page(session: ChatSession, title: str) -> Any:
     return page
 
 
-def launch(page: Any) -> str:
-    """Start serving on loopback, in the background, and return the address."""
+def launch(page: Any, login: str) -> str:
+    """Start serving on loopback, in the background, to those who have the login; return the address."""
     from starlette.middleware import Middleware
 
     _, address, _ = page.launch(
@@ -141,7 +146,13 @@ def launch(page: Any) -> str:
         pwa=False,
         mcp_server=False,
         enable_monitoring=False,
-        app_kwargs={"middleware": [Middleware(_Policy), Middleware(OwnPagesOnly, closed=CLOSED)]},
+        app_kwargs={
+            "middleware": [
+                Middleware(_Policy),
+                Middleware(OwnPagesOnly, closed=CLOSED),
+                Middleware(PasswordAsked, login=login, open_paths=OPEN),
+            ]
+        },
     )
     return str(address)
 

@@ -416,12 +416,14 @@ def main() -> None:
 
     Exit codes: 0 done, 1 failed, 2 bad input, 130 interrupted.
     """
+    ending.tell_if_lost()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _interrupt)
     sys.excepthook = _show_traceback
     memory_watch.start()
     ending.start()
     code = _exit_code()
+    ending.reported()
     gc.freeze()  # spares the interpreter two seconds of collecting what torch and MLflow leave, just before it ends
     sys.exit(code)
 
@@ -445,6 +447,7 @@ def _exit_code() -> int:
         if isinstance(error, NeuronTuneError):
             return fail(str(error), 1)
         if out_of_memory(error):
+            memory_watch.told()
             return fail(memory_watch.PROBLEM, 1)
         if why := problem(error):
             return fail(f"{getattr(error, 'filename', None) or 'a file'}: {why}", 1)

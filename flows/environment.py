@@ -11,7 +11,7 @@ import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
 from flows.console import show_own_lines
-from flows.login import read_login
+from flows.login import mlflow_variables, read_login
 from neurontune_core.config import RuntimeConfig, load_config
 from neurontune_core.errors import InputError
 from neurontune_core.shown_text import quoted
@@ -72,6 +72,11 @@ def apply(runtime: RuntimeConfig, quiet: bool) -> None:
             os.environ.setdefault(name, value)
         if running and os.environ["PREFECT_API_URL"] == running["PREFECT_API_URL"] and (password := read_login(home)):
             os.environ["PREFECT_API_AUTH_STRING"] = password
+            mlflow = running.get("MLFLOW_TRACKING_URI")
+            # the password is for that server alone
+            if mlflow and os.environ["MLFLOW_TRACKING_URI"] == mlflow and runtime.mlflow_uri in (None, mlflow):
+                for name, value in mlflow_variables(password).items():
+                    os.environ.setdefault(name, value)
 
 
 def reach_loopback_directly() -> None:
@@ -139,6 +144,11 @@ def announced(home: Path, servers: Mapping[str, str]) -> Iterator[None]:
         yield
     finally:
         file.unlink(missing_ok=True)
+
+
+def prefect_home(runtime: RuntimeConfig) -> Path:
+    """Return the folder of the Prefect database that runs of these settings are in."""
+    return own_prefect_home(runtime) or Path(os.environ.get("PREFECT_HOME", Path.home() / ".prefect"))
 
 
 def own_prefect_home(runtime: RuntimeConfig) -> Path | None:

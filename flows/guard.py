@@ -1,7 +1,10 @@
-"""Who may speak to a server on this machine: programs, and the server's own pages, but no page of another site."""
+"""Who may speak to a server on this machine: who has its password, but no page of another site."""
 
+import base64
+import binascii
 import re
-from collections.abc import Collection
+import secrets
+from collections.abc import Collection, Iterable
 from typing import Any
 
 _HOST = re.compile(r"(?:127\.0\.0\.1|localhost|\[::1\])(?::(\d+))?", re.IGNORECASE)
@@ -49,3 +52,34 @@ class OwnPagesOnly:
         ):
             return "this server answers to its own pages alone"
         return "there is nothing here" if self.closed.intersection(scope["path"].split("/")) else ""
+
+
+class PasswordAsked:
+    """ASGI middleware that answers 401 to requests without the login, given as HTTP's basic authentication."""
+
+    def __init__(self, app: Any, login: str, open_paths: Collection[str] = ()) -> None:
+        """Guard an application by a login, `user:password`; `open_paths` are answered without it."""
+        self.app = app
+        self.login = login.encode()
+        self.open_paths = frozenset(open_paths)
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Pass a request on, or ask for the login."""
+        if scope["type"] == "lifespan" or scope["path"] in self.open_paths or self._is_let_in(scope["headers"]):
+            await self.app(scope, receive, send)
+        elif scope["type"] == "websocket":
+            await send({"type": "websocket.close", "code": 1008, "reason": "this server asks for a password"})
+        else:
+            headers = [(b"content-type", b"text/plain"), (b"www-authenticate", b'Basic realm="NeuronTune"')]
+            await send({"type": "http.response.start", "status": 401, "headers": headers})
+            await send({"type": "http.response.body", "body": b"this server asks for a password\n"})
+
+    def _is_let_in(self, headers: Iterable[tuple[bytes, bytes]]) -> bool:
+        given = [value for name, value in headers if name.lower() == b"authorization"]
+        scheme, _, encoded = given[0].partition(b" ") if len(given) == 1 else (b"", b"", b"")
+        if scheme.lower() != b"basic":
+            return False
+        try:
+            return secrets.compare_digest(base64.b64decode(encoded, validate=True), self.login)
+        except binascii.Error:
+            return False

@@ -1,4 +1,4 @@
-"""The password of the Prefect servers started here: one for every Prefect home, in a file for its owner alone."""
+"""The password of the servers started here: one for every Prefect home, in a file for its owner alone."""
 
 import os
 import secrets
@@ -41,6 +41,12 @@ def read_login(home: Path) -> str:
         return (home / FILE).read_text(encoding="utf-8").strip()
     except OSError:
         return ""
+
+
+def mlflow_variables(login: str) -> dict[str, str]:
+    """Return the variables by which MLflow's clients give a login."""
+    user, _, password = login.partition(":")
+    return {"MLFLOW_TRACKING_USERNAME": user, "MLFLOW_TRACKING_PASSWORD": password}
 
 
 def _is_private(file: Path) -> bool:

@@ -12,6 +12,7 @@ from typing import Any, cast
 
 from flows import console, environment, login, server
 from flows.stage_names import STAGES
+from neurontune_core.address_space import check_address_space
 from neurontune_core.config import CAUSAL_SECTIONS, PipelineConfig, change_runtime, load_config, runtime_alone
 from neurontune_core.errors import InputError, NeuronTuneError, StorageError
 from neurontune_core.evaluation import benchmarks
@@ -190,6 +191,7 @@ def embedded(config: PipelineConfig, preset: str, debug: bool) -> Iterator[None]
     Raises:
         InputError: bad input, found before a model is loaded.
     """
+    check_address_space()
     data_files.check_names(config.pairs)
     benchmarks.check(config.evaluation)
     environment.apply(config.runtime, quiet=not debug)

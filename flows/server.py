@@ -140,7 +140,10 @@ def _serve(bound: int, parent: int) -> None:
     from prefect.settings import PREFECT_HOME
 
     server_changes.apply()
-    config = uvicorn.Config(_guarded_app, factory=True, host="127.0.0.1", log_level="error", lifespan="on")
+    # a page that is open, or a worker that listens, would keep a server that is to be started anew for ever
+    config = uvicorn.Config(
+        _guarded_app, factory=True, host="127.0.0.1", log_level="error", lifespan="on", timeout_graceful_shutdown=5
+    )
     server = uvicorn.Server(config)
     starting = FileLock(PREFECT_HOME.value() / "starting.lock", thread_local=False)
 

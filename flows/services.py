@@ -61,7 +61,7 @@ def up(settings: Sequence[str], port: int, mlflow_port: int, show_password: bool
     root, uri = artifacts.absolute_root(runtime.root), tracking_uri(runtime)
     os.environ.pop("PREFECT_API_URL", None)
     environment.apply(runtime, quiet=False)
-    home = environment.own_prefect_home(runtime) or Path(os.environ.get("PREFECT_HOME", Path.home() / ".prefect"))
+    home = environment.prefect_home(runtime)
     if other := os.environ.get("PREFECT_API_URL"):
         if show_password:
             print(login.read_login(home))
@@ -80,14 +80,18 @@ def up(settings: Sequence[str], port: int, mlflow_port: int, show_password: bool
     }
     with _running(logs) as start, work_pools.connect(shared["PREFECT_API_URL"], prefect.login) as api:
         kept, noted = [], {"PREFECT_API_URL": shared["PREFECT_API_URL"]}
-        if not uri.startswith("http"):
-            command = _mlflow(root, mlflow_port)
+        own_mlflow = not uri.startswith("http")
+        if own_mlflow:
+            # runs write their files themselves: those of a store that only a server can reach would be lost to others
+            command = [sys.executable, "-P", "-m", "flows.mlflow_server", _place(f"{root}/mlflow"), str(mlflow_port)]
             # not as an option, which other users of the machine could read: it may hold a password
             own = {"MLFLOW_BACKEND_STORE_URI": uri, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+            own["PREFECT_API_AUTH_STRING"] = prefect.login
             # its own list lets names through that begin as the addresses of a private network do
             own["MLFLOW_SERVER_ALLOWED_HOSTS"] = f"127.0.0.1:{mlflow_port},localhost:{mlflow_port}"
             uri = noted["MLFLOW_TRACKING_URI"] = f"http://127.0.0.1:{mlflow_port}"
             kept.append(start("mlflow", command, own))
+            shared |= login.mlflow_variables(prefect.login)
         shared["MLFLOW_TRACKING_URI"] = uri
         prefect.wait_until_ready()
         _say("Prefect answers")
@@ -105,7 +109,8 @@ def up(settings: Sequence[str], port: int, mlflow_port: int, show_password: bool
         # what was kept while MLflow was away, and runs that were killed; nobody waits for it
         start("sync", [*NEURONTUNE, "sync", *(word for each in settings for word in ("--set", each))], shared)
         with environment.announced(home, noted):
-            _print_addresses(prefect, without_password(uri), root, deployments, home / login.FILE, show_password)
+            addresses = (without_password(uri), root, deployments, home / login.FILE)
+            _print_addresses(prefect, *addresses, show_password, own_mlflow)
             _watch(prefect, kept, lambda: server.start_server(home, prefect.log, port))
 
 
@@ -127,13 +132,6 @@ def _watch(
             if service.process.poll() is not None:
                 print(f"{service.name} has ended and is started again; see {service.log}", file=sys.stderr)
                 service.restart()
-
-
-def _mlflow(root: str, port: int) -> list[str]:
-    options = ["--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
-    # runs write their files themselves: those of a store that only a server can reach would be lost to runs without it
-    artifacts_go = ["--no-serve-artifacts", "--default-artifact-root", _place(f"{root}/mlflow")]
-    return [sys.executable, "-m", "mlflow", "server", *options, *artifacts_go]
 
 
 def _place(folder: str) -> str:
@@ -243,7 +241,13 @@ def _deploy(shared: dict[str, str]) -> str:
 
 
 def _print_addresses(
-    prefect: server.EmbeddedServer, mlflow: str, root: str, deployments: str, file: Path, show_password: bool
+    prefect: server.EmbeddedServer,
+    mlflow: str,
+    root: str,
+    deployments: str,
+    file: Path,
+    show_password: bool,
+    own_mlflow: bool,
 ) -> None:
     print(f"Prefect      {prefect.address}")
     print(f"password     {prefect.login if show_password else f'in {file}, or by `neurontune up --show-password`'}")
@@ -254,5 +258,9 @@ def _print_addresses(
     print("`neurontune run` on these artifacts uses these servers; other programs and folders need")
     variables = {"PREFECT_API_URL": f"{prefect.address}/api", "MLFLOW_TRACKING_URI": mlflow, "NEURONTUNE_ROOT": root}
     given = " ".join(f"{name}={shlex.quote(value)}" for name, value in variables.items())
-    print(f'export {given} PREFECT_API_AUTH_STRING="$(cat {shlex.quote(str(file))})"')
+    given += f' PREFECT_API_AUTH_STRING="$(cat {shlex.quote(str(file))})"'
+    if own_mlflow:
+        user = shlex.quote(prefect.login.partition(":")[0])
+        given += f' MLFLOW_TRACKING_USERNAME={user} MLFLOW_TRACKING_PASSWORD="$(cut -d: -f2- {shlex.quote(str(file))})"'
+    print(f"export {given}")
     print("Ctrl-C stops all of it.", flush=True)

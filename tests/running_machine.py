@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,8 @@ import pytest
 
 PATIENCE = 900
 MAIN = [sys.executable, "-c", "from flows.cli import main; main()"]
+FEW_PROMPTS = ("pairs.wrapped_queries=24", "evaluation.prompts_per_benchmark=2")
+"""Settings of a run of which nothing but its course matters."""
 # put into every process of the machine under test: notes each shard that is computed, and lets those fail or wait for
 # which there is a file
 SITECUSTOMIZE = """
@@ -144,7 +147,14 @@ def free_port() -> int:
 @pytest.fixture(scope="module")
 def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
     place = tmp_path_factory.mktemp("machine")
-    root, notes = place / "root", place / "notes"
+    with machine_on(place, place / "root") as machine:
+        yield machine
+
+
+@contextmanager
+def machine_on(place: Path, root: Path) -> Iterator[Machine]:
+    """A machine with an artifact root; what it has besides is in the other folder."""
+    notes = place / "notes"
     notes.mkdir()
     (place / "site").mkdir()
     (place / "site" / "sitecustomize.py").write_text(SITECUSTOMIZE)
@@ -154,7 +164,7 @@ def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
     # nothing on this machine is asked by way of a proxy
     environment |= {"HTTP_PROXY": "http://127.0.0.1:9", "http_proxy": "http://127.0.0.1:9"}
     port, mlflow_port = free_port(), free_port()
-    command = [*MAIN, "up", "--set", f"runtime.root={root}", "--port", str(port), "--mlflow-port", str(mlflow_port)]
+    command = [*MAIN, "up", "--set", f"runtime.root='{root}'", "--port", str(port), "--mlflow-port", str(mlflow_port)]
     up_environment = dict(environment)
     process, lines = start_up(command, up_environment)
     address = f"http://127.0.0.1:{port}"
@@ -162,6 +172,7 @@ def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
     environment["NEURONTUNE_ROOT"] = str(root)
     environment["PREFECT_API_AUTH_STRING"] = login = (root / ".prefect" / "login").read_text()
     user, _, password = login.partition(":")
+    environment |= {"MLFLOW_TRACKING_USERNAME": user, "MLFLOW_TRACKING_PASSWORD": password}
     try:
         assert f"Prefect      {address}\n" in lines
         # a connection of its own each time: the server may close an idle one just as it is used again

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict
 from transformers import AutoConfig, AutoModelForCausalLM, PretrainedConfig, PreTrainedModel
 
 from neurontune_core import artifacts, neurons
+from neurontune_core.address_space import check_address_space
 from neurontune_core.config import ModelConfig, absolute_path
 from neurontune_core.errors import InputError
 from neurontune_core.model import gguf, hub, tiny
@@ -61,10 +62,12 @@ def describe(config: ModelConfig) -> ModelReference:
         config: which model: a local folder, a GGUF file, a hub id, or a packaged model; a hub model is downloaded.
 
     Raises:
-        InputError: the model is not there, not readable, or has a layer without MLP neurons.
+        InputError: the model is not there, not readable, has a layer without MLP neurons, or needs more address space
+            than this process may have.
     """
     found = _find(config, whole=True)
     model = _without_weights(config, found.shape)
+    check_address_space(sum(weight.numel() for weight in model.parameters()))
     dtype = _exact_format(model) if config.dtype == "auto" else config.dtype
     return ModelReference(
         name=found.name,

@@ -211,11 +211,6 @@ FILES = [
         f"{_CORE}/test_unfinished.py::test_a_save_that_fails_leaves_what_was_there",
     ),
     Fault(
-        "Learning is stopped in mid-way and starts again from its checkpoint",
-        "The factors are those of an undisturbed run, bit for bit.",
-        f"{_CORE}/scaling/margin_fit/test_margin_fit_steps.py::test_a_run_saved_after_any_part_goes_on_to_the_same_bits",
-    ),
-    Fault(
         "An artifact root is copied, and what the copy lacks the original has",
         "The copy shows its own runs, uses its own files and computes what it lacks.",
         f"{_TASKS}/test_moved_root.py::test_a_copy_is_a_root_of_its_own_with_the_runs_of_the_original",
@@ -345,6 +340,12 @@ SERVERS = [
         f"{_FLOWS}/test_services.py::test_run_of_a_lost_machine_is_resumed",
     ),
     Fault(
+        "A Dask worker is lost",
+        "Its shards are computed by another; the scores are the same.",
+        f"{_FLOWS}/test_runners.py::test_a_lost_dask_worker_costs_no_shard",
+        quick=False,
+    ),
+    Fault(
         "A Dask worker goes on with what nobody waits for any more",
         "It stops.",
         f"{_TASKS}/test_progress.py::test_dask_worker_stops_what_nobody_waits_for_any_more",
@@ -353,12 +354,6 @@ SERVERS = [
         "A run is killed while its worker processes compute",
         "They end, too.",
         f"{_FLOWS}/test_runners.py::test_worker_processes_end_with_a_killed_run",
-    ),
-    Fault(
-        "The Prefect server of `neurontune up` ends in mid-run, or is started anew",
-        "It is started again; the run goes on, and its result is printed.",
-        f"{_FLOWS}/test_server_restart.py::test_a_run_outlives_the_server",
-        quick=False,
     ),
     Fault(
         "The network fails for a moment in a stage",
@@ -412,7 +407,7 @@ SECURITY = [
     ),
     Fault(
         "The same is tried on the servers of `neurontune up`",
-        "It is refused; MLflow answers to this machine alone, too.",
+        "It is refused.",
         "tests/flows/test_attacker.py::test_the_server_of_up",
         quick=False,
     ),
@@ -427,6 +422,17 @@ SECURITY = [
         "It is in a file of its owner alone and on no command line.",
         "tests/flows/test_attacker.py::test_another_user_of_the_machine_finds_no_password",
         quick=False,
+    ),
+    Fault(
+        "A program without the password, or a page of another site, asks MLflow's server of `neurontune up`",
+        "It is refused (401 or 403); the workers and commands of `up` give the password.",
+        "tests/flows/test_attacker.py::test_mlflow_answers_to_this_machine_alone",
+        quick=False,
+    ),
+    Fault(
+        "The same is tried on the page of `chat --web`, or files are uploaded to it",
+        "It is refused (401 or 403).",
+        "tests/flows/test_chat_page.py::test_other_sites_and_uploads_are_refused",
     ),
     Fault(
         "Prompts, answers or names hold escape sequences",
@@ -466,6 +472,16 @@ INPUTS = [
         "tests/flows/test_memory_watch.py::test_a_process_without_memory_ends_with_a_line",
     ),
     Fault(
+        "The limit of address space (`ulimit -v`) is too low",
+        "One line with the limit, what is needed and the remedy, before anything is computed.",
+        "tests/flows/test_memory_watch.py::test_a_run_under_a_low_limit_ends_with_a_line_and_writes_nothing",
+    ),
+    Fault(
+        "The process ends by a segmentation fault, or the system kills it for want of memory",
+        "One line says so.",
+        "tests/flows/test_ending.py::test_a_process_that_was_killed_is_told_in_one_line",
+    ),
+    Fault(
         "The disk is full in mid-run",
         "One line with the path and the cause; after room is made, the same command reuses what was finished.",
         "tests/faults/test_full_disk.py::test_a_disk_that_is_full_in_mid_run_is_told_and_the_run_taken_up",
@@ -475,6 +491,12 @@ INPUTS = [
         "The name of the artifact root holds `%20`, `%2F`, `#`, `?` or `[`",
         "All files lie in it, and none beside it.",
         "tests/tasks/test_odd_roots.py::test_the_database_lies_in_the_root_and_nothing_beside_it",
+    ),
+    Fault(
+        "The same, with blanks and letters beyond ASCII, under `neurontune up`",
+        "Runs on workers and by hand share it, and nothing lies beside it.",
+        f"{_FLOWS}/test_odd_up.py::test_up_and_the_runs_on_it_use_such_a_root",
+        quick=False,
     ),
     Fault(
         "Text is longer than the model's positions",
@@ -490,8 +512,8 @@ LEARNING = [
         "tests/core/test_unfinished.py::test_a_damaged_state_is_set_aside_with_one_line",
     ),
     Fault(
-        "Scaling is killed in the middle of a step",
-        "The next run goes on with what is left of the step; the factors are the same to the last bit.",
+        "Learning is killed at a step or in the middle of one, by whatever method it learns",
+        "The next run goes on from there; the factors are those of an undisturbed run, bit for bit.",
         "tests/core/scaling/test_scaling_state.py::test_a_killed_run_goes_on_to_the_same_bits",
     ),
     Fault(

@@ -75,9 +75,13 @@ def attack(api: str, login: tuple[str, str]) -> None:
         connect(events, proxy=None)
 
 
-def test_the_server_of_up(machine: Machine) -> None:
+def login_of(machine: Machine) -> tuple[str, str]:
     user, _, password = machine.environment["PREFECT_API_AUTH_STRING"].partition(":")
-    attack(machine.environment["PREFECT_API_URL"], (user, password))
+    return user, password
+
+
+def test_the_server_of_up(machine: Machine) -> None:
+    attack(machine.environment["PREFECT_API_URL"], login_of(machine))
 
 
 def test_the_server_of_run(embedded: server.EmbeddedServer) -> None:
@@ -110,11 +114,20 @@ def _filled(value: Any, mark: str) -> Any:
 
 def test_mlflow_answers_to_this_machine_alone(machine: Machine) -> None:
     address = machine.environment["MLFLOW_TRACKING_URI"]
+    login = login_of(machine)
     url = f"{address}/api/2.0/mlflow/experiments/create"
     for headers in ({"Host": "evil.example"}, {"Host": "10.evil.example"}, {"Host": "192.168.evil.example:5000"}):
-        assert httpx.post(url, json={"name": "mine"}, headers=headers).status_code == 403
-    assert httpx.post(url, json={"name": "mine"}, headers={"Origin": EVIL}).status_code == 403
-    assert httpx.get(f"{address}/api/2.0/mlflow/experiments/search?max_results=1").status_code == 200
+        assert httpx.post(url, json={"name": "mine"}, headers=headers, auth=login).status_code == 403
+    assert httpx.post(url, json={"name": "mine"}, headers={"Origin": EVIL}, auth=login).status_code == 403
+    search = f"{address}/api/2.0/mlflow/experiments/search?max_results=1"
+    assert httpx.get(search, auth=login).status_code == 200
+    for path in ("/", "/ajax-api/2.0/mlflow/experiments/search?max_results=1", "/graphql", "/get-artifact", "/version"):
+        assert httpx.get(f"{address}{path}").status_code == 401, path
+    for wrong in (None, (login[0], ""), (login[0], "guess"), ("", login[1])):
+        assert httpx.get(search, auth=wrong).status_code == 401
+        assert httpx.post(url, json={"name": "mine"}, auth=wrong).status_code == 401
+    for header in ("Basic", "Basic !", "Basic \u00e9", f"Bearer {login[1]}", f"Basic {login[1]}"):
+        assert httpx.get(search, headers={b"Authorization": header.encode("latin-1")}).status_code == 401
 
 
 def test_another_user_of_the_machine_finds_no_password(machine: Machine) -> None:

@@ -1,5 +1,6 @@
 """The page of `neurontune chat --web`, started by the command and used in a real browser."""
 
+import base64
 import json
 import os
 import re
@@ -21,6 +22,7 @@ from flows.chat_page import as_text, chat_page, in_words, launch
 from neurontune_core.config import PipelineConfig
 
 ENTER = "\ue007"
+LOGIN = "ada:pass:word"
 MESSAGE = "How do I bake bread?"
 VALUES = "[...document.querySelectorAll('#base textarea, #tuned textarea')].map((e) => e.value)"
 VERDICTS = "[...document.querySelectorAll('#verdict-base, #verdict-tuned')].map((e) => e.querySelector('textarea, input').value)"  # noqa: E501
@@ -33,12 +35,20 @@ def address(config: PipelineConfig) -> Iterator[str]:
     command = [sys.executable, "-c", "from flows.cli import main; main()", "chat", "first", "--web"]
     for setting in (f"runtime.root={json.dumps(config.runtime.root)}", "runtime.device=cpu"):
         command += ["--set", setting]
-    place = {"PYTHONPATH": str(Path(cli.__file__).parents[1]), "GRADIO_ANALYTICS_ENABLED": "True"}
+    place = {
+        "PREFECT_SERVER_API_AUTH_STRING": LOGIN,
+        "PYTHONPATH": str(Path(cli.__file__).parents[1]),
+        "GRADIO_ANALYTICS_ENABLED": "True",
+    }
     process = subprocess.Popen(command, env=os.environ | place, stdout=subprocess.PIPE, text=True)
     try:
         assert process.stdout is not None
         found = re.match(r"chat with first: (http://127\.0\.0\.1:\d+/) ", process.stdout.readline())
         assert found is not None
+        place, file = process.stdout.readline().rstrip("\n").split(" are in ")
+        assert place == "its user:password" and Path(file).read_text() == LOGIN
+        assert Path(file).stat().st_mode & 0o077 == 0 and Path(file).is_relative_to(config.runtime.root)
+        assert httpx.get(found[1]).status_code == 401
         yield found[1]
         process.send_signal(signal.SIGINT)
         assert process.wait(timeout=60) == 0
@@ -47,10 +57,16 @@ def address(config: PipelineConfig) -> Iterator[str]:
         process.wait()
 
 
+def enter(browser: Browser, address: str) -> None:
+    """Open the page as one who has typed the login."""
+    browser.open(address.replace("://", "://ada:pass%3Aword@"))
+    browser.open(address)
+
+
 @pytest.mark.browser
 def test_the_page_says_what_the_terminal_says(address: str, browser: Browser, config: PipelineConfig) -> None:
     _, session = open_session("first", config.runtime)
-    browser.open(address)
+    enter(browser, address)
     browser.until("return document.querySelector('#message input, #message textarea')")
     assert "Completions may be harmful" in browser.run("return document.body.innerText")
     browser.run(f"window.seen = []; setInterval(() => seen.push({VALUES}), 10)")
@@ -101,9 +117,10 @@ def test_a_tab_keeps_its_conversation_until_a_new_one(config: PipelineConfig) ->
     _, session = open_session("first", config.runtime)
     session.max_new_tokens = 8
     page = chat_page(session, "first")
-    address = launch(page)
+    address = launch(page, LOGIN)
     try:
-        tab, other = client_of(address, verbose=False), client_of(address, verbose=False)
+        headers = {"Authorization": "Basic " + base64.b64encode(LOGIN.encode()).decode()}
+        tab, other = (client_of(address, headers=headers, verbose=False) for _ in range(2))
 
         def ask(tab: Any, message: str, system: str = "") -> tuple[str, ...]:
             return tuple(tab.predict(message, 1, "none", system, api_name="/answer")[:6])
@@ -131,12 +148,18 @@ def test_other_sites_and_uploads_are_refused(config: PipelineConfig) -> None:
     record_run(config, "first")
     _, session = open_session("first", config.runtime)
     page = chat_page(session, "first")
-    address = launch(page).rstrip("/")
+    address = launch(page, LOGIN).rstrip("/")
+    user, _, password = LOGIN.partition(":")
     try:
         own = {"Origin": address}
         asked = {"data": ["Hello", 1, "none", ""], "fn_index": 0, "session_hash": "x"}
-        assert httpx.get(address, headers=own).status_code == 200
-        assert httpx.get(address).headers["content-security-policy"]
+        assert httpx.get(address, headers=own, auth=(user, password)).status_code == 200
+        assert httpx.get(address, auth=(user, password)).headers["content-security-policy"]
+        for auth in (None, (user, "guess"), ("", password)):
+            for path in ("/", "/config", "/gradio_api/info", "/gradio_api/file=/etc/passwd", "/gradio_api/heartbeat/x"):
+                assert httpx.get(f"{address}{path}", auth=auth).status_code == 401, path
+            join = f"{address}/gradio_api/queue/join"
+            assert httpx.post(join, json=asked, headers=own, auth=auth).status_code == 401
         evil = ("http://evil.example", "null", "http://localhost:1")
         for headers in ({"Host": "evil.example"}, *({"Origin": origin} for origin in evil)):
             assert httpx.get(address, headers=headers).status_code == 403
@@ -150,7 +173,7 @@ def test_other_sites_and_uploads_are_refused(config: PipelineConfig) -> None:
 
 @pytest.mark.browser
 def test_the_browser_keeps_the_page_from_other_hosts(address: str, browser: Browser) -> None:
-    browser.open(address)
+    enter(browser, address)
     browser.run("fetch('http://example.org/').catch(() => { window.refused = true })")
     assert browser.until("return window.refused")
     assert any("Content Security Policy" in text for text in browser.messages())

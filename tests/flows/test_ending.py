@@ -87,3 +87,29 @@ except KeyboardInterrupt:
 """
     process, said, _ = asked_to_end(stopping, signal.SIGTERM)
     assert (process.returncode, said) == (7, "")
+
+
+LOST = """
+import os, signal, subprocess, sys
+from flows import ending
+ending.tell_if_lost()
+"""
+ENDS = {
+    "a segmentation fault": ("os.kill(os.getpid(), signal.SIGSEGV)", -signal.SIGSEGV, True),
+    "the system's killer": ("os.kill(os.getpid(), signal.SIGKILL)", -signal.SIGKILL, True),
+    "with a child": ("subprocess.Popen(['sleep', '3'], stderr=-3); os.kill(os.getpid(), 9)", -signal.SIGKILL, True),
+    "reported": ("ending.reported(); sys.exit(2)", 2, False),
+    "reported, then killed": ("ending.reported(); os.kill(os.getpid(), signal.SIGKILL)", -signal.SIGKILL, False),
+    "with a line of its own": ("ending.leave(b'', 1)", 1, False),
+}
+
+
+@pytest.mark.parametrize("how", ENDS)
+def test_a_process_that_was_killed_is_told_in_one_line(how: str) -> None:
+    what, code, told = ENDS[how]
+    began = time.monotonic()
+    ended = subprocess.run([sys.executable, "-c", LOST + what], capture_output=True, text=True, timeout=50)
+    assert ended.returncode == code
+    assert ended.stderr.startswith("neurontune: error: killed from outside, or by a fault") is told
+    assert ended.stderr.count("\n") == told and ended.stdout == ""
+    assert time.monotonic() - began < 20

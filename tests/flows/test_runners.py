@@ -6,7 +6,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
@@ -16,7 +17,7 @@ import psutil
 import pytest
 from prefect import flow, task
 
-from flows.pipeline import pipeline
+from flows.pipeline import selection_only
 from flows.runners import started
 from neurontune_core import artifacts, tables
 from neurontune_core.config import PipelineConfig, RuntimeConfig, load_config
@@ -26,7 +27,7 @@ KEYS = ["role", "attack_category", "layer", "neuron", "half"]
 
 
 def scores(config: PipelineConfig) -> pd.DataFrame:
-    made = pipeline(config)
+    made = selection_only(config)
     return tables.load_table(artifacts.open_folder(made["scores"]), "scores").set_index(KEYS).sort_index()
 
 
@@ -171,3 +172,56 @@ with ProcessPoolExecutor(1, spawn, _begin_worker, ([], spawn.Value("i", 0))) as 
         worker = psutil.Process(int(run.stdout.readline()))
         run.kill()
     worker.wait(timeout=60)
+
+
+@contextmanager
+def dask_scheduler() -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """A Dask scheduler in a process of its own, and its address."""
+    command = [sys.executable, "-u", "-m", "distributed.cli.dask_scheduler", "--host", "127.0.0.1", "--port", "0"]
+    process = subprocess.Popen([*command, "--no-dashboard"], stderr=subprocess.PIPE, text=True)
+    assert process.stderr is not None
+    try:
+        for line in process.stderr:
+            if "Scheduler at:" in line:
+                break
+        threading.Thread(target=process.stderr.read, daemon=True).start()
+        yield process, line.split("Scheduler at:")[1].strip()
+    finally:
+        process.kill()
+        process.wait()
+
+
+@contextmanager
+def dask_workers(address: str, number: int, place: Path) -> Iterator[list[subprocess.Popen[bytes]]]:
+    """Dask workers of a scheduler, processes of their own."""
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
+    command = [sys.executable, "-m", "distributed.cli.dask_worker", address, "--nthreads", "1", "--no-nanny"]
+    workers = [subprocess.Popen([*command, "--no-dashboard"], cwd=place, env=environment) for _ in range(number)]
+    try:
+        yield workers
+    finally:
+        for worker in workers:
+            worker.kill()
+            worker.wait()
+
+
+def when_at_work(root: Path, do: Callable[[], None]) -> threading.Thread:
+    """Do something once a shard is at work."""
+
+    def wait() -> None:
+        while not any(path.is_dir() for path in (root / ".partial").glob("attribution-*")):
+            time.sleep(0.01)
+        do()
+
+    waiting = threading.Thread(target=wait, daemon=True)
+    waiting.start()
+    return waiting
+
+
+def test_a_lost_dask_worker_costs_no_shard(tmp_path: Path, expected: pd.DataFrame) -> None:
+    root = tmp_path / "root"
+    with dask_scheduler() as (_, address), dask_workers(address, 2, tmp_path) as workers:
+        lost = when_at_work(root, workers[0].kill)
+        found = scores(tiny(str(root), "runtime.runner=dask", f"runtime.dask_address='{address}'"))
+        assert not lost.is_alive() and workers[0].wait() != 0 and workers[1].poll() is None
+    np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-6)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import psutil
 import pytest
-from running_machine import MAIN, PATIENCE, Machine, machine, until
+from running_machine import FEW_PROMPTS, MAIN, PATIENCE, Machine, machine, until
 
 __all__ = ["machine"]
 pytestmark = pytest.mark.services
@@ -38,7 +38,7 @@ def test_a_run_outlives_the_server(machine: Machine, restart: str) -> None:
     hold, notes = machine.notes / "wait-1", machine.notes / "computed"
     notes.unlink(missing_ok=True)
     hold.touch()
-    settings = ["attribution.shards=3", f"attribution.nodes={2 + number}"]
+    settings = ["attribution.shards=3", f"attribution.nodes={2 + number}", *FEW_PROMPTS]
     command = [*MAIN, "run", "--preset", "tiny"]
     for setting in (*settings, f"runtime.root='{machine.root}'", "runtime.device=cpu"):
         command += ["--set", setting]

@@ -135,7 +135,7 @@ def test_run_of_a_lost_machine_is_resumed(machine: Machine) -> None:
 
 
 def test_run_on_a_shell_uses_these_servers(machine: Machine) -> None:
-    named = ("PREFECT_API_URL", "MLFLOW_TRACKING_URI")
+    named = ("PREFECT_API_URL", "MLFLOW_TRACKING_URI", "MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD")
     environment = {name: value for name, value in machine.environment.items() if name not in named}
     options = ["--preset", "tiny", "--set", "runtime.device=cpu", "--set", f"runtime.root='{machine.root}'"]
     done = subprocess.run([*MAIN, "run", *options], env=environment, capture_output=True, text=True, timeout=PATIENCE)
@@ -147,7 +147,7 @@ def test_run_on_a_shell_uses_these_servers(machine: Machine) -> None:
     assert [(run["name"], run["state_name"]) for run in runs] == [("llama · tiny", "Completed")]
 
 
-def test_promotion_asks_a_person(machine: Machine) -> None:
+def test_promotion_asks_a_person(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
     made = machine.start("neurontune", settings(machine.root, "attribution.nodes=2"))
     machine.end_of(made, "Completed")
     run = machine.start("promotion", {"run": made, "name": "safe"})
@@ -160,6 +160,8 @@ def test_promotion_asks_a_person(machine: Machine) -> None:
     answer = {"approve": True, "approved_by": "Ada", "override_reason": "the only one"}
     machine.post(f"/flow_runs/{run}/resume", {"run_input": answer})
     machine.end_of(run, "Completed")
+    for name in ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD"):
+        monkeypatch.setenv(name, machine.environment[name])
     version = MlflowClient(machine.environment["MLFLOW_TRACKING_URI"]).get_model_version_by_alias("safe", "champion")
     assert version.tags["approved_by"] == "Ada"
     refused = machine.start("promotion", {"run": "no such run", "name": "safe"})

@@ -1,0 +1,29 @@
+"""Whether the limit of address space leaves a process what it needs, told before anything is computed."""
+
+import resource
+
+from neurontune_core.errors import InputError
+
+LIBRARIES = 6 << 30
+"""Bytes of address space of a run with the smallest model: libraries, threads and their stacks, most of it untouched.
+
+Below it threads cannot start and torch ends by a segmentation fault.
+"""
+PARAMETER = 8
+"""Bytes a parameter: the mapped file and the weights in float32."""
+LIMIT, _ = resource.getrlimit(resource.RLIMIT_AS)
+"""As the process was started: what renders a model's template is given less for a moment."""
+
+
+def check_address_space(parameters: int = 0) -> None:
+    """Tell whether the limit of this process is at least `LIBRARIES + PARAMETER * parameters` bytes.
+
+    Raises:
+        InputError: it is less; the message names the limit, its value and the remedy.
+    """
+    need = LIBRARIES + PARAMETER * parameters
+    if LIMIT != resource.RLIM_INFINITY and need > LIMIT:
+        raise InputError(
+            f"the limit of address space (ulimit -v) is {LIMIT >> 10} KiB, and a run with this model needs at least "
+            f"{need >> 10}; take it away with `ulimit -v unlimited`, or limit memory by a cgroup instead"
+        )
