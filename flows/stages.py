@@ -40,6 +40,7 @@ KEY_FACTS: dict[str, tuple[str, ...]] = {
     "tuned": ("answers", "tokens_mean", "eval/kl_to_base"),
     "evaluation": ("eval/su_f1_base", "eval/su_f1"),
     "ability": ("ability/accuracy_base", "ability/accuracy"),
+    "triggers": ("false_refusals", "prompts", "set_off"),
     "causal": ("answers", "empty_set_changes"),
 }
 """What a stage's line on screen tells, where the stage has it."""
