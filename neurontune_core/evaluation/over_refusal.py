@@ -23,9 +23,9 @@ LETTERS = re.compile(r"\w", re.UNICODE)
 FUNCTION_WORDS = frozenset(
     re.findall(
         r"\w+",
-        "a an the of to in on at by for with from into about and or but if as than is are was were be been am do does did "
-        "has have had can could will would should shall may might must i me my you your he she it its we our they them "
-        "their this that these those what which who whom whose when where why how there some any not no please",
+        "a an the of to in on at by for with from into about and or but if as than is are was were be been am do does "
+        "did has have had can could will would should shall may might must i me my you your he she it its we our they "
+        "them their this that these those what which who whom whose when where why how there some any not no please",
     )
 )
 """Words left in place where a prompt has more words than are tried: they rarely carry what is asked about."""

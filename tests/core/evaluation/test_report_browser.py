@@ -52,7 +52,7 @@ def test_the_report_works_in_a_browser(
 
 
 def large(pairs: list[PromptPair], scaling: ScalingFactors) -> RunRecord:
-    """A run with two hundred changed answers, long names, a benchmark with categories, and words that set off refusals."""
+    """A run with two hundred changed answers, long names, categories, and words that set off refusals."""
     record = material(pairs, scaling)
     parts = []
     for number in range(20):
@@ -61,8 +61,8 @@ def large(pairs: list[PromptPair], scaling: ScalingFactors) -> RunRecord:
         part["query_category"] += "_with_a_very_long_name_of_its_own" if number == 0 else ""
         part.loc[part["role"] == "utility", "benchmark"] = "xstest"
         parts.append(part)
-    words = [{"id": "utility-test-0/0", "benchmark": "xstest", "query_category": "c", "prompt": "How do I kill it?",
-              "word": word, "opening": "Sure" * 30, "refused": word != "kill"} for word in ("", "kill", "it")]  # fmt: skip
+    known = {"id": "utility-test-0/0", "benchmark": "xstest", "query_category": "c", "prompt": "Do I kill it?"}
+    words = [known | {"word": word, "opening": "Yes" * 30, "refused": word != "kill"} for word in ("", "kill", "it")]
     completions = pd.concat(parts, ignore_index=True).sort_values("model", kind="stable", ignore_index=True)
     return dataclasses.replace(record, completions=completions, triggers=pd.DataFrame(words), weights="f" * 64)
 
