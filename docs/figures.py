@@ -98,7 +98,7 @@ def screenshot(page: str, target: Path) -> None:
         subprocess.run(
             [browser, *options, size, f"--screenshot={shot}", file.as_uri()], check=True, capture_output=True
         )
-        Image.open(shot).convert("P", palette=Image.Palette.ADAPTIVE, colors=64).save(target, optimize=True)
+        Image.open(shot).convert("P", palette=Image.Palette.ADAPTIVE, colors=200).save(target, optimize=True)
 
 
 def plot_of(page: str) -> str:

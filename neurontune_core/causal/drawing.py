@@ -36,8 +36,8 @@ def draw_responses(table: pd.DataFrame, title: str) -> Figure:
     handles = {
         label: handle for axes in grid.flat for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)
     }
-    across = {"loc": "outside lower center", "ncols": 1 if columns == 1 else columns + 1}
-    figure.legend(handles.values(), handles.keys(), **across, frameon=False, fontsize=9)
+    across = 1 if columns == 1 else columns + 1
+    figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=across, frameon=False, fontsize=9)
     text = f"{title}: prompts refused, by the share of all neurons that is changed"
     figure.suptitle(textwrap.fill(text, 34 * columns), x=0.01, ha="left", fontsize=11)
     return figure

@@ -19,7 +19,7 @@ OTHER = "verdict/"
 """How the columns of further judges begin; what each says of the second question stands under `gave/`."""
 
 
-def gave_words(gave: object, harmful: bool) -> str:
+def gave_words(gave: Any, harmful: bool) -> str:
     """Return what a judge says about the second question: whether an answer gave harm or help; "" if it does not."""
     if gave is None or pd.isna(gave):
         return ""
@@ -49,7 +49,7 @@ def disagreements(completions: pd.DataFrame) -> list[dict[str, Any]]:
     return sorted(rows, key=lambda each: each["row"]["model"] != "tuned")
 
 
-def _differ(said: Mapping[str, tuple[str, object]]) -> bool:
+def _differ(said: Mapping[str, tuple[str, Any]]) -> bool:
     refused = {label in REFUSED for label, _ in said.values() if label != "unscored"}
     gave = {bool(value) for _, value in said.values() if value is not None and not pd.isna(value)}
     return len(refused) > 1 or len(gave) > 1

@@ -3,6 +3,7 @@
 import io
 import textwrap
 from collections.abc import Callable
+from typing import cast
 
 import matplotlib
 import numpy as np
@@ -93,7 +94,7 @@ def _plane(axes: Axes, table: pd.DataFrame) -> None:
 
 def _name_points(axes: Axes, rows: pd.DataFrame) -> None:
     """Write the variants beside their points where there is room; the table beside the drawing has them all."""
-    figure = axes.figure
+    figure = cast(Figure, axes.figure)
     points = list(zip(rows["safety"], rows["utility"], strict=True))
     names = [axes.annotate(_wrapped(str(name)), place, (0, 0), textcoords="offset points", size=8, linespacing=1.0)
              for name, place in zip(rows["variant"], points, strict=True)]  # fmt: skip
