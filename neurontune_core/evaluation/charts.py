@@ -136,8 +136,8 @@ def safety_utility(points: Sequence[Point]) -> Markup:
         plot.path([(point.utility, point.safety) for point in edge], "frontier")
     for point in sorted(points, key=lambda p: ("earlier", "base", "tuned").index(p.kind)):
         tooltip = f"{point.label}: safety {point.safety:.3f}, utility {point.utility:.3f}"
-        place = {"cx": plot.x(point.utility), "cy": plot.y(point.safety), "r": RADII[point.kind]}
-        plot.add("circle", tooltip=tooltip, **place, cls=f"dot {point.kind}")
+        x, y, radius = plot.x(point.utility), plot.y(point.safety), RADII[point.kind]
+        plot.add("circle", tooltip=tooltip, cx=x, cy=y, r=radius, cls=f"dot {point.kind}")
     _names(plot, sorted(points, key=lambda p: ("tuned", "base", "earlier").index(p.kind)))
     return plot.markup()
 
