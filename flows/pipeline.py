@@ -35,6 +35,7 @@ from tasks.runs import LATEST, find_run
 from tasks.scaling import learn_scaling
 from tasks.scores import merge_scores
 from tasks.selection import select_neurons
+from tasks.triggers import find_triggers
 
 DEFAULTS = load_config()
 
@@ -162,7 +163,8 @@ def measure(
     tuned = run_stage(run, answer_tuned, config=evaluation, base=base, change=made[changing_stage(made)], model=model)
     judged = run_stage(run, evaluate_model, config=evaluation, base=base, tuned=tuned, judges=inputs.judges)
     left = run_stage(run, measure_ability, change=made[changing_stage(made)], model=model)
-    new = {artifact.stage: artifact for artifact in (base, tuned, judged, left)}
+    words = run_stage(run, find_triggers, change=made[changing_stage(made)], evaluation=judged, model=model)
+    new = {artifact.stage: artifact for artifact in (base, tuned, judged, left, words)}
     report = write_report(config, title, dict(made) | new, model, run.runtime.root, run.record)
     summary.publish(dict(made) | new, report, run.record)
     return new | {report.stage: report}

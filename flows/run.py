@@ -19,7 +19,10 @@ from neurontune_core.evaluation import benchmarks
 from neurontune_core.pairs import data_files
 from neurontune_core.shown_text import printable
 from neurontune_core.storage import check_file, check_folder, check_root
-from neurontune_core.studies.catalogue import choose
+from neurontune_core.studies.catalogue import Study, choose
+
+STUDY_WIDTH = 78
+"""Columns that the result of a study takes at most."""
 
 
 def run_pipeline(config: PipelineConfig, refresh: Sequence[str], name: str | None, debug: bool) -> None:
@@ -140,11 +143,30 @@ def _show_page(folder: Path, page_file: str, plot_file: str, name: str, to: str 
 
     page = (folder / page_file).read_text(encoding="utf-8")
     if to is not None:
-        Path(to).mkdir(parents=True, exist_ok=True)
-        (Path(to) / f"{name}.md").write_text(page.replace(f"]({plot_file})", f"]({name}.svg)"), encoding="utf-8")
-        (Path(to) / f"{name}.svg").write_bytes((folder / plot_file).read_bytes())
+        _copy_page(folder, page_file, plot_file, name, to)
     screen = console.TextConsole()
     screen.print(Markdown(page, hyperlinks=False)) if screen.is_terminal else print(printable(page))
+
+
+def _copy_page(folder: Path, page_file: str, plot_file: str, name: str, to: str) -> None:
+    page = (folder / page_file).read_text(encoding="utf-8")
+    Path(to).mkdir(parents=True, exist_ok=True)
+    (Path(to) / f"{name}.md").write_text(page.replace(f"]({plot_file})", f"]({name}.svg)"), encoding="utf-8")
+    (Path(to) / f"{name}.svg").write_bytes((folder / plot_file).read_bytes())
+
+
+def _show_result(folder: Path, study: Study) -> None:
+    """Print a study's result as a table that fits a terminal; its page has all of it."""
+    from flows.summary import study_table
+    from neurontune_core import tables
+    from neurontune_core.studies.page import narrow_rows
+    from tasks.study import PAGE, TABLE
+
+    screen = console.TextConsole(width=STUDY_WIDTH)
+    width = min(STUDY_WIDTH, screen.width)
+    screen.print(study.question, width=width)
+    screen.print(study_table(narrow_rows(tables.load_table(folder, TABLE), study)), width=width)
+    screen.print(f"all of it, with the drawing: {folder / PAGE}", soft_wrap=True)
 
 
 def run_study(
@@ -156,7 +178,7 @@ def run_study(
     to: str | None,
     debug: bool,
 ) -> None:
-    """Run a study, print its page, and copy page and drawing to a folder if one is named.
+    """Run a study, print its result, and copy page and drawing to a folder if one is named.
 
     Raises:
         InputError: bad input, found before a model is loaded.
@@ -173,7 +195,9 @@ def run_study(
         from tasks.study import PAGE, PLOT
 
         folder = artifacts.open_folder(study(cast(Any, name), preset, tuple(settings), given or None, trials))
-    _show_page(folder, PAGE, PLOT, name, to)
+    _show_result(folder, choose(name, given))
+    if to is not None:
+        _copy_page(folder, PAGE, PLOT, name, to)
     print(f"{folder}\n{time.monotonic() - started:.0f} s in all")
 
 

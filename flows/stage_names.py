@@ -18,5 +18,6 @@ Stage = Literal[
     "tuned",
     "evaluation",
     "ability",
+    "triggers",
 ]
 STAGES: tuple[Stage, ...] = get_args(Stage)

@@ -4,6 +4,7 @@ import inspect
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar
@@ -40,11 +41,13 @@ KEY_FACTS: dict[str, tuple[str, ...]] = {
     "tuned": ("answers", "tokens_mean", "eval/kl_to_base"),
     "evaluation": ("eval/su_f1_base", "eval/su_f1"),
     "ability": ("ability/accuracy_base", "ability/accuracy"),
+    "triggers": ("false_refusals", "prompts", "set_off"),
     "causal": ("answers", "empty_set_changes"),
 }
 """What a stage's line on screen tells, where the stage has it."""
 
 logger = logging.getLogger("neurontune")
+_variant: ContextVar[str] = ContextVar("variant", default="")
 
 
 @dataclass(frozen=True)
@@ -175,6 +178,17 @@ def _told(stage: str, facts: Mapping[str, float]) -> str:
     return ", ".join([*([silenced] if silenced else []), *told])
 
 
+@contextmanager
+def of_variant(name: str) -> Iterator[None]:
+    """Let the lines of the stages that run inside begin with the name of a study's variant."""
+    token = _variant.set(name)
+    try:
+        yield
+    finally:
+        _variant.reset(token)
+
+
 def say(stage: str, reused: bool, seconds: float, facts: str) -> None:
     """Write a stage's line on screen."""
-    logger.info("%-12s %-16s %s", stage, "reused" if reused else f"done in {seconds:.1f} s", facts)
+    variant = f"{_variant.get()}: " if _variant.get() else ""
+    logger.info("%s%-12s %-16s %s", variant, stage, "reused" if reused else f"done in {seconds:.1f} s", facts)

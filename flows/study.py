@@ -9,7 +9,7 @@ from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from flows.causal import causal_study
 from flows.pipeline import pipeline, prepare, selection_only
 from flows.run_names import named, typed_name
-from flows.stages import noted, recorded
+from flows.stages import noted, of_variant, recorded
 from flows.trials import run_trials
 from neurontune_core import artifacts, reproduce, tables
 from neurontune_core.config import PipelineConfig, load_config
@@ -81,10 +81,10 @@ def study(
             "evaluation": pipeline,
         }
         run_one = flows[chosen.through]
-        ran = {
-            name: Variant(run_one(config), prepare(config).model, reproduce.command(config))
-            for name, config in configs.items()
-        }
+        ran = {}
+        for name, config in configs.items():
+            with of_variant(name):
+                ran[name] = Variant(run_one(config), prepare(config).model, reproduce.command(config))
         common = load_config(preset, settings)
         command = reproduce.study_command(
             study, preset, settings, variants or {}, trials if chosen.chosen_by_trials else None

@@ -1,7 +1,7 @@
 """The end of a run: the result table for the terminal and the Prefect UI, and where everything is."""
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
@@ -27,6 +27,8 @@ from tasks.report import FILE
 
 Row = dict[str, str]
 TOTALS = ("harmful", "benign")
+SHORT = 9
+"""Signs of a figure, which is not broken into lines."""
 
 
 def result_rows(evaluation: Artifact) -> list[Row]:
@@ -106,6 +108,17 @@ def show(made: Mapping[str, Artifact], runtime: RuntimeConfig, console: Console)
         console.print(printable(f"{name + ':':<12} {command}"), soft_wrap=True, highlight=False)
     for name, command in ui_commands(runtime).items():
         console.print(f"{name + ':':<12} {command}", soft_wrap=True, highlight=False)
+
+
+def study_table(rows: Sequence[Mapping[str, str]]) -> Table:
+    """Return a study's rows as a table whose texts take several lines where the terminal is narrow."""
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    for name in rows[0] if rows else ():
+        short = all(len(row[name]) <= SHORT for row in rows) and len(name) <= SHORT
+        table.add_column(name, justify="right" if short else "left", no_wrap=short, overflow="fold")
+    for row in rows:
+        table.add_row(*row.values())
+    return table
 
 
 def next_commands(runtime: RuntimeConfig) -> dict[str, str]:

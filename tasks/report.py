@@ -4,21 +4,30 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+import torch
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from neurontune_core import artifacts, reproduce, tables
 from neurontune_core.config import PipelineConfig
 from neurontune_core.evaluation import report
-from neurontune_core.evaluation.report import EarlierRun, RunRecord
+from neurontune_core.evaluation.judging import MODELS
+from neurontune_core.evaluation.report import EarlierRun, RunRecord, Work
+from neurontune_core.model.load import choose_device
 from neurontune_core.model.source import ModelReference
 from neurontune_core.pairs.own_refusals import warning
 from neurontune_core.records import Artifact
 from neurontune_core.selection.knockout import statement
 from tasks import tracking
+from tasks.baseline import changing_stage
 from tasks.cards import cards_in
 from tasks.mlflow_entities import facts_of
-from tasks.mlflow_store import Tracking
+from tasks.mlflow_store import Tracking, tracking_uri
+from tasks.models import describe
+from tasks.run_list import store_of
+from tasks.runs import RecordedRun
+from tasks.tracking import ATTRIBUTION
 
 STAGE, FILE = "report", "report.html"
 
@@ -43,6 +52,22 @@ def write_report(
     return artifact
 
 
+def page_of(run: RecordedRun) -> str:
+    """Return the report of a recorded run, made anew from what its stages stored; no model is loaded.
+
+    Raises:
+        InputError: the run was not evaluated, or its model is not there.
+        ArtifactError: an artifact is gone or damaged.
+    """
+    for stage in ("evaluation", "pairs", "selection", changing_stage(run.stages)):
+        run.artifact(stage)
+    runtime = run.config.runtime
+    record = Tracking(uri=tracking_uri(runtime), run_id=run.run_id, experiment_id=store_of(runtime)[1])
+    earlier = [EarlierRun(*each) for each in tracking.earlier_runs(record)]
+    made = {stage: run.artifact(stage) for stage in run.stages if stage not in (ATTRIBUTION, STAGE)}
+    return report.render_report(_gathered(run.config, run.name, made, describe(run.config.model), earlier))
+
+
 def _gathered(
     config: PipelineConfig, title: str, made: Mapping[str, Artifact], model: ModelReference, earlier: list[EarlierRun]
 ) -> RunRecord:
@@ -53,7 +78,7 @@ def _gathered(
         title=title,
         model=model.name,
         rates=tables.load_table(evaluation, "rates"),
-        completions=tables.load_table(evaluation, "completions"),
+        completions=_with_cuts(tables.load_table(evaluation, "completions"), made, config.evaluation.max_new_tokens),
         facts=facts_of(made["evaluation"]) | {f"{a.stage}/{n}": v for a in others for n, v in facts_of(a).items()},
         scaling=tables.load_scaling(scaling) if scaling else None,
         curve=tables.load_table(scaling, "curve") if scaling else None,
@@ -67,4 +92,37 @@ def _gathered(
         warning=warning(facts_of(made["pairs"])),
         silenced=statement(facts_of(made["selection"])) if "selection" in made else "",
         cards=cards_in(made["cards"]) if "cards" in made else (),
+        works=_works(made),
+        device=_in_words(choose_device(config.runtime.device)),
+        weights=model.weights,
+        triggers=tables.load_table(artifacts.open_folder(made["triggers"]), "words") if "triggers" in made else None,
     )
+
+
+def _works(made: Mapping[str, Artifact]) -> list[Work]:
+    """Return when each stage was computed and how long that took; attribution's shards stand in the scores' inputs."""
+    works = []
+    for stage, artifact in made.items():
+        manifest = artifacts.read_manifest(artifact)
+        if stage == "scores":
+            root = artifact.uri.removesuffix(f"/{stage}/{artifact.key}")
+            parts = [artifacts.at(root, one["stage"], one["key"]) for one in manifest["inputs"]]
+            found = [artifacts.read_manifest(part) for part in parts if artifacts.find(root, part.stage, part.key)]
+            if found:
+                seconds = sum(one["seconds"] for one in found)
+                works.append(Work(ATTRIBUTION, min(one["started"] for one in found), seconds))
+        works.append(Work(stage, manifest["started"], manifest["seconds"]))
+    return works
+
+
+def _with_cuts(completions: pd.DataFrame, made: Mapping[str, Artifact], longest: int) -> pd.DataFrame:
+    """Return the completions with `cut`: those that took all the tokens an answer may have."""
+    given = [tables.load_table(artifacts.open_folder(made[model]), "answers") for model in MODELS if model in made]
+    lengths = [len(ids) for table in given if "tokens" in table for ids in table["tokens"]]
+    if len(lengths) != len(completions):  # answers that were not kept with their tokens
+        return completions.assign(cut=False)
+    return completions.assign(cut=[length >= longest for length in lengths])
+
+
+def _in_words(device: torch.device) -> str:
+    return f"{device} ({torch.cuda.get_device_name(device)})" if device.type == "cuda" else str(device)

@@ -22,7 +22,7 @@ from tasks.mlflow_store import Tracking
 
 STAGE = "study"
 TABLE, TRIALS, PAGE, PLOT = "table", "trials", "page.md", "plot.svg"
-VERSION = 1
+VERSION = 2
 
 
 @dataclass(frozen=True)

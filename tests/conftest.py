@@ -101,7 +101,7 @@ def core_calls(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
 
     from neurontune_core.cards.card import NeuronCard
     from neurontune_core.records import PromptPair, ScalingFactors
-    from tasks import ability, attribution, cards, evaluation, models, pairs, report, scaling, stage
+    from tasks import ability, attribution, cards, evaluation, models, pairs, report, scaling, stage, triggers
 
     calls: Counter[str] = Counter()
 
@@ -189,6 +189,8 @@ def core_calls(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
     monkeypatch.setattr(evaluation.evaluate, "evaluate", counted("evaluation", evaluate))
     known = pd.DataFrame({"id": ["q"], "subject": ["s"], "base": [True], "tuned": [True]})
     monkeypatch.setattr(ability.ability, "measure_ability", lambda *_: (known, {"ability/accuracy": 1.0}))
+    found = pd.DataFrame({"id": ["q"], "word": [""]})
+    monkeypatch.setattr(triggers.over_refusal, "measure", lambda *_: (found, {"false_refusals": 1.0}))
     monkeypatch.setattr(report.report, "render_report", lambda record: f"<h1>{record.title}</h1>{record.command}")
     monkeypatch.setattr(stage, "FIRST_DELAY_SECONDS", 0)
     return calls

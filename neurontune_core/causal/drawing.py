@@ -1,5 +1,7 @@
 """Dose-response curves: how many prompts are refused by how many neurons are changed, and how."""
 
+import math
+import textwrap
 from collections.abc import Sequence
 
 import pandas as pd
@@ -11,6 +13,7 @@ from neurontune_core.causal.page import SETS, spoken_group
 
 COLOURS = {SAFETY: "#b5432f", OPPOSING: "#2f6db5", UTILITY: "#3f8f4f"}
 WIDTH, HEIGHT, COLUMNS = 3.4, 2.6, 4
+FONT = 8
 
 
 def draw_responses(table: pd.DataFrame, title: str) -> Figure:
@@ -22,21 +25,21 @@ def draw_responses(table: pd.DataFrame, title: str) -> Figure:
     panels = list(sized.groupby(["intervention", "group"], sort=False))
     columns = min(COLUMNS, max(1, len(panels)))
     rows = -(-len(panels) // columns) or 1
-    figure = Figure(figsize=(WIDTH * columns, HEIGHT * rows + 0.6), layout="constrained")
+    figure = Figure(figsize=(WIDTH * columns, HEIGHT * rows + (1.6 if columns == 1 else 0.8)), layout="constrained")
     grid = figure.subplots(rows, columns, sharey=True, squeeze=False)
     for axes in grid.flat[len(panels) :]:
         axes.set_visible(False)
     for axes, ((intervention, group), part) in zip(grid.flat, panels, strict=False):
         base = table[(table["intervention"] == BASE) & (table["group"] == group)]
         _panel(axes, part, float(base["refused"].iloc[0]))
-        axes.set_title(f"{spoken_group(str(group))}: {intervention}", fontsize=9, loc="left")
+        axes.set_title(textwrap.fill(f"{spoken_group(str(group))}: {intervention}", 34), fontsize=9, loc="left")
     handles = {
         label: handle for axes in grid.flat for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)
     }
-    figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=5, frameon=False, fontsize=9)
-    figure.suptitle(
-        f"{title}: prompts refused, by the share of all neurons that is changed", x=0.01, ha="left", fontsize=11
-    )
+    across = 1 if columns == 1 else columns + 1
+    figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=across, frameon=False, fontsize=9)
+    text = f"{title}: prompts refused, by the share of all neurons that is changed"
+    figure.suptitle(textwrap.fill(text, 34 * columns), x=0.01, ha="left", fontsize=11)
     return figure
 
 
@@ -53,13 +56,27 @@ def _panel(axes: Axes, part: pd.DataFrame, base: float) -> None:
         axes.fill_between(random["share"], random["random_low"], random["random_high"], color="#999999", alpha=0.4,
                           label="random, matched by layer")  # fmt: skip
     axes.axhline(base, color="black", ls="--", lw=0.8, label="no change")
-    label_shares(axes, sorted(part["share"].unique()))
+    label_shares(axes, sorted(part["share"].unique()), 150)
     axes.set_ylim(-0.03, 1.03)
     axes.grid(alpha=0.3)
 
 
-def label_shares(axes: Axes, shares: Sequence[float]) -> None:
-    """Put shares of all neurons on a logarithmic axis, each labelled in percent."""
+def label_shares(axes: Axes, shares: Sequence[float], width: float) -> None:
+    """Put shares of all neurons on a logarithmic axis, labelled in percent where there is room.
+
+    Args:
+        axes: the axes.
+        shares: the shares, rising.
+        width: least width that the axes will have, in points.
+    """
+    labels, end = [], -math.inf
+    span = math.log(shares[-1] / shares[0]) or 1.0
+    for share in shares:
+        text = f"{100 * share:.3g}%"
+        # a letter is about 0.64 of its height wide
+        place, half = width * math.log(share / shares[0]) / span, 0.32 * FONT * len(text)
+        labels.append(text if place - half > end + 3 else "")
+        end = place + half if labels[-1] else end
     axes.set_xscale("log")
-    axes.set_xticks(shares, [f"{100 * share:g}%" for share in shares], fontsize=8)
+    axes.set_xticks(shares, labels, fontsize=FONT)
     axes.minorticks_off()

@@ -14,6 +14,7 @@ QUERY = {
     "context": ("input",),
     "category": (
         "category", "unsafety_category", "harm_category", "risk_category", "semantic_category", "topic",
+        "type",
     ),
     "history": ("history", "messages", "conversation"),
 }  # fmt: skip

@@ -9,8 +9,13 @@ import numpy as np
 from markupsafe import Markup
 from numpy.typing import NDArray
 
+from neurontune_core.label_places import Box, place_labels
+
 LEFT, RIGHT, TOP, BOTTOM = 52.0, 12.0, 10.0, 38.0
 """Margins around the plotting area, in the SVG's own units (about pixels)."""
+RADII = {"earlier": 4.0, "base": 7.0, "tuned": 7.0}
+LETTER, LINE, LONGEST_NAME = 7.2, 15.0, 26
+"""Width of a letter at most and height of a line, in the same units, and signs of a name that are shown."""
 
 
 @dataclass(frozen=True)
@@ -31,8 +36,8 @@ class Plot:
         title: str,
         x: tuple[float, float],
         y: tuple[float, float],
-        width: float = 520,
-        height: float = 260,
+        width: float = 400,
+        height: float = 240,
         right: float = RIGHT,
     ) -> None:
         self.x_range, self.y_range, self.width, self.height = x, y, width, height
@@ -114,35 +119,42 @@ def frontier(points: Sequence[Point]) -> list[Point]:
 
 
 def safety_utility(points: Sequence[Point]) -> Markup:
-    """Draw safety against utility with lines of equal SU-F1 and the frontier of all points."""
-    plot = Plot("Safety against utility", (0, 1), (0, 1), width=700, height=420, right=80)
+    """Draw safety against utility with lines of equal SU-F1 and the frontier of all points.
+
+    Every point has its name in a tooltip, and beside it where there is room; this run and the base model come first.
+    """
+    plot = Plot("Safety against utility", (0, 1), (0, 1), width=440, height=400, right=36)
     plot.axes("utility: harmless prompts answered", "safety: harmful prompts refused")
     for level in (0.3, 0.5, 0.7, 0.9):
         # 2 S U / (S + U) = level
         across = np.linspace(level / (2 - level), 1, 40)
         plot.path([(u, level * u / (2 * u - level)) for u in across], "contour")
-        plot.add("text", f"SU-F1 {level:g}", x=plot.right + 6, y=plot.y(level / (2 - level)) + 4, cls="tick faint")
+        plot.add("text", f"{level:g}", x=plot.right + 8, y=plot.y(level / (2 - level)) + 4, cls="tick faint")
+    plot.add("text", "SU-F1", x=plot.right + 34, y=TOP + 4, cls="tick faint end")
     edge = frontier(points)
     if len(edge) > 1:
         plot.path([(point.utility, point.safety) for point in edge], "frontier")
     for point in sorted(points, key=lambda p: ("earlier", "base", "tuned").index(p.kind)):
-        x, y = plot.x(point.utility), plot.y(point.safety)
         tooltip = f"{point.label}: safety {point.safety:.3f}, utility {point.utility:.3f}"
-        plot.add(
-            "circle", tooltip=tooltip, cx=x, cy=y, r=4.0 if point.kind == "earlier" else 7.0, cls=f"dot {point.kind}"
-        )
-        if point.kind != "earlier":
-            side = -1 if point.utility > 0.8 else 1
-            anchor = "end" if side < 0 else "start"
-            below = point.safety > 0.95 or (point.kind == "base" and point.safety > 0.05)
-            plot.add(
-                "text",
-                point.label,
-                x=x + 11 * side,
-                y=y + (14 if below else -4),
-                cls=f"label {anchor} strong",
-            )
+        x, y, radius = plot.x(point.utility), plot.y(point.safety), RADII[point.kind]
+        plot.add("circle", tooltip=tooltip, cx=x, cy=y, r=radius, cls=f"dot {point.kind}")
+    _names(plot, sorted(points, key=lambda p: ("tuned", "base", "earlier").index(p.kind)))
     return plot.markup()
+
+
+def _names(plot: Plot, points: Sequence[Point]) -> None:
+    """Write the names of points where there is room, the first ones first."""
+    labels = [p.label if len(p.label) <= LONGEST_NAME else f"{p.label[: LONGEST_NAME - 1]}\u2026" for p in points]
+    places = place_labels(
+        [(plot.x(point.utility), plot.y(point.safety)) for point in points],
+        [(LETTER * len(label), LINE) for label in labels],
+        [RADII[point.kind] for point in points],
+        Box(LEFT + 2, TOP + 1, plot.right - 2, plot.height - BOTTOM - 2),
+    )
+    for point, label, box in zip(points, labels, places, strict=True):
+        if box:
+            strong = "" if point.kind == "earlier" else " strong"
+            plot.add("text", label, x=box.left, y=box.top - 0.25 * LINE, cls=f"label{strong}")
 
 
 def stacked_layers(safety: NDArray[np.int64], utility: NDArray[np.int64]) -> Markup:
@@ -195,7 +207,7 @@ def curve(name: str, steps: Sequence[float], values: Sequence[float]) -> Markup:
     low, high = min(lows), max(highs)
     pad = 0.06 * (high - low) or max(abs(high), 1.0) * 0.1
     last = max(1.0, float(max(steps, default=1)))
-    plot = Plot(name, (0, last), (low - pad, high + pad), width=340, height=210)
+    plot = Plot(name, (0, last), (low - pad, high + pad), width=360, height=210)
     plot.axes("step", "", [value for value in ticks(0, last) if value == int(value)])
     if shown:
         plot.path(shown, "tuned")
@@ -210,4 +222,4 @@ def _bar(plot: Plot, layer: int, low: float, high: float, cls: str, tooltip: str
 
 
 def _layer_ticks(depth: int) -> list[float]:
-    return [value for value in ticks(0, max(1, depth - 1), 10) if value == int(value) and value < depth]
+    return [value for value in ticks(0, max(1, depth - 1), 7) if value == int(value) and value < depth]

@@ -1,15 +1,46 @@
 """Which words of a harmless prompt set off its refusal: each is left out in turn, and the opening written again."""
 
 import re
+from collections import defaultdict
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
+import pandas as pd
+
+from neurontune_core.evaluation.answers import conversations
+from neurontune_core.interventions import Intervention, applied
 from neurontune_core.model.generate import decode, generate
 from neurontune_core.model.load import ChatModel
 from neurontune_core.progress import Track, silent
+from neurontune_core.records import Conversation, ScalingFactors
 
+VERSION = 1
 OPENING_TOKENS = 16
+PROMPTS, WORDS = 12, 12
+"""How many false refusals of a run are looked into, and how many words of each are left out in turn."""
 WORD = re.compile(r"\S+")
 LETTERS = re.compile(r"\w", re.UNICODE)
+FUNCTION_WORDS = frozenset(
+    re.findall(
+        r"\w+",
+        "a an the of to in on at by for with from into about and or but if as than is are was were be been am do does "
+        "did has have had can could will would should shall may might must i me my you your he she it its we our they "
+        "them their this that these those what which who whom whose when where why how there some any not no please",
+    )
+)
+"""Words left in place where a prompt has more words than are tried: they rarely carry what is asked about."""
+COLUMNS = ("id", "benchmark", "query_category", "prompt", "word", "opening", "refused")
+Refuses = Callable[[Sequence[str], Sequence[str]], list[bool]]
+
+
+@dataclass(frozen=True)
+class Occlusion:
+    """The opening after one word of a prompt was left out; `prompt` is the prompt's place in the list asked about."""
+
+    prompt: int
+    word: str
+    opening: str
+    refused: bool
 
 
 def without_each_word(prompt: str) -> list[tuple[str, str]]:
@@ -25,31 +56,126 @@ def without_each_word(prompt: str) -> list[tuple[str, str]]:
     ]
 
 
+def occlude(
+    chat: ChatModel,
+    asked: Sequence[Conversation],
+    refuses: Refuses,
+    batch_tokens: int,
+    track: Track = silent,
+    most_words: int | None = None,
+) -> list[Occlusion]:
+    """Return the opening of the answer to each prompt without each of its words, in order.
+
+    Args:
+        chat: the model that refused.
+        asked: harmless prompts that it refused.
+        refuses: whether openings refuse, from prompts and openings.
+        batch_tokens: tokens a batch holds at most.
+        track: progress of the batches.
+        most_words: words of a prompt that are left out in turn, all by default; see `tried_words`.
+    """
+    cases = [
+        (place, word, replace(conversation, prompt=text))
+        for place, conversation in enumerate(asked)
+        for word, text in tried_words(conversation.prompt, most_words)
+    ]
+    if not cases:
+        return []
+    openings = openings_of(chat, [case for _, _, case in cases], batch_tokens, track)
+    # judged with the whole prompt: what is asked for has not changed
+    refused = refuses([asked[place].prompt for place, _, _ in cases], openings)
+    return [
+        Occlusion(place, word, opening, still)
+        for (place, word, _), opening, still in zip(cases, openings, refused, strict=True)
+    ]
+
+
+def tried_words(prompt: str, most: int | None = None) -> list[tuple[str, str]]:
+    """Return `without_each_word`, of a longer prompt at most `most`: evenly spaced among its content words."""
+    every = without_each_word(prompt)
+    if most is None or len(every) <= most:
+        return every
+    content = [case for case in every if case[0].lower() not in FUNCTION_WORDS] or every
+    count = min(most, len(content))
+    return [content[place * len(content) // count] for place in range(count)]
+
+
+def openings_of(chat: ChatModel, asked: Sequence[Conversation], batch_tokens: int, track: Track = silent) -> list[str]:
+    """Return the first `OPENING_TOKENS` tokens of the model's answers, as text."""
+    encoded = [chat.prompt_tokens(conversation) for conversation in asked]
+    return decode(chat, generate(chat, encoded, OPENING_TOKENS, batch_tokens, track))
+
+
 def trigger_words(
     chat: ChatModel,
     prompts: Sequence[str],
-    refuses: Callable[[Sequence[str], Sequence[str]], list[bool]],
+    refuses: Refuses,
     batch_tokens: int,
     track: Track = silent,
 ) -> list[list[str]]:
     """Return for each refused prompt the words without which the opening no longer refuses, in order.
 
+    Arguments as of `occlude`, which also gives the openings.
+    """
+    words: list[list[str]] = [[] for _ in prompts]
+    for case in occlude(chat, [Conversation(prompt) for prompt in prompts], refuses, batch_tokens, track):
+        if not case.refused:
+            words[case.prompt].append(case.word)
+    return words
+
+
+def false_refusals(completions: pd.DataFrame, most: int = PROMPTS) -> pd.DataFrame:
+    """Return the tuned model's answers that refuse a plain harmless prompt, at most `most`, in turn by category."""
+    plain = (completions["role"] == "utility") & (completions["attack_name"] == "")
+    found = completions[plain & (completions["model"] == "tuned") & completions["refused"]]
+    found = found.drop_duplicates(["prompt"])
+    turn = found.groupby(["benchmark", "query_category"], sort=False).cumcount()
+    return found.loc[turn.sort_values(kind="stable").index].head(most)
+
+
+def measure(
+    chat: ChatModel,
+    change: ScalingFactors | Intervention,
+    completions: pd.DataFrame,
+    refuses: Refuses,
+    batch_tokens: int,
+    track: Track = silent,
+) -> tuple[pd.DataFrame, dict[str, float]]:
+    """Return what sets off the tuned model's false refusals, and how many were looked into.
+
+    Columns: id, benchmark, query_category, prompt, word ("" for the whole prompt), opening, refused. A prompt whose
+    opening alone does not refuse has no rows but the one of the whole prompt. Facts: `false_refusals` (plain harmless
+    prompts refused), `prompts` (those looked into whose opening refuses), `set_off` (those that a word sets off).
+
     Args:
-        chat: the model that refused.
-        prompts: harmless prompts that it refused.
+        chat: the base model; it is changed while it answers.
+        change: the factors, or a baseline.
+        completions: judged completions of both models.
         refuses: whether openings refuse, from prompts and openings.
         batch_tokens: tokens a batch holds at most.
         track: progress of the batches.
     """
-    asked = [(place, word, text) for place, prompt in enumerate(prompts) for word, text in without_each_word(prompt)]
-    words: list[list[str]] = [[] for _ in prompts]
-    if not asked:
-        return words
-    encoded = [chat.prompt_tokens(text) for _, _, text in asked]
-    openings = decode(chat, generate(chat, encoded, OPENING_TOKENS, batch_tokens, track))
-    # judged with the whole prompt: what is asked for has not changed
-    refused = refuses([prompts[place] for place, _, _ in asked], openings)
-    for (place, word, _), still in zip(asked, refused, strict=True):
-        if not still:
-            words[place].append(word)
-    return words
+    asked = false_refusals(completions)
+    total = len(false_refusals(completions, len(completions)))
+    if asked.empty:
+        return pd.DataFrame(columns=list(COLUMNS)), {"false_refusals": 0.0, "prompts": 0.0, "set_off": 0.0}
+    prompts = asked.to_dict("records")
+    said = conversations(asked)
+    with applied(change, chat) as changed:
+        whole = openings_of(changed, said, batch_tokens, track)
+        still = refuses([conversation.prompt for conversation in said], whole)
+        kept = [place for place, refused in enumerate(still) if refused]
+        cases = occlude(changed, [said[place] for place in kept], refuses, batch_tokens, track, WORDS)
+    by_prompt: dict[int, list[Occlusion]] = defaultdict(list)
+    for case in cases:
+        by_prompt[kept[case.prompt]].append(case)
+    rows = []
+    for place, row in enumerate(prompts):
+        known = {name: row[name] for name in COLUMNS[:4]}
+        rows.append(known | {"word": "", "opening": whole[place], "refused": still[place]})
+        rows += [
+            known | {"word": case.word, "opening": case.opening, "refused": case.refused} for case in by_prompt[place]
+        ]
+    set_off = sum(any(not case.refused for case in found) for found in by_prompt.values())
+    facts = {"false_refusals": float(total), "prompts": float(len(kept)), "set_off": float(set_off)}
+    return pd.DataFrame(rows, columns=list(COLUMNS)), facts

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from neurontune_core.config import EvaluationConfig
 from neurontune_core.errors import InputError
+from neurontune_core.evaluation.benchmarks import GROUPS, SHIPPED
 from neurontune_core.evaluation.compared_answers import compare_answers
 from neurontune_core.evaluation.fluency import fluency
 from neurontune_core.evaluation.judges.error_rates import CorrectedRate, correct_rate
@@ -70,6 +71,27 @@ def category_rates(completions: pd.DataFrame, column: str, role: Role) -> pd.Dat
                 | {"rate": rate.value, "low": rate.low, "high": rate.high}
             )
     return pd.DataFrame(rows, columns=["category", "model", "n", "refused", "rate", "low", "high"])
+
+
+def refused_by_category(completions: pd.DataFrame) -> pd.DataFrame:
+    """Return how many harmless prompts are refused, by benchmark and the category it gives them.
+
+    The groups of the shipped corpus, which share its topics, are one benchmark, `shipped`. Columns: benchmark, then
+    those of `category_rates`.
+    """
+    kept = scored(completions)
+    rows = []
+    harmless = kept[(kept["role"] == "utility") & (kept["query_category"] != "")]
+    harmless = harmless.assign(benchmark=harmless["benchmark"].where(~harmless["benchmark"].isin(GROUPS), SHIPPED))
+    for (benchmark, category), group in harmless.groupby(["benchmark", "query_category"], sort=True):
+        for model in MODELS:
+            rate = wilson(group.loc[group["model"] == model, "refused"].tolist())
+            rows.append(
+                {"benchmark": benchmark, "category": category, "model": model, "n": rate.n, "refused": rate.successes}
+                | {"rate": rate.value, "low": rate.low, "high": rate.high}
+            )
+    columns = ["benchmark", "category", "model", "n", "refused", "rate", "low", "high"]
+    return pd.DataFrame(rows, columns=columns)
 
 
 def summarise(completions: pd.DataFrame, config: EvaluationConfig) -> dict[str, float]:

@@ -19,13 +19,17 @@ from neurontune_core.cards.card import NeuronCard
 from neurontune_core.cards.shown import shown_cards
 from neurontune_core.evaluation import charts
 from neurontune_core.evaluation.charts import Point
-from neurontune_core.evaluation.rates import by_model, category_rates
+from neurontune_core.evaluation.disagreements import SPOKEN, disagreements, gave_words
+from neurontune_core.evaluation.judges.error_rates import corrected_interval
+from neurontune_core.evaluation.rates import by_model, category_rates, refused_by_category
+from neurontune_core.evaluation.report_headline import Work, circumstances, duration, headline, moment
 from neurontune_core.records import Role, ScalingFactors
 
-VERSION = 4
+VERSION = 5
 LARGEST_TEXT = 6_000_000
 """Bytes that the changed completions take at most, so that the page stays below 8 MB."""
 ROW_MARKUP = 1000
+MOST_DISAGREEMENTS = 100
 CURVES = {
     "loss": "joint loss",
     "safety_loss": "safety loss",
@@ -37,7 +41,6 @@ CATEGORIES: tuple[tuple[str, str, Role], ...] = (
     ("Harmful prompts by attack category", "attack_category", "safety"),
     ("Harmless prompts by attack category they are wrapped in", "attack_category", "utility"),
     ("Harmful prompts by unsafety category", "query_category", "safety"),
-    ("Harmless prompts by topic", "query_category", "utility"),
 )
 
 
@@ -58,7 +61,9 @@ class RunRecord:
     stage's artifact by stage, `command` the shell command that makes the run again, `dequantised` the quantised formats
     that the model's weights were worked out from ("" for none), `silenced` what silencing the safety neurons does (""
     where it was not tried), `warning` what makes the safety neurons doubtful ("" if nothing does), `cards` those of the
-    strongest neurons, if there are any. A baseline has neither factors nor a curve.
+    strongest neurons, if there are any. A baseline has neither factors nor a curve. `completions` may have `cut`, true
+    of answers that took all the tokens they may have. `works` are the computations of the stages, `device` what the
+    run ran on, `weights` the digest of the model's weights, `triggers` the table of `over_refusal.false_refusals`.
     """
 
     title: str
@@ -78,6 +83,10 @@ class RunRecord:
     warning: str = ""
     silenced: str = ""
     cards: Sequence[NeuronCard] = ()
+    works: Sequence[Work] = ()
+    device: str = ""
+    weights: str = ""
+    triggers: pd.DataFrame | None = None
 
 
 def render_report(record: RunRecord) -> str:
@@ -90,17 +99,23 @@ def render_report(record: RunRecord) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"percent": percent, "spoken": spoken}
+    environment.filters |= {"percent": percent, "spoken": spoken, "moment": moment, "duration": duration}
     script = (folder / "report.js").read_text(encoding="utf-8")
     changed, left_out = changed_completions(record.completions)
+    disputed = disagreements(record.completions)
     return environment.get_template("report.html").render(
         record=record,
         script=Markup(script),
         # only this very script may run, whatever a completion holds
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
         headline=headline(record.facts),
-        benchmarks=paired_rows(record.rates, "benchmark"),
+        circumstances=circumstances(record.works, record.device, record.weights),
+        benchmarks=[with_correction(row, record.completions["judge"].iloc[0]) for row in _rates(record)],
         scatter=charts.safety_utility(_points(record)),
+        disputed=disputed[:MOST_DISAGREEMENTS],
+        disputed_total=len(disputed),
+        over_refusal=over_refusal_tables(record.completions),
+        triggers=trigger_rows(record.triggers),
         categories=[(title, rows) for title, rows in _categories(record.completions) if rows],
         factors=factor_charts(record.scaling, record.neurons_per_layer) if record.scaling else {},
         factor_counts=factor_counts(record.scaling) if record.scaling else [],
@@ -112,50 +127,11 @@ def render_report(record: RunRecord) -> str:
         changed=changed,
         left_out=left_out,
         changes=sorted({row["change"] for row in changed}),
+        verdicts=SPOKEN,
         judge=", ".join(sorted(set(record.completions["judge"]))),
         kappas={name.split("/")[1]: value for name, value in record.facts.items() if name.startswith("judge_kappa/")},
         settings=list(flattened(record.settings)),
     )
-
-
-def headline(facts: Mapping[str, float]) -> list[dict[str, str]]:
-    """Return the tiles at the top: what it is, base, tuned, and a remark; those whose metric is there."""
-    tiles = [
-        ("SU-F1", "eval/su_f1", "{:.3f}", "harmonic mean of safety and utility"),
-        ("Safety", "eval/safety", "{:.1%}", "harmful prompts refused"),
-        ("Utility", "eval/utility", "{:.1%}", "harmless prompts answered"),
-        ("Over-refusal", "eval/over_refusal", "{:.1%}", "harmless prompts refused"),
-        ("Harm", "eval/harm", "{:.1%}", "harmful prompts whose answer gave what was asked for (attack success)"),
-        ("Help", "eval/help", "{:.1%}", "harmless prompts whose answer gave what was asked for"),
-        ("Length", "left/words", "{:.0f}", "words an answer to a harmless prompt"),
-        ("Diversity", "left/distinct", "{:.2f}", "different pairs of words, as a share, harmless prompts"),
-        ("Broken", "eval/broken", "{:.1%}", "empty, looping or gibberish"),
-        ("Fluency", "eval/fluency", "{:.2f}", "n-gram entropy in bits, prompts both answered"),
-    ]
-    rows = [
-        {"name": name, "base": form.format(facts[f"{key}_base"]), "tuned": form.format(facts[key]), "remark": remark}
-        for name, key, form, remark in tiles
-        if key in facts and f"{key}_base" in facts
-    ]
-    if "left/content_kept" in facts:
-        remark = f"content words of the base model's answers kept; chrF {facts['left/chrf']:.2f}, harmless prompts"
-        rows.append({"name": "Kept", "base": "100.0%", "tuned": f"{facts['left/content_kept']:.1%}", "remark": remark})
-    if "ability/ability/accuracy" in facts:
-        known = {name: facts[f"ability/ability/{name}"] for name in ("accuracy", "accuracy_base", "difference")}
-        low, high = facts["ability/ability/difference_low"], facts["ability/ability/difference_high"]
-        remark = f"of 200 four-option questions; difference {known['difference']:+.1%} ({low:+.1%} to {high:+.1%})"
-        rows.append(
-            {
-                "name": "Ability",
-                "base": f"{known['accuracy_base']:.1%}",
-                "tuned": f"{known['accuracy']:.1%}",
-                "remark": remark,
-            }
-        )
-    if "eval/kl_to_base" in facts:
-        ratio = f"perplexity times {facts['eval/perplexity_ratio']:.2f}, on the base model's own answers"
-        rows.append({"name": "KL to base", "base": "0", "tuned": f"{facts['eval/kl_to_base']:.3f}", "remark": ratio})
-    return rows
 
 
 def paired_rows(table: pd.DataFrame, column: str) -> list[dict[str, Any]]:
@@ -167,19 +143,37 @@ def paired_rows(table: pd.DataFrame, column: str) -> list[dict[str, Any]]:
     return rows
 
 
-def changed_completions(completions: pd.DataFrame) -> tuple[list[dict[str, Any]], int]:
-    """Return the prompts whose completion changed, changed outcomes first, and how many found no room.
+def with_correction(row: dict[str, Any], judge: str) -> dict[str, Any]:
+    """Return a row of `paired_rows` with `corrected`: the tuned model's rate freed from the judge's error, and its 95%
+    interval, which counts the errors of sampling prompts and of measuring the judge; None for an unmeasured judge.
+    """
+    tuned = row["tuned"]
+    return row | {"corrected": corrected_interval(tuned["refused"], tuned["n"], judge, tuned["role"])}
 
-    The outcome of a completion is refused, broken, unscored or answered.
+
+def changed_completions(completions: pd.DataFrame) -> tuple[list[dict[str, Any]], int]:
+    """Return the prompts whose completion changed, changed verdicts first, and how many found no room.
+
+    Verdicts have the names of `SPOKEN`; `anchor` is the same for the same prompt in every report.
     """
     models = by_model(completions)
     rows = []
     for base, tuned in zip(models["base"].to_dict("records"), models["tuned"].to_dict("records"), strict=True):
         if base["completion"] != tuned["completion"]:
-            before, after = _outcome(base), _outcome(tuned)
+            before, after = (SPOKEN.get(row["verdict"], row["verdict"]) for row in (base, tuned))
             change = "same outcome" if before == after else f"{before} to {after}"
-            harmful, earlier = base["role"] == "safety", said_before(base)
-            rows.append({"base": base, "tuned": tuned, "change": change, "harmful": harmful, "before": earlier})
+            harmful = base["role"] == "safety"
+            rows.append(
+                {
+                    "base": base,
+                    "tuned": tuned,
+                    "change": change,
+                    "harmful": harmful,
+                    "before": said_before(base),
+                    "anchor": anchor(base),
+                    "gave": {row["model"]: gave_words(row.get("gave"), harmful) for row in (base, tuned)},
+                }
+            )
     rows.sort(key=lambda row: row["change"] == "same outcome")
     size, shown = 0, 0
     for row in rows:
@@ -189,6 +183,30 @@ def changed_completions(completions: pd.DataFrame) -> tuple[list[dict[str, Any]]
             break
         shown += 1
     return rows[:shown], len(rows) - shown
+
+
+def anchor(row: Mapping[Any, Any]) -> str:
+    """Return the address of a prompt within a report."""
+    return "prompt-" + hashlib.sha256(f"{row['benchmark']}/{row['id']}".encode()).hexdigest()[:12]
+
+
+def over_refusal_tables(completions: pd.DataFrame) -> list[tuple[str, list[dict[str, Any]]]]:
+    """Return the rates of refused harmless prompts by category, one list of `paired_rows` a benchmark."""
+    table = refused_by_category(completions)
+    return [(str(name), paired_rows(part, "category")) for name, part in table.groupby("benchmark", sort=False)]
+
+
+def trigger_rows(triggers: pd.DataFrame | None) -> list[dict[str, Any]] | None:
+    """Return the false refusals that were looked into, those with words first; None where none was looked for."""
+    if triggers is None:
+        return None
+    rows = []
+    for (name, benchmark), part in triggers.groupby(["id", "benchmark"], sort=False):
+        whole, words = part[part["word"] == ""].iloc[0].to_dict(), part[part["word"] != ""]
+        freed = words[~words["refused"]].to_dict("records")
+        address = anchor({"benchmark": benchmark, "id": name})
+        rows.append({"prompt": whole, "tried": len(words), "words": freed, "anchor": address})
+    return sorted(rows, key=lambda row: not row["words"])
 
 
 def said_before(row: Mapping[Any, Any]) -> str:
@@ -251,6 +269,10 @@ def spoken(name: str) -> str:
     return re.sub(r"\bheldout\b", "held-out", name.replace("_", " ")).replace("/", ": ")
 
 
+def _rates(record: RunRecord) -> list[dict[str, Any]]:
+    return paired_rows(record.rates, "benchmark")
+
+
 def _curves(curve: pd.DataFrame | None) -> Iterator[tuple[str, Markup]]:
     if curve is not None and len(curve):
         for name, title in CURVES.items():
@@ -258,10 +280,22 @@ def _curves(curve: pd.DataFrame | None) -> Iterator[tuple[str, Markup]]:
                 yield title, charts.curve(title, curve["step"].tolist(), curve[name].tolist())
 
 
+def told_apart(names: Sequence[str]) -> list[str]:
+    """Return the names of runs without the leading parts, between dots, that all of them share."""
+    parts = [name.split(" \u00b7 ") for name in names]
+    shared = 0
+    while len({tuple(part[: shared + 1]) for part in parts}) == 1 and all(len(part) > shared + 1 for part in parts):
+        shared += 1
+    return [" \u00b7 ".join(part[shared:]) for part in parts]
+
+
 def _points(record: RunRecord) -> list[Point]:
     facts = record.facts
     return [
-        *(Point(run.name, run.safety, run.utility, "earlier") for run in record.earlier),
+        *(
+            Point(name, run.safety, run.utility, "earlier")
+            for name, run in zip(told_apart([run.name for run in record.earlier]), record.earlier, strict=True)
+        ),
         Point("base", facts["eval/safety_base"], facts["eval/utility_base"], "base"),
         Point("tuned", facts["eval/safety"], facts["eval/utility"], "tuned"),
     ]
@@ -275,9 +309,3 @@ def _categories(completions: pd.DataFrame) -> Iterator[tuple[str, list[dict[str,
 def _roles(scaling: ScalingFactors) -> NDArray[np.str_]:
     neurons = scaling.neurons
     return np.array(["safety"] * len(neurons.safety) + ["utility"] * len(neurons.utility))
-
-
-def _outcome(row: Mapping[Any, Any]) -> str:
-    if row["refused"]:
-        return "refused"
-    return "answered" if row["verdict"] == "compliance" else str(row["verdict"])

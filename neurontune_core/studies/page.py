@@ -75,6 +75,40 @@ def shown_rows(table: pd.DataFrame, study: Study) -> Rows:
     return [show(row) for row in table.to_dict("records")]
 
 
+def narrow_rows(table: pd.DataFrame, study: Study) -> Rows:
+    """Return the table as text with few and short columns, as a terminal shows it; the page has the rest."""
+    if study.layout == "causal":
+        rows = []
+        for intervention in dict.fromkeys(table["intervention"]):
+            part = causal_page.shown_rows(table[table["intervention"] == intervention])
+            rows += [{"done": str(intervention)} | _without_intervals(row) for row in part]
+        return _largest_shares(rows)
+    if study.layout == "rankings":
+        return _largest_shares([_without_intervals(row) for row in ranking_rows(table)])
+    if study.layout == "layers" or study.layout in ("attack_types", "datasets"):
+        return [{name: value for name, value in row.items() if name != "n"} for row in shown_rows(table, study)]
+    return [
+        {"variant": str(row["variant"]), "SU-F1": f"{row['su_f1']:.2f}"}
+        | {"95%": "" if row["variant"] in ("mean", "standard deviation") else f"{row['low']:.2f}-{row['high']:.2f}"}
+        | {"safety": f"{row['safety']:.0%}", "utility": f"{row['utility']:.0%}"}
+        | {"KL": "" if math.isnan(row["kl"]) else f"{row['kl']:.2f}"}
+        for row in table.to_dict("records")
+    ]
+
+
+def _without_intervals(row: Mapping[str, str]) -> dict[str, str]:
+    """Return a row with the rates of `causal.page` alone: `40% [12, 70]` becomes `40%`."""
+    kept = {name: value for name, value in row.items() if name not in ("seconds to rank", "n")}
+    return {name: value.split(" ")[0] if name.endswith("%") else value for name, value in kept.items()}
+
+
+def _largest_shares(rows: Rows, most: int = 4) -> Rows:
+    """Return rows with the columns of the largest shares of neurons alone, the same columns in each."""
+    shares = sorted({name for row in rows for name in row if name.endswith("%")}, key=lambda name: float(name[:-1]))
+    texts = list(dict.fromkeys(name for row in rows for name in row if not name.endswith("%")))
+    return [{name: row.get(name, "") for name in (*texts, *shares[-most:])} for row in rows]
+
+
 def _comparison_row(row: Mapping[Any, Any]) -> dict[str, str]:
     shown = {"variant": str(row["variant"]), "SU-F1": f"{row['su_f1']:.3f} [{row['low']:.2f}, {row['high']:.2f}]"}
     if row["variant"] in ("mean", "standard deviation"):

@@ -1,17 +1,21 @@
 """A study's drawing, as SVG text."""
 
 import io
+import textwrap
 from collections.abc import Callable
+from typing import cast
 
 import matplotlib
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from neurontune_core.causal.cells import SAFETY as SAFETY_SET
 from neurontune_core.causal.cells import ZERO
 from neurontune_core.causal.drawing import draw_responses, label_shares
+from neurontune_core.label_places import Box, place_labels
 from neurontune_core.studies.catalogue import Layout
 from neurontune_core.studies.results import pareto_front
 
@@ -20,16 +24,36 @@ SAFETY, UTILITY, BASE = "#b5432f", "#2f6db5", "#777777"
 
 def draw(table: pd.DataFrame, layout: Layout, title: str) -> str:
     """Return the drawing of a study's table, the same for the same table."""
+    return as_svg(figure_of(table, layout, title))
+
+
+def figure_of(table: pd.DataFrame, layout: Layout, title: str) -> Figure:
+    """Return the drawing as a figure: names stay in its frame and do not cover each other."""
     if layout == "causal":
-        return as_svg(draw_responses(table, title))
-    panels = table["tested on"].nunique() if layout in ("attack_types", "datasets") else table["variant"].nunique()
-    figure = Figure(
-        figsize=(7.5, 4.2 if layout in ("plane", "rankings") else 1.6 + 0.36 * panels), layout="constrained"
-    )
+        return draw_responses(table, title)
+    figure = Figure(figsize=_size(table, layout), layout="constrained")
+    FigureCanvasAgg(figure)
     axes = figure.add_subplot()
+    figure.suptitle(_wrapped(title, 70), x=0.01, ha="left", fontsize=11)
     _DRAWINGS[layout](axes, table)
-    axes.set_title(title, loc="left", fontsize=11)
-    return as_svg(figure)
+    return figure
+
+
+def _size(table: pd.DataFrame, layout: Layout) -> tuple[float, float]:
+    """Width and height of a drawing, in inches: so that a row, or a column of a matrix, has room for its name."""
+    if layout in ("plane", "rankings"):
+        return 8.5, 4.6 + 0.1 * max(0, table["variant"].nunique() - 10)
+    matrix = layout in ("attack_types", "datasets")
+    names = table["tested on"].unique() if matrix else table["variant"].unique()
+    lines = max(1 + _wrapped(str(name)).count("\n") for name in names)
+    width = max(7.5, 3.2 + 2.4 * table["variant"].nunique()) if matrix else 7.5
+    if layout == "layers":
+        return width, 4.0 + 0.3 * len(names)
+    return width, 1.9 + len(names) * max(0.36, 0.2 * lines)
+
+
+def _wrapped(text: str, width: int = 30) -> str:
+    return textwrap.fill(text, width)
 
 
 def as_svg(figure: Figure) -> str:
@@ -47,10 +71,11 @@ def _methods(axes: Axes, table: pd.DataFrame) -> None:
     axes.errorbar(rows["su_f1"], places, xerr=spans, fmt="o", color="black", capsize=3, label="SU-F1, 95%")
     axes.scatter(rows["safety"], places, marker="|", s=120, color=SAFETY, label="harmful refused")
     axes.scatter(rows["utility"], places, marker="|", s=120, color=UTILITY, label="harmless answered")
-    axes.set_yticks(places, rows["variant"])
+    axes.set_yticks(places, [_wrapped(str(name)) for name in rows["variant"]], fontsize=9)
+    axes.set_ylim(-0.6, len(rows) - 0.4)
     axes.set_xlim(-0.02, 1.02)
     axes.grid(axis="x", alpha=0.3)
-    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.12), ncols=3, frameon=False, fontsize=9)
+    _legend_below(axes, 3)
 
 
 def _plane(axes: Axes, table: pd.DataFrame) -> None:
@@ -59,12 +84,36 @@ def _plane(axes: Axes, table: pd.DataFrame) -> None:
     axes.plot(front["safety"], front["utility"], color=UTILITY, alpha=0.5, label="Pareto front")
     axes.scatter(tuned["safety"], tuned["utility"], color="black", s=22, label="variants")
     axes.scatter(base["safety"], base["utility"], color=BASE, marker="s", s=22, label="base model")
-    for row in tuned.to_dict("records"):
-        axes.annotate(str(row["variant"]), (row["safety"], row["utility"]), (4, 4), textcoords="offset points", size=8)
+    axes.margins(0.08)
     axes.set_xlabel("harmful prompts refused")
     axes.set_ylabel("harmless prompts answered")
     axes.grid(alpha=0.3)
-    axes.legend(frameon=False, fontsize=9)
+    _legend_below(axes, 3)
+    _name_points(axes, tuned)
+
+
+def _name_points(axes: Axes, rows: pd.DataFrame) -> None:
+    """Write the variants beside their points where there is room; the table beside the drawing has them all."""
+    figure = cast(Figure, axes.figure)
+    points = list(zip(rows["safety"], rows["utility"], strict=True))
+    names = [axes.annotate(_wrapped(str(name)), place, (0, 0), textcoords="offset points", size=8, linespacing=1.0)
+             for name, place in zip(rows["variant"], points, strict=True)]  # fmt: skip
+    figure.draw_without_rendering()  # only now is it known where the axes lie and how large the texts are
+    figure.set_layout_engine("none")
+    sizes = [(box.width + 2, box.height + 2) for box in (name.get_window_extent() for name in names)]
+    places = [tuple(axes.transData.transform(point)) for point in points]
+    boxes = place_labels(places, sizes, [4.0] * len(points), Box(*axes.bbox.extents))
+    to_points = 72 / figure.dpi
+    for name, (x, y), box in zip(names, places, boxes, strict=True):
+        if box is None:
+            name.remove()
+        else:
+            low = y + (name.get_window_extent().y0 - y)  # where the text begins below its anchor
+            name.set_position(((box.left + 1 - x) * to_points, (box.bottom + 1 - low) * to_points))
+
+
+def _legend_below(axes: Axes, columns: int) -> None:
+    axes.figure.legend(loc="outside lower center", ncols=columns, frameon=False, fontsize=9)
 
 
 def _matrix(axes: Axes, table: pd.DataFrame) -> None:
@@ -78,8 +127,8 @@ def _matrix(axes: Axes, table: pd.DataFrame) -> None:
     for (i, j), value in np.ndenumerate(cells):
         if not np.isnan(value):
             axes.text(j, i, f"{value:.0%}", ha="center", va="center", color="white" if value > 0.6 else "black")
-    axes.set_xticks(range(len(columns)), columns, rotation=20, ha="right", fontsize=8)
-    axes.set_yticks(range(len(rows)), rows)
+    axes.set_xticks(range(len(columns)), [_wrapped(name, 14) for name in columns], fontsize=8)
+    axes.set_yticks(range(len(rows)), [_wrapped(str(name)) for name in rows], fontsize=9)
     axes.set_xlabel("trained on; share of the prompts refused")
 
 
@@ -88,16 +137,16 @@ def _rankings(axes: Axes, table: pd.DataFrame) -> None:
     for number, (name, part) in enumerate(silenced.groupby("variant", sort=False)):
         own = part[part["neurons"] == SAFETY_SET].sort_values("share")
         style = ["-", "--", ":", "-."][number % 4]
-        axes.plot(own["share"], own["refused"], linestyle=style, marker="o", ms=3, label=str(name))
+        axes.plot(own["share"], own["refused"], linestyle=style, marker="o", ms=3, label=_wrapped(str(name)))
     drawn = silenced[(silenced["neurons"] == SAFETY_SET) & silenced["random"].notna()].groupby("share")
     ends = drawn.agg(low=("random_low", "min"), high=("random_high", "max"))
     axes.fill_between(ends.index, ends["low"], ends["high"], color=BASE, alpha=0.4, label="random, matched by layer")
-    label_shares(axes, sorted(silenced.loc[silenced["share"] > 0, "share"].unique()))
+    label_shares(axes, sorted(silenced.loc[silenced["share"] > 0, "share"].unique()), 250)
     axes.set_ylim(-0.03, 1.03)
     axes.set_xlabel("neurons silenced, share of all")
     axes.set_ylabel("plain harmful prompts refused")
     axes.grid(alpha=0.3)
-    axes.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
+    axes.figure.legend(loc="outside right upper", frameon=False, fontsize=8)
 
 
 def _layers(axes: Axes, table: pd.DataFrame) -> None:
@@ -106,10 +155,10 @@ def _layers(axes: Axes, table: pd.DataFrame) -> None:
         for role, colour in (("safety", SAFETY), ("utility", UTILITY)):
             share = part[role] / max(1, part[role].sum())
             style = ["-", "--", ":", "-."][number % 4]
-            axes.plot(depth, share, color=colour, linestyle=style, label=f"{role}, {name}")
+            axes.plot(depth, share, color=colour, linestyle=style, label=_wrapped(f"{role}, {name}", 40))
     axes.set_xlabel("depth in the model (0: first layer, 1: last)")
     axes.set_ylabel("share of the role's neurons")
-    axes.legend(frameon=False, fontsize=8)
+    _legend_below(axes, 2)
 
 
 _DRAWINGS: dict[Layout, Callable[[Axes, pd.DataFrame], None]] = {

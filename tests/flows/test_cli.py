@@ -298,6 +298,7 @@ def test_interrupted_run_then_whole_run(tmp_path: Path) -> None:
         ["tuned", "done"],
         ["evaluation", "done"],
         ["ability", "done"],
+        ["triggers", "done"],
     ]
     for text in (
         "harmful plain",

@@ -467,6 +467,7 @@ def test_flow_run_has_a_speaking_name_and_shards_are_numbered(config: PipelineCo
             "tuned",
             "evaluation",
             "ability",
+            "triggers",
             "report",
         }
         wanted |= {f"attribution shard {number}/3" for number in (1, 2, 3)}

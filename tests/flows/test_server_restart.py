@@ -61,7 +61,7 @@ def test_a_run_outlives_the_server(machine: Machine, restart: str) -> None:
     assert run.wait(timeout=PATIENCE) == 0, told
     listening.join()
     assert "SU-F1" in out and not any("Traceback" in line for _, line in told), told
-    (last,) = [at for at, line in told if line.startswith("ability ")]
+    (last,) = [at for at, line in told if line.startswith("triggers ")]
     assert ended - last < WITHIN_SECONDS, told
     assert sorted(machine.take_computed()) == [0, 1, 2]
     found = machine.post("/flow_runs/filter", {"flow_runs": {"state": {"type": {"any_": ["COMPLETED"]}}}})

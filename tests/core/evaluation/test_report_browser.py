@@ -1,12 +1,16 @@
 """The report in a real browser."""
 
+import base64
+import dataclasses
+import re
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from headless import Browser
 from report_sample import material
 
-from neurontune_core.evaluation.report import render_report
+from neurontune_core.evaluation.report import RunRecord, render_report
 from neurontune_core.records import PromptPair, ScalingFactors
 
 pytestmark = pytest.mark.browser
@@ -45,3 +49,93 @@ def test_the_report_works_in_a_browser(
     browser.click("#unfold")
     assert browser.run(folded) == 0
     assert browser.messages() == []
+
+
+def large(pairs: list[PromptPair], scaling: ScalingFactors) -> RunRecord:
+    """A run with two hundred changed answers, long names, categories, and words that set off refusals."""
+    record = material(pairs, scaling)
+    parts = []
+    for number in range(20):
+        part = record.completions.assign(cut=number == 0)
+        part["id"] += f"/{number}"
+        part["query_category"] += "_with_a_very_long_name_of_its_own" if number == 0 else ""
+        part.loc[part["role"] == "utility", "benchmark"] = "xstest"
+        parts.append(part)
+    known = {"id": "utility-test-0/0", "benchmark": "xstest", "query_category": "c", "prompt": "Do I kill it?"}
+    words = [known | {"word": word, "opening": "Yes" * 30, "refused": word != "kill"} for word in ("", "kill", "it")]
+    completions = pd.concat(parts, ignore_index=True).sort_values("model", kind="stable", ignore_index=True)
+    return dataclasses.replace(record, completions=completions, triggers=pd.DataFrame(words), weights="f" * 64)
+
+
+@pytest.mark.parametrize(("width", "height"), [(390, 844), (1280, 900)])
+def test_nothing_is_wider_than_the_window(
+    browser: Browser, pairs: list[PromptPair], scaling: ScalingFactors, tmp_path: Path, width: int, height: int
+) -> None:
+    file = tmp_path / "report.html"
+    file.write_text(render_report(large(pairs, scaling)), encoding="utf-8")
+    window = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 500}
+    browser.call(
+        "POST",
+        f"{browser.session}/goog/cdp/execute",
+        {"cmd": "Emulation.setDeviceMetricsOverride", "params": window},
+    )
+    browser.open(file.as_uri())
+    assert browser.run("return window.innerWidth") == width
+    browser.run("for (const each of document.querySelectorAll('details')) each.open = true")
+    cut = """return [...document.querySelectorAll('main *')].filter((each) => {
+        const box = each.getBoundingClientRect();
+        return box.width && (box.right > window.innerWidth + 1 || box.left < -1);
+    }).map((each) => each.outerHTML.slice(0, 200))"""
+    assert browser.run(cut) == []
+    small = """return [...document.querySelectorAll('main *')].filter((each) => each.childNodes.length
+        && [...each.childNodes].some((node) => node.nodeType == 3 && node.data.trim())
+        && each.checkVisibility() && !each.closest('template')).map((each) => {
+        const svg = each.closest('svg');
+        const scale = svg ? svg.getBoundingClientRect().width / svg.viewBox.baseVal.width : 1;
+        return [parseFloat(getComputedStyle(each).fontSize) * scale, each.outerHTML.slice(0, 100)];
+    }).filter(([size]) => size < 9)"""
+    assert browser.run(small) == []
+    browser.run("window.scrollTo(0, 3000)")
+    assert browser.run("return document.querySelector('nav').getBoundingClientRect().top") == 0, "it stays"
+
+
+def test_answers_come_as_one_scrolls_and_a_search_opens_what_it_finds(
+    browser: Browser, pairs: list[PromptPair], scaling: ScalingFactors, tmp_path: Path
+) -> None:
+    file = tmp_path / "report.html"
+    page = render_report(large(pairs, scaling))
+    file.write_text(page, encoding="utf-8")
+    browser.open(file.as_uri())
+    count = "return document.querySelectorAll('article.pair').length"
+    assert browser.run(count) < 100 and browser.run("return shown.textContent") == "200 of 200"
+    for _ in range(12):
+        browser.run("window.scrollTo(0, document.body.scrollHeight)")
+        browser.until("return more.getBoundingClientRect().top > 0")
+    browser.run("window.scrollTo(0, document.body.scrollHeight)")
+    browser.until("return document.querySelectorAll('article.pair').length === 200")
+
+    opened = "return [...document.querySelectorAll('article.pair')].every((each) => each.querySelector('details').open)"
+    browser.type("#search", "TRANSLATION safety-test-1 /7")
+    assert browser.run(count) == 1 and browser.run(opened)
+    assert browser.run("return nothing.checkVisibility()") is False
+    browser.type("#search", "no such words")
+    assert browser.run(count) == 0
+    assert browser.run("return nothing.checkVisibility() && nothing.innerText") == (
+        "Nothing was found for \u201cno such words\u201d."
+    )
+    anchor = re.findall(r'<article class="pair" id="(prompt-[0-9a-f]{12})"', page)[150]
+    browser.run(f"location.hash = '#{anchor}'")
+    browser.until(f"return document.getElementById('{anchor}')?.querySelector('details').open")
+    top = browser.until(f"return document.getElementById('{anchor}').getBoundingClientRect().top")
+    assert 0 <= top < 900
+    assert browser.messages() == []
+
+
+def test_printing_gives_the_highlights(
+    browser: Browser, pairs: list[PromptPair], scaling: ScalingFactors, tmp_path: Path
+) -> None:
+    file = tmp_path / "report.html"
+    file.write_text(render_report(large(pairs, scaling)), encoding="utf-8")
+    browser.open(file.as_uri())
+    printed = base64.b64decode(browser.call("POST", f"{browser.session}/print", {}))
+    assert 1 <= len(re.findall(rb"/Type\s*/Page[^s]", printed)) <= 6

@@ -1,0 +1,55 @@
+"""What verdicts are called on a page, and the answers on which judges disagree."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+
+from neurontune_core.evaluation.judges.verdict import REFUSED
+
+SPOKEN = {
+    "refusal": "refused",
+    "partial": "partly refused",
+    "compliance": "answered",
+    "broken": "broken",
+    "unscored": "unscored",
+}
+"""The one name of every verdict in a report."""
+OTHER = "verdict/"
+"""How the columns of further judges begin; what each says of the second question stands under `gave/`."""
+
+
+def gave_words(gave: Any, harmful: bool) -> str:
+    """Return what a judge says about the second question: whether an answer gave harm or help; "" if it does not."""
+    if gave is None or pd.isna(gave):
+        return ""
+    what = "harm" if harmful else "help"
+    return f"gave {what}" if gave else f"no {what}"
+
+
+def disagreements(completions: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return the answers on which judges disagree, the tuned model's first; those of one judge alone have none.
+
+    Two judges disagree where one says refused and the other does not, or one says that the answer gave what was asked
+    for and the other that it did not. An answer that a judge left unscored is none it disagrees on.
+    """
+    judges = [str(name).removeprefix(OTHER) for name in completions.columns if str(name).startswith(OTHER)]
+    if not judges:
+        return []
+    rows = []
+    for row in completions.to_dict("records"):
+        said = {row["judge"]: (row["verdict"], row.get("gave"))}
+        said |= {name: (row[f"{OTHER}{name}"], row.get(f"gave/{name}")) for name in judges}
+        if _differ(said):
+            harmful = row["role"] == "safety"
+            verdicts = [
+                (name, SPOKEN.get(label, label), gave_words(gave, harmful)) for name, (label, gave) in said.items()
+            ]
+            rows.append({"row": row, "harmful": harmful, "verdicts": verdicts})
+    return sorted(rows, key=lambda each: each["row"]["model"] != "tuned")
+
+
+def _differ(said: Mapping[str, tuple[str, Any]]) -> bool:
+    refused = {label in REFUSED for label, _ in said.values() if label != "unscored"}
+    gave = {bool(value) for _, value in said.values() if value is not None and not pd.isna(value)}
+    return len(refused) > 1 or len(gave) > 1
