@@ -188,7 +188,8 @@ def core_calls(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
     monkeypatch.setattr(evaluation.answers, "tuned_answers", counted("tuned", tuned_answers))
     monkeypatch.setattr(evaluation.evaluate, "evaluate", counted("evaluation", evaluate))
     known = pd.DataFrame({"id": ["q"], "subject": ["s"], "base": [True], "tuned": [True]})
-    monkeypatch.setattr(ability.ability, "measure_ability", lambda *_: (known, {"ability/accuracy": 1.0}))
+    monkeypatch.setattr(ability.ability, "base_choices", lambda *_: (known, {"ability/accuracy_base": 1.0}))
+    monkeypatch.setattr(ability.ability, "tuned_choices", lambda *_: (known, {"ability/accuracy": 1.0}))
     monkeypatch.setattr(report.report, "render_report", lambda record: f"<h1>{record.title}</h1>{record.command}")
     monkeypatch.setattr(stage, "FIRST_DELAY_SECONDS", 0)
     return calls

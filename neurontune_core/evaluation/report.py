@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from neurontune_core.cards.card import NeuronCard
 from neurontune_core.cards.shown import shown_cards
-from neurontune_core.evaluation import charts
+from neurontune_core.evaluation import charts, harness
 from neurontune_core.evaluation.charts import Point
 from neurontune_core.evaluation.rates import by_model, category_rates
 from neurontune_core.records import Role, ScalingFactors
@@ -152,6 +152,11 @@ def headline(facts: Mapping[str, float]) -> list[dict[str, str]]:
                 "remark": remark,
             }
         )
+    # facts of other stages begin with the stage's name
+    known = {name.removeprefix("harness/"): value for name, value in facts.items()}
+    for task, values in harness.compared(known):
+        base, tuned, remark = f"{values['_base']:.1%}", f"{values['']:.1%}", harness.spoken_difference(values)
+        rows.append({"name": task, "base": base, "tuned": tuned, "remark": f"lm-evaluation-harness; {remark}"})
     if "eval/kl_to_base" in facts:
         ratio = f"perplexity times {facts['eval/perplexity_ratio']:.2f}, on the base model's own answers"
         rows.append({"name": "KL to base", "base": "0", "tuned": f"{facts['eval/kl_to_base']:.3f}", "remark": ratio})

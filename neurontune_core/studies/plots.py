@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from neurontune_core.causal.cells import SAFETY as SAFETY_SET
 from neurontune_core.causal.cells import ZERO
 from neurontune_core.causal.drawing import draw_responses, label_shares
+from neurontune_core.robustness.drawing import draw_attacks
 from neurontune_core.studies.catalogue import Layout
 from neurontune_core.studies.results import pareto_front
 
@@ -22,6 +23,8 @@ def draw(table: pd.DataFrame, layout: Layout, title: str) -> str:
     """Return the drawing of a study's table, the same for the same table."""
     if layout == "causal":
         return as_svg(draw_responses(table, title))
+    if layout == "robustness":
+        return as_svg(draw_attacks(table, title))
     panels = table["tested on"].nunique() if layout in ("attack_types", "datasets") else table["variant"].nunique()
     figure = Figure(
         figsize=(7.5, 4.2 if layout in ("plane", "rankings") else 1.6 + 0.36 * panels), layout="constrained"
