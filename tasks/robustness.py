@@ -25,6 +25,8 @@ from tasks.stage import carry_out, stage_task
 PART, STAGE = "robustness-part", "robustness"
 TABLE = "table"
 PART_VERSION, VERSION = 1, 1
+OWN = ("prompts_per_benchmark", "max_new_tokens", "seed")
+"""Settings of the evaluation in whose place the study has its own."""
 
 
 def part_key(
@@ -39,7 +41,7 @@ def part_key(
 ) -> str:
     """Return the content key of attack `shard` (a place in `attacks.ATTACKS`) on the base model, or under a change."""
     attack = attacks.ATTACKS[shard]
-    prompts = {name: value for name, value in answers.settings(evaluation).items() if name in ("benchmarks", "sources")}
+    prompts = {name: value for name, value in answers.settings(evaluation).items() if name not in OWN}
     settings = {"attack": attack, "robustness": attacks.settings_of(config, attack), "prompts": prompts}
     inputs = [pairs.digest, *sets, judge_version(), change.digest if change else "base"]
     inputs += [neurons.digest] if attack == attacks.SILENCED else []
