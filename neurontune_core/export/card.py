@@ -141,7 +141,7 @@ def _results(card: CardFacts) -> str:
     lines += ["", f"95% intervals. Verdicts by {markdown_text(card.judge)}."]
     if "eval/kl_to_base" in card.facts:
         lines.append(f"KL to the base model on its own answers: {card.facts['eval/kl_to_base']:.3f} nat a token.")
-    if "ability/accuracy" in card.facts:
+    if {"ability/accuracy", "ability/accuracy_base"} <= card.facts.keys():
         share = " to ".join(f"{card.facts[f'ability/accuracy{end}']:.1%}" for end in ("_base", ""))
         lines += ["", f"General ability (shipped four-option questions answered rightly): from {share}."]
     if scored := list(harness.compared(card.facts)):
