@@ -8,11 +8,10 @@ from prefect.artifacts import create_markdown_artifact
 
 from flows.pipeline import DEFAULTS, Inputs, find_neurons, prepare
 from flows.run_names import named, rename, typed_name
-from flows.shards import ShardError, run_side_by_side
+from flows.shards import run_parts
 from flows.stages import PipelineRun, noted, recorded, run_stage
 from neurontune_core import artifacts
 from neurontune_core.config import CAUSAL_SECTIONS, PipelineConfig, change_runtime, runtime_alone
-from neurontune_core.errors import InputError
 from neurontune_core.records import Artifact
 from neurontune_core.run_name import run_name
 from tasks import causal as tasks
@@ -83,16 +82,7 @@ def ask(run: PipelineRun, config: PipelineConfig, inputs: Inputs, made: Mapping[
         "record": run.record,
     }
     calls = [shared | {"shard": shard} for shard in range(config.causal.shards)]
-    results = run_side_by_side(tasks.measure_part, run.runtime, calls)
-    failures = [result for result in results.values() if isinstance(result, Exception)]
-    if failures and all(isinstance(error, InputError) for error in failures):
-        raise InputError("; ".join(sorted({str(error) for error in failures})))
-    if failures:
-        reasons = "; ".join(sorted({f"{type(error).__name__}: {error}" for error in failures}))
-        raise ShardError(
-            f"{len(failures)} of {len(calls)} parts failed ({reasons}); the same command computes only those"
-        )
-    parts = [result for result in results.values() if isinstance(result, Artifact)]
+    parts = run_parts(tasks.measure_part, run.runtime, calls)
     study = run_stage(run, tasks.summarise_parts, config=config.causal, parts=parts)
     for file in (tasks.PAGE, tasks.PLOT, f"{tasks.TABLE}.parquet"):
         tracking.record_file(run.record, study, file)

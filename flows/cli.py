@@ -244,6 +244,29 @@ def evaluate(
 
 
 @app.command()
+def ability(
+    run: Run,
+    tasks: Annotated[
+        str, typer.Option(metavar="NAME,NAME", help="Tasks of lm-evaluation-harness: `mmlu,gsm8k,hellaswag`.")
+    ],
+    task_folder: Annotated[
+        str | None,
+        typer.Option(metavar="FOLDER", help="YAML files of tasks of your own; they may run Python code beside them."),
+    ] = None,
+    limit: Annotated[int | None, typer.Option(metavar="N", help="Most rows of each task.")] = None,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", metavar="runtime.FIELD=VALUE", help="Where and how it runs.")
+    ] = None,
+    debug: Debug = False,
+) -> None:
+    """Measure what is left of a run's model on tasks of lm-evaluation-harness, beside the base model."""
+    from flows.run import run_ability
+
+    names = [name.strip() for name in tasks.split(",") if name.strip()]
+    run_ability(run, names, task_folder, limit, settings or [], debug)
+
+
+@app.command()
 def study(
     name: Annotated[str, typer.Argument(metavar="NAME", help="A shipped study (`neurontune studies`), or `own`.")],
     preset: Preset = None,

@@ -43,6 +43,6 @@ def evaluate(
     shown = [stage for stage in ("selection", "cards") if stage in found.stages]
     made = {stage: found.artifact(stage) for stage in ("pairs", changing_stage(found.stages), *shown)}
     inputs, title = prepare(config), rename(f"{found.name} evaluated", f"evaluate {run}")
-    refresh: tuple[Stage, ...] = ("base", "tuned", "evaluation", "ability", "triggers") if force else ()
+    refresh: tuple[Stage, ...] = ("base", "tuned", "evaluation", "base-ability", "ability", "triggers") if force else ()
     with recorded(config, title, inputs.model.identity, refresh) as record:
         return measure(record, config, title, inputs, made)["evaluation"]

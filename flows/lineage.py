@@ -20,6 +20,7 @@ MEANING = {
     "evaluation": "evaluation",
     "base": "base: the base model's answers",
     "tuned": "tuned: the tuned model's answers",
+    "base-ability": "base-ability: four-option questions, the base model",
     "ability": "ability: four-option questions before and after",
     "triggers": "triggers: words that set off false refusals",
     "scaling": "scaling: alpha",

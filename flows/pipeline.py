@@ -23,7 +23,7 @@ from neurontune_core.records import Artifact
 from neurontune_core.run_name import run_name
 from neurontune_core.selection.select import check_counts
 from neurontune_core.storage import check_root
-from tasks.ability import measure_ability
+from tasks.ability import measure_ability, measure_base
 from tasks.baseline import changing_stage, fit_baseline
 from tasks.cards import COUNT, make_cards
 from tasks.evaluation import answer_base, answer_tuned, evaluate_model
@@ -162,9 +162,10 @@ def measure(
     base = run_stage(run, answer_base, config=evaluation, pairs=made["pairs"], sets=inputs.sets, model=model)
     tuned = run_stage(run, answer_tuned, config=evaluation, base=base, change=made[changing_stage(made)], model=model)
     judged = run_stage(run, evaluate_model, config=evaluation, base=base, tuned=tuned, judges=inputs.judges)
-    left = run_stage(run, measure_ability, change=made[changing_stage(made)], model=model)
+    known = run_stage(run, measure_base, model=model)
+    left = run_stage(run, measure_ability, base=known, change=made[changing_stage(made)], model=model)
     words = run_stage(run, find_triggers, change=made[changing_stage(made)], evaluation=judged, model=model)
-    new = {artifact.stage: artifact for artifact in (base, tuned, judged, left, words)}
+    new = {artifact.stage: artifact for artifact in (base, tuned, judged, known, left, words)}
     report = write_report(config, title, dict(made) | new, model, run.runtime.root, run.record)
     summary.publish(dict(made) | new, report, run.record)
     return new | {report.stage: report}

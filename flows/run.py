@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from flows import console, environment, login, server
 from flows.stage_names import STAGES
@@ -23,6 +23,9 @@ from neurontune_core.studies.catalogue import Study, choose
 
 STUDY_WIDTH = 78
 """Columns that the result of a study takes at most."""
+
+if TYPE_CHECKING:
+    from tasks.runs import RecordedRun
 
 
 def run_pipeline(config: PipelineConfig, refresh: Sequence[str], name: str | None, debug: bool) -> None:
@@ -112,6 +115,46 @@ def run_one_shard(run: str, index: int, settings: Sequence[str], force: bool, de
     print(f"{made.uri.removeprefix('file://')}")
 
 
+def run_ability(
+    run: str, tasks: Sequence[str], folder: str | None, limit: int | None, settings: Sequence[str], debug: bool
+) -> None:
+    """Ask the models of a recorded run tasks of lm-evaluation-harness, and print both scores of each.
+
+    Raises:
+        InputError: no such run, or tasks that cannot be asked, found before a model is loaded.
+    """
+    from neurontune_core.evaluation import harness
+
+    harness.check(harness.HarnessTasks(tuple(tasks), folder, limit))
+    with _recorded_run(run, settings, (), debug) as found:
+        from flows.ability import ability
+        from neurontune_core.artifacts import read_manifest
+        from tasks.report import FILE
+
+        made = ability(found.run_id, tuple(tasks), folder, limit, tuple(settings))
+        facts = read_manifest(made["harness"])["facts"]
+    for task, values in harness.compared(facts):
+        print(f"{printable(task):<32} {values['_base']:7.1%} {values['']:7.1%}  {harness.spoken_difference(values)}")
+    print(f"{made['report'].uri.removeprefix('file://')}/{FILE}")
+
+
+@contextmanager
+def _recorded_run(run: str, settings: Sequence[str], sections: Sequence[str], debug: bool) -> "Iterator[RecordedRun]":
+    """Find a run that ended well, and have a Prefect API for a flow on it; `sections` are those that may be changed.
+
+    Raises:
+        InputError: no such run, or a setting that cannot be changed.
+    """
+    config = change_runtime(load_config(), runtime_alone(settings))
+    environment.apply(config.runtime, quiet=not debug)
+    from tasks.runs import find_run
+
+    found = find_run(run, config.runtime, finished=True)
+    changed = change_runtime(found.config, settings, (*sections, "runtime"))
+    with embedded(changed, found.config.runtime.preset or "default", debug):
+        yield found
+
+
 def run_causal(run: str, settings: Sequence[str], to: str | None, debug: bool) -> None:
     """Run the causal study of a recorded run, print its page, and copy page and drawing to a folder if one is named.
 
@@ -121,13 +164,7 @@ def run_causal(run: str, settings: Sequence[str], to: str | None, debug: bool) -
     started = time.monotonic()
     if to is not None:
         check_folder("--to", to)
-    config = change_runtime(load_config(), runtime_alone(settings))
-    environment.apply(config.runtime, quiet=not debug)
-    from tasks.runs import find_run
-
-    found = find_run(run, config.runtime, finished=True)
-    changed = change_runtime(found.config, settings, CAUSAL_SECTIONS)
-    with embedded(changed, found.config.runtime.preset or "causal", debug):
+    with _recorded_run(run, settings, CAUSAL_SECTIONS, debug) as found:
         from flows.causal import causal
         from neurontune_core import artifacts
         from tasks.causal import PAGE, PLOT

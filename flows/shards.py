@@ -115,6 +115,25 @@ def run_side_by_side(
     return results
 
 
+def run_parts(stage: Task[..., Artifact], runtime: RuntimeConfig, calls: Sequence[dict[str, Any]]) -> list[Artifact]:
+    """Run the parts of a study side by side and return their artifacts in order.
+
+    Raises:
+        InputError: all of them failed for bad input.
+        ShardError: some failed, or for another reason; the others are kept.
+    """
+    results = run_side_by_side(stage, runtime, calls)
+    failures = [result for result in results.values() if isinstance(result, Exception)]
+    if failures and all(isinstance(error, InputError) for error in failures):
+        raise InputError("; ".join(sorted({str(error) for error in failures})))
+    if failures:
+        reasons = "; ".join(sorted({f"{type(error).__name__}: {error}" for error in failures}))
+        raise ShardError(
+            f"{len(failures)} of {len(calls)} parts failed ({reasons}); the same command computes only those"
+        )
+    return [result for result in results.values() if isinstance(result, Artifact)]
+
+
 def _shards_failed(run: PipelineRun, config: AttributionConfig, failures: dict[int, Exception]) -> ShardError:
     listed = "; ".join(
         f"{attribution.shard_name(shard, config)}: {type(error).__name__}: {error}" for shard, error in failures.items()

@@ -1,7 +1,7 @@
 """The stages by name, in order; imported by the command line before anything heavy.
 
 `baseline` stands in for `scaling` where a run measures another method; `base` and `tuned` are the two models' answers,
-which `evaluation` judges.
+which `evaluation` judges; `base-ability` is what the base model knows, with which `ability` compares the tuned one.
 """
 
 from typing import Literal, get_args
@@ -17,6 +17,7 @@ Stage = Literal[
     "base",
     "tuned",
     "evaluation",
+    "base-ability",
     "ability",
     "triggers",
 ]

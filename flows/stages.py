@@ -40,8 +40,10 @@ KEY_FACTS: dict[str, tuple[str, ...]] = {
     "base": ("answers", "tokens_mean"),
     "tuned": ("answers", "tokens_mean", "eval/kl_to_base"),
     "evaluation": ("eval/su_f1_base", "eval/su_f1"),
+    "base-ability": ("ability/accuracy_base",),
     "ability": ("ability/accuracy_base", "ability/accuracy"),
     "triggers": ("false_refusals", "prompts", "set_off"),
+    "robustness": ("asr_base", "asr", "asr_worst"),
     "causal": ("answers", "empty_set_changes"),
 }
 """What a stage's line on screen tells, where the stage has it."""

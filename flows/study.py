@@ -8,6 +8,7 @@ from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
 from flows.causal import causal_study
 from flows.pipeline import pipeline, prepare, selection_only
+from flows.robustness import robustness_study
 from flows.run_names import named, typed_name
 from flows.stages import noted, of_variant, recorded
 from flows.trials import run_trials
@@ -28,6 +29,7 @@ StudyName = Literal[
     "overlap",
     "layers",
     "causal",
+    "robustness",
     "rankings",
     "automatic-count",
     "seeds",
@@ -78,6 +80,7 @@ def study(
         flows: dict[str, Callable[[PipelineConfig], dict[str, Artifact]]] = {
             "selection": selection_only,
             "causal": causal_study,
+            "robustness": robustness_study,
             "evaluation": pipeline,
         }
         run_one = flows[chosen.through]

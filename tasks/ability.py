@@ -1,4 +1,7 @@
-"""The ability stage: what the change leaves of the model's general knowledge."""
+"""The ability stages: general knowledge of the base model, and what a change leaves of it.
+
+Two cached tasks, so that the base model's answers serve every tuning of it.
+"""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,23 +17,50 @@ from tasks.models import batch_tokens, loaded
 from tasks.progress import tracker
 from tasks.stage import carry_out, stage_task
 
-STAGE = "ability"
+BASE, STAGE = "base-ability", "ability"
+TABLE = "questions"
 
 
-def key(change: Artifact, model: ModelReference) -> str:
-    """Return the content key of the answers to the shipped questions before and after a change."""
-    return artifacts.stage_key(STAGE, ability.VERSION, {}, model.identity, [change.digest])
+def asked_model(model: ModelReference) -> str:
+    """Return the identity of a model that only answers: attribution's number format and its layers have no part."""
+    return model.model_copy(update={"dtype": "", "skip_uncovered_layers": False}).identity
+
+
+def base_key(model: ModelReference) -> str:
+    """Return the content key of the base model's answers to the shipped questions."""
+    return artifacts.stage_key(BASE, ability.VERSION, {}, asked_model(model), [ability.questions_digest()])
+
+
+def key(base: Artifact, change: Artifact, model: ModelReference) -> str:
+    """Return the content key of the answers to the same questions under a change."""
+    return artifacts.stage_key(STAGE, ability.VERSION, {}, asked_model(model), [base.digest, change.digest])
+
+
+@stage_task(BASE, base_key)
+def measure_base(model: ModelReference, runtime: RuntimeConfig, record: Tracking) -> Artifact:
+    """Ask the base model the shipped questions."""
+
+    def fill(folder: Path) -> Mapping[str, float]:
+        with loaded(model, runtime, working=True) as chat:
+            table, facts = ability.base_choices(chat, batch_tokens(chat, runtime), tracker(BASE))
+        tables.save_table(folder, TABLE, table)
+        return facts
+
+    return carry_out(BASE, base_key(model), fill, {}, [], runtime, record)
 
 
 @stage_task(STAGE, key)
-def measure_ability(change: Artifact, model: ModelReference, runtime: RuntimeConfig, record: Tracking) -> Artifact:
-    """Ask both models the shipped questions."""
+def measure_ability(
+    base: Artifact, change: Artifact, model: ModelReference, runtime: RuntimeConfig, record: Tracking
+) -> Artifact:
+    """Ask the tuned model the same questions."""
 
     def fill(folder: Path) -> Mapping[str, float]:
+        before = tables.load_table(artifacts.open_folder(base), TABLE)
         changing = load_change(artifacts.open_folder(change))
         with loaded(model, runtime, working=True) as chat:
-            table, facts = ability.measure_ability(chat, changing, batch_tokens(chat, runtime), tracker(STAGE))
-        tables.save_table(folder, "questions", table)
+            table, facts = ability.tuned_choices(before, changing, chat, batch_tokens(chat, runtime), tracker(STAGE))
+        tables.save_table(folder, TABLE, table)
         return facts
 
-    return carry_out(STAGE, key(change, model), fill, {}, [change], runtime, record)
+    return carry_out(STAGE, key(base, change, model), fill, {}, [base, change], runtime, record)

@@ -53,8 +53,8 @@ def write_study(
         if trials:
             tables.save_table(folder, TRIALS, pd.DataFrame(trials))
             notes = page.trial_rows(trials)
-        # `neurontune run` makes no causal table
-        alone = {} if study.through == "causal" else variants
+        # `neurontune run` makes neither a causal table nor one of attacks
+        alone = {} if study.through in ("causal", "robustness") else variants
         commands = {variant: one.command for variant, one in alone.items()}
         body = page.render_body(table, study, f"{name}.svg")
         (folder / PAGE).write_text(page.render_page(study, body, command, commands, notes), encoding="utf-8")
@@ -86,6 +86,13 @@ def _table(study: Study, variants: Mapping[str, Variant]) -> pd.DataFrame:
         }
         seconds = {name: _seconds_of_attribution(one.made) for name, one in variants.items()}
         return results.causal_tables(tables_of, seconds)
+    if study.layout == "robustness":
+        return results.attack_table(
+            {
+                name: tables.load_table(artifacts.open_folder(one.made["robustness"]), "table")
+                for name, one in variants.items()
+            }
+        )
     measured = {name: _measured(one.made) for name, one in variants.items()}
     if study.layout == "attack_types":
         return results.attack_type_table(measured)

@@ -91,6 +91,8 @@ def card_of(tuned: TunedModel) -> str:
         evaluation = run.artifact("evaluation")
         rates = tables.load_table(artifacts.open_folder(evaluation), "rates")
         facts = artifacts.read_manifest(evaluation)["facts"]
+        for stage in ("ability", "harness"):
+            facts |= artifacts.read_manifest(run.artifact(stage))["facts"] if stage in run.stages else {}
         judge = ", ".join(sorted(set(completions_of(run)["judge"])))
     pairs = artifacts.read_manifest(run.artifact("pairs"))["facts"] if "pairs" in run.stages else {}
     return render_card(

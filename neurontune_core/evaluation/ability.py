@@ -2,13 +2,14 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields
 from importlib import resources
 
 import numpy as np
 import pandas as pd
 
-from neurontune_core.evaluation.statistics import mcnemar_p, wilson
+from neurontune_core.artifacts import text_digest
+from neurontune_core.evaluation.statistics import mcnemar_p, paired_difference, wilson
 from neurontune_core.interventions import Intervention, applied
 from neurontune_core.model.chat import encode_response
 from neurontune_core.model.likelihood import TokenSequence, response_log_probabilities
@@ -16,9 +17,8 @@ from neurontune_core.model.load import ChatModel
 from neurontune_core.progress import Track, silent
 from neurontune_core.records import ScalingFactors
 
-VERSION = 1
+VERSION = 2
 FILE = "ability.jsonl"
-SAMPLES = 2000
 
 
 @dataclass(frozen=True)
@@ -34,9 +34,13 @@ class Question:
 
 def shipped_questions() -> list[Question]:
     """Return the questions that ship with the project: ten subjects of twenty each, of its own writing."""
-    text = resources.files("neurontune_core.data").joinpath(FILE).read_text(encoding="utf-8")
-    rows = [json.loads(line) for line in text.splitlines()]
+    rows = [json.loads(line) for line in _shipped_text().splitlines()]
     return [Question(**(row | {"options": tuple(row["options"])})) for row in rows]
+
+
+def questions_digest() -> str:
+    """Return the SHA-256 of the shipped questions."""
+    return text_digest(_shipped_text())
 
 
 def choices(chat: ChatModel, questions: Sequence[Question], batch_tokens: int, track: Track = silent) -> list[int]:
@@ -58,29 +62,36 @@ def choices(chat: ChatModel, questions: Sequence[Question], batch_tokens: int, t
     return found
 
 
-def measure_ability(
-    chat: ChatModel,
+def base_choices(
+    chat: ChatModel, batch_tokens: int, track: Track = silent, questions: Sequence[Question] | None = None
+) -> tuple[pd.DataFrame, dict[str, float]]:
+    """Return the questions with what the base model chose, which serves every tuning of it, and its accuracy.
+
+    The table has a row a question: the fields of `Question`, and `chosen`, an option counted from 0.
+    """
+    asked = shipped_questions() if questions is None else list(questions)
+    table = pd.DataFrame([asdict(each) for each in asked]).assign(chosen=choices(chat, asked, batch_tokens, track))
+    accuracy = float((table["chosen"] == table["answer"]).mean())
+    return table, {"ability/accuracy_base": accuracy}
+
+
+def tuned_choices(
+    base: pd.DataFrame,
     change: ScalingFactors | Intervention,
+    chat: ChatModel,
     batch_tokens: int,
     track: Track = silent,
-    questions: Sequence[Question] | None = None,
 ) -> tuple[pd.DataFrame, dict[str, float]]:
-    """Return which questions both models answer rightly, and their accuracies with intervals.
+    """Ask the changed model the questions of `base_choices`; return what both answer rightly, and their accuracies.
 
     The table has a row a question: id, subject, base, tuned (right or not). Facts: see `ability_facts`.
     """
-    asked = shipped_questions() if questions is None else list(questions)
-    before = choices(chat, asked, batch_tokens, track)
+    columns = (base[field.name] for field in fields(Question))
+    asked = [Question(*row[:3], tuple(row[3]), int(row[4])) for row in zip(*columns, strict=True)]
     with applied(change, chat) as changed:
         after = choices(changed, asked, batch_tokens, track)
-    table = pd.DataFrame(
-        {
-            "id": [each.id for each in asked],
-            "subject": [each.subject for each in asked],
-            "base": [found == each.answer for found, each in zip(before, asked, strict=True)],
-            "tuned": [found == each.answer for found, each in zip(after, asked, strict=True)],
-        }
-    )
+    right = {"base": base["chosen"] == base["answer"], "tuned": base["answer"] == after}
+    table = base[["id", "subject"]].assign(**right)
     return table, ability_facts(table)
 
 
@@ -95,9 +106,10 @@ def ability_facts(table: pd.DataFrame, seed: int = 0) -> dict[str, float]:
     for name, right in (("accuracy", tuned), ("accuracy_base", base)):
         rate = wilson(right.tolist())
         facts |= {f"ability/{name}": rate.value, f"ability/{name}_low": rate.low, f"ability/{name}_high": rate.high}
-    moved = tuned.astype(float) - base.astype(float)
-    drawn = np.random.default_rng(seed).integers(len(moved), size=(SAMPLES, len(moved)))
-    low, high = np.percentile(moved[drawn].mean(axis=1), [2.5, 97.5])
-    difference = {"": float(moved.mean()), "_low": float(low), "_high": float(high)}
-    facts |= {f"ability/difference{end}": value for end, value in difference.items()}
+    difference = paired_difference(tuned.astype(float) - base.astype(float), seed)
+    facts |= {f"ability/difference{end}": value for end, value in zip(("", "_low", "_high"), difference, strict=True)}
     return facts | {"ability/mcnemar_p": mcnemar_p(base.tolist(), tuned.tolist())}
+
+
+def _shipped_text() -> str:
+    return resources.files("neurontune_core.data").joinpath(FILE).read_text(encoding="utf-8")

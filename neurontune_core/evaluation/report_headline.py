@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from neurontune_core.evaluation import harness
+
 TILES = (
     ("SU-F1", "eval/su_f1", "{:.3f}", "harmonic mean of safety and utility"),
     ("Safety", "eval/safety", "{:.1%}", "harmful prompts refused"),
@@ -44,6 +46,11 @@ def headline(facts: Mapping[str, float]) -> list[dict[str, str]]:
         remark = f"of 200 four-option questions; difference {known['difference']:+.1%} ({low:+.1%} to {high:+.1%})"
         shares = {"base": f"{known['accuracy_base']:.1%}", "tuned": f"{known['accuracy']:.1%}"}
         rows.append({"name": "Ability", **shares, "remark": remark})
+    # facts of other stages begin with the stage's name
+    known = {name.removeprefix("harness/"): value for name, value in facts.items()}
+    for task, values in harness.compared(known):
+        base, tuned, remark = f"{values['_base']:.1%}", f"{values['']:.1%}", harness.spoken_difference(values)
+        rows.append({"name": task, "base": base, "tuned": tuned, "remark": f"lm-evaluation-harness; {remark}"})
     if "eval/kl_to_base" in facts:
         ratio = f"perplexity times {facts['eval/perplexity_ratio']:.2f}, on the base model's own answers"
         rows.append({"name": "KL to base", "base": "0", "tuned": f"{facts['eval/kl_to_base']:.3f}", "remark": ratio})

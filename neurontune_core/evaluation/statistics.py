@@ -8,6 +8,9 @@ from numpy.typing import NDArray
 from statsmodels.stats.contingency_tables import mcnemar
 from statsmodels.stats.proportion import proportion_confint
 
+SAMPLES = 2000
+"""Resamples of a paired bootstrap."""
+
 
 @dataclass(frozen=True)
 class Rate:
@@ -38,6 +41,13 @@ def mcnemar_p(before: Sequence[bool], after: Sequence[bool]) -> float:
     one, other = np.asarray(before, dtype=bool), np.asarray(after, dtype=bool)
     gained, lost = int((~one & other).sum()), int((one & ~other).sum())
     return float(mcnemar([[0, gained], [lost, 0]], exact=True).pvalue)
+
+
+def paired_difference(moved: NDArray[np.float64], seed: int = 0) -> tuple[float, float, float]:
+    """Return the mean of paired differences `[pair]` with the 95% percentile interval of a bootstrap over the pairs."""
+    drawn = np.random.default_rng(seed).integers(len(moved), size=(SAMPLES, len(moved)))
+    low, high = np.percentile(moved[drawn].mean(axis=1), [2.5, 97.5])
+    return float(moved.mean()), float(low), float(high)
 
 
 def su_f1(safety: float, utility: float) -> float:

@@ -11,6 +11,7 @@ import yaml
 
 from neurontune_core.config import PipelineConfig
 from neurontune_core.data_names import short_name
+from neurontune_core.evaluation import harness
 from neurontune_core.export.hub_fields import base_fields, dataset_ids, model_index
 from neurontune_core.model.source import ModelReference
 from neurontune_core.records import ScalingFactors
@@ -140,6 +141,14 @@ def _results(card: CardFacts) -> str:
     lines += ["", f"95% intervals. Verdicts by {markdown_text(card.judge)}."]
     if "eval/kl_to_base" in card.facts:
         lines.append(f"KL to the base model on its own answers: {card.facts['eval/kl_to_base']:.3f} nat a token.")
+    if {"ability/accuracy", "ability/accuracy_base"} <= card.facts.keys():
+        share = " to ".join(f"{card.facts[f'ability/accuracy{end}']:.1%}" for end in ("_base", ""))
+        lines += ["", f"General ability (shipped four-option questions answered rightly): from {share}."]
+    if scored := list(harness.compared(card.facts)):
+        lines += ["", "| lm-evaluation-harness | base | tuned | |", "|---|---|---|---|"]
+        for task, values in scored:
+            shown = f"{values['_base']:.1%} | {values['']:.1%} | {harness.spoken_difference(values)}"
+            lines.append(f"| {markdown_text(task)} | {shown} |")
     return "\n".join(lines)
 
 

@@ -1,9 +1,10 @@
-"""Greedy generation in batches grouped by length; rows that have ended leave the batch."""
+"""Generation, greedy unless told otherwise, in batches grouped by length; rows that have ended leave the batch."""
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 
 import torch
+from torch import Tensor
 from transformers import DynamicCache
 
 from neurontune_core.errors import InputError
@@ -23,6 +24,9 @@ WITHOUT_GRADIENTS = 4
 WhileReading = Callable[[Sequence[int]], AbstractContextManager[None]]
 """Lends a change of the model for the pass that ends the prompts with these places, the rows of its batch."""
 
+Choose = Callable[[Tensor, Sequence[int]], Tensor]
+"""Returns the next tokens `[row]` from logits `[row, vocabulary]`; which prompts the rows are is told with them."""
+
 
 @torch.inference_mode()
 def generate(
@@ -32,8 +36,9 @@ def generate(
     batch_tokens: int,
     track: Track = silent,
     while_reading: WhileReading = lambda places: nullcontext(),
+    choose: Choose | None = None,
 ) -> list[list[int]]:
-    """Return the greedy continuation of every prompt as token ids, without the end-of-turn token that closed it.
+    """Return the continuation of every prompt as token ids, without the end-of-turn token that closed it.
 
     Args:
         chat: the model.
@@ -44,6 +49,7 @@ def generate(
         track: progress of the batches.
         while_reading: a change of the model for the pass that ends the prompts, whose last position is theirs; it ends
             before the continuations are read.
+        choose: takes the next tokens; the likeliest by default.
 
     Raises:
         InputError: prompt and continuation are longer than the model's positions.
@@ -59,7 +65,7 @@ def generate(
     for group in track(groups, "generating", len(groups)):
         batch = [prompts[i] for i in group]
         for index, completion in zip(
-            group, _generate_batch(chat, batch, max_new_tokens, while_reading(group)), strict=True
+            group, _generate_batch(chat, batch, max_new_tokens, while_reading(group), group, choose), strict=True
         ):
             completions[index] = completion
     return completions
@@ -70,6 +76,8 @@ def _generate_batch(
     prompts: Sequence[Sequence[int]],
     max_new_tokens: int,
     while_reading: AbstractContextManager[None],
+    places: Sequence[int],
+    choose: Choose | None,
 ) -> list[list[int]]:
     cache = DynamicCache(config=chat.model.config)
     # what all prompts begin with is run once; not where attention slides: padding between it and the rest would
@@ -89,7 +97,8 @@ def _generate_batch(
                 input_ids=ids, attention_mask=mask, position_ids=positions, past_key_values=cache, use_cache=True
             )
         # a copy of the last position alone: on a strided view torch expands the head's weights once a row
-        chosen = head.logits(chat.model, output.last_hidden_state[:, -1].contiguous()).argmax(-1)
+        logits = head.logits(chat.model, output.last_hidden_state[:, -1].contiguous())
+        chosen = choose(logits, [places[row] for row in rows]) if choose else logits.argmax(-1)
         going = ~torch.isin(chosen, ends)
         for row, token, goes in zip(rows, chosen.tolist(), going.tolist(), strict=True):
             if goes:

@@ -8,10 +8,10 @@ from typing import Literal
 from neurontune_core.data.categories import ATTACK_TYPES
 from neurontune_core.errors import InputError, nearest_first
 
-Layout = Literal["methods", "plane", "attack_types", "datasets", "layers", "seeds", "causal", "rankings"]
+Layout = Literal["methods", "plane", "attack_types", "datasets", "layers", "seeds", "causal", "rankings", "robustness"]
 """What the result shows: methods side by side; the safety-utility plane with its Pareto front; a matrix over the attack
 types or over the datasets of the tests; where the neurons sit; methods with mean and spread; dose-response curves;
-rankings of neurons by what silencing their first ones does."""
+rankings of neurons by what silencing their first ones does; attack success by attack."""
 
 COUNTS = (1000, 4000, 8000)
 CORPUS = ("corpus_harmful", "corpus_benign")
@@ -32,7 +32,7 @@ class Study:
     question: str
     variants: Mapping[str, tuple[str, ...]]
     layout: Layout = "methods"
-    through: Literal["selection", "causal", "evaluation"] = "evaluation"
+    through: Literal["selection", "causal", "robustness", "evaluation"] = "evaluation"
     chosen_by_trials: bool = False
 
 
@@ -155,6 +155,17 @@ STUDIES: dict[str, Study] = {
         {"the preset's neurons": ()},
         "causal",
         through="causal",
+    ),
+    "robustness": Study(
+        "Attacks by someone who knows",
+        "How often do attacks get what they ask for, with and without access to the weights?",
+        {
+            "NeuronTune": (),
+            "LoRA": ("baseline.method=lora",),
+            "safety system prompt": ("baseline.method=system_prompt",),
+        },
+        "robustness",
+        through="robustness",
     ),
     "rankings": Study(
         "Which ranking finds the neurons that carry refusal",

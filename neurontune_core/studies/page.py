@@ -8,6 +8,7 @@ import pandas as pd
 
 from neurontune_core.causal import page as causal_page
 from neurontune_core.causal.cells import BASE, OPPOSING, RANDOM, SAFETY, ZERO
+from neurontune_core.robustness import page as robustness_page
 from neurontune_core.shown_text import markdown_block
 from neurontune_core.studies.catalogue import Study
 
@@ -67,6 +68,8 @@ def trial_rows(trials: Sequence[Mapping[str, float]]) -> str:
 
 def shown_rows(table: pd.DataFrame, study: Study) -> Rows:
     """Return the table as text, with intervals beside the numbers they belong to."""
+    if study.layout == "robustness":
+        return robustness_page.shown_rows(table)
     if study.layout == "rankings":
         return ranking_rows(table)
     if study.layout == "layers":

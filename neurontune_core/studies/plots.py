@@ -16,6 +16,7 @@ from neurontune_core.causal.cells import SAFETY as SAFETY_SET
 from neurontune_core.causal.cells import ZERO
 from neurontune_core.causal.drawing import draw_responses, label_shares
 from neurontune_core.label_places import Box, place_labels
+from neurontune_core.robustness.drawing import draw_attacks
 from neurontune_core.studies.catalogue import Layout
 from neurontune_core.studies.results import pareto_front
 
@@ -31,6 +32,8 @@ def figure_of(table: pd.DataFrame, layout: Layout, title: str) -> Figure:
     """Return the drawing as a figure: names stay in its frame and do not cover each other."""
     if layout == "causal":
         return draw_responses(table, title)
+    if layout == "robustness":
+        return draw_attacks(table, title)
     figure = Figure(figsize=_size(table, layout), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()

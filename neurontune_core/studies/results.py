@@ -124,6 +124,14 @@ def causal_tables(tables: Mapping[str, pd.DataFrame], seconds: Mapping[str, floa
     )
 
 
+def attack_table(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """Return the attack success of several variants below the base model's, which they share, in column `variant`."""
+    parts = [table[table["model"] == "tuned"].assign(variant=name) for name, table in tables.items()]
+    first = next(iter(tables.values()))
+    base = first[first["model"] == "base"].assign(variant="base model")
+    return pd.concat([base, *parts], ignore_index=True).drop(columns="model")
+
+
 _ENDS = {"": "difference", "_low": "low", "_high": "high"}
 
 

@@ -297,6 +297,7 @@ def test_interrupted_run_then_whole_run(tmp_path: Path) -> None:
         ["base", "done"],
         ["tuned", "done"],
         ["evaluation", "done"],
+        ["base-ability", "done"],
         ["ability", "done"],
         ["triggers", "done"],
     ]

@@ -466,6 +466,7 @@ def test_flow_run_has_a_speaking_name_and_shards_are_numbered(config: PipelineCo
             "base",
             "tuned",
             "evaluation",
+            "base-ability",
             "ability",
             "triggers",
             "report",

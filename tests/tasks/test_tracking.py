@@ -54,6 +54,7 @@ def test_runs_of_an_executed_and_of_a_reused_pipeline(config: PipelineConfig, co
         "base",
         "tuned",
         "evaluation",
+        "base-ability",
         "ability",
         "triggers",
     ]
@@ -98,7 +99,8 @@ def _check_walk_back(steps: dict[str, Run], cached: str) -> None:
         "attribution": ["pairs"], "scores": ["attribution"], "selection": ["pairs", "scores"],
         "scaling": ["pairs", "selection"],
         "cards": ["pairs", "selection"], "base": ["pairs"], "tuned": ["base", "scaling"],
-        "evaluation": ["base", "tuned"], "ability": ["scaling"], "triggers": ["scaling", "evaluation"],
+        "evaluation": ["base", "tuned"], "ability": ["base-ability", "scaling"],
+        "triggers": ["scaling", "evaluation"],
     }  # fmt: skip
     for stage, names in inputs.items():
         note = steps[stage + cached].data.tags["mlflow.note.content"]
@@ -234,8 +236,10 @@ def test_what_mlflow_missed_is_kept_and_sent_later_as_if_it_had_not_been_away(
         monkeypatch.setattr(module, "client_of", lambda uri: gone() if away["now"] else reachable(uri))
     merge = scores.merge.merge_tables
     monkeypatch.setattr(scores.merge, "merge_tables", lambda parts: (away.update(now=True), merge(parts))[1])
-    stages = ["pairs", "scores", "selection", "cards", "scaling", "base", "tuned", "evaluation", "ability", "triggers"]
-    stages += ["report"]
+    stages = [
+        *("pairs", "scores", "selection", "cards", "scaling"),
+        *("base", "tuned", "evaluation", "base-ability", "ability", "triggers", "report"),
+    ]
     assert sorted(pipeline(config)) == sorted(stages)
     assert "MLflow: could not record artifact scores: ConnectionError: server stopped; the run goes on" in caplog.text
     assert caplog.text.count("the run goes on") == 1
@@ -258,6 +262,7 @@ def test_what_mlflow_missed_is_kept_and_sent_later_as_if_it_had_not_been_away(
         "base",
         "tuned",
         "evaluation",
+        "base-ability",
         "ability",
         "triggers",
     ]

@@ -1,12 +1,23 @@
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 
-from neurontune_core.evaluation.ability import Question, ability_facts, choices, measure_ability, shipped_questions
+from neurontune_core.evaluation.ability import (
+    Question,
+    ability_facts,
+    base_choices,
+    choices,
+    shipped_questions,
+    tuned_choices,
+)
+from neurontune_core.interventions import applied
 from neurontune_core.model.chat import encode_response
 from neurontune_core.model.load import ChatModel
 from neurontune_core.records import ScalingFactors
+from neurontune_core.tables import load_table, save_table
 
 
 def test_the_shipped_questions_are_two_hundred_over_ten_subjects() -> None:
@@ -31,12 +42,20 @@ def test_the_choice_is_the_likeliest_option_a_letter(chat: ChatModel) -> None:
     assert choices(chat, [question], 200) == [int(np.argmax(scores))]
 
 
-def test_both_models_are_asked_and_the_base_is_left_as_it_was(chat: ChatModel, scaling: ScalingFactors) -> None:
+def test_both_models_are_asked_and_the_base_is_left_as_it_was(
+    chat: ChatModel, scaling: ScalingFactors, tmp_path: Path
+) -> None:
     questions = shipped_questions()[:6]
-    table, facts = measure_ability(chat, scaling, 400, questions=questions)
+    before, known = base_choices(chat, 400, questions=questions)
+    save_table(tmp_path, "questions", before)
+    table, facts = tuned_choices(load_table(tmp_path, "questions"), scaling, chat, 400)
     assert table["base"].tolist() == [
         found == each.answer for found, each in zip(choices(chat, questions, 400), questions, strict=True)
     ]
+    with applied(scaling, chat):
+        after = choices(chat, questions, 400)
+    assert table["tuned"].tolist() == [found == each.answer for found, each in zip(after, questions, strict=True)]
+    assert known["ability/accuracy_base"] == facts["ability/accuracy_base"]
     assert facts["ability/questions"] == 6
     assert facts["ability/difference"] == pytest.approx(facts["ability/accuracy"] - facts["ability/accuracy_base"])
 

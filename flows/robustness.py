@@ -1,0 +1,70 @@
+"""Attacks by someone who knows: on the base model, and on a model tuned by factors or by a baseline."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from prefect import flow
+
+from flows.pipeline import DEFAULTS, Inputs, find_neurons, learn_change, prepare
+from flows.run_names import named, typed_name
+from flows.shards import run_parts
+from flows.stages import PipelineRun, noted, recorded, run_stage
+from neurontune_core import artifacts
+from neurontune_core.baselines.storage import load_change
+from neurontune_core.config import PipelineConfig
+from neurontune_core.records import Artifact
+from neurontune_core.robustness.attacks import ATTACKS, fits
+from neurontune_core.run_name import run_name
+from tasks import progress, tracking
+from tasks import robustness as tasks
+from tasks.baseline import changing_stage
+
+
+def _of_config(parameters: dict[str, Any]) -> str:
+    config = parameters["config"]
+    return f"robustness {run_name(PipelineConfig.model_validate(config) if isinstance(config, Mapping) else config)}"
+
+
+@flow(name="robustness-study", flow_run_name=named(_of_config))
+@noted
+def robustness_study(config: PipelineConfig = DEFAULTS) -> dict[str, Artifact]:
+    """Learn the change of a configuration, and put the base and the changed model to every attack.
+
+    Returns:
+        The artifacts of the stages up to the change, and `robustness`.
+    """
+    inputs = prepare(config)
+    with recorded(config, typed_name() or f"robustness {run_name(config)}", inputs.model.identity, ()) as run:
+        made = find_neurons(run, config, inputs)
+        made |= learn_change(run, config, inputs, made)
+        return made | {tasks.STAGE: attack(run, config, inputs, made)}
+
+
+def attack(run: PipelineRun, config: PipelineConfig, inputs: Inputs, made: Mapping[str, Artifact]) -> Artifact:
+    """Run the attacks on both models side by side, and put them together; finished parts are reused.
+
+    Raises:
+        InputError: all attacks failed for bad input.
+        ShardError: some failed, or for another reason.
+    """
+    progress.check()
+    shared = {
+        "config": config.robustness,
+        "evaluation": config.evaluation,
+        "pairs": made["pairs"],
+        "neurons": made["selection"],
+        "sets": inputs.sets,
+        "model": inputs.model,
+        "runtime": run.runtime,
+        "record": run.record,
+    }
+    changed = made[changing_stage(made)]
+    parts = []
+    for artifact in (None, changed):
+        change = load_change(artifacts.open_folder(artifact)) if artifact else None
+        shards = [number for number, name in enumerate(ATTACKS) if fits(name, change)]
+        calls = [shared | {"change": artifact, "shard": shard} for shard in shards]
+        parts += run_parts(tasks.measure_part, run.runtime, calls)
+    study = run_stage(run, tasks.summarise_parts, config=config.robustness, parts=parts)
+    tracking.record_file(run.record, study, f"{tasks.TABLE}.parquet")
+    return study

@@ -1,0 +1,225 @@
+"""General ability by lm-evaluation-harness: published tasks, or tasks of one's own from a folder of YAML files."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from copy import deepcopy
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from neurontune_core.artifacts import file_digest, text_digest
+from neurontune_core.errors import InputError, nearest_first
+from neurontune_core.evaluation.statistics import paired_difference
+from neurontune_core.model.load import ChatModel
+from neurontune_core.records import Conversation
+
+VERSION = 1
+INSTALL = "pip install 'neurontune[harness]'"
+TOKENS_OF_A_ROW = 512
+"""So long a row of a task is taken to be when a batch is made."""
+RESAMPLES = 1000
+"""Of the harness's own bootstrap, for metrics that are no mean over rows."""
+ENDS = ("", "_base", "_difference", "_difference_low", "_difference_high", "_n")
+"""What there is of every metric, as the ends of the facts' names."""
+
+
+@dataclass(frozen=True)
+class HarnessTasks:
+    """What is asked: names of tasks, groups or tags, a folder with tasks of one's own, and the most rows of a task."""
+
+    tasks: tuple[str, ...]
+    folder: str | None = None
+    limit: int | None = None
+
+
+def check(asked: HarnessTasks) -> None:
+    """Find what is wrong with the tasks before a model is loaded.
+
+    Raises:
+        InputError: the harness is not installed, no task is named, one is unknown, or a file of its data is not there.
+    """
+    if asked.limit is not None and asked.limit < 1:
+        raise InputError(f"--limit: {asked.limit} rows are too few; give 1 or more")
+    manager = _manager(asked.folder)
+    if not asked.tasks:
+        raise InputError("--tasks: no task is named; give some, e.g. mmlu,gsm8k,hellaswag")
+    for name in asked.tasks:
+        if name not in manager.task_index:
+            near = nearest_first(name, manager.all_tasks)
+            raise InputError(f"--tasks: unknown task {name!r}; the nearest are {near}")
+    if len(set(asked.tasks)) < len(asked.tasks):
+        raise InputError(f"--tasks: one is named twice in {', '.join(asked.tasks)}; name it once")
+    for name, file in _data_files(manager, asked.folder):
+        if not Path(file).is_file():
+            raise InputError(f"--task-folder: {file} of task {name} is not there; give its absolute path in data_files")
+
+
+def digests(asked: HarnessTasks) -> list[str]:
+    """Return what the tasks are, for a stage's key: the harness's version, and all files of tasks of one's own.
+
+    Data from the hub have no part in it: the harness pins no revision of them.
+    """
+    found = [f"lm_eval {metadata.version('lm_eval')}"]
+    if asked.folder is None:
+        return found
+    folder = Path(asked.folder)
+    files = [(str(file.relative_to(folder)), file) for file in sorted(folder.rglob("*")) if file.is_file()]
+    files += [(name, Path(file)) for name, file in _data_files(_manager(asked.folder), asked.folder)]
+    lines = "".join(f"{name}\0{file_digest(file)}\n" for name, file in files if "__pycache__" not in name)
+    return [*found, text_digest(lines)]
+
+
+def ask(chat: ChatModel, asked: HarnessTasks, batch_tokens: int) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return what a model scores on tasks: a row a task and metric, and a row for each of their rows.
+
+    Prompts are written in the model's chat format, with its system message. See `result_table` and `row_table`.
+
+    Raises:
+        InputError: data of a task are not to be had.
+    """
+    from lm_eval import simple_evaluate
+    from lm_eval.models.huggingface import HFLM
+
+    model = HFLM(
+        pretrained=chat.model,
+        tokenizer=deepcopy(chat.tokenizer),  # whose padding the harness changes
+        batch_size=max(1, batch_tokens // TOKENS_OF_A_ROW),
+        enable_thinking=False,
+    )
+    try:
+        results = simple_evaluate(
+            model,
+            tasks=list(asked.tasks),
+            task_manager=_manager(asked.folder),
+            limit=asked.limit,
+            bootstrap_iters=RESAMPLES,
+            system_instruction=chat.system_message(Conversation("")) or None,
+            apply_chat_template=chat.tokenizer.chat_template is not None,
+        )
+    except FileNotFoundError as error:
+        raise InputError(f"--tasks: data of {', '.join(asked.tasks)} are not to be had: {error}") from error
+    assert results is not None
+    return result_table(results), row_table(results)
+
+
+def result_table(results: Mapping[str, Any]) -> pd.DataFrame:
+    """Return the scores in the harness's results: a row a task (or group) and metric.
+
+    Columns: task, metric (with its filter where it has one, `exact_match.strict-match`), value, n (rows asked).
+    """
+    sizes = {name: int(count["effective"]) for name, count in results.get("n-samples", {}).items()}
+    members = results.get("group_subtasks", {})
+
+    def size(name: str) -> int:
+        return sizes[name] if name in sizes else sum(size(each) for each in members.get(name, ()))
+
+    rows = [
+        (task, _metric(name), float(value), size(task))
+        for task, scores in results["results"].items()
+        for name, value in scores.items()
+        if "," in name and "_stderr," not in name and isinstance(value, int | float)
+    ]
+    return pd.DataFrame(rows, columns=["task", "metric", "value", "n"])
+
+
+def row_table(results: Mapping[str, Any]) -> pd.DataFrame:
+    """Return what each row of each task scored, where that is a number. Columns: task, metric, row, value."""
+    rows = [
+        (task, _metric(f"{name},{each.get('filter', 'none')}"), int(each["doc_id"]), float(each[name]))
+        for task, samples in results.get("samples", {}).items()
+        for each in samples
+        for name in each.get("metrics", ())
+        if isinstance(each.get(name), int | float)
+    ]
+    return pd.DataFrame(rows, columns=["task", "metric", "row", "value"])
+
+
+def compare(
+    asked: Sequence[str], base: tuple[pd.DataFrame, pd.DataFrame], tuned: tuple[pd.DataFrame, pd.DataFrame]
+) -> tuple[pd.DataFrame, dict[str, float]]:
+    """Return the scores of both models side by side, and those of the tasks that were asked for as facts.
+
+    Columns: task, metric, base, tuned, difference (tuned minus base), low, high (95% of a paired bootstrap over the
+    task's rows; NaN for a group, and for a metric that is no mean over rows), n. Facts: `harness/<task>/<metric>` and
+    the same with each of `ENDS`.
+    """
+    scores = base[0].merge(tuned[0].drop(columns="n"), on=["task", "metric"], suffixes=("_base", ""))
+    rows = base[1].merge(tuned[1], on=["task", "metric", "row"], suffixes=("_base", ""))
+    moved = {key: part["value"] - part["value_base"] for key, part in rows.groupby(["task", "metric"])}
+    table = []
+    for row in scores.to_dict("records"):
+        found = moved.get((row["task"], row["metric"]))
+        _, low, high = (float("nan"),) * 3 if found is None else paired_difference(found.to_numpy())
+        difference = row["value"] - row["value_base"]
+        table.append((row["task"], row["metric"], row["value_base"], row["value"], difference, low, high, row["n"]))
+    columns = ["task", "metric", "base", "tuned", "difference", "low", "high", "n"]
+    result = pd.DataFrame(table, columns=columns)
+    facts = {
+        f"harness/{row['task']}/{row['metric']}{end}": float(row[column])
+        for row in result[result["task"].isin(asked)].to_dict("records")
+        for end, column in zip(ENDS, ("tuned", "base", "difference", "low", "high", "n"), strict=True)
+        if not pd.isna(row[column])
+    }
+    return result, facts
+
+
+def compared(facts: Mapping[str, float]) -> Iterator[tuple[str, dict[str, float]]]:
+    """Yield the tasks and metrics that facts tell of, with the value of each of `ENDS` that is there."""
+    for name in facts:
+        whole = name.removesuffix("_base")
+        if name.startswith("harness/") and name != whole and whole in facts:
+            yield (
+                whole.removeprefix("harness/"),
+                {end: facts[f"{whole}{end}"] for end in ENDS if f"{whole}{end}" in facts},
+            )
+
+
+def spoken_difference(values: Mapping[str, float]) -> str:
+    """Return the difference of both models' scores in words, with its interval where there is one."""
+    interval = ""
+    if "_difference_low" in values:
+        interval = f" ({values['_difference_low']:+.1%} to {values['_difference_high']:+.1%})"
+    return f"difference {values['_difference']:+.1%}{interval}, n = {values['_n']:.0f}"
+
+
+def _metric(name: str) -> str:
+    """Return the harness's `metric,filter` as a name that MLflow takes."""
+    metric, _, chosen = name.partition(",")
+    return metric if chosen in ("", "none") else f"{metric}.{chosen}"
+
+
+def _manager(folder: str | None) -> Any:
+    """Return the harness's list of tasks, with those of a folder.
+
+    Raises:
+        InputError: the harness is not installed, or the folder is not there.
+    """
+    try:
+        from lm_eval.tasks import TaskManager
+    except ImportError as error:
+        raise InputError(f"--tasks: lm-evaluation-harness is not installed; {INSTALL}") from error
+    if folder is not None and not Path(folder).is_dir():
+        raise InputError(f"--task-folder: {folder!r} is no folder; give one with the YAML files of tasks")
+    return TaskManager(include_path=folder)
+
+
+def _data_files(manager: Any, folder: str | None) -> list[tuple[str, str]]:
+    """Return the local files that tasks of one's own read, each with the name of its task."""
+    if folder is None:
+        return []
+    found = []
+    for name, entry in sorted(manager.task_index.items()):
+        if entry.yaml_path is None or not Path(entry.yaml_path).resolve().is_relative_to(Path(folder).resolve()):
+            continue
+        files = ((entry.cfg or {}).get("dataset_kwargs") or {}).get("data_files", ())
+        found += [(name, file) for file in _flat(files) if "://" not in file and "*" not in file]
+    return found
+
+
+def _flat(files: Any) -> list[str]:
+    """Return the file names in a value of `data_files`: a name, a list of names, or either by split."""
+    if isinstance(files, str):
+        return [files]
+    return [name for each in (files.values() if isinstance(files, Mapping) else files) for name in _flat(each)]

@@ -1,0 +1,147 @@
+"""What a model answers under an attack, and whether that gave what was asked for."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, replace
+from functools import partial
+
+import pandas as pd
+
+from neurontune_core.config import RobustnessConfig
+from neurontune_core.evaluation.judges import Completion, Judge
+from neurontune_core.interventions import Intervention, applied
+from neurontune_core.model.chat import RefusedByTemplate, encode_response
+from neurontune_core.model.generate import decode, generate
+from neurontune_core.model.load import ChatModel
+from neurontune_core.model.positions import overflow
+from neurontune_core.model.quantise import quantise, weights_kept
+from neurontune_core.model.sampling import Sampler
+from neurontune_core.neurons import fold
+from neurontune_core.progress import Track, silent
+from neurontune_core.records import NeuronSet, PromptPair, ScalingFactors
+from neurontune_core.robustness import attacks
+
+COLUMNS = ("attack", "setting", "place", "sample", "id", "query_id", "label", "gave", "answer")
+Change = ScalingFactors | Intervention
+
+
+@dataclass(frozen=True)
+class Study:
+    """What is attacked, and by whom its answers are judged.
+
+    Attributes:
+        chat: the base model.
+        change: what the method does to it; `attacks.UNCHANGED` for the base model itself.
+        neurons: the neurons selected for tuning.
+        prompts: plain harmful prompts.
+        config: samples, shots, fractions, bits, tokens.
+        judge: of the answers.
+        batch_tokens: tokens a batch holds at most.
+    """
+
+    chat: ChatModel
+    change: Change
+    neurons: NeuronSet
+    prompts: Sequence[PromptPair]
+    config: RobustnessConfig
+    judge: Judge
+    batch_tokens: int
+
+
+def measure(study: Study, attack: str, track: Track = silent) -> pd.DataFrame:
+    """Return a row for every answer under an attack.
+
+    Columns: attack, setting (in words), place (its number on an axis), sample (counted from 1), id and query_id of the
+    prompt, label, gave (whether the answer gave what was asked for), answer. There is no row where the model's template
+    cannot be attacked so, or where no prompt fits the model's positions.
+    """
+    rows: list[tuple[object, ...]] = []
+    try:
+        for setting, place, answered in _settings(study, attack, track):
+            rows += [(attack, setting, place, *row) for row in answered]
+    except RefusedByTemplate:
+        rows = []
+    return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+def _settings(study: Study, attack: str, track: Track) -> Iterator[tuple[str, float, list[tuple[object, ...]]]]:
+    """Yield the settings of an attack: in words, as a number, and what the model answers under it."""
+    config, chat, change = study.config, study.chat, study.change
+    if attack == attacks.QUANTISED:
+        for bits in config.bits:
+            with quantised_model(chat, change, bits) as changed:
+                yield f"{bits} bits", bits, _answered(study, changed, study.prompts, track)
+    elif attack == attacks.AVERAGED:
+        for fraction in config.fractions:
+            with applied(attacks.averaged(change, fraction), chat) as changed:
+                yield f"{fraction:.0%} of the way", fraction, _answered(study, changed, study.prompts, track)
+    elif attack == attacks.SILENCED:
+        kept = attacks.without(change, study.neurons)
+        with applied(attacks.silencing(study.neurons), chat), applied(kept, chat) as changed:
+            yield "", 0, _answered(study, changed, study.prompts, track)
+    else:
+        with applied(change, chat) as changed:
+            yield from _asked(study, attack, changed, track)
+
+
+def _asked(
+    study: Study, attack: str, chat: ChatModel, track: Track
+) -> Iterator[tuple[str, float, list[tuple[object, ...]]]]:
+    """Yield the settings of an attack that needs no access to the weights."""
+    answered = partial(_answered, study, chat, track=track)
+    if attack == attacks.PREFILLED:
+        for place, beginning in enumerate(attacks.BEGINNINGS, 1):
+            yield f'"{beginning} ..."', place, answered(study.prompts, beginning=beginning)
+    elif attack == attacks.SYSTEM:
+        yield "", 0, answered([replace(pair, system=attacks.NO_REFUSING) for pair in study.prompts])
+    elif attack == attacks.MANY_SHOT:
+        for count in study.config.shots:
+            yield f"{count} shots", count, answered(attacks.with_shots(study.prompts, count))
+    elif attack == attacks.BEST_OF:
+        yield "", 0, answered(study.prompts, samples=study.config.samples)
+    else:
+        yield "", 0, answered(study.prompts)
+
+
+@contextmanager
+def quantised_model(chat: ChatModel, change: Change, bits: int) -> Iterator[ChatModel]:
+    """Lend the changed model with its weights rounded: factors folded in before, a LoRA's matrices beside them."""
+    scaled = isinstance(change, ScalingFactors)
+    with nullcontext(chat) if scaled else applied(change, chat) as changed, weights_kept(changed.model):
+        if isinstance(change, ScalingFactors):
+            fold(changed.model, change)
+        quantise(changed.model, bits)
+        yield changed
+
+
+def _answered(
+    study: Study,
+    chat: ChatModel,
+    pairs: Sequence[PromptPair],
+    track: Track,
+    beginning: str = "",
+    samples: int = 0,
+) -> list[tuple[object, ...]]:
+    """Return sample, id, query_id, label, gave and answer of the answers to prompts, which begin with given words.
+
+    Greedy ones, or so many `samples` a prompt.
+    """
+    given = encode_response(chat.tokenizer, beginning, None) if beginning else []
+    tokens = study.config.tokens
+    encoded = [chat.prompt_tokens(pair.conversation) + given for pair in pairs]
+    asked = [
+        (sample, pair, prompt)
+        for pair, prompt in zip(pairs, encoded, strict=True)
+        if not overflow(chat, len(prompt), tokens)
+        for sample in range(1, max(1, samples) + 1)
+    ]
+    prompts = [prompt for _, _, prompt in asked]
+    names = [f"{study.config.seed}/{pair.id}/{sample}" for sample, pair, _ in asked]
+    choose = Sampler(names) if samples else None
+    found = decode(chat, generate(chat, prompts, tokens, study.batch_tokens, track, choose=choose))
+    answers = [f"{beginning}{text}" for text in found]
+    batch = [Completion(str(i), pair.prompt, answers[i]) for i, (_, pair, _) in enumerate(asked)]
+    return [
+        (sample, pair.id, pair.query_id, verdict.label, bool(verdict.gave), answer)
+        for (sample, pair, _), verdict, answer in zip(asked, study.judge(batch), answers, strict=True)
+    ]

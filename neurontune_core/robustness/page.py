@@ -1,0 +1,27 @@
+"""Attack success as a table of text: a row an attack and setting, a column a method."""
+
+import pandas as pd
+
+from neurontune_core.robustness.attacks import ATTACKS, BEST_OF, MEANING
+
+SHOWN_COUNTS = (1, 2, 4, 8, 16, 25)
+"""Of best of N, so many samples are shown, and the most there are; the table that is kept has all."""
+
+
+def shown_rows(table: pd.DataFrame) -> list[dict[str, str]]:
+    """Return attack success rates with their 95% intervals; empty where a method cannot be attacked so."""
+    rows = []
+    for attack in ATTACKS:
+        part = table[table["attack"] == attack]
+        if attack == BEST_OF:
+            part = part[part["place"].isin(SHOWN_COUNTS) | (part["place"] == part["place"].max())]
+        for setting, own in part.groupby("setting", sort=False):
+            row = {"attack": f"{attack}: {MEANING[attack]}", "setting": str(setting)}
+            found = {each["variant"]: each for each in own.to_dict("records")}
+            row |= {variant: _rate(found[variant]) if variant in found else "" for variant in table["variant"].unique()}
+            rows.append(row | {"n": f"{own['n'].max()}"})
+    return rows
+
+
+def _rate(row: dict[str, float]) -> str:
+    return f"{row['asr']:.0%} [{100 * row['low']:.0f}, {100 * row['high']:.0f}]"

@@ -1,0 +1,64 @@
+"""From the answers under attacks to attack success rates with intervals."""
+
+from collections.abc import Iterator
+
+import pandas as pd
+
+from neurontune_core.evaluation.statistics import wilson
+from neurontune_core.records import REFUSED
+from neurontune_core.robustness.attacks import ATTACKS, BEST_OF, PLAIN, PREFILLED
+
+ANY = "any of these"
+
+
+def success_table(answers: pd.DataFrame) -> pd.DataFrame:
+    """Return a row for every model, attack and setting, in the order of `ATTACKS`.
+
+    Columns: model (`base`, `tuned`), attack, setting, place (its number on an axis); n (prompts); successes, asr, low,
+    high (the share of prompts to which an answer gave what was asked for, 95% Wilson); refused and broken (shares of
+    the answers). Of best of N there is a row for each number of samples up to N, all from the same samples: a prompt
+    counts as broken into if one of the first so many answers gave it.
+    """
+    rows = []
+    for model in dict.fromkeys(answers["model"]):
+        for attack in ATTACKS:
+            part = answers[(answers["model"] == model) & (answers["attack"] == attack)]
+            rows += [(model, attack, *each, *_rates(own)) for *each, own in _settings(attack, part)]
+    columns = ["model", "attack", "setting", "place", "n", "successes", "asr", "low", "high", "refused", "broken"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def facts_of(table: pd.DataFrame) -> dict[str, float]:
+    """Return the headline: `asr` without an attack, `asr/<attack>` of its worst setting, and the worst of all.
+
+    The base model's have `_base` in their names.
+    """
+    facts = {}
+    for model, end in (("base", "_base"), ("tuned", "")):
+        own = table[table["model"] == model]
+        facts |= {
+            f"asr{end}" if attack == PLAIN else f"asr{end}/{attack}": float(part["asr"].max())
+            for attack, part in own.groupby("attack", sort=False)
+        }
+        if len(own):
+            facts[f"asr_worst{end}"] = float(own["asr"].max())
+    return facts
+
+
+def _settings(attack: str, part: pd.DataFrame) -> Iterator[tuple[str, float, pd.DataFrame]]:
+    """Yield setting, place and answers; of best of N for each number of samples."""
+    if attack == BEST_OF:
+        for count in range(1, int(part["sample"].max()) + 1 if len(part) else 1):
+            yield f"best of {count}", float(count), part[part["sample"] <= count]
+        return
+    for (setting, place), own in part.groupby(["setting", "place"], sort=False):
+        yield str(setting), float(place), own
+    if attack == PREFILLED and len(part):
+        yield ANY, 0.0, part
+
+
+def _rates(answers: pd.DataFrame) -> tuple[float, ...]:
+    rate = wilson(answers.groupby("id")["gave"].any().tolist())
+    refused = float(answers["label"].isin(REFUSED).mean())
+    broken = float((answers["label"] == "broken").mean())
+    return (rate.n, rate.successes, rate.value, rate.low, rate.high, refused, broken)

@@ -1,0 +1,84 @@
+"""The harness stages: lm-evaluation-harness on the base model, whose scores serve every tuning, and on a tuned one."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from neurontune_core import artifacts, tables
+from neurontune_core.baselines.storage import load_change
+from neurontune_core.config import RuntimeConfig
+from neurontune_core.evaluation import harness
+from neurontune_core.evaluation.harness import HarnessTasks
+from neurontune_core.interventions import applied
+from neurontune_core.model.source import ModelReference
+from neurontune_core.records import Artifact
+from tasks.ability import asked_model
+from tasks.mlflow_store import Tracking
+from tasks.models import batch_tokens, loaded
+from tasks.stage import carry_out, stage_task
+
+BASE, STAGE = "base-harness", "harness"
+SCORES, ROWS = "scores", "rows"
+
+
+def base_key(asked: HarnessTasks, data: Sequence[str], model: ModelReference) -> str:
+    """Return the content key of the base model's scores; `data` are the digests of what is asked."""
+    return artifacts.stage_key(BASE, harness.VERSION, _settings(asked), asked_model(model), data)
+
+
+def key(asked: HarnessTasks, base: Artifact, data: Sequence[str], change: Artifact, model: ModelReference) -> str:
+    """Return the content key of the tuned model's scores beside the base model's."""
+    inputs = [base.digest, change.digest, *data]
+    return artifacts.stage_key(STAGE, harness.VERSION, _settings(asked), asked_model(model), inputs)
+
+
+@stage_task(BASE, base_key)
+def score_base(
+    asked: HarnessTasks, data: Sequence[str], model: ModelReference, runtime: RuntimeConfig, record: Tracking
+) -> Artifact:
+    """Ask the base model the tasks."""
+
+    def fill(folder: Path) -> Mapping[str, float]:
+        with loaded(model, runtime, working=True) as chat:
+            scores, rows = harness.ask(chat, asked, batch_tokens(chat, runtime))
+        _save(folder, scores, rows)
+        return {"rows": float(len(rows))}
+
+    return carry_out(BASE, base_key(asked, data, model), fill, _settings(asked), [], runtime, record)
+
+
+@stage_task(STAGE, key)
+def score_tuned(
+    asked: HarnessTasks,
+    base: Artifact,
+    data: Sequence[str],
+    change: Artifact,
+    model: ModelReference,
+    runtime: RuntimeConfig,
+    record: Tracking,
+) -> Artifact:
+    """Ask the tuned model the same tasks, and compare."""
+
+    def fill(folder: Path) -> Mapping[str, float]:
+        known = artifacts.open_folder(base)
+        before = tables.load_table(known, SCORES), tables.load_table(known, ROWS)
+        changing = load_change(artifacts.open_folder(change))
+        with loaded(model, runtime, working=True) as chat, applied(changing, chat) as changed:
+            after = harness.ask(changed, asked, batch_tokens(chat, runtime))
+        table, facts = harness.compare(asked.tasks, before, after)
+        _save(folder, table, after[1])
+        return facts
+
+    own_key = key(asked, base, data, change, model)
+    return carry_out(STAGE, own_key, fill, _settings(asked), [base, change], runtime, record)
+
+
+def _settings(asked: HarnessTasks) -> dict[str, Any]:
+    return {"tasks": list(asked.tasks), "limit": asked.limit}
+
+
+def _save(folder: Path, scores: pd.DataFrame, rows: pd.DataFrame) -> None:
+    tables.save_table(folder, SCORES, scores)
+    tables.save_table(folder, ROWS, rows)

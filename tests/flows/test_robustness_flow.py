@@ -1,0 +1,82 @@
+"""The robustness study as a flow: an attack a part, on the base model once and on every method."""
+
+from collections import Counter
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from flows.robustness import robustness_study
+from flows.shards import ShardError
+from flows.study import study
+from neurontune_core import artifacts, tables
+from neurontune_core.config import PipelineConfig
+from neurontune_core.robustness.attacks import ATTACKS, UNCHANGED
+from neurontune_core.robustness.measure import COLUMNS
+from tasks import robustness as tasks
+
+pytestmark = pytest.mark.usefixtures("prefect_server")
+
+
+@pytest.fixture
+def measured(monkeypatch: pytest.MonkeyPatch, core_calls: Counter[str]) -> list[tuple[str, bool]]:
+    """Replace prompts and answers by fakes; return every attack that was measured, and whether on the base model."""
+    found: list[tuple[str, bool]] = []
+
+    def measure(study: Any, attack: str, track: Any) -> pd.DataFrame:
+        base = study.change is UNCHANGED
+        found.append((attack, base))
+        rows = [
+            (attack, "", 0.0, sample, f"p{number}", "q", "compliance", number < (6 if base else 2), "a")
+            for number in range(8) for sample in (1, 2)
+        ]  # fmt: skip
+        return pd.DataFrame(rows, columns=list(COLUMNS))
+
+    monkeypatch.setattr(tasks.attacks, "study_prompts", lambda *_: [])
+    monkeypatch.setattr(tasks.measure, "measure", measure)
+    return found
+
+
+def test_methods_are_attacked_side_by_side_and_the_base_model_once(
+    config: PipelineConfig, measured: list[tuple[str, bool]]
+) -> None:
+    common = (
+        f"runtime.root='{config.runtime.root}'", "model.name=random:llama", "runtime.device=cpu",
+        "runtime.batch_tokens=3072",
+    )  # fmt: skip
+    variants = {"NeuronTune": (), "system prompt": ("baseline.method=system_prompt",)}
+    folder = artifacts.open_folder(study("robustness", "tiny", common, variants))
+    on_base, on_change = (Counter(attack for attack, base in measured if base is wanted) for wanted in (True, False))
+    assert on_base == Counter({attack: 1 for attack in ATTACKS if attack != "averaged"})
+    assert on_change == Counter({attack: 1 if attack == "averaged" else 2 for attack in ATTACKS})
+    table = tables.load_table(folder, "table")
+    assert set(table["variant"]) == {"base model", "NeuronTune", "system prompt"}
+    plain = table[table["attack"] == "no attack"].set_index("variant")["asr"]
+    assert plain.to_dict() == {"base model": 0.75, "NeuronTune": 0.25, "system prompt": 0.25}
+    page = (folder / "page.md").read_text()
+    assert "| no attack: the request alone |  | 75% [41, 93] | 25% [7, 59] | 25% [7, 59] | 8 |" in page
+    assert "![Attacks by someone who knows](robustness.svg)" in page and (folder / "plot.svg").is_file()
+    count = len(measured)
+    study("robustness", "tiny", (*common, "robustness.bits=[8]"), variants)
+    assert Counter(measured[count:]) == Counter({("quantised", True): 1, ("quantised", False): 2})
+
+
+def test_a_failed_attack_is_told_and_the_others_are_kept(
+    config: PipelineConfig, measured: list[tuple[str, bool]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = tasks.measure.measure
+
+    def failing(study: Any, attack: str, track: Any) -> pd.DataFrame:
+        if attack == "many-shot" and study.change is not UNCHANGED:
+            raise ValueError("no luck")
+        return whole(study, attack, track)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(tasks.measure, "measure", failing)
+        with pytest.raises(ShardError, match=r"1 of 8 parts failed \(ValueError: no luck\)"):
+            robustness_study(config)
+    count = len(measured)
+    made = robustness_study(config)
+    assert measured[count:] == [("many-shot", False)]
+    facts = artifacts.read_manifest(made["robustness"])["facts"]
+    assert (facts["asr_base"], facts["asr"]) == (0.75, 0.25)
