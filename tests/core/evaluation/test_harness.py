@@ -13,7 +13,7 @@ import pytest
 from neurontune_core.errors import InputError
 from neurontune_core.evaluation import harness
 from neurontune_core.evaluation.harness import HarnessTasks
-from neurontune_core.evaluation.report import headline
+from neurontune_core.evaluation.report_headline import headline
 from neurontune_core.model.load import ChatModel
 
 # as lm_eval 0.4.13 writes them, cut to what is read
