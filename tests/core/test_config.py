@@ -124,7 +124,7 @@ def test_every_section_and_field_is_described() -> None:
     sections = {name: field.annotation for name, field in PipelineConfig.model_fields.items()}
     assert set(sections) == {
         "model", "pairs", "attribution", "scores", "selection", "scaling", "baseline", "evaluation", "causal",
-        "runtime",
+        "robustness", "runtime",
     }  # fmt: skip
     one_form = [section for name, section in sections.items() if name != "scaling"]
     for section in [*one_form, SourceConfig]:  # scaling has one for each method: tests/core/scaling
