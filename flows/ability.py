@@ -51,7 +51,9 @@ def ability(
     change = found.artifact(changing_stage(found.stages))
     inputs, title = prepare(config), rename(f"{found.name} ability", f"ability {run}")
     data = harness.digests(asked)
-    made = {stage: found.artifact(stage) for stage in STAGES if stage in found.stages and stage != "attribution"}
+    made: dict[str, Artifact] = {
+        stage: found.artifact(stage) for stage in STAGES if stage in found.stages and stage != "attribution"
+    }
     with recorded(config, title, inputs.model.identity, ()) as record:
         shared = {"asked": asked, "data": data, "model": inputs.model}
         base = run_stage(record, score_base, **shared)

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from importlib import resources
 
 import numpy as np
@@ -86,8 +86,10 @@ def tuned_choices(
 
     The table has a row a question: id, subject, base, tuned (right or not). Facts: see `ability_facts`.
     """
-    columns = (base[field.name] for field in fields(Question))
-    asked = [Question(*row[:3], tuple(row[3]), int(row[4])) for row in zip(*columns, strict=True)]
+    asked = [
+        Question(row["id"], row["subject"], row["question"], tuple(row["options"]), int(row["answer"]))
+        for _, row in base.iterrows()
+    ]
     with applied(change, chat) as changed:
         after = choices(changed, asked, batch_tokens, track)
     right = {"base": base["chosen"] == base["answer"], "tuned": base["answer"] == after}

@@ -1,5 +1,7 @@
 """Attack success as a table of text: a row an attack and setting, a column a method."""
 
+from collections.abc import Hashable, Mapping
+
 import pandas as pd
 
 from neurontune_core.robustness.attacks import ATTACKS, BEST_OF, MEANING
@@ -23,5 +25,5 @@ def shown_rows(table: pd.DataFrame) -> list[dict[str, str]]:
     return rows
 
 
-def _rate(row: dict[str, float]) -> str:
+def _rate(row: Mapping[Hashable, float]) -> str:
     return f"{row['asr']:.0%} [{100 * row['low']:.0f}, {100 * row['high']:.0f}]"

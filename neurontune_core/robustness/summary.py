@@ -33,7 +33,7 @@ def facts_of(table: pd.DataFrame) -> dict[str, float]:
 
     The base model's have `_base` in their names.
     """
-    facts = {}
+    facts: dict[str, float] = {}
     for model, end in (("base", "_base"), ("tuned", "")):
         own = table[table["model"] == model]
         facts |= {
@@ -52,7 +52,7 @@ def _settings(attack: str, part: pd.DataFrame) -> Iterator[tuple[str, float, pd.
             yield f"best of {count}", float(count), part[part["sample"] <= count]
         return
     for (setting, place), own in part.groupby(["setting", "place"], sort=False):
-        yield str(setting), float(place), own
+        yield str(setting), float(str(place)), own
     if attack == PREFILLED and len(part):
         yield ANY, 0.0, part
 
