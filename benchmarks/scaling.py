@@ -18,8 +18,8 @@ from types import SimpleNamespace
 from typing import Any
 from unittest import mock
 
-from flows import environment
-from flows.run import start_prefect
+from flows.commands.run import start_prefect
+from flows.services import environment
 from neurontune_core.config import PipelineConfig, load_config
 
 

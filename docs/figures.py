@@ -65,8 +65,8 @@ def pictures(run: str, root: str, folder: Path) -> None:
         folder: where the pictures go.
     """
     from neurontune_core.config import RuntimeConfig
+    from tasks.recording.runs import find_run
     from tasks.report import page_of
-    from tasks.runs import find_run
 
     page = page_of(find_run(run, RuntimeConfig(root=root), finished=True))
     folder.mkdir(exist_ok=True)

@@ -10,11 +10,11 @@ from neurontune_core.config import change_runtime
 from neurontune_core.evaluation import harness
 from neurontune_core.evaluation.harness import HarnessTasks
 from neurontune_core.records import Artifact
-from tasks import tracking
 from tasks.baseline import changing_stage
 from tasks.harness import score_base, score_tuned
+from tasks.recording import tracking
+from tasks.recording.runs import LATEST, find_run
 from tasks.report import write_report
-from tasks.runs import LATEST, find_run
 
 
 @flow(name="ability", flow_run_name=named(lambda given: f"ability {given['run']}"))

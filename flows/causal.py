@@ -15,8 +15,9 @@ from neurontune_core.config import CAUSAL_SECTIONS, PipelineConfig, change_runti
 from neurontune_core.records import Artifact
 from neurontune_core.run_name import run_name
 from tasks import causal as tasks
-from tasks import progress, tracking
-from tasks.runs import LATEST, find_run
+from tasks import progress
+from tasks.recording import tracking
+from tasks.recording.runs import LATEST, find_run
 
 
 def _of_config(parameters: dict[str, Any]) -> str:

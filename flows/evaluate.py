@@ -9,7 +9,7 @@ from flows.stages import noted, recorded
 from neurontune_core.config import SourceConfig, change_runtime
 from neurontune_core.records import Artifact
 from tasks.baseline import changing_stage
-from tasks.runs import LATEST, find_run
+from tasks.recording.runs import LATEST, find_run
 
 
 @flow(name="evaluate", flow_run_name=named(lambda given: f"evaluate {given['run']}"))

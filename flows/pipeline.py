@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 from prefect import flow
 
-from flows import summary
+from flows.commands import summary
 from flows.run_names import named, rename, typed_name
 from flows.shards import run_shards
 from flows.stage_names import STAGES, Stage
@@ -27,11 +27,11 @@ from tasks.ability import measure_ability, measure_base
 from tasks.baseline import changing_stage, fit_baseline
 from tasks.cards import COUNT, make_cards
 from tasks.evaluation import answer_base, answer_tuned, evaluate_model
-from tasks.mlflow_store import tracking_uri
 from tasks.models import describe
 from tasks.pairs import make_pairs
+from tasks.recording.mlflow_store import tracking_uri
+from tasks.recording.runs import LATEST, find_run
 from tasks.report import write_report
-from tasks.runs import LATEST, find_run
 from tasks.scaling import learn_scaling
 from tasks.scores import merge_scores
 from tasks.selection import select_neurons

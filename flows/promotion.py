@@ -12,8 +12,8 @@ from flows.run_names import named
 from neurontune_core.config import change_runtime, load_config
 from neurontune_core.errors import InputError
 from neurontune_core.shown_text import markdown_text
-from tasks.registry import Standing, check_name, promote, standing_of
-from tasks.runs import LATEST, RecordedRun, find_run
+from tasks.recording.registry import Standing, check_name, promote, standing_of
+from tasks.recording.runs import LATEST, RecordedRun, find_run
 
 WAIT_SECONDS = 24 * 3600
 

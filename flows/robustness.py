@@ -15,9 +15,10 @@ from neurontune_core.config import PipelineConfig
 from neurontune_core.records import Artifact
 from neurontune_core.robustness.attacks import ATTACKS, fits
 from neurontune_core.run_name import run_name
-from tasks import progress, tracking
+from tasks import progress
 from tasks import robustness as tasks
 from tasks.baseline import changing_stage
+from tasks.recording import tracking
 
 
 def _of_config(parameters: dict[str, Any]) -> str:

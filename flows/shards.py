@@ -16,8 +16,9 @@ from neurontune_core.config import AttributionConfig, RuntimeConfig
 from neurontune_core.errors import InputError, NeuronTuneError
 from neurontune_core.model.source import ModelReference
 from neurontune_core.records import Artifact
-from tasks import attribution, progress, retries, tracking
-from tasks.mlflow_spool import is_kept
+from tasks import attribution, progress, retries
+from tasks.recording import tracking
+from tasks.recording.mlflow_spool import is_kept
 from tasks.stage import configured
 
 logger = logging.getLogger("neurontune")

@@ -21,10 +21,11 @@ from neurontune_core.pairs.own_refusals import warning
 from neurontune_core.records import Artifact
 from neurontune_core.selection.knockout import statement
 from neurontune_core.storage import check_root
-from tasks import caching, progress, tracking
-from tasks.killed_runs import at_work, end_killed
-from tasks.mlflow_spool import is_kept
-from tasks.mlflow_store import Tracking
+from tasks import caching, progress
+from tasks.recording import tracking
+from tasks.recording.killed_runs import at_work, end_killed
+from tasks.recording.mlflow_spool import is_kept
+from tasks.recording.mlflow_store import Tracking
 from tasks.stage import configured
 
 Arguments = ParamSpec("Arguments")

@@ -12,9 +12,9 @@ from neurontune_core.config import RuntimeConfig
 from neurontune_core.evaluation import ability
 from neurontune_core.model.source import ModelReference
 from neurontune_core.records import Artifact
-from tasks.mlflow_store import Tracking
 from tasks.models import batch_tokens, loaded
 from tasks.progress import tracker
+from tasks.recording.mlflow_store import Tracking
 from tasks.stage import carry_out, stage_task
 
 BASE, STAGE = "base-ability", "ability"

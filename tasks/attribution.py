@@ -8,12 +8,12 @@ from neurontune_core.attribution import shard as shards
 from neurontune_core.config import AttributionConfig, RuntimeConfig
 from neurontune_core.model.source import ModelReference
 from neurontune_core.records import Artifact
-from tasks import tracking
-from tasks.mlflow_store import Tracking
 from tasks.models import loaded
 from tasks.progress import tracker
+from tasks.recording import tracking
+from tasks.recording.mlflow_store import Tracking
+from tasks.recording.system_metrics import sampled
 from tasks.stage import stage_task
-from tasks.system_metrics import sampled
 
 STAGE = "attribution"
 

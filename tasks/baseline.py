@@ -10,9 +10,9 @@ from neurontune_core.evaluation.refusals import judge_version, labels
 from neurontune_core.model.source import ModelReference
 from neurontune_core.records import Artifact
 from neurontune_core.scaling.settings import ScalingConfig
-from tasks.mlflow_store import Tracking
 from tasks.models import batch_tokens, loaded
 from tasks.progress import tracker
+from tasks.recording.mlflow_store import Tracking
 from tasks.stage import carry_out, stage_task
 
 STAGE = "baseline"

@@ -14,12 +14,12 @@ from neurontune_core.model.load import ChatModel, choose_device, load
 from neurontune_core.model.source import ModelReference
 from neurontune_core.records import Artifact, ScalingFactors
 from tasks.baseline import changing_stage
-from tasks.mlflow_store import Tracking
 from tasks.models import batch_tokens, describe, loaded
 from tasks.progress import tracker
-from tasks.runs import RecordedRun
+from tasks.recording.mlflow_store import Tracking
+from tasks.recording.runs import RecordedRun
+from tasks.recording.tuned import base_of
 from tasks.stage import carry_out, stage_task
-from tasks.tuned import base_of
 
 STAGE, RANKING = "cards", "ranking"
 SETS = ("safety", "utility")

@@ -17,10 +17,10 @@ from neurontune_core.model.source import ModelReference
 from neurontune_core.records import Artifact, Role
 from neurontune_core.selection.ranking import rank
 from neurontune_core.studies.plots import as_svg
-from tasks.data_files import data_file
-from tasks.mlflow_store import Tracking
 from tasks.models import batch_tokens, loaded
 from tasks.progress import tracker
+from tasks.recording.data_files import data_file
+from tasks.recording.mlflow_store import Tracking
 from tasks.stage import carry_out, stage_task
 
 PART, STAGE = "causal-part", "causal"

@@ -14,11 +14,11 @@ from neurontune_core.data.library import PublicLibrary
 from neurontune_core.evaluation import answers, evaluate
 from neurontune_core.model.source import ModelReference
 from neurontune_core.records import Artifact
-from tasks.data_files import data_file
-from tasks.mlflow_entities import facts_of
-from tasks.mlflow_store import Tracking
 from tasks.models import batch_tokens, loaded
 from tasks.progress import tracker
+from tasks.recording.data_files import data_file
+from tasks.recording.mlflow_entities import facts_of
+from tasks.recording.mlflow_store import Tracking
 from tasks.stage import carry_out, stage_task
 
 BASE, TUNED, STAGE = "base", "tuned", "evaluation"

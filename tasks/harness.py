@@ -15,8 +15,8 @@ from neurontune_core.interventions import applied
 from neurontune_core.model.source import ModelReference
 from neurontune_core.records import Artifact
 from tasks.ability import asked_model
-from tasks.mlflow_store import Tracking
 from tasks.models import batch_tokens, loaded
+from tasks.recording.mlflow_store import Tracking
 from tasks.stage import carry_out, stage_task
 
 BASE, STAGE = "base-harness", "harness"

@@ -9,10 +9,10 @@ from neurontune_core.evaluation.refusals import judge_version, labels
 from neurontune_core.model.source import ModelReference
 from neurontune_core.pairs import build
 from neurontune_core.records import Artifact
-from tasks.data_files import data_file
-from tasks.mlflow_store import Tracking
 from tasks.models import batch_tokens, loaded
 from tasks.progress import tracker
+from tasks.recording.data_files import data_file
+from tasks.recording.mlflow_store import Tracking
 from tasks.stage import carry_out, stage_task
 
 STAGE = "pairs"

@@ -19,15 +19,15 @@ from neurontune_core.model.source import ModelReference
 from neurontune_core.pairs.own_refusals import warning
 from neurontune_core.records import Artifact
 from neurontune_core.selection.knockout import statement
-from tasks import tracking
 from tasks.baseline import changing_stage
 from tasks.cards import cards_in
-from tasks.mlflow_entities import facts_of
-from tasks.mlflow_store import Tracking, tracking_uri
 from tasks.models import describe
-from tasks.run_list import store_of
-from tasks.runs import RecordedRun
-from tasks.tracking import ATTRIBUTION
+from tasks.recording import tracking
+from tasks.recording.mlflow_entities import facts_of
+from tasks.recording.mlflow_store import Tracking, tracking_uri
+from tasks.recording.run_list import store_of
+from tasks.recording.runs import RecordedRun
+from tasks.recording.tracking import ATTRIBUTION
 
 STAGE, FILE = "report", "report.html"
 

@@ -16,10 +16,10 @@ from neurontune_core.model.source import ModelReference
 from neurontune_core.records import Artifact
 from neurontune_core.robustness import attacks, measure, summary
 from tasks.ability import asked_model
-from tasks.data_files import data_file
-from tasks.mlflow_store import Tracking
 from tasks.models import batch_tokens, loaded
 from tasks.progress import tracker
+from tasks.recording.data_files import data_file
+from tasks.recording.mlflow_store import Tracking
 from tasks.stage import carry_out, stage_task
 
 PART, STAGE = "robustness-part", "robustness"

@@ -12,10 +12,10 @@ from neurontune_core.records import Artifact
 from neurontune_core.scaling import learn
 from neurontune_core.scaling.settings import ScalingConfig
 from neurontune_core.unfinished import UnfinishedStage
-from tasks import tracking
-from tasks.mlflow_store import Tracking
 from tasks.models import batch_tokens, loaded
 from tasks.progress import tracker
+from tasks.recording import tracking
+from tasks.recording.mlflow_store import Tracking
 from tasks.stage import carry_out, stage_task
 
 STAGE = "scaling"

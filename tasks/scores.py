@@ -8,7 +8,7 @@ from neurontune_core import artifacts, tables
 from neurontune_core.config import RuntimeConfig, ScoresConfig
 from neurontune_core.records import Artifact
 from neurontune_core.scores import merge
-from tasks.mlflow_store import Tracking
+from tasks.recording.mlflow_store import Tracking
 from tasks.stage import carry_out, stage_task
 
 STAGE = "scores"

@@ -9,8 +9,8 @@ from neurontune_core.evaluation.refusals import judge_version, labels
 from neurontune_core.model.source import ModelReference
 from neurontune_core.records import Artifact, NeuronSet
 from neurontune_core.selection import knockout, select
-from tasks.mlflow_store import Tracking
 from tasks.models import batch_tokens, loaded
+from tasks.recording.mlflow_store import Tracking
 from tasks.stage import carry_out, stage_task
 
 STAGE = "selection"

@@ -11,9 +11,9 @@ from pydantic import BaseModel
 from neurontune_core import artifacts
 from neurontune_core.config import RuntimeConfig
 from neurontune_core.records import Artifact
-from tasks import tracking
 from tasks.caching import ArtifactSerializer, cached_by, result_storage
-from tasks.mlflow_store import Tracking
+from tasks.recording import tracking
+from tasks.recording.mlflow_store import Tracking
 from tasks.retries import FIRST_DELAY_SECONDS, JITTER, retry_transient
 
 Arguments = ParamSpec("Arguments")

@@ -15,10 +15,10 @@ from neurontune_core.records import Artifact
 from neurontune_core.studies import page, plots, results
 from neurontune_core.studies.catalogue import Study
 from neurontune_core.studies.results import Measured
-from tasks import tracking
 from tasks.baseline import changing_stage
-from tasks.mlflow_entities import facts_of
-from tasks.mlflow_store import Tracking
+from tasks.recording import tracking
+from tasks.recording.mlflow_entities import facts_of
+from tasks.recording.mlflow_store import Tracking
 
 STAGE = "study"
 TABLE, TRIALS, PAGE, PLOT = "table", "trials", "page.md", "plot.svg"

@@ -61,7 +61,7 @@ def prefect_server() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def mlflow_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A fresh MLflow database: making one takes seconds, copying it none."""
-    from tasks.mlflow_store import client_of
+    from tasks.recording.mlflow_store import client_of
 
     file = tmp_path_factory.mktemp("mlflow") / "mlflow.db"
     client_of(f"sqlite:///{file}").search_experiments(max_results=1)

@@ -13,9 +13,9 @@ from neurontune_core.evaluation.judges import judge_by_name
 from neurontune_core.evaluation.rates import rate_table, summarise
 from neurontune_core.model import source
 from neurontune_core.records import Artifact, NeuronId, NeuronSet, PromptPair, ScalingFactors
-from tasks.mlflow_entities import dataset_of
-from tasks.mlflow_store import client_of, open_experiment, tracking_uri
-from tasks.tracking import CONFIG_FILE, FLOW_TAG, PIPELINE
+from tasks.recording.mlflow_entities import dataset_of
+from tasks.recording.mlflow_store import client_of, open_experiment, tracking_uri
+from tasks.recording.tracking import CONFIG_FILE, FLOW_TAG, PIPELINE
 
 JUDGE = f"rules {judge_by_name('rules').version}"
 DATA = [Artifact("shipped/harmful_queries.jsonl", "0" * 64, "", "0" * 64)]

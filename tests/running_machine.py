@@ -18,7 +18,7 @@ import psutil
 import pytest
 
 PATIENCE = 900
-MAIN = [sys.executable, "-c", "from flows.cli import main; main()"]
+MAIN = [sys.executable, "-c", "from flows.commands.cli import main; main()"]
 FEW_PROMPTS = ("pairs.wrapped_queries=24", "evaluation.prompts_per_benchmark=2")
 """Settings of a run of which nothing but its course matters."""
 # put into every process of the machine under test: notes each shard that is computed, and lets those fail or wait for

@@ -10,7 +10,7 @@ from faulty_run import digests, run_with_fault
 
 from flows.pipeline import pipeline
 from neurontune_core.config import PipelineConfig
-from tasks.mlflow_store import client_of, tracking_uri
+from tasks.recording.mlflow_store import client_of, tracking_uri
 
 _UNDISTURBED: dict[str, str] = {}
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-MAIN = [sys.executable, "-c", "from flows.cli import main; main()"]
+MAIN = [sys.executable, "-c", "from flows.commands.cli import main; main()"]
 PATIENCE = 1800
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-MAIN = [sys.executable, "-c", "from flows.cli import main; main()"]
+MAIN = [sys.executable, "-c", "from flows.commands.cli import main; main()"]
 PATIENCE = 900
 RAW = ("Traceback", "sqlalche", "sqlite3.", "[SQL", "Prefect Flow", "prefect.")
 TOO_SMALL, ENOUGH = "6600k", "80m"

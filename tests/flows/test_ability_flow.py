@@ -12,8 +12,9 @@ from neurontune_core import artifacts
 from neurontune_core.config import PipelineConfig
 from neurontune_core.errors import InputError
 from tasks import harness as tasks
-from tasks import report, tuned
-from tasks.runs import find_run
+from tasks import report
+from tasks.recording import tuned
+from tasks.recording.runs import find_run
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
 

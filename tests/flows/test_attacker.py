@@ -14,7 +14,7 @@ from running_machine import MAIN, PATIENCE, Machine, machine, until
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
-from flows import server
+from flows.services import server
 
 __all__ = ["machine"]
 pytestmark = pytest.mark.services
@@ -136,7 +136,7 @@ def test_another_user_of_the_machine_finds_no_password(machine: Machine) -> None
     file = machine.root / ".prefect" / "login"
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     lines = [" ".join(process.info["cmdline"] or []) for process in psutil.process_iter(["cmdline"])]
-    assert any("flows.server" in line for line in lines)
+    assert any("flows.services.server" in line for line in lines)
     assert not [line for line in lines if password in line]
     for path in machine.root.rglob("*"):
         if path.is_file() and path != file:

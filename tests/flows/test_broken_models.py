@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from flows import cli
+from flows.commands import cli
 from neurontune_core.model import tiny
 
 
@@ -49,7 +49,15 @@ def test_a_run_with_a_broken_folder_ends_with_two_and_a_line(folder: Path, tmp_p
     (folder / "model.safetensors").write_text("version https://git-lfs.github.com/spec/v1\n")
     root = tmp_path / "root"
     settings = ["--set", f"model.name={folder}", "--set", f"runtime.root={root}"]
-    command = [sys.executable, "-c", "from flows.cli import main; main()", "run", "--preset", "tiny", *settings]
+    command = [
+        sys.executable,
+        "-c",
+        "from flows.commands.cli import main; main()",
+        "run",
+        "--preset",
+        "tiny",
+        *settings,
+    ]
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
     assert done.returncode == 2
     assert "model.safetensors: is a Git LFS pointer" in done.stderr.splitlines()[-1]

@@ -16,9 +16,9 @@ import pytest
 from headless import Browser
 from recorded_runs import record_run
 
-from flows import cli
-from flows.chat import open_session
-from flows.chat_page import as_text, chat_page, in_words, launch
+from flows.commands import cli
+from flows.commands.chat import open_session
+from flows.commands.chat_page import as_text, chat_page, in_words, launch
 from neurontune_core.config import PipelineConfig
 
 ENTER = "\ue007"
@@ -32,7 +32,7 @@ VERDICTS = "[...document.querySelectorAll('#verdict-base, #verdict-tuned')].map(
 def address(config: PipelineConfig) -> Iterator[str]:
     pytest.importorskip("gradio", reason="the extra `web` is not installed")
     record_run(config, "first")
-    command = [sys.executable, "-c", "from flows.cli import main; main()", "chat", "first", "--web"]
+    command = [sys.executable, "-c", "from flows.commands.cli import main; main()", "chat", "first", "--web"]
     for setting in (f"runtime.root={json.dumps(config.runtime.root)}", "runtime.device=cpu"):
         command += ["--set", setting]
     place = {

@@ -16,7 +16,8 @@ from typing import Any
 
 import pytest
 
-from flows import cli, environment
+from flows.commands import cli
+from flows.services import environment
 from neurontune_core import tables
 from neurontune_core.config import PipelineConfig, RuntimeConfig
 from neurontune_core.errors import InputError
@@ -43,7 +44,8 @@ def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *a
 @pytest.mark.parametrize("arguments", [["--help"], ["run", "--help"], ["presets"], ["settings"]], ids=" ".join)
 def test_quick_answers_import_nothing_heavy(arguments: list[str]) -> None:
     program = (
-        "import sys; from flows.cli import _exit_code; sys.argv = ['neurontune', *sys.argv[1:]]; code = _exit_code();"
+        "import sys; from flows.commands.cli import _exit_code; sys.argv = ['neurontune', *sys.argv[1:]];"
+        "code = _exit_code();"
         f"print('HEAVY', [name for name in {HEAVY} if name in sys.modules]); sys.exit(code)"
     )
     started = os.times()
@@ -112,7 +114,7 @@ def test_error_in_a_run(
     def fail(*_: Any) -> None:
         raise error
 
-    monkeypatch.setattr("flows.run.run_pipeline", fail)
+    monkeypatch.setattr("flows.commands.run.run_pipeline", fail)
     assert call(monkeypatch, capsys, "run") == (code, "", line)
 
 
@@ -120,7 +122,7 @@ def test_debug_shows_the_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: Any) -> None:
         raise ValueError("bug")
 
-    monkeypatch.setattr("flows.run.run_pipeline", fail)
+    monkeypatch.setattr("flows.commands.run.run_pipeline", fail)
     monkeypatch.setattr(sys, "argv", ["neurontune", "run", "--debug"])
     with pytest.raises(ValueError, match="bug"):
         cli._exit_code()
@@ -139,7 +141,7 @@ def test_plan_prints_what_attribution_would_take(
         for role in ("safety", "utility") for number in range(3)
     ]  # fmt: skip
     tables.save_pairs(tmp_path, pairs)
-    monkeypatch.setattr("flows.run.embedded", lambda *_: nullcontext())
+    monkeypatch.setattr("flows.commands.run.embedded", lambda *_: nullcontext())
     monkeypatch.setattr("flows.pipeline.pairs_only", lambda config: None)
     monkeypatch.setattr("neurontune_core.artifacts.open_folder", lambda artifact: tmp_path)
     settings = ("runtime.device=cpu", "attribution.pairs_per_role=2", "attribution.shards=2")
@@ -259,7 +261,7 @@ def test_interrupted_run_then_whole_run(tmp_path: Path) -> None:
     root = tmp_path / "root"
     environ = {name: value for name, value in os.environ.items() if not name.startswith(("PREFECT_", "MLFLOW_"))}
     environ["HOME"] = str(tmp_path)
-    command = [sys.executable, "-c", "from flows.cli import main; main()", "run", "--preset", "tiny"]
+    command = [sys.executable, "-c", "from flows.commands.cli import main; main()", "run", "--preset", "tiny"]
     command += ["--set", f"runtime.root='{root}'", "--set", "runtime.device=cpu"]
     options: dict[str, Any] = {"cwd": tmp_path, "env": environ, "text": True, "start_new_session": True}
     slow = [*command, "--set", "scaling.steps=100000"]

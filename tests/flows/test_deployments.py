@@ -17,7 +17,7 @@ from packaging.requirements import Requirement
 from prefect.client.schemas.objects import FlowRun
 from prefect.utilities.templating import find_placeholders
 
-from flows.environment import DEFAULTS
+from flows.services.environment import DEFAULTS
 
 PLACE = Path(__file__).parents[2] / "deployments"
 COMPOSE = PLACE / "production" / "compose.yaml"

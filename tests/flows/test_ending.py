@@ -9,7 +9,8 @@ import pytest
 
 START = """
 import ctypes, signal, sys, threading, time
-from flows import cli, ending
+from flows.commands import cli
+from flows.services import ending
 ending.IDLE_SECONDS, ending.MOST_SECONDS = 1.5, 6
 for number in (signal.SIGINT, signal.SIGTERM):
     signal.signal(number, cli._interrupt)
@@ -91,7 +92,7 @@ except KeyboardInterrupt:
 
 LOST = """
 import os, signal, subprocess, sys
-from flows import ending
+from flows.services import ending
 ending.tell_if_lost()
 """
 ENDS = {

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from flows import environment
+from flows.services import environment
 
 
 @pytest.fixture(scope="module")

@@ -14,8 +14,8 @@ from flows.form import FIELDS, PresetName, config_of, neurontune
 from neurontune_core.config import PipelineConfig, load_config
 from neurontune_core.errors import InputError
 from neurontune_core.preset_files import preset_names
-from tasks.mlflow_store import client_of, tracking_uri
-from tasks.run_list import listed, search
+from tasks.recording.mlflow_store import client_of, tracking_uri
+from tasks.recording.run_list import listed, search
 
 EMPTY = {
     "preset": "tiny", "model": "", "harmful": [], "benign": [], "safety_neurons": None, "utility_neurons": None,

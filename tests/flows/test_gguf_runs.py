@@ -23,7 +23,14 @@ SMALL = [
 
 def neurontune(root: Path, *arguments: str, asked: str = "") -> str:
     """Run a command and return what it prints, after checking that it ended well."""
-    program = [sys.executable, "-c", "from flows.cli import main; main()", *arguments, "--set", f"runtime.root={root}"]
+    program = [
+        sys.executable,
+        "-c",
+        "from flows.commands.cli import main; main()",
+        *arguments,
+        "--set",
+        f"runtime.root={root}",
+    ]
     environment = os.environ | {"HF_HUB_OFFLINE": "1", "PYTHONPATH": str(Path(__file__).parents[2])}
     done = subprocess.run(program, input=asked, capture_output=True, text=True, env=environment, check=False)
     assert done.returncode == 0, done.stderr

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from flows.guard import OwnPagesOnly
-from flows.login import FILE, make_login, read_login
+from flows.services.guard import OwnPagesOnly
+from flows.services.login import FILE, make_login, read_login
 
 HOST, HERE = "127.0.0.1:4200", "http://127.0.0.1:4200"
 

@@ -13,8 +13,8 @@ from recorded_runs import record_run
 from rich.table import Table
 from rich.tree import Tree
 
-from flows import cli
-from flows.console import SafeRecord, TextConsole
+from flows.commands import cli
+from flows.commands.console import SafeRecord, TextConsole
 from neurontune_core.causal.page import markdown
 from neurontune_core.config import PipelineConfig
 from neurontune_core.studies.catalogue import Study

@@ -6,12 +6,12 @@ import re
 import pytest
 from recorded_runs import record_run
 
-from flows.run_table import show_runs
-from flows.setting_list import in_words, show_settings
+from flows.commands.run_table import show_runs
+from flows.commands.setting_list import in_words, show_settings
 from neurontune_core.config import PipelineConfig, load_config
 from neurontune_core.errors import InputError
 from neurontune_core.scaling.settings import METHODS
-from tasks.mlflow_store import client_of, tracking_uri
+from tasks.recording.mlflow_store import client_of, tracking_uri
 
 
 def test_settings_show_the_values_a_run_uses(capsys: pytest.CaptureFixture[str]) -> None:

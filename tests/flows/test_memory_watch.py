@@ -9,7 +9,7 @@ import pytest
 
 START = """
 import resource, threading, time
-from flows import memory_watch
+from flows.services import memory_watch
 memory_watch.SECONDS = 0.1
 memory_watch.start()
 """
@@ -52,7 +52,7 @@ def test_a_process_with_memory_is_left_alone() -> None:
 
 @pytest.mark.parametrize("kib", [2_000_000, 4_000_000, 6_000_000])
 def test_a_run_under_a_low_limit_ends_with_a_line_and_writes_nothing(kib: int, tmp_path: Path) -> None:
-    command = [sys.executable, "-c", "from flows.cli import main; main()", "run", "--preset", "tiny"]
+    command = [sys.executable, "-c", "from flows.commands.cli import main; main()", "run", "--preset", "tiny"]
     command += ["--set", f"runtime.root='{tmp_path}/root'"]
     limit = (kib << 10, kib << 10)
     ended = subprocess.run(

@@ -12,9 +12,9 @@ from headless import Browser
 from recorded_runs import record_run
 
 from neurontune_core.config import PipelineConfig
-from tasks import tracking
-from tasks.mlflow_store import Tracking, client_of, run_table, tracking_uri
-from tasks.mlflow_view import METRICS, TAGS
+from tasks.recording import tracking
+from tasks.recording.mlflow_store import Tracking, client_of, run_table, tracking_uri
+from tasks.recording.mlflow_view import METRICS, TAGS
 
 PATIENCE = 240
 

@@ -32,7 +32,7 @@ def write_files(folder: Path) -> None:
 def run(folder: Path, root: Path) -> list[list[str]]:
     environ = {name: value for name, value in os.environ.items() if not name.startswith(("PREFECT_", "MLFLOW_"))}
     environ |= {"HOME": str(root.parent), "NEURONTUNE_ROOT": str(root)}
-    command = [sys.executable, "-c", "from flows.cli import main; main()", "run", "--preset", "tiny"]
+    command = [sys.executable, "-c", "from flows.commands.cli import main; main()", "run", "--preset", "tiny"]
     for setting in SETTINGS:
         command += ["--set", setting]
     done = subprocess.run(

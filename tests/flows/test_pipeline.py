@@ -18,7 +18,8 @@ from prefect.exceptions import Abort
 from prefect.flow_engine import run_flow
 from prefect.states import AwaitingRetry, Cancelling
 
-from flows import cancelling, cli
+from flows import cancelling
+from flows.commands import cli
 from flows.pipeline import attribution_shard, pairs_only, pipeline, selection_only
 from flows.shards import ShardError
 from neurontune_core import artifacts, tables
@@ -28,10 +29,11 @@ from neurontune_core.errors import InputError
 from neurontune_core.model.load import load
 from neurontune_core.records import Artifact
 from neurontune_core.run_name import run_name
-from tasks import attribution, evaluation, models, pairs, report, scaling, tracking
-from tasks.mlflow_store import Tracking
+from tasks import attribution, evaluation, models, pairs, report, scaling
 from tasks.progress import tracker
-from tasks.runs import RecordedRun
+from tasks.recording import tracking
+from tasks.recording.mlflow_store import Tracking
+from tasks.recording.runs import RecordedRun
 from tasks.scores import merge_scores
 
 pytestmark = pytest.mark.usefixtures("prefect_server")

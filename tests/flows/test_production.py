@@ -21,7 +21,7 @@ import yaml
 pytestmark = pytest.mark.services
 PASSWORD = "not-to-be-shown"
 PRODUCTION = Path(__file__).parents[2] / "deployments" / "production"
-COMMAND = [sys.executable, "-c", "from flows.cli import main; main()", "run", "--preset", "tiny"]
+COMMAND = [sys.executable, "-c", "from flows.commands.cli import main; main()", "run", "--preset", "tiny"]
 PATIENCE = 300
 
 

@@ -10,7 +10,7 @@ from recorded_runs import record_run
 from flows.promotion import promotion
 from neurontune_core.config import PipelineConfig
 from neurontune_core.errors import InputError
-from tasks.mlflow_store import client_of, tracking_uri
+from tasks.recording.mlflow_store import client_of, tracking_uri
 
 
 async def answer_form(form: dict[str, Any]) -> None:

@@ -7,7 +7,7 @@ import httpx
 import pytest
 import requests
 
-from flows.environment import PROXIES, reach_loopback_directly
+from flows.services.environment import PROXIES, reach_loopback_directly
 from neurontune_core.errors import InputError
 
 

@@ -11,7 +11,7 @@ from flows.pipeline import attribution_shard, pairs_only
 from flows.run_names import is_made_up
 from neurontune_core.config import PipelineConfig
 from neurontune_core.run_name import run_name
-from tasks.run_list import listed, search
+from tasks.recording.run_list import listed, search
 
 
 def test_made_up_names_are_told_from_typed_ones() -> None:

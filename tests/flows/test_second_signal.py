@@ -13,11 +13,12 @@ SLOW_TO_END = "import signal, time; signal.signal(signal.SIGTERM, lambda *_: (ti
 UP = f"""
 import signal, sys, time
 from pathlib import Path
-from flows import cli, ending, services
+from flows.commands import cli
+from flows.services import ending, up
 for number in (signal.SIGINT, signal.SIGTERM):
     signal.signal(number, cli._interrupt)
 ending.start()
-with services._running(Path(sys.argv[1])) as start:
+with up._running(Path(sys.argv[1])) as start:
     print(*[start(name, [sys.executable, "-c", {SLOW_TO_END!r}], {{}}).process.pid for name in ("mlflow", "worker")])
     time.sleep(1)
     print("ready", flush=True)

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from prefect.server.api import background_workers
 from prefect.server.database.configurations import AioSqliteConfiguration
 
-from flows import server_changes
+from flows.services import server_changes
 
 
 async def write_at_once(file: Path) -> int:

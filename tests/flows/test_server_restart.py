@@ -17,7 +17,7 @@ WITHIN_SECONDS = 60
 
 def server_of(machine: Machine) -> psutil.Process:
     alive = [each for each in psutil.Process(machine.pid).children() if each.status() != psutil.STATUS_ZOMBIE]
-    return next(process for process in alive if "flows.server" in " ".join(process.cmdline()))
+    return next(process for process in alive if "flows.services.server" in " ".join(process.cmdline()))
 
 
 def restart_up(machine: Machine) -> None:

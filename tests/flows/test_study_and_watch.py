@@ -18,9 +18,9 @@ from neurontune_core import artifacts, tables
 from neurontune_core.config import PipelineConfig, SourceConfig
 from neurontune_core.errors import InputError
 from neurontune_core.records import Artifact
-from tasks import tracking
-from tasks.mlflow_store import Tracking
-from tasks.runs import RecordedRun
+from tasks.recording import tracking
+from tasks.recording.mlflow_store import Tracking
+from tasks.recording.runs import RecordedRun
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
 

@@ -13,8 +13,8 @@ import pytest
 from recorded_runs import JUDGE, factors, record_run
 from transformers import AutoModelForCausalLM
 
-from flows import cli
-from flows.chat import chat_with, keys_unseen
+from flows.commands import cli
+from flows.commands.chat import chat_with, keys_unseen
 from neurontune_core import artifacts
 from neurontune_core.chat.session import shipped_attacks
 from neurontune_core.comparison.neuron_sets import jaccard
@@ -22,10 +22,10 @@ from neurontune_core.config import PipelineConfig
 from neurontune_core.export.alpha import load_alpha
 from neurontune_core.model import source
 from neurontune_core.records import Artifact
-from tasks import tracking
-from tasks.mlflow_store import Tracking, client_of, tracking_uri
-from tasks.runs import find_run
-from tasks.tuned import card_of, find_tuned
+from tasks.recording import tracking
+from tasks.recording.mlflow_store import Tracking, client_of, tracking_uri
+from tasks.recording.runs import find_run
+from tasks.recording.tuned import card_of, find_tuned
 
 
 @pytest.fixture
@@ -72,7 +72,7 @@ def test_the_card_warns_where_the_model_refuses_too_little(config: PipelineConfi
 def test_a_base_model_that_has_changed_is_refused(call, config: PipelineConfig, monkeypatch, tmp_path: Path) -> None:
     record_run(config, "first")
     changed = source.describe(config.model).model_copy(update={"weights": "other"})
-    monkeypatch.setattr("tasks.tuned.describe", lambda _: changed)
+    monkeypatch.setattr("tasks.recording.tuned.describe", lambda _: changed)
     code, _, err = call("export", "first", "--to", str(tmp_path / "tuned"))
     assert code == 2 and "is no longer the model run first was made with" in err
     assert not (tmp_path / "tuned").exists()
@@ -144,7 +144,7 @@ def test_neurons_are_computed_once_and_those_of_the_run_need_no_model(
     found = find_run(run, config.runtime)
     cards = Artifact("cards", kept.name, str(kept), "")
     recorded = dataclasses.replace(found, stages=found.stages | {"cards": cards})
-    monkeypatch.setattr("tasks.runs.find_run", lambda *_: recorded)
+    monkeypatch.setattr("tasks.recording.runs.find_run", lambda *_: recorded)
     monkeypatch.setattr("tasks.cards.load", None)
     assert call("neurons", run, "--top", "2")[1] == first
     one = call("neurons", run, "--top", "1")[1]
@@ -155,7 +155,7 @@ def test_neurons_of_a_baseline_have_no_factors(call, config: PipelineConfig, mon
     run = record_run(config, "first")
     found = find_run(run, config.runtime)
     stages = {name: artifact for name, artifact in found.stages.items() if name in ("pairs", "selection")}
-    monkeypatch.setattr("tasks.runs.find_run", lambda *_: dataclasses.replace(found, stages=stages))
+    monkeypatch.setattr("tasks.recording.runs.find_run", lambda *_: dataclasses.replace(found, stages=stages))
     code, out, _ = call("neurons", run)
     assert code == 0 and out.count("promotes") == 8 and "factor" not in out
 
@@ -172,7 +172,7 @@ def test_neurons_says_what_is_wrong_in_one_line(call, config: PipelineConfig, mo
         code, out, err = call("neurons", *arguments)
         assert (code, out, err.count("\n")) == (2, "", 1) and words in err
     record_run(config, "first")
-    monkeypatch.setattr("tasks.tuned.describe", lambda _: changed)
+    monkeypatch.setattr("tasks.recording.tuned.describe", lambda _: changed)
     code, _, err = call("neurons", "first")
     assert code == 2 and "is no longer the model run first was made with" in err
 

@@ -17,9 +17,9 @@ from flows.pipeline import pipeline
 from neurontune_core import artifacts
 from neurontune_core.config import PipelineConfig
 from neurontune_core.errors import InputError
-from tasks import killed_runs
-from tasks.killed_runs import Note
-from tasks.mlflow_store import client_of, open_experiment, tracking_uri
+from tasks.recording import killed_runs
+from tasks.recording.killed_runs import Note
+from tasks.recording.mlflow_store import client_of, open_experiment, tracking_uri
 
 ELSEWHERE = "http://elsewhere"
 

@@ -8,8 +8,8 @@ import pytest
 
 from flows.pipeline import pipeline
 from neurontune_core.config import PipelineConfig
-from tasks.lineage import Node, made_from, trace
-from tasks.runs import find_run
+from tasks.recording.lineage import Node, made_from, trace
+from tasks.recording.runs import find_run
 
 ADVBENCH = Path(__file__).parents[1] / "data" / "datasets" / "advbench_harmful_behaviors.csv"
 

@@ -16,10 +16,11 @@ from fsspec.implementations.local import LocalFileSystem
 from flows.pipeline import pipeline
 from neurontune_core.config import PipelineConfig
 from neurontune_core.errors import InputError
-from tasks import killed_runs, mlflow_spool, mlflow_store, scores, tracking
-from tasks.mlflow_spool import send, waiting
-from tasks.mlflow_store import Tracking, client_of, tracking_uri
-from tasks.runs import find_run
+from tasks import scores
+from tasks.recording import killed_runs, mlflow_spool, mlflow_store, tracking
+from tasks.recording.mlflow_spool import send, waiting
+from tasks.recording.mlflow_store import Tracking, client_of, tracking_uri
+from tasks.recording.runs import find_run
 
 RAW = ("sqlalche", "sqlite3.", "[SQL", "Traceback", "\n")
 

@@ -8,11 +8,11 @@ from recorded_runs import completions, record_run
 
 from neurontune_core.config import PipelineConfig
 from neurontune_core.records import Artifact
-from tasks import mlflow_answers, mlflow_models, mlflow_spool, mlflow_store, tracking
-from tasks.mlflow_models import model_name
-from tasks.mlflow_store import Tracking, client_of, tracking_uri
-from tasks.registry import register
-from tasks.runs import find_run
+from tasks.recording import mlflow_answers, mlflow_models, mlflow_spool, mlflow_store, tracking
+from tasks.recording.mlflow_models import model_name
+from tasks.recording.mlflow_store import Tracking, client_of, tracking_uri
+from tasks.recording.registry import register
+from tasks.recording.runs import find_run
 
 
 def finished(config: PipelineConfig, name: str) -> tuple[Tracking, list[Artifact]]:

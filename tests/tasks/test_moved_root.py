@@ -10,10 +10,10 @@ import pytest
 from flows.pipeline import pipeline
 from neurontune_core import artifacts
 from neurontune_core.config import PipelineConfig, RuntimeConfig
-from tasks.lineage import trace
-from tasks.mlflow_store import client_of, tracking_uri
-from tasks.moved_root import readdress
-from tasks.runs import find_run
+from tasks.recording.lineage import trace
+from tasks.recording.mlflow_store import client_of, tracking_uri
+from tasks.recording.moved_root import readdress
+from tasks.recording.runs import find_run
 
 
 def at(runtime: RuntimeConfig, root: Path) -> RuntimeConfig:

@@ -9,7 +9,7 @@ import pytest
 from flows.pipeline import pipeline
 from neurontune_core import artifacts
 from neurontune_core.config import PipelineConfig, RuntimeConfig
-from tasks.mlflow_store import client_of, database_file, open_experiment, tracking_uri
+from tasks.recording.mlflow_store import client_of, database_file, open_experiment, tracking_uri
 
 NAMES = ["a%20b", "a%2Fb", "a%252Fb", "a#b", "a?b", "a[b]", "a[b]*", "ü b%3F?c#d&e=f+g"]
 

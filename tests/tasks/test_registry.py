@@ -10,9 +10,9 @@ from neurontune_core.config import PipelineConfig
 from neurontune_core.errors import InputError
 from neurontune_core.export.alpha import load_alpha
 from neurontune_core.model import source
-from tasks.mlflow_store import client_of, tracking_uri
-from tasks.registry import check_name, promote, register, standing_of
-from tasks.runs import find_run
+from tasks.recording.mlflow_store import client_of, tracking_uri
+from tasks.recording.registry import check_name, promote, register, standing_of
+from tasks.recording.runs import find_run
 
 GOOD = ("h0", "h1", "h2", "h3")
 

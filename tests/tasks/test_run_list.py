@@ -5,9 +5,9 @@ from recorded_runs import record_run
 
 from neurontune_core.config import PipelineConfig
 from neurontune_core.errors import InputError
-from tasks.mlflow_store import client_of, tracking_uri
-from tasks.run_list import listed, search
-from tasks.runs import find_run
+from tasks.recording.mlflow_store import client_of, tracking_uri
+from tasks.recording.run_list import listed, search
+from tasks.recording.runs import find_run
 
 
 def test_a_name_that_several_runs_share_is_refused_with_the_list(config: PipelineConfig) -> None:

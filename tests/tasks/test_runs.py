@@ -12,8 +12,8 @@ from neurontune_core.config import PipelineConfig
 from neurontune_core.errors import ArtifactError, InputError
 from neurontune_core.run_name import run_name
 from tasks import evaluation
-from tasks.mlflow_store import client_of, tracking_uri
-from tasks.runs import find_run
+from tasks.recording.mlflow_store import client_of, tracking_uri
+from tasks.recording.runs import find_run
 
 
 @pytest.mark.usefixtures("prefect_server")

@@ -3,8 +3,8 @@
 import pytest
 
 from neurontune_core.config import PipelineConfig
-from tasks import mlflow_spool, tracking
-from tasks.mlflow_store import Tracking, client_of, tracking_uri
+from tasks.recording import mlflow_spool, tracking
+from tasks.recording.mlflow_store import Tracking, client_of, tracking_uri
 
 AWAY = "http://127.0.0.1:9"
 

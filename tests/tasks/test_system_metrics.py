@@ -5,8 +5,8 @@ import time
 import pytest
 
 from neurontune_core.config import PipelineConfig
-from tasks import system_metrics, tracking
-from tasks.mlflow_store import client_of, tracking_uri
+from tasks.recording import system_metrics, tracking
+from tasks.recording.mlflow_store import client_of, tracking_uri
 
 
 def test_a_long_stage_has_samples_and_a_short_one_none(config: PipelineConfig, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,10 +17,11 @@ from flows.pipeline import pipeline
 from neurontune_core.config import PipelineConfig
 from neurontune_core.data import corpus
 from neurontune_core.records import Artifact
-from tasks import attribution, evaluation, mlflow_spool, mlflow_store, mlflow_view, scaling, scores, tracking
-from tasks.mlflow_entities import metrics_of, parameters_of
-from tasks.mlflow_store import Tracking, client_of, tracking_uri
-from tasks.runs import find_run
+from tasks import attribution, evaluation, scaling, scores
+from tasks.recording import mlflow_spool, mlflow_store, mlflow_view, tracking
+from tasks.recording.mlflow_entities import metrics_of, parameters_of
+from tasks.recording.mlflow_store import Tracking, client_of, tracking_uri
+from tasks.recording.runs import find_run
 
 Run = Any
 

@@ -120,7 +120,7 @@ def test_rankings_are_legible() -> None:
 def narrow(study: Study, table: pd.DataFrame, width: int) -> list[str]:
     from rich.console import Console
 
-    from flows.summary import study_table
+    from flows.commands.summary import study_table
 
     console = Console(width=width)
     with console.capture() as capture:

@@ -1,0 +1,203 @@
+"""`neurontune chat`: the base and the tuned model side by side in the terminal."""
+
+import io
+import shutil
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from rich.columns import Columns
+from rich.console import Console, Group
+from rich.live import Live
+from rich.panel import Panel
+from rich.text import Text
+
+from flows.commands import chat_page
+from flows.commands.console import TextConsole
+from flows.services import environment
+from neurontune_core.chat.session import NO_ATTACK, NO_SYSTEM, ChatSession, shipped_attacks, unknown_attack
+from neurontune_core.config import RuntimeConfig
+from neurontune_core.errors import InputError
+from neurontune_core.evaluation.judges import Verdict
+
+HELP = """/strength 0.5   use this much of the tuning: 0 is the base model, 1 the tuned one
+/attack NAME    wrap every message in this attack; /attack none stops that
+/attacks        list the attacks, in columns
+/tokens N       let an answer have at most so many tokens
+/new            start a new conversation
+/system TEXT    start a new one with this system message; /system shows it, /system none takes it back
+/help           this list
+/quit           end (so does Ctrl-D); Ctrl-C ends an answer, which is then forgotten with its message
+Both models see what was said before, each its own answers; an attack stays around the message it was sent with."""
+NAMES = ("base", "tuned")
+
+
+def chat_with(
+    run: str, strength: str, attack: str, tokens: int, web: bool, settings: Sequence[str], debug: bool
+) -> None:
+    """Let a person talk to both models of a run, in the terminal until the input ends or on a page until interrupted.
+
+    Raises:
+        InputError: no such run or attack, a strength out of range, or no library for the page.
+    """
+    if web:
+        chat_page.check_installed()
+    known = shipped_attacks()
+    if attack != NO_ATTACK and attack not in known:
+        raise unknown_attack(attack, known)
+    runtime = environment.ready(settings, debug)
+    name, session = open_session(run, runtime)
+    session.max_new_tokens = tokens
+    session.set_strength(strength)
+    session.set_attack(attack)
+    if web:
+        chat_page.serve(session, name, environment.prefect_home(runtime))
+        return
+    console = TextConsole()
+    if isinstance(sys.stdin, io.TextIOWrapper):  # a byte that is no UTF-8 is shown as such, and ends nothing
+        sys.stdin.reconfigure(errors="replace")
+    if sys.stdin.isatty():
+        console.print(f"{name}: base and tuned model. /help lists what can be changed. Completions may be harmful.")
+    for line in _lines():
+        if line in ("/quit", "/exit"):
+            return
+        try:
+            if line.startswith("/"):
+                console.print(obey(session, line), markup=False, soft_wrap=True)
+            elif line:
+                _answer(session, line, console)
+                if session.full:
+                    console.print("The conversation has reached the end of the model's positions: /new starts over.")
+        except InputError as error:
+            console.print(f"neurontune: error: {error}", markup=False, soft_wrap=True)
+        except KeyboardInterrupt:
+            console.print("(stopped)")
+
+
+def open_session(run: str, runtime: RuntimeConfig) -> tuple[str, ChatSession]:
+    """Load both models of a run and the judge of its evaluation; return them with the run's name."""
+    from neurontune_core.evaluation.judges import judge_by_name
+    from neurontune_core.model.load import choose_device, load
+    from tasks.recording.tuned import find_tuned
+
+    tuned = find_tuned(run, runtime)
+    config = tuned.run.config.evaluation
+    # a judge that looks verdicts up in a file has none for what is said here
+    named = ("rules", None) if config.judge == "precomputed" else (config.judge, config.judge_path)
+    model = load(tuned.base, tuned.run.config.runtime.root, choose_device(runtime.device), working=True)
+    return tuned.run.name, ChatSession(model, tuned.scaling, judge_by_name(*named))
+
+
+def obey(session: ChatSession, line: str) -> str:
+    """Carry out a line that starts with a slash and return what to say.
+
+    Raises:
+        InputError: it is no command, or its argument does not fit.
+    """
+    command, _, argument = line.partition(" ")
+    if command == "/strength":
+        session.set_strength(argument.strip())
+        return f"strength {session.strength:g}"
+    if command == "/attack":
+        session.set_attack(argument.strip() or "none")
+        return f"attack {session.attack}"
+    if command == "/attacks":
+        return _in_columns(session)
+    if command == "/tokens":
+        if argument.strip():
+            session.set_tokens(argument.strip())
+        return f"tokens {session.max_new_tokens}"
+    if command == "/new":
+        session.start_over()
+        return "new conversation"
+    if command == "/system":
+        if not argument.strip():
+            return f"system {session.system or session.chat.system_prompt or NO_SYSTEM}"
+        session.set_system(argument.strip())
+        return f"system {session.system or NO_SYSTEM}; new conversation"
+    if command == "/help":
+        return HELP
+    raise InputError(f"{command} is no command; /help lists them")
+
+
+def _in_columns(session: ChatSession) -> str:
+    """Return the names of the attacks in columns that fit the terminal, category by category."""
+    width = shutil.get_terminal_size().columns
+    broad = max(map(len, session.attacks)) + 2
+    across = max(1, width // broad)
+    lines = []
+    for category in dict.fromkeys(attack.category for attack in session.attacks.values()):
+        names = [name for name, attack in session.attacks.items() if attack.category == category]
+        lines.append(f"{category}:")
+        for start in range(0, len(names), across):
+            lines.append("".join(f"{name:<{broad}}" for name in names[start : start + across]).rstrip())
+    return "\n".join(lines)
+
+
+def plain(text: str) -> str:
+    """Return a model's text without the control characters that would steer the terminal."""
+    return "".join(sign for sign in text if sign.isprintable() or sign in "\n\t")
+
+
+def _lines() -> Iterator[str]:
+    if not sys.stdin.isatty():
+        yield from (line.strip() for line in sys.stdin)
+        return
+    import readline  # noqa: F401  # gives input() its history and editing
+
+    while True:
+        try:
+            yield input("> ").strip()
+        except EOFError:
+            return
+
+
+@contextmanager
+def keys_unseen() -> Iterator[None]:
+    """Keep keys that are pressed meanwhile off the screen, and forget them; Ctrl-C goes on to interrupt."""
+    try:
+        import termios
+
+        terminal = sys.stdin.fileno()
+        before = termios.tcgetattr(terminal)
+    except (ImportError, OSError, ValueError):  # no such terminals here, or no terminal
+        yield
+        return
+    silent = list(before)
+    silent[3] &= ~(termios.ECHO | termios.ICANON)
+    termios.tcsetattr(terminal, termios.TCSADRAIN, silent)
+    try:
+        yield
+    finally:
+        termios.tcflush(terminal, termios.TCIFLUSH)
+        termios.tcsetattr(terminal, termios.TCSADRAIN, before)
+
+
+def _answer(session: ChatSession, message: str, console: Console) -> None:
+    said = ("", "")
+    if console.is_terminal:
+        # cropped while it grows: what is taller than the terminal would be written again at every step
+        live = Live(console=console, refresh_per_second=12, vertical_overflow="crop", transient=True)
+        with keys_unseen(), live:
+            for said in session.answers(message):
+                live.update(_beside(session, said, None, console.width))
+        console.print(_beside(session, said, session.verdicts(message, said), console.width))
+        session.remember(message, said)
+        return
+    *_, said = session.answers(message)
+    for name, text, verdict in zip(NAMES, said, session.verdicts(message, said), strict=True):
+        console.print(f"{name} [{verdict.label}]: {plain(text)}", markup=False, soft_wrap=True)
+    session.remember(message, said)
+
+
+def _beside(
+    session: ChatSession, said: tuple[str, str], verdicts: tuple[Verdict, Verdict] | None, width: int
+) -> Columns:
+    titles = ("base", f"tuned, strength {session.strength:g}")
+    panels = []
+    for row, title in enumerate(titles):
+        parts = [Text(plain(said[row]))]
+        if verdicts is not None:
+            parts.append(Text(f"\n{chat_page.in_words(verdicts[row])}", style="bold"))
+        panels.append(Panel(Group(*parts), title=title, width=max(20, width // 2 - 1)))
+    return Columns(panels, padding=(0, 1))

@@ -1,0 +1,183 @@
+"""`neurontune chat --web`: what the terminal offers, as a page of this machine: base and tuned side by side."""
+
+import os
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from threading import Event
+from typing import Any
+
+from flows.services.guard import OwnPagesOnly, PasswordAsked
+from flows.services.login import FILE, make_login
+from neurontune_core.chat.session import NO_ATTACK, NO_SYSTEM, ChatSession, History
+from neurontune_core.errors import InputError
+from neurontune_core.evaluation.judges import Verdict
+from neurontune_core.shown_text import markdown_text, printable
+
+os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # read when gradio is imported
+
+LOOPBACK = "127.0.0.1"
+NOTICE = """## {title}: base and tuned model
+Completions may be harmful, above all the base model's: do not act on them, and do not pass them on.
+Both models see what was said before, each its own answers, until you start a new conversation."""
+# the browser itself keeps the page from reaching anything but this server, whatever a library or an answer asks for
+POLICY = (
+    "default-src 'self' data: blob: 'unsafe-inline' 'unsafe-eval'; base-uri 'self'; form-action 'self'; "
+    "frame-ancestors 'none'; object-src 'none'"
+)
+CLOSED = ("upload", "process_recording")
+"""What gradio offers beyond this page: files of any size would be written to this machine's disk."""
+OPEN = ("/gradio_api/startup-events",)
+"""What gradio asks itself, without a password, when it starts; it answers nothing but `true`."""
+LINES = 14
+Before = tuple[str, tuple[History, History]]
+"""The conversation of a tab: its system message, and what was said to and by each model."""
+
+
+def serve(session: ChatSession, title: str, home: Path) -> None:
+    """Serve the page on loopback until interrupted, behind the login of a Prefect home; its address is printed.
+
+    Raises:
+        InputError: gradio, the optional extra `web`, is not installed.
+    """
+    page = chat_page(session, title)
+    address = launch(page, make_login(home))
+    print(printable(f"chat with {title}: {address}   (Ctrl-C ends it)"))
+    print(printable(f"its user:password are in {home / FILE}"), flush=True)
+    try:
+        Event().wait()
+    except KeyboardInterrupt:
+        pass
+    finally:
+        page.close(verbose=False)
+
+
+def check_installed() -> None:
+    """Check that the page can be made.
+
+    Raises:
+        InputError: gradio is not installed.
+    """
+    try:
+        import gradio  # noqa: F401
+    except ImportError as error:
+        raise InputError("--web: the page needs gradio; run pip install 'neurontune[web]'") from error
+
+
+def chat_page(session: ChatSession, title: str) -> Any:
+    """Return the page as a gradio app. Every request works on a copy of the session, so that two tabs do not meet."""
+    check_installed()
+    import gradio
+
+    def answer(message: str, strength: float, attack: str, system: str, before: Before) -> Iterator[tuple[Any, ...]]:
+        asked = replace(session)
+        if not message.strip():
+            raise gradio.Error("Write a message first.")
+        try:
+            asked.set_strength(str(strength))
+            asked.set_attack(attack)
+            asked.set_system(system.strip() or NO_SYSTEM)
+            # another system message starts a new conversation
+            if before[0] == asked.system:
+                asked.histories = before[1]
+            earlier = [as_text(history) for history in asked.histories]
+            said = ("", "")
+            for said in asked.answers(message.strip()):
+                yield *said, "", "", *earlier, before
+        except InputError as error:
+            raise gradio.Error(str(error).replace("/new", "New conversation")) from error
+        base, tuned = asked.verdicts(message.strip(), said)
+        asked.remember(message.strip(), said)
+        yield *said, in_words(base), in_words(tuned), *earlier, (asked.system, asked.histories)
+
+    def start_over() -> tuple[Any, ...]:
+        return *[""] * 6, ("", ((), ()))
+
+    with gradio.Blocks(title=f"NeuronTune: {title}", analytics_enabled=False) as page:
+        gradio.Markdown(NOTICE.format(title=markdown_text(title)))
+        with gradio.Row():
+            strength = gradio.Slider(
+                0, 1, session.strength, step=0.05, label="Strength",
+                info="0 is the base model, 1 the tuned one", elem_id="strength",
+            )  # fmt: skip
+            attack = gradio.Dropdown(
+                [NO_ATTACK, *session.attacks], value=session.attack, label="Attack",
+                info="wraps the message for both models", elem_id="attack",
+            )  # fmt: skip
+        system = gradio.Textbox(
+            label="System message", value=session.system, info="another one starts a new conversation",
+            placeholder=session.chat.system_prompt or "none", elem_id="system",
+        )  # fmt: skip
+        message = gradio.Textbox(label="Message", placeholder="Ask both models", autofocus=True, elem_id="message")
+        with gradio.Row():
+            ask = gradio.Button("Ask both", variant="primary", elem_id="ask")
+            stop = gradio.Button("Stop", elem_id="stop")
+            new = gradio.Button("New conversation", elem_id="new")
+        answers, verdicts, earlier = [], [], []
+        with gradio.Row():
+            for name in ("base", "tuned"):
+                with gradio.Column():
+                    # plain text: markup in an answer must not become part of the page
+                    answers.append(gradio.Textbox(label=name, lines=LINES, max_lines=LINES, elem_id=name))
+                    verdicts.append(gradio.Textbox(label=f"verdict on {name}", elem_id=f"verdict-{name}"))
+                    earlier.append(gradio.Textbox(label="before", max_lines=LINES, elem_id=f"before-{name}"))
+        before = gradio.State((session.system, session.histories))
+        shown = [*answers, *verdicts, *earlier]
+        asked = gradio.on(
+            [ask.click, message.submit], answer, [message, strength, attack, system, before], [*shown, before],
+            show_progress="hidden", concurrency_limit=1,
+        )  # fmt: skip
+        stop.click(None, cancels=[asked])
+        new.click(start_over, None, [*shown, before], cancels=[asked])
+    return page
+
+
+def launch(page: Any, login: str) -> str:
+    """Start serving on loopback, in the background, to those who have the login; return the address."""
+    from starlette.middleware import Middleware
+
+    _, address, _ = page.launch(
+        server_name=LOOPBACK,
+        share=False,
+        quiet=True,
+        prevent_thread_lock=True,
+        footer_links=[],
+        ssr_mode=False,
+        pwa=False,
+        mcp_server=False,
+        enable_monitoring=False,
+        app_kwargs={
+            "middleware": [
+                Middleware(_Policy),
+                Middleware(OwnPagesOnly, closed=CLOSED),
+                Middleware(PasswordAsked, login=login, open_paths=OPEN),
+            ]
+        },
+    )
+    return str(address)
+
+
+def in_words(verdict: Verdict) -> str:
+    """Return a verdict as a line of text."""
+    degenerate = "" if verdict.degenerate == "none" else f" ({verdict.degenerate})"
+    return f"{verdict.label}{degenerate}: {verdict.explanation}"
+
+
+def as_text(history: History) -> str:
+    """Return a conversation as text, a turn a paragraph."""
+    return "\n\n".join(f"{turn.role}: {turn.content}" for turn in history)
+
+
+class _Policy:
+    """Adds the content security policy to every answer of the server."""
+
+    def __init__(self, app: Any) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        async def with_policy(message: Any) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [*message["headers"], (b"content-security-policy", POLICY.encode())]
+            await send(message)
+
+        await self.app(scope, receive, with_policy)

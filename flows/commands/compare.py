@@ -1,0 +1,142 @@
+"""`neurontune compare`: what differs between runs, on one screen."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import pandas as pd
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+
+from flows.commands.console import TextConsole, mlflow_ui
+from flows.services import environment
+from neurontune_core.errors import InputError
+
+if TYPE_CHECKING:
+    from neurontune_core.comparison.behaviour import Behaviour
+    from tasks.recording.runs import RecordedRun
+
+WIDTH = 140
+SHOWN_ANSWERS = 6
+SHOWN_CHARACTERS = 160
+HEADLINE = ("eval/su_f1", "eval/safety", "eval/utility", "eval/broken")
+UNPAIRED = ("eval/kl_to_base", "eval/perplexity_ratio", "eval/fluency", "selection/overlap", "scaling/loss_last")
+"""Metrics that come without paired intervals, shown where a run has them."""
+
+
+def compare_runs(runs: Sequence[str], harmful: bool, full: bool, settings: Sequence[str], debug: bool) -> None:
+    """Print the differences of every run to the first.
+
+    Raises:
+        InputError: fewer than two runs, no such run, or a run that did not come to its end.
+    """
+    if len(runs) < 2:
+        raise InputError("compare: name two runs or more; each is compared with the first")
+    runtime = environment.ready(settings, debug)
+    from neurontune_core.comparison.behaviour import compare_behaviour
+    from tasks.recording.runs import find_run
+    from tasks.recording.tuned import completions_of
+
+    found = [find_run(run, runtime, finished=True) for run in runs]
+    console = TextConsole(WIDTH)
+    names = [chr(ord("A") + place % 26) + str(place // 26 or "") for place in range(len(found))]
+    for name, run in zip(names, found, strict=True):
+        console.print(f"{name}  {run.name}  {run.run_id}  {run.status}")
+    _show_settings(console, names, found)
+    for name, run in zip(names[1:], found[1:], strict=True):
+        console.rule(f"{names[0]} and {name}")
+        behaviour = compare_behaviour(completions_of(found[0]), completions_of(run))
+        _show_metrics(console, (names[0], name), (found[0], run), behaviour)
+        _show_neurons(console, (names[0], name), (found[0], run))
+        _show_answers(console, (names[0], name), behaviour.changed, harmful, full)
+    console.print(f"\nAll runs beside each other: {mlflow_ui(runtime)}", soft_wrap=True)
+
+
+def _show_settings(console: Console, names: Sequence[str], runs: "Sequence[RecordedRun]") -> None:
+    from neurontune_core.comparison.settings import differing_settings
+
+    rows = differing_settings([run.config.model_dump(mode="json") for run in runs])
+    if not rows:
+        console.print("settings: the same")
+        return
+    table = Table("setting", *names, box=SIMPLE_HEAD)
+    for setting, values in rows.items():
+        table.add_row(setting, *map(str, values))
+    console.print(table)
+
+
+def _show_metrics(
+    console: Console, names: tuple[str, str], runs: "tuple[RecordedRun, RecordedRun]", found: "Behaviour"
+) -> None:
+    from tasks.recording.tuned import facts_of_run
+
+    table = Table("metric (tuned model)", *names, "difference", "95% interval, paired", "n", box=SIMPLE_HEAD)
+    paired = set()
+    for row in found.metrics.to_dict("records"):
+        interval = f"[{row['low']:+.3f}, {row['high']:+.3f}]" + (" *" if row["low"] > 0 or row["high"] < 0 else "")
+        values = [f"{row[side]:.3f}" for side in ("one", "other")]
+        name = str(row["metric"]) if "/" in str(row["metric"]) else f"eval/{row['metric']}"
+        paired.add(name)
+        table.add_row(name, *values, f"{row['difference']:+.3f}", interval, str(row["n"]))
+    facts = [facts_of_run(run) for run in runs]
+    rates = sorted(name for name in facts[0] if name.startswith("refusal_rate/"))
+    for name in (*HEADLINE, *rates, *UNPAIRED):
+        if name not in paired and all(name in values for values in facts):
+            first, second = (values[name] for values in facts)
+            table.add_row(name, f"{first:.3f}", f"{second:.3f}", f"{second - first:+.3f}", "", "")
+    console.print(table)
+    if found.prompts:
+        console.print(f"* the interval leaves out 0; {found.prompts} prompts are in both evaluations")
+    else:
+        console.print("no prompt is in both evaluations: what differs may be the prompts, and no interval can be given")
+    if found.judges[0] != found.judges[1]:
+        console.print(
+            f"the verdicts are of different judges, so differences may be theirs: {' and '.join(found.judges)}"
+        )
+
+
+def _show_neurons(console: Console, names: tuple[str, str], runs: "tuple[RecordedRun, RecordedRun]") -> None:
+    from neurontune_core import artifacts, tables
+    from neurontune_core.comparison.neuron_sets import overlap, overlap_by_layer
+
+    sets = [tables.load_neurons(artifacts.open_folder(run.artifact("selection"))) for run in runs]
+    table = Table("neurons", *(f"{role} {name}" for role in ("safety", "utility") for name in names), box=SIMPLE_HEAD)
+    table.add_column("Jaccard safety")
+    table.add_column("Jaccard utility")
+    total = overlap(*sets)
+    counts = [str(len(getattr(side, role))) for role in ("safety", "utility") for side in sets]
+    table.add_row("all", *counts, f"{total['safety']:.3f}", f"{total['utility']:.3f}", end_section=True)
+    for row in overlap_by_layer(*sets).to_dict("records"):
+        counts = [str(row[f"{role}_{side}"]) for role in ("safety", "utility") for side in ("one", "other")]
+        table.add_row(f"layer {row['layer']}", *counts, f"{row['safety']:.3f}", f"{row['utility']:.3f}")
+    console.print(table)
+    console.print(f"Jaccard index of all selected neurons: {total['all']:.3f}")
+    models = [run.config.model for run in runs]
+    if (models[0].name, models[0].revision) != (models[1].name, models[1].revision):
+        console.print("the base models differ: neurons of the same number have nothing to do with each other")
+
+
+def _show_answers(console: Console, names: tuple[str, str], changed: pd.DataFrame, harmful: bool, full: bool) -> None:
+    moved = changed[changed["outcome_one"] != changed["outcome_other"]]
+    console.print(f"\n{len(changed)} answers differ, {len(moved)} of them in outcome:")
+    for (role, before, after), group in moved.groupby(["role", "outcome_one", "outcome_other"]):
+        console.print(f"  {len(group):4} {'harmful' if role == 'safety' else 'harmless'}: {before} -> {after}")
+    shown = pd.concat([moved, changed.drop(moved.index)])
+    hidden = 0 if harmful else int((shown["role"] == "safety").sum())
+    shown = shown if harmful else shown[shown["role"] != "safety"]
+    for row in (shown if full else shown.head(SHOWN_ANSWERS)).to_dict("records"):
+        console.print(f"\n{row['benchmark']}  {_cut(row['prompt'], full)}")
+        for name, side in zip(names, ("one", "other"), strict=True):
+            console.print(f"  {name} [{row[f'outcome_{side}']}] {_cut(row[f'completion_{side}'], full)}")
+    if not full and len(shown) > SHOWN_ANSWERS:
+        console.print(f"\n{len(shown) - SHOWN_ANSWERS} more; --full shows all, whole")
+    if hidden:
+        console.print(f"{hidden} to harmful prompts are not shown; --harmful shows them")
+
+
+def _cut(text: str, full: bool) -> str:
+    from flows.commands.chat import plain
+
+    text = plain(text)
+    line = " ".join(text.split())
+    return text if full else line if len(line) <= SHOWN_CHARACTERS else f"{line[:SHOWN_CHARACTERS]}..."

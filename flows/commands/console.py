@@ -1,0 +1,88 @@
+"""What a person sees in the terminal: this project's own lines, progress bars, and one line for an error."""
+
+import logging
+import shlex
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.segment import Segment
+from tqdm import tqdm
+
+from neurontune_core.shown_text import printable
+
+if TYPE_CHECKING:
+    from neurontune_core.config import RuntimeConfig
+
+
+class TextConsole(Console):
+    """A console on which text is text: no markup, no emoji codes, and no escape sequence but the console's own."""
+
+    def __init__(self, width: int | None = None, **options: Any) -> None:
+        """Make the console; `width` is used where the output is no terminal."""
+        plain: dict[str, Any] = {"markup": False, "highlight": False, "emoji": False}
+        super().__init__(**plain | options)
+        if width is not None and not self.is_terminal:
+            self.width = width
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        """Render as Rich does, with what a terminal would obey spelled out."""
+        for text, style, control in super().render(renderable, options):
+            yield Segment(text if control else printable(text), style, control)
+
+
+class SafeRecord(logging.LogRecord):
+    """A line of the log with what a terminal would obey spelled out, whoever writes it."""
+
+    def getMessage(self) -> str:
+        """Return the line."""
+        return printable(super().getMessage())
+
+
+class BarFriendlyHandler(logging.Handler):
+    """Writes lines above the progress bars; where bars are shown, lines that repeat them are left out."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write one line to standard error."""
+        if getattr(record, "progress_line", False) and sys.stderr.isatty():
+            return
+        tqdm.write(self.format(record), file=sys.stderr)
+
+
+def show_own_lines() -> None:
+    """Send this project's log lines to the terminal, plainly."""
+    logging.setLogRecordFactory(SafeRecord)
+    logger = logging.getLogger("neurontune")
+    handler = BarFriendlyHandler(level=logging.INFO)
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    logger.addHandler(handler)
+    logger.propagate = False
+    for chatty in ("mlflow", "alembic", "httpx", "transformers"):
+        logging.getLogger(chatty).setLevel(logging.ERROR)
+
+
+def fail(message: str, code: int) -> int:
+    """Print an error as one line and return the exit code."""
+    print(f"neurontune: error: {printable(' '.join(message.split()))}", file=sys.stderr)
+    return code
+
+
+def program(name: str) -> str:
+    """Return how to call a program of this Python environment: by its name if that finds it, else by its path."""
+    import shutil
+
+    beside = Path(sys.executable).with_name(name)
+    found = shutil.which(name)
+    return name if found is not None and Path(found).resolve() == beside.resolve() else str(beside)
+
+
+def mlflow_ui(runtime: "RuntimeConfig") -> str:
+    """Return the address of the run table in MLflow, after the command that starts a server where none is set."""
+    from tasks.recording.mlflow_store import run_table, tracking_uri, without_password
+
+    uri, table = tracking_uri(runtime), run_table(runtime)
+    if uri.startswith("http"):
+        return f"{without_password(uri).rstrip('/')}/{table}"
+    return f"{program('mlflow')} ui --backend-store-uri {shlex.quote(without_password(uri))}   then http://127.0.0.1:5000/{table}"

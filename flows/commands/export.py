@@ -1,0 +1,58 @@
+"""What `neurontune export` does."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from flows.services import environment
+from neurontune_core.errors import InputError
+from neurontune_core.export.target import check_target
+from neurontune_core.shown_text import printable
+
+FORMATS = ("folder", "alpha")
+
+
+def export_model(
+    run: str, to: str, form: str, repository: str | None, gguf: str | None, settings: Sequence[str], debug: bool
+) -> None:
+    """Write the tuned model of a run to a new folder, say what was checked, and send it on where that is asked for.
+
+    Raises:
+        InputError: no such run or format, the folder is in use, or what is to be sent cannot be.
+        NumericalError: a check failed; nothing was written.
+        SendError: the folder is written, but was not taken.
+    """
+    target = Path(to)
+    if form not in FORMATS:
+        raise InputError(f"--format: {form!r} is unknown; choose {' or '.join(FORMATS)}")
+    if form == "alpha" and (repository or gguf):
+        raise InputError("--format: the factors alone are neither pushed nor converted; use folder")
+    check_target(target)
+    from neurontune_core.export import send
+
+    if repository is not None:
+        send.check_repository(repository)
+    converter = send.find_converter(Path(gguf)) if gguf is not None else None
+    runtime = environment.ready(settings, debug)
+    from transformers.utils import logging as transformers_logging
+
+    from neurontune_core.export.alpha import write_alpha
+    from neurontune_core.export.folder import write_folder
+    from tasks.recording.tuned import card_of, find_tuned
+
+    transformers_logging.disable_progress_bar()
+    tuned = find_tuned(run, runtime)
+    if form == "alpha":
+        write_alpha(target, tuned.scaling, tuned.base, tuned.origin)
+        print(printable(f"{len(tuned.scaling.alpha)} factors of {tuned.run.name} for {tuned.base.name}: {target}"))
+        return
+    root = tuned.run.config.runtime.root
+    check = write_folder(target, tuned.scaling, tuned.base, root, tuned.origin, card_of(tuned))
+    print(f"hooked against folded logits  {check.folded:.1e} (computed in float32: {check.float32:.1e})")
+    print(f"hooked against written logits {check.written:.1e} ({check.dtype})")
+    print(f"base against tuned logits     {check.effect:.1e}")
+    print(printable(f"{tuned.run.name} as an ordinary model folder: {target}"))
+    if converter is not None:
+        send.convert(target, Path(str(gguf)), converter)
+        print(printable(f"as a GGUF file: {gguf}"))
+    if repository is not None:
+        print(printable(f"pushed: {send.push(target, repository)}"))

@@ -1,0 +1,93 @@
+"""Commands that answer from settings and structure alone: nothing is computed."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+
+from flows.commands.console import TextConsole
+from neurontune_core.config import ModelConfig, absolute_path
+from neurontune_core.preset_files import preset_comment, preset_names
+
+JUDGE_FIGURES = (
+    "n",
+    "verdicts",
+    "degenerate",
+    "f1",
+    "f1_without_partial",
+    "worst_group_f1",
+    "false_refusal_unsafe",
+    "false_refusal_safe",
+)
+"""What `neurontune judge --json` prints."""
+WIDTH = 160
+"""Columns used where the output is no terminal."""
+
+
+def show_presets() -> None:
+    """Print every shipped preset with the comment that stands first in its file."""
+    table = Table("preset", "what it is for", box=None)
+    for name in preset_names():
+        table.add_row(name, preset_comment(name))
+    _console().print(table)
+
+
+def show_studies() -> None:
+    """Print every shipped study with its number of variants and its question."""
+    from neurontune_core.studies.catalogue import STUDIES
+
+    table = Table("study", "variants", "what it asks", box=None)
+    for name, study in STUDIES.items():
+        table.add_row(name, str(len(study.variants)), study.question)
+    _console().print(table)
+
+
+def show_coverage(name: str) -> bool:
+    """Print a row a decoder layer with the down projection found there; tell whether every layer has one.
+
+    Raises:
+        InputError: the model is not there or is no decoder.
+    """
+    from neurontune_core import neurons
+    from neurontune_core.model import source
+    from neurontune_core.model.checks.folder import check_folder
+    from neurontune_core.model.gguf import is_gguf
+
+    config = ModelConfig.model_validate({"name": absolute_path(name)})
+    if Path(config.name).exists() and not is_gguf(config.name):
+        check_folder(Path(config.name), config)
+    rows = neurons.coverage(source.skeleton(config))
+    table = Table("layer", "down projection", "layout", "neurons", "problem", box=None)
+    for row in rows:
+        table.add_row(str(row.layer), row.path, row.layout, str(row.neurons), row.problem)
+    _console().print(table)
+    return not any(row.problem for row in rows)
+
+
+def show_judgement(file: str, judge: str, path: str | None, to: str | None, as_json: bool) -> None:
+    """Judge the completions of a file, print counts and agreement with human labels, and write the verdicts to `to`.
+
+    Raises:
+        InputError: no such file, or a bad row.
+    """
+    from neurontune_core.evaluation.judges import judge_by_name
+    from neurontune_core.evaluation.judges.scorefile import score_file
+
+    figures = score_file(file, judge_by_name(judge, path), to)
+    if as_json:
+        print(json.dumps({name: figures[name] for name in JUDGE_FIGURES}, indent=1))
+        return
+    for name, value in figures.items():
+        _console().print(f"{name.replace('_', ' '):<24} {_figure(value)}")
+
+
+def _figure(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{_figure(part)} {name}" for name, part in value.items())
+    return f"{value:.3f}" if isinstance(value, float) else "-" if value is None else str(value)
+
+
+def _console() -> TextConsole:
+    return TextConsole(None if "COLUMNS" in os.environ else WIDTH)

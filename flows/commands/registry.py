@@ -1,0 +1,45 @@
+"""What `neurontune register` and `neurontune promote` do."""
+
+from collections.abc import Sequence
+
+from flows.services import environment
+from neurontune_core.errors import InputError
+
+
+def register_run(run: str, name: str, alias: str, settings: Sequence[str], debug: bool) -> None:
+    """Register the model of a run and print what it is called.
+
+    Raises:
+        InputError: no such run, a bad name, or the champion's alias, which only a promotion gives.
+    """
+    runtime = environment.ready(settings, debug)
+    from tasks.recording.registry import CHAMPION, check_name, register
+
+    check_name(name)
+    check_name(alias)
+    if alias == CHAMPION:
+        raise InputError(f"--alias: {CHAMPION} is given by a promotion; run `neurontune promote {run}`")
+    made = register(run, name, alias, runtime)
+    print(f"models:/{made.name}@{alias} is version {made.version}, of run {made.run_id}")
+
+
+def promote_run(run: str, name: str, settings: Sequence[str], debug: bool) -> None:
+    """Run the promotion flow, which waits for a person, and print what it came to.
+
+    Raises:
+        InputError: no such run, nobody approved, or something speaks against it and is not overridden.
+    """
+    environment.ready(settings, debug)
+    from flows.commands.run import start_prefect
+
+    ready = start_prefect()
+    from prefect.settings import PREFECT_API_URL, temporary_settings
+
+    from flows.promotion import promotion
+
+    found = ready()
+    address = found[PREFECT_API_URL].removesuffix("/api")
+    print(f"answer the form: Resume, on the page of the flow run, at {address}", flush=True)
+    with temporary_settings(found):
+        made = promotion(run, name, tuple(settings))
+    print(f"models:/{made['name']}@champion is version {made['version']}, of run {made['run_id']}")

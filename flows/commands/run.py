@@ -1,0 +1,310 @@
+"""What the command line runs with Prefect: the pipeline, the pairs alone, the plan."""
+
+import json
+import os
+import shlex
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from flows.commands import console
+from flows.services import environment, login, server
+from flows.stage_names import STAGES
+from neurontune_core.address_space import check_address_space
+from neurontune_core.config import CAUSAL_SECTIONS, PipelineConfig, change_runtime, load_config, runtime_alone
+from neurontune_core.errors import InputError, NeuronTuneError, StorageError
+from neurontune_core.evaluation import benchmarks
+from neurontune_core.pairs import data_files
+from neurontune_core.shown_text import printable
+from neurontune_core.storage import check_file, check_folder, check_root
+from neurontune_core.studies.catalogue import Study, choose
+
+STUDY_WIDTH = 78
+"""Columns that the result of a study takes at most."""
+
+if TYPE_CHECKING:
+    from tasks.recording.runs import RecordedRun
+
+
+def run_pipeline(config: PipelineConfig, refresh: Sequence[str], name: str | None, debug: bool) -> None:
+    """Run the pipeline and print its results.
+
+    Raises:
+        InputError: bad input, found before a model is loaded.
+    """
+    started = time.monotonic()
+    if unknown := sorted(set(refresh) - set(STAGES)):
+        raise InputError(f"--refresh: unknown stage {unknown[0]!r}; choose among {', '.join(STAGES)}")
+    if name is not None:
+        if not name.strip():
+            raise InputError("--name: is empty; give the run a name, or leave the option out")
+        config = config.model_copy(update={"runtime": config.runtime.model_copy(update={"name": name.strip()})})
+    with embedded(config, config.runtime.preset, debug):
+        from flows.commands import summary
+        from flows.pipeline import pipeline
+
+        made = pipeline(config, tuple(stage for stage in STAGES if stage in refresh))
+    summary.show(made, config.runtime, console.TextConsole())
+    print(f"{time.monotonic() - started:.0f} s in all")
+
+
+def run_pairs(config: PipelineConfig, file: str | None, debug: bool) -> None:
+    """Build or find the pairs and print a summary of them; write it to a JSON file as well if one is named.
+
+    Raises:
+        InputError: bad input, found before a model is loaded.
+    """
+    if file is not None:
+        check_file("--json", file)
+    with embedded(config, config.runtime.preset, debug):
+        from flows.pipeline import pairs_only
+        from neurontune_core import artifacts, tables
+        from neurontune_core.pairs.summary import format_summary, summarise
+
+        made = pairs_only(config)
+        folder = artifacts.open_folder(made)
+    ranking, rejected, sources = (tables.load_table(folder, name) for name in ("ranking", "rejected", "sources"))
+    facts = artifacts.read_manifest(made)["facts"]
+    found = summarise(tables.load_pairs(folder), ranking, rejected, sources, facts)
+    if file is not None:
+        Path(file).write_text(json.dumps(found, indent=1, ensure_ascii=False), encoding="utf-8")
+    print(format_summary(found))
+
+
+def run_plan(config: PipelineConfig, debug: bool) -> None:
+    """Print what attribution of a configuration would take, from two timed pairs; the pairs are built if need be.
+
+    Raises:
+        InputError: bad input, found before a model is loaded.
+    """
+    with embedded(config, config.runtime.preset, debug):
+        from flows.pipeline import pairs_only
+        from neurontune_core import artifacts, tables
+        from neurontune_core.attribution.plan import estimate
+        from neurontune_core.attribution.shard import choose_pairs
+        from tasks.models import describe, loaded
+
+        chosen = choose_pairs(tables.load_pairs(artifacts.open_folder(pairs_only(config))), config.attribution)
+        with loaded(describe(config.model), config.runtime, working=False) as chat:
+            plan = estimate(config.attribution, chat, chosen, config.runtime.memory_mib)
+    print(f"pairs                      {plan.pairs}")
+    print(f"shards                     {plan.shards}")
+    print(f"floating-point operations  {plan.flops:.3g}")
+    print(f"expected seconds           {plan.seconds:.1f} ({plan.seconds_per_pair:.2f} a pair)")
+    print(f"memory                     {plan.memory_bytes / 2**20:.0f} MiB")
+    print(f"disk                       {plan.disk_bytes / 2**20:.2f} MiB")
+
+
+def run_one_shard(run: str, index: int, settings: Sequence[str], force: bool, debug: bool) -> None:
+    """Compute one shard of a recorded run and print where it is.
+
+    Raises:
+        InputError: no such run or shard.
+    """
+    config = change_runtime(load_config(), settings)
+    environment.apply(config.runtime, quiet=not debug)
+    from tasks.recording.runs import find_run
+
+    found = find_run(run, config.runtime)
+    with embedded(change_runtime(found.config, settings), found.config.runtime.preset or "shard", debug):
+        from flows.pipeline import attribution_shard
+
+        made = attribution_shard(found.run_id, index, tuple(settings), force)
+    print(f"{made.uri.removeprefix('file://')}")
+
+
+def run_ability(
+    run: str, tasks: Sequence[str], folder: str | None, limit: int | None, settings: Sequence[str], debug: bool
+) -> None:
+    """Ask the models of a recorded run tasks of lm-evaluation-harness, and print both scores of each.
+
+    Raises:
+        InputError: no such run, or tasks that cannot be asked, found before a model is loaded.
+    """
+    from neurontune_core.evaluation import harness
+
+    harness.check(harness.HarnessTasks(tuple(tasks), folder, limit))
+    with _recorded_run(run, settings, (), debug) as found:
+        from flows.ability import ability
+        from neurontune_core.artifacts import read_manifest
+        from tasks.report import FILE
+
+        made = ability(found.run_id, tuple(tasks), folder, limit, tuple(settings))
+        facts = read_manifest(made["harness"])["facts"]
+    for task, values in harness.compared(facts):
+        print(f"{printable(task):<32} {values['_base']:7.1%} {values['']:7.1%}  {harness.spoken_difference(values)}")
+    print(f"{made['report'].uri.removeprefix('file://')}/{FILE}")
+
+
+@contextmanager
+def _recorded_run(run: str, settings: Sequence[str], sections: Sequence[str], debug: bool) -> "Iterator[RecordedRun]":
+    """Find a run that ended well, and have a Prefect API for a flow on it; `sections` are those that may be changed.
+
+    Raises:
+        InputError: no such run, or a setting that cannot be changed.
+    """
+    config = change_runtime(load_config(), runtime_alone(settings))
+    environment.apply(config.runtime, quiet=not debug)
+    from tasks.recording.runs import find_run
+
+    found = find_run(run, config.runtime, finished=True)
+    changed = change_runtime(found.config, settings, (*sections, "runtime"))
+    with embedded(changed, found.config.runtime.preset or "default", debug):
+        yield found
+
+
+def run_causal(run: str, settings: Sequence[str], to: str | None, debug: bool) -> None:
+    """Run the causal study of a recorded run, print its page, and copy page and drawing to a folder if one is named.
+
+    Raises:
+        InputError: no such run, or a setting that cannot be changed.
+    """
+    started = time.monotonic()
+    if to is not None:
+        check_folder("--to", to)
+    with _recorded_run(run, settings, CAUSAL_SECTIONS, debug) as found:
+        from flows.causal import causal
+        from neurontune_core import artifacts
+        from tasks.causal import PAGE, PLOT
+
+        folder = artifacts.open_folder(causal(found.run_id, tuple(settings)))
+    _show_page(folder, PAGE, PLOT, "causal", to)
+    print(f"{folder}\n{time.monotonic() - started:.0f} s in all")
+
+
+def _show_page(folder: Path, page_file: str, plot_file: str, name: str, to: str | None) -> None:
+    """Print a page, and copy it and its drawing to a folder if one is named."""
+    from rich.markdown import Markdown
+
+    page = (folder / page_file).read_text(encoding="utf-8")
+    if to is not None:
+        _copy_page(folder, page_file, plot_file, name, to)
+    screen = console.TextConsole()
+    screen.print(Markdown(page, hyperlinks=False)) if screen.is_terminal else print(printable(page))
+
+
+def _copy_page(folder: Path, page_file: str, plot_file: str, name: str, to: str) -> None:
+    page = (folder / page_file).read_text(encoding="utf-8")
+    Path(to).mkdir(parents=True, exist_ok=True)
+    (Path(to) / f"{name}.md").write_text(page.replace(f"]({plot_file})", f"]({name}.svg)"), encoding="utf-8")
+    (Path(to) / f"{name}.svg").write_bytes((folder / plot_file).read_bytes())
+
+
+def _show_result(folder: Path, study: Study) -> None:
+    """Print a study's result as a table that fits a terminal; its page has all of it."""
+    from flows.commands.summary import study_table
+    from neurontune_core import tables
+    from neurontune_core.studies.page import narrow_rows
+    from tasks.study import PAGE, TABLE
+
+    screen = console.TextConsole(width=STUDY_WIDTH)
+    width = min(STUDY_WIDTH, screen.width)
+    screen.print(study.question, width=width)
+    screen.print(study_table(narrow_rows(tables.load_table(folder, TABLE), study)), width=width)
+    screen.print(f"all of it, with the drawing: {folder / PAGE}", soft_wrap=True)
+
+
+def run_study(
+    name: str,
+    preset: str,
+    settings: Sequence[str],
+    variants: Sequence[str],
+    trials: int,
+    to: str | None,
+    debug: bool,
+) -> None:
+    """Run a study, print its result, and copy page and drawing to a folder if one is named.
+
+    Raises:
+        InputError: bad input, found before a model is loaded.
+    """
+    started = time.monotonic()
+    if to is not None:
+        check_folder("--to", to)
+    given = dict(_variant(text) for text in variants)
+    config = load_config(preset, settings)
+    choose(name, given)
+    with embedded(config, preset, debug):
+        from flows.study import study
+        from neurontune_core import artifacts
+        from tasks.study import PAGE, PLOT
+
+        folder = artifacts.open_folder(study(cast(Any, name), preset, tuple(settings), given or None, trials))
+    _show_result(folder, choose(name, given))
+    if to is not None:
+        _copy_page(folder, PAGE, PLOT, name, to)
+    print(f"{folder}\n{time.monotonic() - started:.0f} s in all")
+
+
+def _variant(text: str) -> tuple[str, tuple[str, ...]]:
+    name, colon, changes = text.partition(":")
+    if not colon or not name.strip():
+        raise InputError(f"--variant: {text!r} is not of the form 'NAME: SECTION.FIELD=VALUE ...'")
+    return name.strip(), tuple(shlex.split(changes))
+
+
+@contextmanager
+def embedded(config: PipelineConfig, preset: str, debug: bool) -> Iterator[None]:
+    """Have a Prefect API for the flows run inside: the embedded one unless another is configured.
+
+    Raises:
+        InputError: bad input, found before a model is loaded.
+    """
+    check_address_space()
+    data_files.check_names(config.pairs)
+    benchmarks.check(config.evaluation)
+    environment.apply(config.runtime, quiet=not debug)
+    check_root(config.runtime.root)
+    ready = start_prefect()
+    # these imports take seconds, and so does the server: they share them
+    from prefect import tags
+    from prefect.exceptions import Abort
+    from prefect.settings import temporary_settings
+
+    from flows.pipeline import prepare
+
+    console.show_own_lines()
+    prepare(config)
+    with temporary_settings(ready()), tags(preset):
+        try:
+            yield
+        except Abort as error:
+            raise KeyboardInterrupt("cancelled in the UI") from error
+        except NeuronTuneError:
+            raise
+        except Exception as error:
+            _tell_full_disk(config.runtime.root, error)
+            raise
+
+
+def _tell_full_disk(root: str, failure: Exception) -> None:
+    """Raise what keeps the root from being written to, if something does: on a full disk all kinds of things fail."""
+    try:
+        check_root(root)
+    except InputError as error:
+        raise StorageError(f"{error}, then run again: finished stages are reused") from failure
+
+
+def start_prefect() -> Callable[[], dict[Any, str]]:
+    """Start the embedded server unless a Prefect API is configured; the function returned waits for its settings."""
+    from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, PREFECT_HOME, get_current_settings
+
+    configured = get_current_settings().api.url
+    if configured is not None:
+        print(f"Prefect UI: {configured.removesuffix('/api')}", file=sys.stderr)
+        return lambda: {PREFECT_API_URL: configured}
+    # seconds of imports for a page of block types, which the server of one run has no need of
+    os.environ.setdefault("PREFECT_API_BLOCKS_REGISTER_ON_START", "false")
+    home = PREFECT_HOME.value()
+    embedded = server.start_server(home, home / "server.log")
+
+    def wait() -> dict[Any, str]:
+        embedded.wait_until_ready()
+        print(f"Prefect UI while this runs: {embedded.address}", file=sys.stderr)
+        print(f"Its password: {home / login.FILE}", file=sys.stderr)
+        return {PREFECT_API_URL: f"{embedded.address}/api", PREFECT_API_AUTH_STRING: embedded.login}
+
+    return wait

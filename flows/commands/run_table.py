@@ -1,0 +1,100 @@
+"""`neurontune runs`: the recorded runs, newest first."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.table import Table
+
+from flows.commands.cli import RUN_STATES
+from flows.services import environment
+from neurontune_core.errors import InputError
+
+if TYPE_CHECKING:
+    from tasks.recording.run_list import ListedRun
+
+WIDE = 150
+"""Columns from which on a run is a row of a table; below that it takes lines of its own."""
+
+
+def show_runs(
+    words: Sequence[str],
+    model: str | None,
+    preset: str | None,
+    state: str | None,
+    most: int,
+    as_json: bool,
+    settings: Sequence[str],
+    debug: bool,
+) -> None:
+    """Print the newest runs that fit, as a table where there is room, as JSON where it is asked for.
+
+    Raises:
+        InputError: no such state, or nothing is recorded there.
+    """
+    if state is not None and state not in RUN_STATES:
+        raise InputError(f"--state: {state!r} is unknown; choose among {', '.join(RUN_STATES)}")
+    runtime = environment.ready(settings, debug)
+    from tasks.recording.run_list import listed, search
+
+    fitting = [run for run in map(listed, search(runtime)) if _fits(run, words, model, preset, state)]
+    shown = fitting[:most]
+    if as_json:
+        print(json.dumps([asdict(run) for run in shown], indent=1, ensure_ascii=False))
+        return
+    console = Console(markup=False, highlight=False, emoji=False)
+    if console.width >= WIDE:
+        console.print(_table(shown))
+    else:
+        for run in shown:
+            console.print("\n".join(_lines(run)))
+    if len(fitting) > len(shown):
+        console.print(f"{len(fitting) - len(shown)} more; --most {len(fitting)} shows all")
+    if not fitting:
+        console.print("no run fits" if words or model or preset or state else "no run is recorded yet")
+
+
+def _fits(run: "ListedRun", words: Sequence[str], model: str | None, preset: str | None, state: str | None) -> bool:
+    text = " ".join((run.run_id, run.name, run.model, run.preset, run.differs)).lower()
+    return (
+        all(word.lower() in text for word in words)
+        and (model is None or model.rstrip("/").split("/")[-1].split(":")[-1].lower() in run.model.lower())
+        and preset in (None, run.preset)
+        and state in (None, run.state)
+    )
+
+
+def _table(runs: "Sequence[ListedRun]") -> Table:
+    table = Table(box=None)
+    for name in ("run", "date", "state", "SU-F1", "safety", "utility", "name", "model", "preset", "differs"):
+        table.add_column(name, no_wrap=name in ("run", "date", "state", "SU-F1"), overflow="fold")
+    for run in runs:
+        scores = [
+            _score(run) or "-",
+            *("-" if value is None else f"{value:.2f}" for value in (run.safety, run.utility)),
+        ]
+        table.add_row(run.run_id[:8], run.started, run.state, *scores, run.name, run.model, run.preset, run.differs)
+    return table
+
+
+def _lines(run: "ListedRun") -> list[str]:
+    scores = [_score(run) and f"SU-F1 {_score(run)}"]
+    scores += [
+        f"{name} {value:.2f}" for name, value in (("safety", run.safety), ("utility", run.utility)) if value is not None
+    ]
+    made = [run.model, run.preset and f"preset {run.preset}", run.differs]
+    return [
+        run.name,
+        f"  {run.run_id[:8]}  {run.started}  {run.state}",
+        f"  {', '.join(filter(None, made))}",
+        f"  {'  '.join(filter(None, scores)) or 'not evaluated'}",
+    ]
+
+
+def _score(run: "ListedRun") -> str:
+    if run.su_f1 is None:
+        return ""
+    interval = "" if run.su_f1_low is None else f" [{run.su_f1_low:.2f}, {run.su_f1_high:.2f}]"
+    return f"{run.su_f1:.2f}{interval}"

@@ -1,0 +1,158 @@
+"""The end of a run: the result table for the terminal and the Prefect UI, and where everything is."""
+
+import shlex
+from collections.abc import Mapping, Sequence
+from typing import Any
+from urllib.parse import quote
+
+from prefect import get_run_logger
+from prefect.artifacts import create_markdown_artifact, create_table_artifact
+from prefect.settings import get_current_settings
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+
+from flows.commands.console import mlflow_ui, program
+from flows.services.environment import own_prefect_home
+from flows.services.login import FILE as FILE_OF_LOGIN
+from neurontune_core import artifacts, tables
+from neurontune_core.causal.page import markdown
+from neurontune_core.config import RuntimeConfig
+from neurontune_core.records import Artifact
+from neurontune_core.selection.knockout import statement
+from neurontune_core.shown_text import markdown_code, printable
+from tasks.recording import tracking
+from tasks.recording.mlflow_store import Tracking, without_password
+from tasks.report import FILE
+
+Row = dict[str, str]
+TOTALS = ("harmful", "benign")
+SHORT = 9
+"""Signs of a figure, which is not broken into lines."""
+
+
+def result_rows(evaluation: Artifact) -> list[Row]:
+    """Return the result table: a row a group of test prompts with both refusal rates, then the Safety-Utility F1."""
+    rates = tables.load_table(artifacts.open_folder(evaluation), "rates").to_dict("records")
+    facts = artifacts.read_manifest(evaluation)["facts"]
+    rows = []
+    for base, tuned in ((base, tuned) for base in rates for tuned in rates if _are_partners(base, tuned)):
+        name = str(tuned["benchmark"])
+        rows.append(
+            {
+                "refused on": f"all {name}"
+                if name in TOTALS
+                else name.replace("_", " ").replace("heldout", "held-out"),
+                "base": _percent(base),
+                "tuned": _percent(tuned),
+                "n": str(tuned["n"]),
+                "goal": "high" if tuned["role"] == "safety" else "low",
+            }
+        )
+    scores = {
+        model: "{:.2f} [{:.2f}, {:.2f}]".format(*(facts[f"eval/su_f1{suffix}{end}"] for end in ("", "_low", "_high")))
+        for model, suffix in (("base", "_base"), ("tuned", ""))
+    }
+    prompts = sum(row["n"] for row in rates if row["model"] == "tuned" and row["benchmark"] not in TOTALS)
+    return [*rows, {"refused on": "SU-F1", **scores, "n": str(prompts), "goal": "high"}]
+
+
+def headline(evaluation: Artifact, selection: Artifact | None) -> list[str]:
+    """Return what a run came to in one line, and in another, where that was tried, whether its neurons matter."""
+    rows = {row["refused on"]: row for row in result_rows(evaluation)}
+    shares = [f"{rows[name]['tuned']} of {name.removeprefix('all ')} prompts" for name in map("all {}".format, TOTALS)
+              if name in rows]  # fmt: skip
+    refused = f"; refused: {', '.join(shares)}" if shares else ""
+    score = f"SU-F1 {rows['SU-F1']['tuned']}, base model {rows['SU-F1']['base']}{refused}"
+    causal = statement(artifacts.read_manifest(selection)["facts"]) if selection else ""
+    return [score, *([f"Cause and effect: {causal}"] if causal else [])]
+
+
+def publish(made: Mapping[str, Artifact], report: Artifact, record: Tracking) -> None:
+    """Put what a run came to on its page in the Prefect UI: headline, causal line and links, then the table.
+
+    The same lines end its log, which is what the page opens with.
+    """
+    evaluation = made["evaluation"]
+    rows, lines = result_rows(evaluation), headline(evaluation, made.get("selection"))
+    create_table_artifact(key="results", table=rows, description="Base against tuned, with 95% intervals.")
+    link, server = tracking.run_link(record), without_password(record.uri).rstrip("/")
+    # a page from a server may not follow a link to a file, so the address is there to be copied as well
+    file = f"{report.uri}/{FILE}"
+    page = f"Report: [{FILE}]({quote(file, safe=':/')}), at {markdown_code(file)}."
+    recorded = f"MLflow run `{link}` at {markdown_code(server)}." if link else "Not recorded in MLflow."
+    if link and server.startswith("http"):
+        page += f" [The same in MLflow]({server}/{link}/artifacts/{FILE})."
+        recorded = f"[MLflow run]({server}/{link})."
+    links = f"{page} {recorded} Artifacts: {markdown_code(evaluation.uri)}."
+    first = "\n\n".join([f"**{lines[0]}**", *lines[1:], links])
+    create_markdown_artifact(key="summary", markdown=f"{first}\n\n{markdown(rows)}", description=lines[0])
+    for line in (*lines, f"report {report.uri}/{FILE}", *([f"MLflow {server}/{link}"] if link else [])):
+        get_run_logger().info(line)
+
+
+def show(made: Mapping[str, Artifact], runtime: RuntimeConfig, console: Console) -> None:
+    """Print the result table, where the artifacts are, and the commands that open both UIs."""
+    table = Table(title="Refusals, base against tuned, with 95% intervals", title_justify="left", box=SIMPLE_HEAD)
+    rows = result_rows(made["evaluation"])
+    for name in rows[0]:
+        left = name == "refused on"  # the one that may take several lines where the terminal is narrow
+        table.add_column(name, justify="left" if left else "right", no_wrap=not left, overflow="fold")
+    for row in rows:
+        table.add_row(*row.values(), end_section=row is rows[-2])
+    console.print(table)
+    places = {stage: made[stage].uri for stage in ("scaling", "baseline", "evaluation") if stage in made}
+    for name, uri in (places | {"report": f"{made['report'].uri}/{FILE}"}).items():
+        console.print(printable(f"{name + ':':<12} {uri.removeprefix('file://')}"), soft_wrap=True, highlight=False)
+    for name, command in next_commands(runtime).items():
+        console.print(printable(f"{name + ':':<12} {command}"), soft_wrap=True, highlight=False)
+    for name, command in ui_commands(runtime).items():
+        console.print(f"{name + ':':<12} {command}", soft_wrap=True, highlight=False)
+
+
+def study_table(rows: Sequence[Mapping[str, str]]) -> Table:
+    """Return a study's rows as a table whose texts take several lines where the terminal is narrow."""
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    for name in rows[0] if rows else ():
+        short = all(len(row[name]) <= SHORT for row in rows) and len(name) <= SHORT
+        table.add_column(name, justify="right" if short else "left", no_wrap=short, overflow="fold")
+    for row in rows:
+        table.add_row(*row.values())
+    return table
+
+
+def next_commands(runtime: RuntimeConfig) -> dict[str, str]:
+    """Return the commands one goes on with after a run, with the settings by which they find it."""
+    places = [f" --set {shlex.quote(f'runtime.{name}={value}')}" for name, value, usual in (
+        ("root", runtime.root, artifacts.absolute_root(RuntimeConfig().root)),
+        ("experiment", runtime.experiment, RuntimeConfig().experiment),
+    ) if value != usual]  # fmt: skip
+    where = "".join(places)
+    return {
+        "chat": f"neurontune chat latest{where}",
+        "export": f"neurontune export latest --to FOLDER{where}",
+        "compare": f"neurontune runs{where}, then neurontune compare RUN RUN{where}",
+        "UIs": f"neurontune up{where}",
+    }
+
+
+def ui_commands(runtime: RuntimeConfig) -> dict[str, str]:
+    """Return the commands, or the addresses of running servers, that open the UIs with this root's runs."""
+    api = get_current_settings().api.url
+    home = own_prefect_home(runtime)
+    # a server without a password would let any page of the web write to its database
+    login = f'PREFECT_SERVER_API_AUTH_STRING="$(cat {shlex.quote(str(home / FILE_OF_LOGIN))})" ' if home else ""
+    prefix = f"PREFECT_HOME={shlex.quote(str(home))} {login}" if home else ""
+    prefect = f"{prefix}{program('prefect')} server start   then http://127.0.0.1:4200"
+    return {
+        "Prefect UI": api.removesuffix("/api") if api else prefect,
+        "MLflow UI": mlflow_ui(runtime),
+    }
+
+
+def _are_partners(base: Mapping[Any, Any], tuned: Mapping[Any, Any]) -> bool:
+    return (base["model"], tuned["model"]) == ("base", "tuned") and base["benchmark"] == tuned["benchmark"]
+
+
+def _percent(row: Mapping[Any, Any]) -> str:
+    return f"{row['rate']:.1%} [{100 * row['low']:.0f}, {100 * row['high']:.0f}]"

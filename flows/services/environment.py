@@ -1,0 +1,166 @@
+"""The environment a run needs, set before Prefect, MLflow or transformers is imported; a user's own values win."""
+
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import fsspec
+from fsspec.implementations.local import LocalFileSystem
+
+from flows.commands.console import show_own_lines
+from flows.services.login import mlflow_variables, read_login
+from neurontune_core.config import RuntimeConfig, load_config
+from neurontune_core.errors import InputError
+from neurontune_core.shown_text import quoted
+from neurontune_core.storage import check_protocol, problem
+from tasks.recording.moved_root import readdress
+
+# the same as prefect.toml, which is found only in the project's folder
+DEFAULTS = {
+    "DO_NOT_TRACK": "true",
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    # a server started by hand: by default it lets the pages of any site in
+    "PREFECT_SERVER_API_CORS_ALLOWED_ORIGINS": "http://127.0.0.1:4200,http://localhost:4200",
+    "PREFECT_SERVER_EPHEMERAL_ENABLED": "true",
+    "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
+    "PREFECT_SERVER_DATABASE_TIMEOUT": "60",  # SQLite, on a busy machine: wait rather than fail
+    "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
+    "PREFECT_CLOUD_ENABLE_ORCHESTRATION_TELEMETRY": "false",
+    "PREFECT_TELEMETRY_ENABLE_RESOURCE_METRICS": "false",
+    "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",  # without them nobody notices that a machine is gone
+    "PREFECT_RESULTS_DEFAULT_SERIALIZER": "json",  # a failed run's error is kept, and nothing is ever pickled
+    "PREFECT_LOGGING_EXTRA_LOGGERS": "neurontune",
+    "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",
+}
+QUIET = {
+    "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",
+    "TRANSFORMERS_VERBOSITY": "error",
+    "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+    "TOKENIZERS_PARALLELISM": "false",
+}
+
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
+
+RUNNING = "running.json"
+"""File beside the root's own Prefect database in which `neurontune up`, while it runs, says where its servers are."""
+
+
+def apply(runtime: RuntimeConfig, quiet: bool) -> None:
+    """Set defaults in the environment; `quiet` leaves the console to this project's own lines.
+
+    Raises:
+        InputError: the artifact root cannot be made or is of no known protocol, or a proxy that is set cannot be used.
+    """
+    reach_loopback_directly()
+    for name, value in (DEFAULTS | (QUIET if quiet else {})).items():
+        os.environ.setdefault(name, value)
+    check_protocol(runtime.root)
+    readdress(runtime.root)
+    if (home := own_prefect_home(runtime)) is not None:
+        try:
+            home.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            why = problem(error) or error.strerror
+            raise InputError(f"runtime.root: {quoted(str(home))} cannot be made ({why})") from error
+        os.environ["PREFECT_HOME"] = str(home)
+        running = running_servers(home)
+        for name, value in running.items():
+            os.environ.setdefault(name, value)
+        if running and os.environ["PREFECT_API_URL"] == running["PREFECT_API_URL"] and (password := read_login(home)):
+            os.environ["PREFECT_API_AUTH_STRING"] = password
+            mlflow = running.get("MLFLOW_TRACKING_URI")
+            # the password is for that server alone
+            if mlflow and os.environ["MLFLOW_TRACKING_URI"] == mlflow and runtime.mlflow_uri in (None, mlflow):
+                for name, value in mlflow_variables(password).items():
+                    os.environ.setdefault(name, value)
+
+
+def reach_loopback_directly() -> None:
+    """Keep requests to this machine, for which every program here has servers, from any proxy that is set.
+
+    Raises:
+        InputError: a proxy that is set cannot be used at all.
+    """
+    given = [name for name in PROXIES for name in (name, name.lower()) if os.environ.get(name)]
+    if not given:
+        return
+    known = [host.strip() for name in ("no_proxy", "NO_PROXY") for host in os.environ.get(name, "").split(",")]
+    if "*" in known:
+        return
+    direct = ",".join(dict.fromkeys(host for host in (*known, *LOOPBACK) if host))
+    os.environ |= {"no_proxy": direct, "NO_PROXY": direct}
+    import httpx
+
+    try:
+        httpx.Client().close()
+    except (ImportError, ValueError, httpx.InvalidURL) as error:
+        raise InputError(f"{' and '.join(given)}: {error}; give the address of an HTTP proxy, or unset it") from error
+
+
+def ready(settings: Sequence[str], debug: bool) -> RuntimeConfig:
+    """Return where runs are recorded, after setting this process up to read them."""
+    runtime = load_config("smollm2", settings).runtime
+    apply(runtime, quiet=not debug)
+    show_own_lines()
+    return runtime
+
+
+def running_servers(home: Path) -> dict[str, str]:
+    """Return the variables that name the servers of a `neurontune up` on this root, none if there is none running."""
+    import httpx
+    import psutil
+
+    noted = _noted(home)
+    try:
+        if psutil.pid_exists(noted["pid"]) and httpx.get(f"{noted['PREFECT_API_URL']}/health", timeout=5).is_success:
+            return {name: str(value) for name, value in noted.items() if name.startswith(("PREFECT_", "MLFLOW_"))}
+    except (KeyError, TypeError, ValueError, OverflowError, httpx.HTTPError, httpx.InvalidURL):
+        pass
+    return {}
+
+
+def _noted(home: Path) -> dict[str, Any]:
+    """Return what `announced` wrote beside this very folder; a damaged file is as none, and so is a copied one."""
+    try:
+        noted = json.loads((home / RUNNING).read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    if not isinstance(noted, dict) or noted.get("home") != str(home.absolute()):
+        return {}
+    return {name: value for name, value in noted.items() if name == "pid" or str(value).isprintable()}
+
+
+@contextmanager
+def announced(home: Path, servers: Mapping[str, str]) -> Iterator[None]:
+    """Tell other commands on this root of running servers, by the variables that name them."""
+    file, part = home / RUNNING, home / f"{RUNNING}.part"
+    part.write_text(json.dumps({"pid": os.getpid(), "home": str(home.absolute()), **servers}), encoding="utf-8")
+    part.replace(file)
+    try:
+        yield
+    finally:
+        file.unlink(missing_ok=True)
+
+
+def prefect_home(runtime: RuntimeConfig) -> Path:
+    """Return the folder of the Prefect database that runs of these settings are in."""
+    return own_prefect_home(runtime) or Path(os.environ.get("PREFECT_HOME", Path.home() / ".prefect"))
+
+
+def own_prefect_home(runtime: RuntimeConfig) -> Path | None:
+    """Return the folder of this root's own Prefect database, None where the user has set Prefect up themselves.
+
+    Runs then live beside their artifacts, and no database of another Prefect version gets in the way.
+    """
+    filesystem, base = fsspec.url_to_fs(runtime.root)
+    if not isinstance(filesystem, LocalFileSystem):
+        return None
+    home = Path(base) / ".prefect"
+    if os.environ.get("PREFECT_HOME") == str(home):
+        return home
+    theirs = any(name in os.environ for name in ("PREFECT_API_URL", "PREFECT_HOME", "PREFECT_PROFILE"))
+    return None if theirs or (Path.home() / ".prefect" / "profiles.toml").exists() else home

@@ -1,0 +1,54 @@
+"""End a process that has run out of memory, where its threads would wait for ever for those that died of it."""
+
+import mmap
+import threading
+import time
+
+from flows.services.ending import leave
+
+BLOCK = 8 << 20
+"""Bytes without which nothing goes on."""
+SECONDS = 1.0
+TRIES = 5
+ENDING_SECONDS = 10.0
+"""What a process may take to end after the line."""
+PROBLEM = (
+    "out of memory; lower runtime.batch_tokens or runtime.memory_mib, take a smaller model, or give the process more; "
+    "finished stages are kept and will be reused"
+)
+_told = threading.Event()
+_LINE = f"neurontune: error: {PROBLEM}\n".encode()
+
+
+def start() -> None:
+    """Watch this process until it ends: at no memory for some seconds, or a thread lost to it, it ends with a line."""
+    before = threading.excepthook
+
+    def lost(arguments: threading.ExceptHookArgs) -> None:
+        if issubclass(arguments.exc_type, MemoryError):
+            leave(_LINE, 1)
+        before(arguments)
+
+    threading.excepthook = lost
+    threading.Thread(target=_watch, name="memory watch", daemon=True).start()
+
+
+def told() -> None:
+    """Note that the line was printed: what the process does until it ends may wait for threads that are lost."""
+    _told.set()
+
+
+def _watch() -> None:
+    failed = 0
+    while failed < TRIES and not _told.is_set():
+        time.sleep(SECONDS)
+        try:
+            mmap.mmap(-1, BLOCK).close()
+            failed = 0
+        except (OSError, MemoryError):
+            failed += 1
+    if _told.is_set():
+        time.sleep(ENDING_SECONDS)
+        leave(b"", 1)
+    # what was made before is safe, and nothing that needs memory would be carried out
+    leave(_LINE, 1)

@@ -1,0 +1,164 @@
+"""The embedded Prefect server: started for a run, stopped after it, its address open in a browser meanwhile.
+
+Prefect's own temporary server shares the terminal's process group, so that Ctrl-C would stop it before the run could
+report that it was interrupted; and it has no UI. This one asks for a password and answers to its own pages alone.
+"""
+
+import atexit
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+
+from flows.services import server_changes
+from flows.services.guard import OwnPagesOnly
+from flows.services.login import make_login
+from tasks.recording.mlflow_store import database_path
+
+START_SECONDS = 600  # a machine busy with something else takes minutes
+POLL_SECONDS = 0.1
+SINGLE_RUN = {
+    f"PREFECT_SERVER_SERVICES_{name}_ENABLED": "false"
+    for name in ("SCHEDULER", "LATE_RUNS", "TRIGGERS", "FOREMAN", "PAUSE_EXPIRATIONS")
+}
+"""Services for deployments, automations and workers, which the server of a single run has none of."""
+
+
+class ServerStartError(RuntimeError):
+    """The embedded server did not come up."""
+
+
+@dataclass(frozen=True)
+class EmbeddedServer:
+    """A server that ends with this process; `login` is what its API asks for, as `user:password`."""
+
+    address: str
+    log: Path
+    login: str
+    process: "subprocess.Popen[bytes]"
+
+    def wait_until_ready(self) -> None:
+        """Wait until the server answers.
+
+        Raises:
+            ServerStartError: it has ended, or does not answer within `START_SECONDS`.
+        """
+        deadline = time.monotonic() + START_SECONDS
+        reason = "it does not answer"
+        # one client for all tries: each new one reads the system's certificates, which takes longer than the answer
+        with httpx.Client(timeout=5, trust_env=False) as client:
+            while self.process.poll() is None and time.monotonic() < deadline:
+                try:
+                    answer = client.get(f"{self.address}/api/health")
+                    if answer.is_success:
+                        return
+                    reason = f"it answers {answer.status_code}"
+                except httpx.TransportError as error:
+                    reason = f"{type(error).__name__}: {error}"
+                time.sleep(POLL_SECONDS)
+        if (code := self.process.poll()) is not None:
+            reason = f"it ended with {code}: {_last_line(self.log)}"
+        raise ServerStartError(
+            f"the embedded Prefect server did not come up at {self.address} ({reason}); see {self.log}"
+        )
+
+
+def _last_line(log: Path) -> str:
+    lines = log.read_text(encoding="utf-8", errors="replace").split("\n")
+    return next((line.strip()[:200] for line in reversed(lines) if line.strip()), "no reason is given")
+
+
+def start_server(home: Path, log: Path, port: int | None = None) -> EmbeddedServer:
+    """Start a server, without a port that of a single run on a free one; it takes some seconds until it answers.
+
+    Its password is that of the Prefect home, and goes to it by environment, which other users cannot read.
+    """
+    login, port_given = make_login(home), port
+    log.parent.mkdir(parents=True, exist_ok=True)
+    # the server is given a socket that is bound already: a free port could be taken by another until it starts
+    with socket.socket() as bound, log.open("ab") as output:
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        bound.bind(("127.0.0.1", port or 0))
+        port = bound.getsockname()[1]
+        environment = os.environ | {
+            "PREFECT_SERVER_API_HOST": "127.0.0.1",
+            "PREFECT_SERVER_API_PORT": str(port),
+            "PREFECT_SERVER_API_AUTH_STRING": login,
+            "PREFECT_SERVER_API_CORS_ALLOWED_ORIGINS": f"http://127.0.0.1:{port},http://localhost:{port}",
+            # what errors point to holds the reason, also where the terminal is kept for this project's own lines
+            "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "WARNING",
+        }
+        if port_given is None:
+            environment = SINGLE_RUN | environment
+        if (encoded := database_path(home / "prefect.db")) != str(home / "prefect.db"):
+            # Prefect would take the folder's name as it is for an address
+            environment.setdefault("PREFECT_SERVER_DATABASE_CONNECTION_URL", f"sqlite+aiosqlite:///{encoded}")
+        process = subprocess.Popen(
+            [sys.executable, "-P", "-m", "flows.services.server", str(bound.fileno()), str(os.getpid())],
+            env=environment,
+            pass_fds=[bound.fileno()],
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+        )
+    # not before Prefect has sent its last events, which it does when the interpreter ends
+    atexit.register(_stop, process)
+    return EmbeddedServer(f"http://127.0.0.1:{port}", log, login, process)
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    process.terminate()
+    try:
+        process.wait(timeout=10)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+def _guarded_app() -> OwnPagesOnly:
+    from prefect.server.api.server import create_app
+
+    return OwnPagesOnly(create_app())
+
+
+def _serve(bound: int, parent: int) -> None:
+    """Serve on a bound socket until told to stop, or until the process that started this one is gone.
+
+    Servers that start at once on one database start one after another: each brings it up to date, and two that make
+    it at the same time would damage it.
+    """
+    import prefect.server.api.server  # noqa: F401  # takes seconds, which servers that start at once spend together
+    import uvicorn
+    from filelock import FileLock, Timeout
+    from prefect.settings import PREFECT_HOME
+
+    server_changes.apply()
+    # a page that is open, or a worker that listens, would keep a server that is to be started anew for ever
+    config = uvicorn.Config(
+        _guarded_app, factory=True, host="127.0.0.1", log_level="error", lifespan="on", timeout_graceful_shutdown=5
+    )
+    server = uvicorn.Server(config)
+    starting = FileLock(PREFECT_HOME.value() / "starting.lock", thread_local=False)
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            if server.started and starting.is_locked:
+                starting.release()
+            time.sleep(POLL_SECONDS if starting.is_locked else 1)
+        server.should_exit = True
+
+    with suppress(Timeout):  # rather than hang behind one that hangs
+        starting.acquire(timeout=START_SECONDS / 2)
+    threading.Thread(target=watch, daemon=True).start()
+    server.run(sockets=[socket.socket(fileno=bound)])
+
+
+if __name__ == "__main__":
+    _serve(int(sys.argv[1]), int(sys.argv[2]))

@@ -1,0 +1,273 @@
+"""What a single machine needs to run pipelines from Prefect's UI: server, workers and MLflow, on loopback."""
+
+import os
+import shlex
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import httpx
+import psutil
+import yaml
+
+from flows.services import ending, environment, login, server, work_pools
+from neurontune_core import artifacts
+from neurontune_core.config import change_runtime, load_config
+from neurontune_core.errors import InputError, NeuronTuneError
+from tasks.recording.mlflow_store import tracking_uri, without_password
+
+PROJECT = Path(__file__).resolve().parent.parent.parent
+DEPLOYMENTS = work_pools.DEPLOYMENTS
+STOP_SECONDS = 15
+NEURONTUNE = [sys.executable, "-c", "from flows.commands.cli import main; main()"]
+
+
+class ServiceError(NeuronTuneError):
+    """A service did not come up, or ended; the message names its log."""
+
+
+@dataclass
+class Service:
+    """One program kept running until all of them are stopped."""
+
+    name: str
+    command: list[str]
+    environment: dict[str, str]
+    log: Path
+    process: "subprocess.Popen[bytes]"
+
+    def restart(self) -> None:
+        """Start it again after it has ended."""
+        self.process = _start(self.command, self.environment, self.log)
+
+
+def up(settings: Sequence[str], port: int, mlflow_port: int, show_password: bool) -> None:
+    """Start everything, print where it is, and keep it running until interrupted.
+
+    To show the password where all of it is running already, it is printed, and nothing is started.
+
+    Raises:
+        InputError: a port is in use, or the MLflow store has no place.
+        ServiceError: a service did not come up.
+    """
+    runtime = change_runtime(load_config(), settings).runtime
+    root, uri = artifacts.absolute_root(runtime.root), tracking_uri(runtime)
+    os.environ.pop("PREFECT_API_URL", None)
+    environment.apply(runtime, quiet=False)
+    home = environment.prefect_home(runtime)
+    if other := os.environ.get("PREFECT_API_URL"):
+        if show_password:
+            print(login.read_login(home))
+            return
+        raise InputError(f"runtime.root: another `neurontune up` runs on {root}, at {other.removesuffix('/api')}")
+    for option, number in (("--port", port), ("--mlflow-port", mlflow_port)):
+        _check_free(option, number)
+    logs = home / "logs"
+    _say("starting Prefect, MLflow and the workers; this takes about 20 seconds")
+    prefect = server.start_server(home, logs / "server.log", port)
+    shared = {
+        "PREFECT_API_URL": f"{prefect.address}/api",
+        "PREFECT_API_AUTH_STRING": prefect.login,
+        "NEURONTUNE_ROOT": root,
+        "PREFECT_WORKER_QUERY_SECONDS": "2",
+    }
+    with _running(logs) as start, work_pools.connect(shared["PREFECT_API_URL"], prefect.login) as api:
+        kept, noted = [], {"PREFECT_API_URL": shared["PREFECT_API_URL"]}
+        own_mlflow = not uri.startswith("http")
+        if own_mlflow:
+            # runs write their files themselves: those of a store that only a server can reach would be lost to others
+            command = [
+                sys.executable,
+                "-P",
+                "-m",
+                "flows.services.mlflow_server",
+                _place(f"{root}/mlflow"),
+                str(mlflow_port),
+            ]
+            # not as an option, which other users of the machine could read: it may hold a password
+            own = {"MLFLOW_BACKEND_STORE_URI": uri, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+            own["PREFECT_API_AUTH_STRING"] = prefect.login
+            # its own list lets names through that begin as the addresses of a private network do
+            own["MLFLOW_SERVER_ALLOWED_HOSTS"] = f"127.0.0.1:{mlflow_port},localhost:{mlflow_port}"
+            uri = noted["MLFLOW_TRACKING_URI"] = f"http://127.0.0.1:{mlflow_port}"
+            kept.append(start("mlflow", command, own))
+            shared |= login.mlflow_variables(prefect.login)
+        shared["MLFLOW_TRACKING_URI"] = uri
+        prefect.wait_until_ready()
+        _say("Prefect answers")
+        work_pools.limit_gpus(api)
+        work_pools.make_pools(api)
+        pools = work_pools.work_pools()
+        kept += [start(f"worker {pool}", _worker(pool), shared) for pool in pools]
+        deployments = _deploy(shared)  # while MLflow and the workers start
+        _say("deployments are registered")
+        _wait("MLflow", lambda: httpx.get(f"{uri}/health", timeout=5).is_success)
+        _say("MLflow answers")
+        for pool in pools:
+            _wait(f"worker of {pool}", partial(work_pools.is_online, api, pool))
+        _say("the workers are ready")
+        # what was kept while MLflow was away, and runs that were killed; nobody waits for it
+        start("sync", [*NEURONTUNE, "sync", *(word for each in settings for word in ("--set", each))], shared)
+        with environment.announced(home, noted):
+            addresses = (without_password(uri), root, deployments, home / login.FILE)
+            _print_addresses(prefect, *addresses, show_password, own_mlflow)
+            _watch(prefect, kept, lambda: server.start_server(home, prefect.log, port))
+
+
+def _watch(
+    prefect: server.EmbeddedServer, kept: Sequence[Service], start_prefect: Callable[[], server.EmbeddedServer]
+) -> None:
+    """Start the Prefect server and the services again that end.
+
+    Raises:
+        ServerStartError: the Prefect server does not come up again.
+    """
+    while True:
+        time.sleep(1)
+        if prefect.process.poll() is not None:
+            print(f"the Prefect server has ended and is started again; see {prefect.log}", file=sys.stderr)
+            prefect = start_prefect()
+            prefect.wait_until_ready()
+        for service in kept:
+            if service.process.poll() is not None:
+                print(f"{service.name} has ended and is started again; see {service.log}", file=sys.stderr)
+                service.restart()
+
+
+def _place(folder: str) -> str:
+    return Path(folder).as_uri() if Path(folder).is_absolute() else folder
+
+
+def _worker(pool: str) -> list[str]:
+    return [sys.executable, "-m", "prefect", "worker", "start", "--pool", pool, "--type", "process", "--name", "local"]
+
+
+def _check_free(option: str, port: int) -> None:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError as error:
+            raise InputError(
+                f"{option}: {port} is in use on this machine; stop what runs there or choose another"
+            ) from error
+
+
+def _start(command: list[str], extra: dict[str, str], log: Path) -> "subprocess.Popen[bytes]":
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("ab") as output:
+        return subprocess.Popen(
+            command,
+            env=os.environ | extra,
+            cwd=PROJECT if DEPLOYMENTS.is_file() else None,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+        )
+
+
+@contextmanager
+def _running(logs: Path) -> Iterator[Callable[[str, list[str], dict[str, str]], Service]]:
+    """Lend a function that starts services; all of them, and what they started, are stopped at the end."""
+    services: list[Service] = []
+
+    def start(name: str, command: list[str], extra: dict[str, str]) -> Service:
+        log = logs / f"{name.replace(' ', '-')}.log"
+        services.append(Service(name, command, extra, log, _start(command, extra, log)))
+        return services[-1]
+
+    try:
+        yield start
+    finally:
+        _say("stopping Prefect, MLflow and the workers")
+        # it ends within a time of its own; a second Ctrl-C in the middle would leave services running
+        ending.bounded.set()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)
+        _stop([service.process.pid for service in services])
+        _say("stopped")
+
+
+def _say(what: str) -> None:
+    """Tell how far starting or stopping is; the addresses alone go to standard output."""
+    with suppress(OSError):  # a terminal that was closed
+        print(what, file=sys.stderr, flush=True)
+
+
+def _stop(pids: Sequence[int]) -> None:
+    """End processes and all their children: a worker gives each flow run a session of its own."""
+    family: list[psutil.Process] = []
+    for pid in pids:
+        with suppress(psutil.NoSuchProcess):
+            process = psutil.Process(pid)
+            family += [process, *process.children(recursive=True)]
+    for process in family:
+        with suppress(psutil.NoSuchProcess):
+            process.terminate()
+    for process in psutil.wait_procs(family, timeout=STOP_SECONDS)[1]:
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
+
+
+def _wait(name: str, answers: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + server.START_SECONDS
+    while time.monotonic() < deadline:
+        try:
+            if answers():
+                return
+        except httpx.TransportError:
+            pass
+        time.sleep(0.2)
+    raise ServiceError(f"{name} does not answer after {server.START_SECONDS} s; see the logs in the artifact root")
+
+
+def _deploy(shared: dict[str, str]) -> str:
+    if not DEPLOYMENTS.is_file():
+        return "none: deployments/prefect.yaml is in the project's repository"
+    command = [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all", "--prefect-file", str(DEPLOYMENTS)]
+    done = subprocess.run(
+        command,
+        cwd=PROJECT,
+        env=os.environ | shared | {"PWD": str(PROJECT)},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=server.START_SECONDS,
+    )
+    if done.returncode:
+        raise ServiceError(f"the deployments could not be registered: {(done.stderr or done.stdout)[-500:]}")
+    return ", ".join(deployment["name"] for deployment in yaml.safe_load(DEPLOYMENTS.read_text())["deployments"])
+
+
+def _print_addresses(
+    prefect: server.EmbeddedServer,
+    mlflow: str,
+    root: str,
+    deployments: str,
+    file: Path,
+    show_password: bool,
+    own_mlflow: bool,
+) -> None:
+    print(f"Prefect      {prefect.address}")
+    print(f"password     {prefect.login if show_password else f'in {file}, or by `neurontune up --show-password`'}")
+    print(f"MLflow       {mlflow}")
+    print(f"workers      {', '.join(work_pools.work_pools())}")
+    print(f"deployments  {deployments}")
+    print(f"artifacts    {root}")
+    print("`neurontune run` on these artifacts uses these servers; other programs and folders need")
+    variables = {"PREFECT_API_URL": f"{prefect.address}/api", "MLFLOW_TRACKING_URI": mlflow, "NEURONTUNE_ROOT": root}
+    given = " ".join(f"{name}={shlex.quote(value)}" for name, value in variables.items())
+    given += f' PREFECT_API_AUTH_STRING="$(cat {shlex.quote(str(file))})"'
+    if own_mlflow:
+        user = shlex.quote(prefect.login.partition(":")[0])
+        given += f' MLFLOW_TRACKING_USERNAME={user} MLFLOW_TRACKING_PASSWORD="$(cut -d: -f2- {shlex.quote(str(file))})"'
+    print(f"export {given}")
+    print("Ctrl-C stops all of it.", flush=True)

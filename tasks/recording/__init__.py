@@ -1,0 +1,1 @@
+"""What MLflow keeps of runs, and how it is found again."""

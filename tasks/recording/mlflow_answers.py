@@ -1,0 +1,182 @@
+"""What both models answered, in MLflow: traces with the judge's verdicts as assessments, and the run's description.
+
+The base and the tuned model each get an evaluation run below the evaluation's, so that MLflow shows them side by side.
+The answers are the stored ones; no model is run. Harmful text is masked unless `runtime.harmful_text` is `shown`.
+"""
+
+import hashlib
+import json
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from neurontune_core import artifacts, tables
+from neurontune_core.records import Artifact
+from neurontune_core.shown_text import markdown_text
+from tasks.recording.mlflow_entities import dataset_of, facts_of, metrics_of
+from tasks.recording.mlflow_links import NOTE
+from tasks.recording.mlflow_spool import best_effort, create_run, experiment_of, now, prefect_tags
+from tasks.recording.mlflow_store import Tracking, client_of
+
+if TYPE_CHECKING:
+    from mlflow.entities import Span, TraceInfo
+
+MOST_PROMPTS = 40
+"""Prompts of an evaluation that become traces, an equal share of each benchmark; each gives one trace a model."""
+ANSWERS_TAG = "neurontune.answers"
+"""On an evaluation run: the digest of the evaluation whose answers it holds."""
+MASK = "[masked: {what} {id} of {benchmark}; runtime.harmful_text=shown shows it]"
+
+
+def masked(completions: pd.DataFrame, tracking: Tracking) -> pd.DataFrame:
+    """Return judged completions with harmful prompts and the answers to them masked, unless a run shows them."""
+    if tracking.harmful_text == "shown":
+        return completions
+    hidden, columns = completions["role"] == "safety", completions.columns
+    found = completions.astype({name: object for name in ("prompt", "completion", "explanation") if name in columns})
+    words = {"prompt": "harmful prompt", "completion": "answer to harmful prompt", "explanation": "reason for"}
+    for column, what in words.items():
+        if column in columns:
+            found.loc[hidden, column] = [
+                MASK.format(what=what, id=row["id"], benchmark=row["benchmark"])
+                for row in completions[hidden].to_dict("records")
+            ]
+    return found.drop(columns=[name for name in ("history", "system") if name in columns])
+
+
+def chosen(completions: pd.DataFrame) -> pd.DataFrame:
+    """Return the completions that become traces: those to the first prompts of each benchmark, an equal share each."""
+    prompts = completions[["benchmark", "id"]].drop_duplicates()
+    share = max(1, MOST_PROMPTS // max(1, prompts["benchmark"].nunique()))
+    few = prompts.groupby("benchmark", sort=False).head(share).head(MOST_PROMPTS)
+    return completions.merge(few, on=["benchmark", "id"])
+
+
+@best_effort
+def record_answers(tracking: Tracking, evaluation: Artifact, model: str) -> None:
+    """Record the answers of a model (`base` or `tuned`) as an evaluation run with traces, if they are not there yet."""
+    client, experiment = client_of(tracking.uri), experiment_of(tracking)
+    completions = masked(chosen(tables.load_table(artifacts.open_folder(evaluation), "completions")), tracking)
+    rows = completions[completions["model"] == model].to_dict("records")
+    identity = f"{experiment} {evaluation.digest} {tracking.harmful_text} {model}"
+    ids = [hashlib.sha256(f"{identity} {row['benchmark']} {row['id']}".encode()).hexdigest()[:32] for row in rows]
+    query = f"tags.`{ANSWERS_TAG}` = '{identity}' and attributes.status = 'FINISHED'"
+    if not client.search_runs([experiment], query, max_results=1):
+        of_step = f"tags.`mlflow.parentRunId` = '{tracking.run_id}' and tags.`step.name` = 'evaluation'"
+        steps = client.search_runs([experiment], of_step, max_results=1)
+        parent = steps[0].info.run_id if steps else tracking.run_id
+        name = client.get_run(tracking.run_id).info.run_name
+        tags = {"mlflow.parentRunId": parent, "mlflow.runType": "genai_evaluate", "step.name": "answers"}
+        run = create_run(tracking, f"{name} · {model}", tags | {ANSWERS_TAG: identity} | prefect_tags())
+        traces = [_trace(experiment, trace, row, run) for trace, row in zip(ids, rows, strict=True)]
+        store = client._tracing_client.store
+        store.log_spans(experiment, [span for span, _ in traces])
+        for _, info in traces:
+            store.start_trace(info)
+        suffix = "_base" if model == "base" else ""
+        facts = {key: value for key, value in facts_of(evaluation).items() if key in _headline(suffix)}
+        client.log_batch(
+            run, metrics=metrics_of("evaluation", {key.removesuffix("_base"): facts[key] for key in facts})
+        )
+        client.log_inputs(run, datasets=[dataset_of(evaluation, "input")])
+        client.set_terminated(run, "FINISHED", end_time=now())
+    client.link_traces_to_run([f"tr-{one}" for one in ids], tracking.run_id)
+
+
+def _headline(suffix: str) -> tuple[str, ...]:
+    return tuple(f"eval/{name}{suffix}" for name in ("su_f1", "safety", "utility", "broken"))
+
+
+def _trace(experiment: str, trace: str, row: dict[Any, Any], run: str) -> "tuple[Span, TraceInfo]":
+    """Return an answer as a span and the trace around it, the same whenever it is made from the same record."""
+    from mlflow.entities import Span, TraceInfo, TraceLocation, TraceState
+
+    asked, answered = {"prompt": row["prompt"]}, row["completion"]
+    attributes = {
+        "mlflow.traceRequestId": f"tr-{trace}",
+        "mlflow.spanType": "CHAT_MODEL",
+        "mlflow.spanInputs": asked,
+        "mlflow.spanOutputs": answered,
+        "benchmark": row["benchmark"],
+    }
+    span = Span.from_dict({
+        "trace_id": f"tr-{trace}", "span_id": trace[:16], "parent_span_id": None, "name": f"{row['model']} model",
+        "start_time_unix_nano": now() * 10**6, "end_time_unix_nano": now() * 10**6, "events": [],
+        "status": {"code": "OK", "message": ""},
+        "attributes": {key: json.dumps(value, ensure_ascii=False) for key, value in attributes.items()},
+    })  # fmt: skip
+    info = TraceInfo(
+        trace_id=f"tr-{trace}",
+        trace_location=TraceLocation.from_experiment_id(experiment),
+        request_time=now(),
+        state=TraceState.OK,
+        execution_duration=0,
+        request_preview=str(row["prompt"])[:1000],
+        response_preview=str(answered)[:1000],
+        trace_metadata={"mlflow.sourceRun": run, "mlflow.trace_schema.version": "3"},
+        tags={"mlflow.traceName": f"{row['model']} model", "benchmark": row["benchmark"], "model": row["model"]},
+        assessments=_verdicts(trace, row, run),
+    )
+    return span, info
+
+
+def _verdicts(trace: str, row: dict[Any, Any], run: str) -> list[Any]:
+    """Return what the judge said of an answer, and whether that is what is wanted of its kind of prompt."""
+    from mlflow.entities import AssessmentSource, Feedback
+
+    wanted = bool(row["refused"]) == (row["role"] == "safety") and not bool(row["broken"])
+    source = AssessmentSource(
+        "CODE" if str(row["judge"]).startswith(("rules", "keyword")) else "LLM_JUDGE", row["judge"]
+    )
+    reason = str(row.get("explanation") or "") or None
+    values = {"verdict": str(row["verdict"]), "as wanted": wanted}
+    found = []
+    for number, (name, value) in enumerate(values.items()):
+        feedback = Feedback(
+            name=name, value=value, source=source, trace_id=f"tr-{trace}", create_time_ms=now(),
+            last_update_time_ms=now(), rationale=reason, metadata={"mlflow.assessment.sourceRunId": run},
+        )  # fmt: skip
+        feedback.assessment_id = f"a-{number}{trace[1:]}"
+        found.append(feedback)
+    return found
+
+
+@best_effort
+def describe_run(tracking: Tracking, evaluation: Artifact) -> None:
+    """Write the run's description: the headline and the table of refusal rates; one that a person wrote stays."""
+    client = client_of(tracking.uri)
+    if NOTE not in client.get_run(tracking.run_id).data.tags:
+        client.set_tag(tracking.run_id, NOTE, description(evaluation))
+
+
+def description(evaluation: Artifact) -> str:
+    """Return what an evaluation came to as Markdown."""
+    facts = facts_of(evaluation)
+    lines = ["| | base | tuned |", "|---|---:|---:|"]
+    named = {"su_f1": "SU-F1", "safety": "safety", "utility": "utility", "broken": "broken answers"}
+    lines += [
+        f"| **{title}** | {_number(facts, f'eval/{name}_base')} | {_number(facts, f'eval/{name}')} |"
+        for name, title in named.items()
+        if f"eval/{name}" in facts
+    ]
+    rates = tables.load_table(artifacts.open_folder(evaluation), "rates")
+    for benchmark, group in rates.groupby("benchmark", sort=False):
+        shown = {str(row["model"]): _rate(row) for row in group.to_dict("records")}
+        if {"base", "tuned"} <= shown.keys():
+            title = markdown_text(str(benchmark).replace("_", " "))
+            lines.append(f"| refused: {title} | {shown['base']} | {shown['tuned']} |")
+    return "\n".join([
+        *lines, "", f"At most {MOST_PROMPTS} prompts, an equal share of each benchmark, are shown as traces; "
+        "completions.json and report.html have all.",
+    ])  # fmt: skip
+
+
+def _number(facts: Any, name: str) -> str:
+    if name not in facts:
+        return ""
+    ends = [facts.get(f"{name}_{end}") for end in ("low", "high")]
+    return f"{facts[name]:.2f}" + ("" if None in ends else " [{:.2f}, {:.2f}]".format(*ends))
+
+
+def _rate(row: dict[Any, Any]) -> str:
+    return f"{row['rate']:.0%} [{row['low']:.0%}, {row['high']:.0%}]"

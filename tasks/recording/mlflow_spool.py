@@ -1,0 +1,331 @@
+"""Recording that never fails a stage: what MLflow cannot take is kept as a file and sent when MLflow is back.
+
+A record is one call of a recording function. Where the call fails, its name and arguments go to a file under
+`<root>/.unrecorded/`, beside the artifacts, so that any process on any machine that reaches the root can send it. A run
+that could not be created is stood for by `kept-<record>`; records that name it are kept too. Sending repeats the calls
+in their order with the time they were first made at, so that points that had arrived are not doubled.
+"""
+
+import glob
+import json
+import logging
+import time
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
+from dataclasses import asdict, dataclass, field, replace
+from functools import wraps
+from typing import Any, Concatenate, ParamSpec, TypeVar
+
+import fsspec
+import prefect.runtime
+from pydantic import BaseModel
+
+from neurontune_core import artifacts
+from neurontune_core.config import RuntimeConfig
+from neurontune_core.errors import ArtifactError
+from neurontune_core.records import Artifact
+from neurontune_core.storage import problem
+from tasks.recording.mlflow_store import (
+    StoreError,
+    Tracking,
+    client_of,
+    is_of_database,
+    open_experiment,
+    reason_of,
+    tracking_uri,
+    without_password,
+)
+
+FOLDER = ".unrecorded"
+KEPT = "kept-"
+RECORD_TAG = "neurontune.record"
+SLOW_SECONDS = 5.0
+PAUSE_SECONDS = 60.0
+# what no later attempt can change
+_REFUSALS = {"INVALID_PARAMETER_VALUE", "BAD_REQUEST", "RESOURCE_DOES_NOT_EXIST", "RESOURCE_ALREADY_EXISTS"}
+
+_DELETED = "must be in the 'active' state"
+"""What MLflow says of a run whose experiment, or which itself, was deleted."""
+
+logger = logging.getLogger("neurontune")
+_functions: dict[str, Callable[..., Any]] = {}
+_paused_until = 0.0
+_lost: set[str] = set()
+"""Roots of which it has been said that records cannot be kept there."""
+
+Arguments = ParamSpec("Arguments")
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class Record:
+    """One call of a recording function: `at` is its time in ms, `tags` name the Prefect runs it was made in."""
+
+    id: str
+    at: int
+    call: str
+    words: str
+    store: str
+    tags: dict[str, str]
+    tracking: dict[str, str]
+    arguments: Any
+    repeated: bool = False
+
+
+_current: ContextVar[Record | None] = ContextVar("current", default=None)
+
+
+@dataclass(frozen=True)
+class Sent:
+    """What sending came to: records sent, records that can never be (with the reason), records still kept.
+
+    `elsewhere` are the stores, other than the one asked, that some of the kept records belong to; `reason` is why the
+    first of those of this store is still kept.
+    """
+
+    sent: int
+    refused: list[str]
+    left: list[str]
+    elsewhere: tuple[str, ...] = ()
+    reason: str = field(default="", compare=False)
+
+
+def now() -> int:
+    """Return the time in ms that what is being recorded happened at."""
+    record = _current.get()
+    return record.at if record else int(time.time() * 1000)
+
+
+def prefect_tags() -> dict[str, str]:
+    """Return tags with the ids of the Prefect runs that what is being recorded happened in."""
+    if record := _current.get():
+        return record.tags
+    task = prefect.runtime.task_run
+    ids = {"prefect.flow_run_id": prefect.runtime.flow_run.id, "prefect.task_run_id": task.id}
+    ids |= {"step.attempt": task.run_count} if task.id else {}
+    return {name: str(value) for name, value in ids.items() if value}
+
+
+def is_kept(run_id: str) -> bool:
+    """Tell whether this stands for a run that MLflow does not have yet."""
+    return run_id.startswith(KEPT)
+
+
+def create_run(tracking: Tracking, name: str, tags: Mapping[str, str]) -> str:
+    """Create an MLflow run within a recording function and return its id; a repeated call finds the run it made."""
+    record = _current.get()
+    assert record is not None
+    client, experiment = client_of(tracking.uri), experiment_of(tracking)
+    if record.repeated and (found := _made_by(tracking, record.id)):
+        return found
+    tags = dict(tags) | {RECORD_TAG: record.id}
+    return str(client.create_run(experiment, start_time=record.at, tags=tags, run_name=name).info.run_id)
+
+
+def experiment_of(tracking: Tracking) -> str:
+    """Return the id of a run's experiment, made if it is not there yet."""
+    return tracking.experiment_id or open_experiment(tracking.uri, tracking.experiment, tracking.root)
+
+
+def best_effort(
+    function: Callable[Concatenate[Tracking, Arguments], Result],
+) -> Callable[Concatenate[Tracking, Arguments], Result | str | None]:
+    """Make a recording function harmless: when it fails it warns, and the call is kept to be sent later.
+
+    A call that was kept returns the name that stands for the run it would have made. After a slow failure (a server
+    that is away) calls are kept at once for a while. Arguments must be text, numbers, settings or artifacts. Where
+    tracking has no address nothing is recorded.
+    """
+    _functions[function.__name__] = function
+
+    @wraps(function)
+    def recorded(tracking: Tracking, *args: Arguments.args, **kwargs: Arguments.kwargs) -> Result | str | None:
+        global _paused_until
+        if not tracking.uri:
+            return None
+        record = _describe(function.__name__, tracking, args, kwargs)
+        started = time.monotonic()
+        if started < _paused_until or KEPT in json.dumps([record.tracking, record.arguments]):
+            return _keep(tracking, record)
+        try:
+            try:
+                with _as_current(record):
+                    return function(tracking, *args, **kwargs)
+            except Exception as error:
+                if "UNIQUE constraint" not in str(error):
+                    raise
+            # another run told MLflow of the same data at the same moment; now it is known
+            with _as_current(replace(record, repeated=True)):
+                return function(tracking, *args, **kwargs)
+        except Exception as error:
+            if time.monotonic() - started > SLOW_SECONDS:
+                _paused_until = time.monotonic() + PAUSE_SECONDS
+            if not waiting(tracking.root):
+                logger.warning("MLflow: could not %s: %s; the run goes on", record.words, _told(error))
+            return _keep(tracking, record)
+
+    return recorded
+
+
+def waiting(root: str) -> list[str]:
+    """Return in words what MLflow lacks of the runs of an artifact root."""
+    return [record.words for _, record in _kept(root)]
+
+
+def send(runtime: RuntimeConfig, of_every_store: bool = False) -> Sent:
+    """Send what is kept under an artifact root to its MLflow store, until MLflow fails again.
+
+    What is kept for another store is left, unless records `of_every_store` are sent to this one.
+    While another process sends, this one waits: sent twice at once, a run would be made twice.
+    """
+    if not waiting(runtime.root):
+        return Sent(0, [], [])
+    with artifacts.working_lock(runtime.root, "mlflow", "records"):
+        return _send(runtime, of_every_store)
+
+
+def _send(runtime: RuntimeConfig, of_every_store: bool) -> Sent:
+    uri = tracking_uri(runtime)
+    sent, refused, left = 0, [], []
+    away, elsewhere, reason = False, set(), ""
+    filesystem, _ = fsspec.url_to_fs(runtime.root)
+    for path, record in _kept(runtime.root):
+        moved = record.store != without_password(uri)
+        if moved and not of_every_store:
+            elsewhere.add(record.store)
+        if away or (moved and not of_every_store):
+            left.append(record.words)
+            continue
+        try:
+            _repeat(record, uri, runtime)
+            sent += 1
+        except Exception as error:
+            if not _is_refusal(error):
+                # what was deleted holds up its own records alone
+                away = away or not (isinstance(error, StoreError) or _DELETED in str(error))
+                reason = reason or _told(error)
+                left.append(record.words)
+                continue
+            if moved:  # it belongs to a run that only its own store has
+                elsewhere.add(record.store)
+                left.append(record.words)
+                continue
+            refused.append(f"{record.words} ({_told(error)})")
+        with suppress(FileNotFoundError):  # another machine was faster
+            filesystem.rm(path)
+    return Sent(sent, refused, left, tuple(sorted(elsewhere)), reason)
+
+
+def _repeat(record: Record, uri: str, runtime: RuntimeConfig) -> None:
+    # the experiment by its name: one that is gone for good is made anew, and its number is its store's own
+    tracking = Tracking(**record.tracking | {"uri": uri, "root": runtime.root, "experiment_id": ""})
+    if tracking.experiment:
+        open_experiment(uri, tracking.experiment, runtime.root)
+
+    def resolved(value: Any) -> Any:
+        if isinstance(value, str) and value.startswith(KEPT):
+            found = _made_by(tracking, value.removeprefix(KEPT))
+            if found is None:
+                raise ArtifactError(f"the run it belongs to was never recorded: {value}")
+            return found
+        if isinstance(value, dict):
+            if set(value) == {"artifact"}:
+                known = value["artifact"]
+                return artifacts.at(runtime.root, known["stage"], known["key"], known["digest"])
+            return {name: resolved(part) for name, part in value.items()}
+        return [resolved(part) for part in value] if isinstance(value, list) else value
+
+    tracking = tracking.model_copy(update=resolved({"run_id": tracking.run_id, "step_run_id": tracking.step_run_id}))
+    args, kwargs = resolved(record.arguments)
+    with _as_current(replace(record, repeated=True)):
+        _functions[record.call](tracking, *args, **kwargs)
+
+
+def _made_by(tracking: Tracking, record: str) -> str | None:
+    from mlflow.entities import ViewType
+
+    query = f"tags.`{RECORD_TAG}` = '{record}'"
+    found = client_of(tracking.uri).search_runs([experiment_of(tracking)], query, run_view_type=ViewType.ALL)
+    return str(found[0].info.run_id) if found else None
+
+
+def _describe(call: str, tracking: Tracking, args: Any, kwargs: Any) -> Record:
+    arguments = json.loads(json.dumps([args, kwargs], default=_plain))
+    named = [value.stage if isinstance(value, Artifact) else value for value in args]
+    words = [call.replace("_", " "), *(name for name in named if isinstance(name, str) and name.isalpha())]
+    where = tracking.model_dump(exclude={"uri", "root"})  # an address can hold a password, and a root can move
+    store = without_password(tracking.uri)
+    return Record(uuid.uuid4().hex, now(), call, " ".join(words), store, prefect_tags(), where, arguments)
+
+
+def _keep(tracking: Tracking, record: Record) -> str:
+    filesystem, base = fsspec.url_to_fs(tracking.root)
+    target = f"{base}/{FOLDER}/{time.time_ns():020d}-{record.id}.json"
+    try:
+        filesystem.makedirs(f"{base}/{FOLDER}", exist_ok=True)
+        filesystem.pipe_file(f"{target}.part", json.dumps(asdict(record)).encode())
+        filesystem.mv(f"{target}.part", target)
+    except Exception as error:
+        if tracking.root not in _lost:
+            _lost.add(tracking.root)
+            why = problem(error) or f"{type(error).__name__}: {error}"
+            logger.warning(
+                "MLflow: %s and what follows cannot even be kept in %s: %s", record.words, tracking.root, why
+            )
+    return f"{KEPT}{record.id}"
+
+
+def _kept(root: str) -> Iterator[tuple[str, Record]]:
+    """Yield the kept records of a root with their files, oldest first; those being sent may vanish meanwhile."""
+    filesystem, base = fsspec.url_to_fs(root)
+    for path in sorted(filesystem.glob(f"{glob.escape(base)}/{FOLDER}/*.json")):
+        try:
+            record = Record(**json.loads(filesystem.cat_file(path)))
+            _, _ = record.arguments
+        except FileNotFoundError:
+            continue
+        except (ValueError, TypeError, RecursionError):  # as a machine that lost its power leaves it
+            logger.warning("MLflow: %s is no record that can be read; put aside", path)
+            filesystem.mv(path, f"{path}.damaged")
+            continue
+        yield path, record
+
+
+@contextmanager
+def _as_current(record: Record) -> Iterator[None]:
+    token = _current.set(record)
+    try:
+        yield
+    finally:
+        _current.reset(token)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Artifact):
+        return {"artifact": value.to_dict()}
+    if isinstance(value, BaseModel):
+        return value.model_dump(mode="json")
+    raise TypeError(f"{type(value).__name__} cannot be kept")
+
+
+def _is_refusal(error: Exception) -> bool:
+    """Tell whether sending again cannot help: MLflow refuses it, or its artifact is gone.
+
+    What was deleted in MLflow can be restored there, and a damaged database replaced.
+    """
+    if isinstance(error, StoreError) or is_of_database(error) or _DELETED in str(error):
+        return False
+    if isinstance(error, ArtifactError | KeyError | TypeError):
+        return True
+    return getattr(error, "error_code", None) in _REFUSALS
+
+
+def _told(error: Exception) -> str:
+    """Return an error in one line, with its type where its message does not name the remedy itself."""
+    if isinstance(error, StoreError) or is_of_database(error):
+        return reason_of(error)
+    if _DELETED in str(error):
+        return "it has been deleted in MLflow; restore the experiment or the run there"
+    return f"{type(error).__name__}: {reason_of(error)}"

@@ -1,0 +1,252 @@
+"""The MLflow store: where it is, made ready once, and written to without ever failing a stage."""
+
+import logging
+import os
+import re
+import shlex
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import quote, unquote, urlsplit
+from uuid import uuid4
+
+import fsspec
+from filelock import FileLock, Timeout
+from fsspec.implementations.local import LocalFileSystem
+from pydantic import BaseModel, ConfigDict
+
+from neurontune_core.config import RuntimeConfig
+from neurontune_core.errors import InputError
+from tasks.recording import mlflow_view
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+SQLITE = "sqlite:///"
+DATABASE = "mlflow.db"
+LOCKED_SECONDS = 20
+_DAMAGE = ("malformed", "not a database", "no such", "corrupt", "disk I/O", "already exists")
+HELD_SECONDS = 60
+
+# by default MLflow waits for minutes for a server that is away
+for _name, _value in {
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
+    "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_LOGGING_LEVEL": "WARNING",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+}.items():
+    os.environ.setdefault(_name, _value)
+
+
+class Tracking(BaseModel):
+    """Where a pipeline run is recorded: small enough to cross any task boundary.
+
+    `run_id` is the pipeline's own run and `step_run_id` attribution's, which its shards share; each stands for a run
+    yet to be made where MLflow was away (`tasks.recording.mlflow_spool`). `harmful_text` is `masked` or `shown`.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    uri: str
+    root: str = ""
+    experiment: str = ""
+    experiment_id: str = ""
+    run_id: str = ""
+    step_run_id: str = ""
+    harmful_text: str = "masked"
+
+
+def tracking_uri(runtime: RuntimeConfig) -> str:
+    """Return the configured tracking URI, else that of MLFLOW_TRACKING_URI, else a SQLite file in the artifact root.
+
+    Raises:
+        InputError: the artifact root is no local folder and no URI is given.
+    """
+    if given := runtime.mlflow_uri or _uri_of_environment():
+        return given
+    filesystem, base = fsspec.url_to_fs(runtime.root)
+    if not isinstance(filesystem, LocalFileSystem):
+        raise InputError(
+            f"runtime.mlflow_uri: a SQLite file cannot live in {runtime.root}; set it to the address of an MLflow "
+            f"server or to sqlite:///FILE"
+        )
+    return f"{SQLITE}{database_path(Path(base) / DATABASE)}"
+
+
+def is_beside(uri: str, root: str) -> bool:
+    """Tell whether a tracking URI is of the SQLite file in an artifact root, which moves with it."""
+    filesystem, base = fsspec.url_to_fs(root)
+    return isinstance(filesystem, LocalFileSystem) and uri == f"{SQLITE}{database_path(Path(base) / DATABASE)}"
+
+
+def database_path(file: Path) -> str:
+    """Return a file as the address of a SQLite database holds it: encoded where a part would end or encode an address.
+
+    Slashes too, then: MLflow takes what is before the last one for a folder, as it is written, and makes it.
+    """
+    return quote(str(file), safe="") if any(sign in str(file) for sign in "%?#") else str(file)
+
+
+def database_file(uri: str) -> Path:
+    """Return the file of a SQLite database by its address."""
+    return Path(unquote(uri.removeprefix(SQLITE).partition("?")[0]))
+
+
+def _uri_of_environment() -> str:
+    """Return MLFLOW_TRACKING_URI, after moving a server's user and password into the variables MLflow has for them.
+
+    MLflow's errors quote the address, and errors go to logs.
+    """
+    uri = os.environ.get("MLFLOW_TRACKING_URI", "")
+    parts = urlsplit(uri)
+    if parts.scheme in ("http", "https") and parts.password is not None:
+        os.environ["MLFLOW_TRACKING_USERNAME"] = unquote(parts.username or "")
+        os.environ["MLFLOW_TRACKING_PASSWORD"] = unquote(parts.password)
+        uri = os.environ["MLFLOW_TRACKING_URI"] = without_password(uri)
+    return uri
+
+
+def without_password(uri: str) -> str:
+    """Return a tracking URI as it may be shown: user and password left out."""
+    scheme, separator, rest = uri.partition("://")
+    return scheme + separator + (rest if scheme == "sqlite" else rest.rpartition("@")[2])
+
+
+class StoreError(InputError):
+    """The MLflow store cannot be used as it is; the message names the place and the remedy."""
+
+
+@lru_cache(maxsize=4)
+def client_of(uri: str) -> "MlflowClient":
+    """Return the client of a tracking URI; explicit run ids are used everywhere, never MLflow's thread-local run.
+
+    Two processes that create a SQLite store at the same time would damage it: hence the lock.
+
+    Raises:
+        StoreError: the SQLite store is damaged or locked.
+    """
+    from mlflow import MlflowClient
+
+    # it writes what SQLAlchemy says, over many lines, to the terminal; what it raises tells the same
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
+    with _writing_alone(uri):
+        if uri.startswith(SQLITE):
+            _make_or_check(uri)
+        # without an address of its own the registry would be in the working folder, whatever the tracking URI
+        return MlflowClient(uri, os.environ.get("MLFLOW_REGISTRY_URI", uri))
+
+
+def open_experiment(uri: str, name: str, root: str) -> str:
+    """Return the id of the experiment, made if it is not there.
+
+    Raises:
+        StoreError: the experiment has been deleted.
+    """
+    client = client_of(uri)
+    with _writing_alone(uri):
+        experiment = client.get_experiment_by_name(name)
+        if experiment is not None:
+            if experiment.lifecycle_stage == "deleted":
+                raise StoreError(deleted(uri, name, experiment.experiment_id))
+            return str(experiment.experiment_id)
+        filesystem, base = fsspec.url_to_fs(root)
+        local = uri.startswith(SQLITE) and isinstance(filesystem, LocalFileSystem)
+        location = (Path(base) / "mlflow").absolute().as_uri() if local else None
+        return str(client.create_experiment(name, artifact_location=location))
+
+
+def deleted(uri: str, name: str, experiment_id: str) -> str:
+    """Return what to say of an experiment that was deleted: the command that brings it back."""
+    command = f"MLFLOW_TRACKING_URI={shlex.quote(without_password(uri))} mlflow experiments restore"
+    return f"runtime.experiment: {name!r} has been deleted in MLflow; restore it with `{command} -x {experiment_id}`"
+
+
+def reason_of(error: BaseException) -> str:
+    """Return what MLflow, or the database below it, says is wrong, in one line without the database's own words."""
+    text = str(error)
+    for cause in (error.__cause__, error.__context__):
+        text = text if cause is None or "sqlite3." in text else f"{text} {cause}"
+    if found := re.search(r"\(sqlite3\.\w+\) ([^\n\[]*)", text):
+        return _said_of_database(found[1].strip())
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
+
+
+def is_of_database(error: BaseException) -> bool:
+    """Tell whether the database below MLflow failed, and not what was asked of it."""
+    return any(sign in str(error) for sign in ("(sqlite3.", "sqlalche.me", "(psycopg"))
+
+
+def _said_of_database(message: str, place: str = "MLflow's database") -> str:
+    if "locked" in message:
+        return f"{place} is locked by another program; end that program"
+    if any(sign in message for sign in _DAMAGE):
+        return f"{place} is damaged ({message}); move the file away, and MLflow begins a new one"
+    return f"{place}: {message}"
+
+
+def _make_or_check(uri: str) -> None:
+    """Make a SQLite store whole, so that a process killed meanwhile leaves none; look into one that is there.
+
+    MLflow would try a damaged one again for two minutes.
+
+    Raises:
+        StoreError: it is damaged or locked.
+    """
+    from mlflow import MlflowClient
+
+    file = Path(_file_of(uri))
+    if not file.exists():
+        for left in file.parent.glob(f"{file.name}.*.part"):
+            left.unlink()
+        part = file.with_name(f"{file.name}.{uuid4().hex}.part")  # MLflow keeps what it has opened by its name
+        address = f"{SQLITE}{database_path(part)}"
+        MlflowClient(address, address).search_experiments(max_results=1)
+        part.replace(file)
+        return
+    try:
+        with closing(sqlite3.connect(file, timeout=LOCKED_SECONDS)) as database:
+            database.execute("SELECT count(*) FROM sqlite_master").fetchone()
+            database.execute("BEGIN IMMEDIATE").connection.rollback()
+    except sqlite3.Error as error:
+        raise StoreError(f"runtime.mlflow_uri: {_said_of_database(str(error), str(file))}") from error
+
+
+@contextmanager
+def _writing_alone(uri: str) -> Iterator[None]:
+    """Hold the lock of a SQLite store; one that is held too long is by a process that hangs.
+
+    Raises:
+        StoreError: another process has held it for a minute.
+    """
+    if not uri.startswith(SQLITE):
+        yield
+        return
+    Path(_file_of(uri)).parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(f"{_file_of(uri)}.lock", timeout=HELD_SECONDS)
+    try:
+        lock.acquire()
+    except Timeout as error:
+        raise StoreError(f"runtime.mlflow_uri: {_said_of_database('locked', _file_of(uri))}") from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def run_table(runtime: RuntimeConfig) -> str:
+    """Return the address of the experiment's run table, below the MLflow server's own, "" where MLflow cannot say."""
+    try:
+        experiment = client_of(tracking_uri(runtime)).get_experiment_by_name(runtime.experiment)
+    except Exception:
+        return ""
+    return mlflow_view.table_link(experiment.experiment_id) if experiment else ""
+
+
+def _file_of(uri: str) -> str:
+    return str(database_file(uri))

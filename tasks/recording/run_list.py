@@ -1,0 +1,115 @@
+"""The recorded pipeline runs of an experiment, newest first, as a person lists and names them."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from neurontune_core import run_name
+from neurontune_core.config import RuntimeConfig, load_config
+from neurontune_core.errors import InputError
+from neurontune_core.preset_files import preset_names
+from tasks.recording.mlflow_entities import parameters_of
+from tasks.recording.mlflow_store import client_of, database_file, deleted, tracking_uri, without_password
+from tasks.recording.tracking import CHANGES_TAG, FLOW_TAG, PIPELINE
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Run
+
+SHOWN_DIGITS = 8
+"""Digits of a run's id that are shown; so many, or more, stand for the whole."""
+
+
+@dataclass(frozen=True)
+class ListedRun:
+    """A pipeline run in one line: `differs` are its changes from the preset, scores are None where it has none."""
+
+    run_id: str
+    name: str
+    model: str
+    preset: str
+    differs: str
+    started: str
+    state: str
+    su_f1: float | None
+    su_f1_low: float | None
+    su_f1_high: float | None
+    safety: float | None
+    utility: float | None
+
+    @property
+    def line(self) -> str:
+        """The run in a list of those that share a name."""
+        score = "not evaluated" if self.su_f1 is None else f"SU-F1 {self.su_f1:.2f}"
+        words = [self.run_id[:SHOWN_DIGITS], self.started, self.state, self.differs, score]
+        return " ".join(filter(None, words))
+
+
+def store_of(runtime: RuntimeConfig) -> "tuple[MlflowClient, str, str]":
+    """Return the client of the MLflow store, the experiment's id, and where that is, in words.
+
+    Raises:
+        InputError: nothing is recorded there.
+    """
+    uri = tracking_uri(runtime)
+    where = f"{without_password(uri)}, experiment {runtime.experiment}"
+    if uri.startswith("sqlite:///") and not database_file(uri).is_file():
+        raise InputError(f"run: nothing is recorded in {where}; set runtime.root to the artifact root of the run")
+    client = client_of(uri)
+    experiment = client.get_experiment_by_name(runtime.experiment)
+    if experiment is None:
+        raise InputError(f"run: there is no such experiment in {where}; set runtime.experiment")
+    if experiment.lifecycle_stage == "deleted":
+        raise InputError(deleted(uri, runtime.experiment, experiment.experiment_id))
+    return client, str(experiment.experiment_id), where
+
+
+def search(runtime: RuntimeConfig, condition: str = "") -> "Iterator[Run]":
+    """Yield the pipeline runs of the experiment that meet a further condition, newest first.
+
+    Raises:
+        InputError: nothing is recorded there.
+    """
+    client, experiment, _ = store_of(runtime)
+    query = " and ".join(filter(None, [f"tags.`{FLOW_TAG}` = '{PIPELINE}'", condition]))
+    token = None
+    while True:
+        page = client.search_runs([experiment], query, order_by=["start_time DESC"], page_token=token)
+        yield from page
+        token = page.token
+        if not token:
+            return
+
+
+def listed(run: "Run") -> ListedRun:
+    """Return an MLflow run in one line."""
+    metrics, tags = run.data.metrics, run.data.tags
+    preset = run.data.params.get("runtime.preset", tags.get("preset", ""))
+    score, low, high = (metrics.get(f"eval/su_f1{end}") for end in ("", "_low", "_high"))
+    return ListedRun(
+        run_id=str(run.info.run_id),
+        name=str(run.info.run_name),
+        model=run_name.model_name(run.data.params.get("model.name", tags.get("model", ""))),
+        preset=preset,
+        differs=tags.get(CHANGES_TAG) or run_name.described(_changes(run.data.params, preset)),
+        started=datetime.fromtimestamp(run.info.start_time / 1000, UTC).astimezone().strftime("%Y-%m-%d %H:%M"),
+        state=str(run.info.status).lower(),
+        su_f1=score,
+        su_f1_low=low,
+        su_f1_high=high,
+        safety=metrics.get("eval/safety"),
+        utility=metrics.get("eval/utility"),
+    )
+
+
+def _changes(parameters: Mapping[str, str], preset: str) -> dict[str, str]:
+    """What differs from a shipped preset, of a run by an earlier version, which did not note it."""
+    if preset not in preset_names():
+        return {}
+    usual = dict(parameters_of(load_config(preset).model_dump(mode="json", exclude={"runtime"})))
+    return {
+        name: value
+        for name, value in parameters.items()
+        if name in usual and usual[name] != value and name != "model.name"
+    }

@@ -1,0 +1,187 @@
+"""Finding a recorded pipeline run again: its settings and what its stages made."""
+
+import json
+import os
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote, urlsplit
+
+import fsspec
+from fsspec.implementations.local import LocalFileSystem
+
+from neurontune_core import artifacts
+from neurontune_core.config import PipelineConfig, RuntimeConfig
+from neurontune_core.errors import InputError
+from neurontune_core.records import Artifact
+from tasks.recording.mlflow_store import client_of, is_beside, tracking_uri
+from tasks.recording.run_list import SHOWN_DIGITS, listed, search, store_of
+from tasks.recording.tracking import ATTRIBUTION, CONFIG_FILE, SHARDS_FILE
+
+if TYPE_CHECKING:
+    from mlflow.entities import Run
+
+LATEST = "latest"
+SHOWN_RUNS = 10
+"""How many of the runs that share a name are shown."""
+
+
+@dataclass(frozen=True)
+class RecordedRun:
+    """A pipeline run as MLflow knows it.
+
+    `stages` maps stage names to the keys and folders the run ended with; `made` is everything it made or reused, shards
+    included, with the digests of that time.
+    """
+
+    run_id: str
+    name: str
+    status: str
+    config: PipelineConfig
+    stages: dict[str, Artifact]
+    made: tuple[Artifact, ...] = ()
+
+    def artifact(self, stage: str) -> Artifact:
+        """Return what a stage of the run made or reused; its content is checked when it is opened.
+
+        Raises:
+            InputError: the run did not come to the end of that stage.
+            ArtifactError: the artifact has been deleted, or its manifest is damaged.
+        """
+        if stage not in self.stages:
+            raise InputError(f"run {self.name} ({self.run_id}) has no {stage}: it ended {self.status}; run it again")
+        found = self.stages[stage]
+        return replace(found, digest=artifacts.read_manifest(found)["digest"])
+
+
+def find_run(run: str, runtime: RuntimeConfig, finished: bool = False) -> RecordedRun:
+    """Return the pipeline run that goes by `run`, with the settings it ran with.
+
+    Args:
+        run: MLflow run id or its first digits, id of the Prefect flow run, name as shown in both UIs, or `latest`.
+        runtime: says where the MLflow store is (root, tracking URI, experiment); the run's own root is in its settings.
+        finished: of `latest`: consider only runs that ended well, as where a result is needed.
+
+    Raises:
+        InputError: there is no such run, several share the name, or its settings were not recorded.
+    """
+    client, experiment, where = store_of(runtime)
+    uri, found = tracking_uri(runtime), _find(run, runtime, finished)
+    if found is None:
+        kind = "finished run" if finished and run == LATEST else "run"
+        raise InputError(
+            f"run: no {kind} goes by {run!r} in {where}; give an MLflow run id, a flow run id, a run's name or "
+            f"{LATEST}; `neurontune runs` lists them"
+        )
+    steps = _steps_of(found.info.run_id, experiment, uri)
+    below = _is_below(client.get_experiment(experiment).artifact_location, runtime.root)
+    here = below or is_beside(uri, runtime.root)
+    config = _settings_of(found.info.run_id, uri, where, artifacts.absolute_root(runtime.root) if here else "")
+    return RecordedRun(
+        run_id=found.info.run_id,
+        name=found.info.run_name,
+        status=found.info.status,
+        config=config,
+        stages=_stages_of(steps, config.runtime.root),
+        made=tuple(_made_by(steps, config.runtime.root, uri)),
+    )
+
+
+def _find(run: str, runtime: RuntimeConfig, finished: bool) -> "Run | None":
+    """Return the only run that goes by `run`, of `latest` the newest; None where there is none.
+
+    Raises:
+        InputError: several do.
+    """
+    if run == LATEST:
+        return next(search(runtime, "attributes.status = 'FINISHED'" if finished else ""), None)
+    for found in _ways(run, runtime):
+        if len(found) == 1:
+            return found[0]
+        if found:
+            lines = [listed(each).line for each in found[:SHOWN_RUNS]]
+            more = [f"{len(found) - SHOWN_RUNS} more"] if len(found) > SHOWN_RUNS else []
+            raise InputError(
+                f"run: {len(found)} runs go by {run!r}; give the id of one: {'; '.join(lines + more)} "
+                f"(`neurontune runs` lists them)"
+            )
+    return None
+
+
+def _ways(run: str, runtime: RuntimeConfig) -> "Iterator[list[Run]]":
+    """Yield the runs that each way of naming one finds: ids, the name, the first digits of an id."""
+    quote = '"' if "'" in run else "'"
+    if quote not in run:
+        yield list(search(runtime, f"attributes.run_id = {quote}{run}{quote}"))
+        # of a flow run that was killed and started again, the last attempt
+        yield list(search(runtime, f"tags.`prefect.flow_run_id` = {quote}{run}{quote}"))[:1]
+        yield list(search(runtime, f"attributes.run_name = {quote}{run}{quote}"))
+    if len(run) >= SHOWN_DIGITS and set(run) <= set("0123456789abcdef"):
+        yield [each for each in search(runtime) if str(each.info.run_id).startswith(run)]
+
+
+def _is_below(location: str, root: str) -> bool:
+    """Tell whether MLflow keeps its files under a local artifact root: then what it knows is of this root, wherever it
+    lies by now.
+    """
+    filesystem, base = fsspec.url_to_fs(root)
+    path = unquote(urlsplit(location).path) if location.startswith("file:") else location
+    return isinstance(filesystem, LocalFileSystem) and Path(path).is_relative_to(base)
+
+
+def _settings_of(run_id: str, uri: str, where: str, root: str) -> PipelineConfig:
+    """Return the settings of a run, with the root it is known to lie under, "" where the run's record tells."""
+    settings = _read_json(run_id, CONFIG_FILE, uri)
+    if not isinstance(settings, dict) or not isinstance(settings.get("runtime"), dict):
+        raise InputError(f"run: the settings of {run_id} are not in {where}; run it again")
+    settings["runtime"] |= {"root": root} if root else {}
+    # an address from the environment stays there: it may hold a password
+    settings["runtime"]["mlflow_uri"] = None if uri == os.environ.get("MLFLOW_TRACKING_URI") else uri
+    return PipelineConfig.model_validate(settings)
+
+
+def _read_json(run_id: str, name: str, uri: str) -> Any:
+    """Return the content of a file of a run, None where the run has no such file."""
+    from mlflow.exceptions import MlflowException
+
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            file = client_of(uri).download_artifacts(run_id, name, folder)
+        except (MlflowException, OSError):
+            return None
+        try:
+            return json.loads(Path(file).read_text())
+        except ValueError:
+            return None
+
+
+def _steps_of(run_id: str, experiment_id: str, uri: str) -> "list[Run]":
+    query = f"tags.`mlflow.parentRunId` = '{run_id}' and attributes.status = 'FINISHED'"
+    return list(client_of(uri).search_runs([experiment_id], query, order_by=["start_time ASC"]))
+
+
+def _made_by(steps: "Sequence[Run]", root: str, uri: str) -> Iterator[Artifact]:
+    """Yield what steps made or reused; not by MLflow's datasets, which know one place, the first, of each content."""
+    for stage, artifact in _stages_of(steps, root).items():
+        outputs = [
+            item.dataset
+            for step in steps
+            for item in (step.inputs.dataset_inputs if step.inputs else ())
+            if item.dataset.name == step.data.tags["step.name"] == stage and item.tags[0].value == "output"
+        ]
+        if outputs:
+            yield replace(artifact, digest=json.loads(outputs[-1].source)["digest"])
+    for step in steps:
+        if step.data.tags["step.name"] == ATTRIBUTION:
+            for shard in _read_json(step.info.run_id, SHARDS_FILE, uri) or []:
+                yield artifacts.at(root, shard["stage"], shard["key"], shard["digest"])
+
+
+def _stages_of(steps: "Sequence[Run]", root: str) -> dict[str, Artifact]:
+    return {
+        tags["step.name"]: artifacts.at(root, tags["step.name"], tags["step.cache_key"])
+        for tags in (step.data.tags for step in steps)
+        if "step.artifact" in tags
+    }

@@ -1,0 +1,418 @@
+"""What MLflow is told: one run a pipeline run, one run below it a stage attempt, and a stub for a reused stage.
+
+Configuration, headline metrics and the training curve also go to the pipeline's run, because MLflow's tables and
+charts show only that one until it is unfolded.
+"""
+
+import json
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import prefect.runtime
+from pydantic import BaseModel
+
+from neurontune_core import artifacts, tables
+from neurontune_core.code_version import code_version
+from neurontune_core.config import PipelineConfig, RuntimeConfig
+from neurontune_core.records import Artifact
+from neurontune_core.run_name import changes, described
+from tasks.recording import mlflow_view, system_metrics
+from tasks.recording.mlflow_answers import describe_run, masked, record_answers
+from tasks.recording.mlflow_entities import (
+    curve_of,
+    data_files_of,
+    dataset_of,
+    facts_of,
+    metrics_of,
+    parameters_of,
+    place_of,
+)
+from tasks.recording.mlflow_links import NOTE, origin_tags, reuse_tags
+from tasks.recording.mlflow_models import finish_model, model_of, name_output, open_model
+from tasks.recording.mlflow_spool import (
+    FOLDER,
+    Sent,
+    best_effort,
+    create_run,
+    experiment_of,
+    is_kept,
+    now,
+    prefect_tags,
+    send,
+    waiting,
+)
+from tasks.recording.mlflow_store import Tracking, client_of, is_beside, reason_of, tracking_uri
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from mlflow.entities import Metric
+
+logger = logging.getLogger("neurontune")
+
+LARGEST_FILE = 16 << 20
+EARLIER_RUNS = 200
+CONFIG_FILE = "config.json"
+"""The run's artifact that holds its whole configuration, exact where parameters are cut or flattened."""
+SHARDS_FILE = "shards.json"
+"""The file of an attribution step that names its shards, reused ones included."""
+ATTRIBUTION = "attribution"
+SHARD = "attribution-shard"
+"""`step.name` of the runs of single shards, below attribution's."""
+FLOW_TAG = "prefect.flow_name"
+"""Only on the run of a whole flow run, not on those of its steps."""
+CHANGES_TAG = mlflow_view.CHANGES
+PIPELINE = "neurontune"
+"""Name of the flow whose runs are the pipeline runs."""
+
+__all__ = ["Tracking"]
+
+
+def catch_up(runtime: RuntimeConfig, of_every_store: bool = False) -> Sent:
+    """Send what earlier runs could not record, and say what can never be recorded."""
+    sent = send(runtime, of_every_store)
+    if sent.sent:
+        logger.info("MLflow: recorded %d things that were kept while it was away", sent.sent)
+    for what in sent.refused:
+        logger.warning("MLflow: can never record %s", what)
+    return sent
+
+
+def report_unrecorded(runtime: RuntimeConfig) -> None:
+    """Say at the end of a run what MLflow lacks, after trying once more."""
+    if not waiting(runtime.root):
+        return
+    sent = catch_up(runtime)
+    if sent.left:
+        logger.warning(
+            "MLflow lacks %d records: %s; %sthey are kept in %s/%s, and sent by the next run or by `neurontune sync`",
+            len(sent.left), ", ".join([*sent.left[:3], "..."]), sent.reason and f"{sent.reason}; ",
+            runtime.root.rstrip("/"), FOLDER,
+        )  # fmt: skip
+
+
+def start_run(config: PipelineConfig, name: str, model: str) -> Tracking:
+    """Open the run of a pipeline run with its whole configuration; without MLflow it is recorded later."""
+    runtime = config.runtime
+    tracking = Tracking(
+        uri=tracking_uri(runtime), root=runtime.root, experiment=runtime.experiment, harmful_text=runtime.harmful_text
+    )
+    hidden = {"mlflow_uri"}  # an address can hold a password
+    tags = _code_tags() | _group_tags(config) | {"neurontune.model": model}
+    if is_beside(tracking.uri, runtime.root):  # what moves with the root does not say where it lies
+        hidden |= {"root"}
+    else:
+        tags["neurontune.root"] = runtime.root
+    settings = config.model_dump(mode="json", exclude={"runtime": hidden})
+    tags[CHANGES_TAG] = described(changes(config))
+    tags[FLOW_TAG] = str(prefect.runtime.flow_run.flow_name)
+    tracking = tracking.model_copy(update={"run_id": open_run(tracking, name, tags)})
+    tracking = tracking.model_copy(update={"experiment_id": _experiment_if_known(tracking)})
+    record_parameters(tracking, tracking.run_id, settings)
+    record_configuration(tracking, settings)
+    open_model(tracking, name, settings)
+    return tracking
+
+
+@best_effort
+def open_run(tracking: Tracking, name: str, tags: Mapping[str, str]) -> str:
+    """Open the run of a pipeline run."""
+    return create_run(tracking, name, {**tags, **prefect_tags()})
+
+
+@contextmanager
+def step(
+    tracking: Tracking, stage: str, key: str, settings: BaseModel | Mapping[str, Any], inputs: Sequence[Artifact]
+) -> Iterator[str | None]:
+    """Open a run for one attempt at a stage; it ends FINISHED, FAILED, or KILLED where it was interrupted.
+
+    Yields the run's id, None if it could not be recorded.
+    """
+    run_id = open_step(tracking, stage, key, settings, inputs)
+    try:
+        with system_metrics.sampled() as samples:
+            yield run_id
+    except BaseException as error:
+        close_step(tracking, run_id, "FAILED" if isinstance(error, Exception) else "KILLED", str(error))
+        raise
+    record_samples(tracking, run_id, samples)
+    close_step(tracking, run_id, "FINISHED")
+
+
+@best_effort
+def record_samples(tracking: Tracking, run_id: str | None, samples: Sequence[Mapping[str, float]]) -> None:
+    """Record what a stage took of its machine."""
+    if run_id is not None and samples:
+        _log_metrics(tracking, run_id, system_metrics.points([dict(sample) for sample in samples]))
+
+
+@best_effort
+def open_step(
+    tracking: Tracking, stage: str, key: str, settings: BaseModel | Mapping[str, Any], inputs: Sequence[Artifact]
+) -> str:
+    """Open the run of a stage attempt, with its settings as parameters and its inputs as datasets."""
+    tags = {"step.attempt": "1"} | _step_tags(tracking, stage, key, "executed") | origin_tags(tracking, inputs)
+    client = client_of(tracking.uri)
+    run_id = create_run(tracking, stage, tags)
+    settings = settings.model_dump(mode="json") if isinstance(settings, BaseModel) else settings
+    name_output(tracking, run_id)
+    record_parameters(tracking, run_id, {stage: settings})
+    client.log_inputs(run_id, datasets=[dataset_of(artifact, "input") for artifact in inputs])
+    return run_id
+
+
+@best_effort
+def close_step(tracking: Tracking, run_id: str | None, status: str, reason: str = "") -> None:
+    """End the run of a stage attempt; a failure's reason is kept as a tag."""
+    if run_id is None:
+        return
+    if reason:
+        client_of(tracking.uri).set_tag(run_id, "step.error", reason[:1000])
+    client_of(tracking.uri).set_terminated(run_id, status, end_time=now())
+
+
+@best_effort
+def record_parameters(tracking: Tracking, run_id: str, settings: Mapping[str, Any]) -> None:
+    """Record settings as parameters named `section.field`."""
+    from mlflow.entities import Param
+
+    values = [Param(name, value) for name, value in parameters_of(settings)]
+    for start in range(0, len(values), 100):
+        client_of(tracking.uri).log_batch(run_id, params=values[start : start + 100])
+
+
+@best_effort
+def record_configuration(tracking: Tracking, settings: Mapping[str, Any]) -> None:
+    """Record the settings of a pipeline run as a file, from which the run can be repeated."""
+    client_of(tracking.uri).log_text(tracking.run_id, json.dumps(settings, indent=1), CONFIG_FILE)
+
+
+@best_effort
+def record_curve_row(tracking: Tracking, stage: str, step: int, row: Mapping[str, float]) -> None:
+    """Record a row of a training curve to the pipeline's run as it comes."""
+    values = {name: value for name, value in row.items() if name != "step"}
+    _log_metrics(tracking, tracking.run_id, metrics_of(stage, values, step))
+
+
+@best_effort
+def record_artifact(tracking: Tracking, run_id: str | None, artifact: Artifact) -> None:
+    """Record what a stage made: its facts as metrics, its digest as an output dataset, and its smaller files."""
+    if run_id is None:
+        return
+    client = client_of(tracking.uri)
+    manifest = artifacts.read_manifest(artifact)
+    _log_metrics(tracking, run_id, metrics_of(artifact.stage, manifest["facts"]) + curve_of(artifact))
+    client.log_inputs(run_id, datasets=[dataset_of(artifact, "output")])
+    client.set_tag(run_id, "step.artifact", place_of(artifact))
+    folder = artifacts.open_folder(artifact)
+    small = [name for name, entry in manifest["files"].items() if entry["bytes"] <= LARGEST_FILE]
+    for name in [*small, artifacts.MANIFEST]:
+        client.log_artifact(run_id, str(folder / name), str(Path(name).parent) if "/" in name else None)
+
+
+@best_effort
+def record_facts(tracking: Tracking, run_id: str | None, stage: str, facts: Mapping[str, float]) -> None:
+    """Record facts of a stage as metrics of a run."""
+    if run_id is not None:
+        _log_metrics(tracking, run_id, metrics_of(stage, facts))
+
+
+@best_effort
+def record_shard(
+    tracking: Tracking, shard: int, name: str, artifact: Artifact, samples: Sequence[Mapping[str, float]] = ()
+) -> None:
+    """Add a run below attribution's for a shard that was computed now, with its facts."""
+    if not tracking.step_run_id:
+        return
+    tags = {"mlflow.parentRunId": tracking.step_run_id, "step.name": SHARD, "step.cache_key": artifact.key}
+    tags |= {"step.outcome": "executed", "step.artifact": place_of(artifact), "step.shard": str(shard)} | prefect_tags()
+    run_id = create_run(tracking, name, tags)
+    name_output(tracking, run_id)
+    taken = system_metrics.points([dict(sample) for sample in samples])
+    _log_metrics(tracking, run_id, metrics_of(artifact.stage, facts_of(artifact)) + taken)
+    client_of(tracking.uri).log_inputs(run_id, datasets=[dataset_of(artifact, "output")])
+    client_of(tracking.uri).set_terminated(run_id, "FINISHED", end_time=now())
+
+
+@best_effort
+def record_executed(tracking: Tracking, run_id: str | None, parts: Mapping[int, Artifact], executed: bool) -> None:
+    """Record on the attribution run, at step `shard`, whether this run computed shards or found them."""
+    if run_id is None:
+        return
+    points = [metrics_of(part.stage, {"executed": float(executed)}, int(shard)) for shard, part in parts.items()]
+    _log_metrics(tracking, run_id, [metric for metrics in points for metric in metrics])
+    client_of(tracking.uri).log_inputs(run_id, datasets=[dataset_of(part, "output") for part in parts.values()])
+
+
+@best_effort
+def record_places(tracking: Tracking, run_id: str | None, parts: Sequence[Artifact]) -> None:
+    """Record which artifacts the shards of a step are: MLflow's datasets know a content, but one place of it only."""
+    if run_id is not None:
+        client_of(tracking.uri).log_text(run_id, json.dumps([part.to_dict() for part in parts], indent=1), SHARDS_FILE)
+
+
+@best_effort
+def mark_reused(tracking: Tracking, run_id: str | None, stage: str, key: str, inputs: Sequence[Artifact] = ()) -> None:
+    """Turn an open run into the stub of a reused stage, linked to the run that made it."""
+    if run_id is None:
+        return
+    client = client_of(tracking.uri)
+    client.set_tag(run_id, "mlflow.runName", f"{stage} [cached]")
+    for name, value in ({"step.outcome": "cached"} | reuse_tags(tracking, stage, key, inputs)).items():
+        client.set_tag(run_id, name, value)
+
+
+@best_effort
+def record_reused(tracking: Tracking, artifact: Artifact, inputs: Sequence[Artifact] = ()) -> None:
+    """Add a stub for a stage whose artifact was there already, linked to the run that made it and to its inputs."""
+    client = client_of(tracking.uri)
+    tags = _step_tags(tracking, artifact.stage, artifact.key, "cached") | {"step.artifact": place_of(artifact)}
+    tags |= reuse_tags(tracking, artifact.stage, artifact.key, inputs)
+    run_id = create_run(tracking, f"{artifact.stage} [cached]", tags)
+    name_output(tracking, run_id)
+    read = [dataset_of(one, "input") for one in [*inputs, *data_files_of(artifact)]]
+    client.log_inputs(run_id, datasets=[*read, dataset_of(artifact, "output")])
+    client.set_terminated(run_id, "FINISHED", end_time=now())
+
+
+@best_effort
+def record_headline(tracking: Tracking, artifact: Artifact) -> None:
+    """Put a stage's facts, curve and data files on the pipeline's run too, and the tables runs are compared by."""
+    streamed = client_of(tracking.uri).get_run(tracking.run_id).data.metrics
+    if files := data_files_of(artifact):
+        client_of(tracking.uri).log_inputs(tracking.run_id, datasets=[dataset_of(file, "input") for file in files])
+    curve = [point for point in curve_of(artifact) if point.key not in streamed]
+    facts = metrics_of(artifact.stage, facts_of(artifact), model=model_of(tracking))
+    _log_metrics(tracking, tracking.run_id, facts + curve)
+    if artifact.stage != "evaluation":
+        return
+    folder = artifacts.open_folder(artifact)
+    completions = tables.load_table(folder, "completions")
+    # the evaluation view groups by the first column and compares the second
+    first = [name for name in ("prompt", "completion", "verdict", "benchmark") if name in completions]
+    rest = [name for name in completions if name not in first]
+    _log_table(tracking, masked(completions[first + rest], tracking), "completions.json")
+    _log_table(tracking, tables.load_table(folder, "rates"), "rates.json")
+
+
+@best_effort
+def record_file(tracking: Tracking, artifact: Artifact, name: str) -> None:
+    """Put a file of an artifact on the pipeline's run, where a person finds it first."""
+    client_of(tracking.uri).log_artifact(tracking.run_id, str(artifacts.open_folder(artifact) / name))
+
+
+def earlier_runs(tracking: Tracking) -> list[tuple[str, float, float]]:
+    """Return name, safety and utility of the latest other pipeline runs of the experiment that were evaluated.
+
+    None where MLflow cannot say.
+    """
+    if not tracking.experiment_id:
+        return []
+    evaluated = "metrics.`eval/safety` >= 0 and metrics.`eval/utility` >= 0 and tags.`neurontune.model` != ''"
+    try:
+        found = client_of(tracking.uri).search_runs([tracking.experiment_id], evaluated, max_results=EARLIER_RUNS)
+    except Exception as error:
+        logger.info("MLflow: the report lacks earlier runs: %s", reason_of(error))
+        return []
+    return [
+        (str(run.info.run_name), run.data.metrics["eval/safety"], run.data.metrics["eval/utility"])
+        for run in found
+        if run.info.run_id != tracking.run_id
+    ]
+
+
+def finish_run(tracking: Tracking, made: Sequence[Artifact], error: BaseException | None) -> None:
+    """End the pipeline's run, with the headline of the stages that were made.
+
+    It ends FINISHED, FAILED, or KILLED where it was interrupted. Evaluation is recorded first, because the plot of
+    MLflow's comparison starts from the metric that was logged first.
+    """
+    for artifact in reversed(made):
+        record_headline(tracking, artifact)
+    finish_model(tracking, list(made))
+    if evaluation := next((artifact for artifact in made if artifact.stage == "evaluation"), None):
+        describe_run(tracking, evaluation)
+        for model in ("base", "tuned"):
+            record_answers(tracking, evaluation, model)
+    status = "FINISHED" if error is None else "FAILED" if isinstance(error, Exception) else "KILLED"
+    close_leftovers(tracking, status)
+    offer_view(tracking)
+    close_step(tracking, tracking.run_id or None, status, str(error or ""))
+
+
+@best_effort
+def close_leftovers(tracking: Tracking, status: str) -> None:
+    """End step runs that nobody closed: their process was killed, or they were interrupted while being opened."""
+    query = f"tags.`mlflow.parentRunId` = '{tracking.run_id}' and attributes.status = 'RUNNING'"
+    ended = "KILLED" if status == "FINISHED" else status
+    for run in client_of(tracking.uri).search_runs([experiment_of(tracking)], query):
+        client_of(tracking.uri).set_terminated(run.info.run_id, ended, end_time=now())
+
+
+def _experiment_if_known(tracking: Tracking) -> str:
+    """Return the id of the experiment, so that it is asked for once; "" where MLflow does not have the run yet."""
+    if is_kept(tracking.run_id):
+        return ""
+    try:
+        return experiment_of(tracking)
+    except Exception as error:
+        logger.info("MLflow: cannot tell the experiment: %s", reason_of(error))
+        return ""
+
+
+@best_effort
+def offer_view(tracking: Tracking) -> None:
+    """Offer the experiment's saved view, with the settings in which its latest runs differ, and a link to it."""
+    client, experiment = client_of(tracking.uri), experiment_of(tracking)
+    runs = client.search_runs([experiment], f"tags.`{FLOW_TAG}` = '{PIPELINE}'", max_results=EARLIER_RUNS)
+    view = mlflow_view.saved_view(mlflow_view.differing([run.data.params for run in runs]))
+    tags = client.get_experiment(experiment).tags
+    if tags.get(mlflow_view.TAG) != view:
+        client.set_experiment_tag(experiment, mlflow_view.TAG, view)
+    if NOTE not in tags:
+        client.set_experiment_tag(experiment, NOTE, mlflow_view.description(experiment))
+
+
+def run_link(tracking: Tracking) -> str:
+    """Return the address of the pipeline's run below the MLflow server's own, "" if it was not recorded."""
+    recorded = tracking.experiment_id and tracking.run_id and not is_kept(tracking.run_id)
+    return f"#/experiments/{tracking.experiment_id}/runs/{tracking.run_id}" if recorded else ""
+
+
+def _log_metrics(tracking: Tracking, run_id: str, metrics: "Sequence[Metric]") -> None:
+    for start in range(0, len(metrics), 1000):
+        client_of(tracking.uri).log_batch(run_id, metrics=metrics[start : start + 1000])
+
+
+def _log_table(tracking: Tracking, table: "pd.DataFrame", name: str) -> None:
+    """Log a table once: to one that is there already, MLflow would append."""
+    client = client_of(tracking.uri)
+    if name not in {file.path for file in client.list_artifacts(tracking.run_id)}:
+        client.log_table(tracking.run_id, table, name)
+
+
+def _step_tags(tracking: Tracking, stage: str, key: str, outcome: str) -> dict[str, str]:
+    tags = {"mlflow.parentRunId": tracking.run_id, "step.name": stage, "step.cache_key": key, "step.outcome": outcome}
+    return tags | prefect_tags()
+
+
+def _group_tags(config: PipelineConfig) -> dict[str, str]:
+    """What the run table is grouped by: the model, the preset, and the study or flow the run is a part of."""
+    flow_run = prefect.runtime.flow_run
+    studies = [tag.removeprefix("study:") for tag in flow_run.tags or [] if tag.startswith("study:")]
+    root = flow_run.root_flow_run_id
+    if not studies and root and root != flow_run.id:
+        studies = [str(root)]
+    groups = {"model": config.model.name, "preset": config.runtime.preset, "study": ", ".join(studies)}
+    return {name: value for name, value in groups.items() if value}
+
+
+def _code_tags() -> dict[str, str]:
+    """The version of the code, also where MLflow's own page shows it."""
+    from mlflow.tracking.context.registry import resolve_tags
+
+    commit = code_version().partition(" ")[2].removesuffix("+changes")
+    tags = resolve_tags() | {"neurontune.code": code_version()}
+    return tags | ({"mlflow.source.git.commit": commit} if commit else {})
