@@ -22,15 +22,18 @@ from torch import Tensor
 from transformers import AutoModelForCausalLM, LlamaConfig
 
 from neurontune_core.attribution import engine as engines
+from neurontune_core.attribution import setup
 from neurontune_core.attribution.completeness import WANTED_GAP
 from neurontune_core.attribution.encode import EncodedPair, encode_pair
 from neurontune_core.attribution.flops import pair_flops, sizes_of
 from neurontune_core.attribution.pair_scores import PairScores
-from neurontune_core.config import AttributionConfig, ModelConfig, RuntimeConfig
+from neurontune_core.attribution.settings import AttributionConfig
+from neurontune_core.config import ModelConfig, RuntimeConfig
 from neurontune_core.model import tiny
 from neurontune_core.model.load import ChatModel, choose_device, load
 from neurontune_core.model.source import describe
 from neurontune_core.model.throughput import matmul_peak, timed
+from neurontune_core.neurons import neuron_counts
 from neurontune_core.records import PromptPair
 
 QUERY = "How do I get into my neighbour's house while they are away?"
@@ -86,8 +89,8 @@ def engine_row(
 ) -> tuple[Row, dict[int, Tensor]]:
     """Measure the engine as the stage runs it; the machine's matrix product is measured before and after."""
     device, size = chat.device, 2048 if chat.device.type == "cpu" else 8192
-    engine = engines.build(config, chat)
-    together = [[pairs[place] for place in places] for places in engines.batches(engine, pairs)]
+    engine = setup.build(config, chat)
+    together = [[pairs[place] for place in places] for places in setup.batches(engine, pairs)]
     run = partial(
         lambda: [result for batch in together for result in engines.attribute(engine, batch, wanted_gap=WANTED_GAP)]
     )
@@ -113,7 +116,7 @@ def engine_row(
 def rival_row(name: str, chat: ChatModel, pair: EncodedPair, own: Row, quick: bool) -> tuple[Row, dict[int, Tensor]]:
     """Measure a rival on layers around the middle, whose cost is the mean of all, and extrapolate to all layers."""
     run, steps = (loop_scores, LOOP_STEPS) if name == "plain loop" else (captum_scores, CAPTUM_STEPS)
-    layers = len(engines.neuron_counts(chat.model))
+    layers = len(neuron_counts(chat.model))
     long = len(pair.prompt) > 200
     measured = max(4, steps // 10) if quick else 10 if long else steps
     chosen = [layers // 2] if quick else [layers // 3, layers - 1 - layers // 3]
@@ -136,7 +139,7 @@ def add_errors(
     The rivals share no code with it, so their small errors vouch for it.
     """
     chat.model.double()
-    engine = engines.build(config.model_copy(update={"nodes": REFERENCE_NODES}), chat)
+    engine = setup.build(config.model_copy(update={"nodes": REFERENCE_NODES}), chat)
     for pair in pairs:
         exact = by_layer(engine, engines.attribute(engine, [pair])[0])
         for row, scores in found:
@@ -146,7 +149,7 @@ def add_errors(
                 )
 
 
-def by_layer(engine: engines.Engine, result: PairScores) -> dict[int, Tensor]:
+def by_layer(engine: setup.Engine, result: PairScores) -> dict[int, Tensor]:
     """Scores of each layer, as derivatives of the probability itself."""
     scores = result.scores * torch.tensor(result.scale, dtype=torch.float64).exp()
     return dict(enumerate(scores.split(list(engine.widths))))

@@ -10,7 +10,7 @@ from flows.run_names import named, rename, typed_name
 from flows.shards import run_shards
 from flows.stage_names import STAGES, Stage
 from flows.stages import PipelineRun, noted, recorded, run_stage
-from neurontune_core.attribution.engine import first_layer
+from neurontune_core.attribution.settings import first_layer
 from neurontune_core.config import PipelineConfig, change_runtime, load_config
 from neurontune_core.data.library import PublicLibrary
 from neurontune_core.errors import InputError

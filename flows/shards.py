@@ -12,7 +12,8 @@ from flows.runners import started
 from flows.stages import PipelineRun, is_finished, say
 from neurontune_core import artifacts
 from neurontune_core.attribution import shard as shard_facts
-from neurontune_core.config import AttributionConfig, RuntimeConfig
+from neurontune_core.attribution.settings import AttributionConfig
+from neurontune_core.config import RuntimeConfig
 from neurontune_core.errors import InputError, NeuronTuneError
 from neurontune_core.model.source import ModelReference
 from neurontune_core.records import Artifact

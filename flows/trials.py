@@ -2,7 +2,7 @@
 
 from flows.pipeline import prepare, scaling_only
 from neurontune_core import artifacts
-from neurontune_core.attribution.engine import first_layer
+from neurontune_core.attribution.settings import first_layer
 from neurontune_core.config import PipelineConfig
 from neurontune_core.errors import InputError
 from neurontune_core.selection.select import resolve_count

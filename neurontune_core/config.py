@@ -16,6 +16,7 @@ from pydantic import (
     field_validator,
 )
 
+from neurontune_core.attribution.settings import AttributionConfig
 from neurontune_core.data_names import short_name, with_absolute_paths
 from neurontune_core.errors import InputError, nearest_first
 from neurontune_core.preset_files import preset_names, read_preset
@@ -173,52 +174,6 @@ class PairsConfig(Section):
         "ones. Scaling tells the others from harmful prompts by their refusals alone (margin_fit). 0: all get one.",
     )
     seed: int = Field(default=0, ge=0, description="Seed of splits, wrappers and samples.")
-
-
-AttributionMethod = Literal["integrated_gradients", "gradient", "activation"]
-"""How contribution scores are made."""
-
-
-class AttributionConfig(Section):
-    """Contribution scores by integrated gradients (equation 4) or another method."""
-
-    method: AttributionMethod = Field(
-        default="integrated_gradients",
-        description="What a neuron's score is: `integrated_gradients` from the plain query to the attacked prompt "
-        "(equation 4); `gradient` of log P(response) in a factor on the neuron, at 1; `activation`, its own at the "
-        "last position of the plain query.",
-    )
-    pairs_per_role: int = Field(default=32, ge=2, description="Attacked prompts attributed for each of the two roles.")
-    first_layer: int | float = Field(
-        default=0,
-        ge=0,
-        description="Layers below this one are left alone: not attributed, none of their neurons selected. A layer, or "
-        "a fraction of all layers if below 1. Lower layers take longer to attribute than upper ones.",
-    )
-    shards: int = Field(default=4, ge=1, le=10_000, description="Independent parts the pairs are divided into.")
-    nodes: int = Field(
-        default=4,
-        ge=1,
-        le=64,
-        description="Integrated gradients: nodes of the path integral (Legendre-Gauss-Radau: its end, which costs "
-        "nothing, is one of them); layers whose path bends get more, except in half formats.",
-    )
-    position: Literal["last", "response"] = Field(
-        default="last",
-        description="Integrated gradients: integrate over the last prompt position, or over all positions that predict "
-        "the response.",
-    )
-    objective: Literal["probability", "log_probability"] = Field(
-        default="probability", description="Integrated gradients: quantity whose change is attributed."
-    )
-    normalise: bool = Field(
-        default=True, description="Scale each pair's scores to unit L2 norm before they are summed."
-    )
-    response_tokens: int = Field(
-        default=12,
-        ge=1,
-        description="Leading response tokens whose probability is attributed; `activation` reads none.",
-    )
 
 
 class ScoresConfig(Section):

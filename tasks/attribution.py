@@ -5,7 +5,8 @@ from pathlib import Path
 
 from neurontune_core import artifacts, tables
 from neurontune_core.attribution import shard as shards
-from neurontune_core.config import AttributionConfig, RuntimeConfig
+from neurontune_core.attribution.settings import AttributionConfig
+from neurontune_core.config import RuntimeConfig
 from neurontune_core.model.source import ModelReference
 from neurontune_core.records import Artifact
 from tasks.models import loaded

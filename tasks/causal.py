@@ -6,10 +6,11 @@ from pathlib import Path
 import pandas as pd
 
 from neurontune_core import artifacts, tables
+from neurontune_core.attribution.settings import AttributionMethod
 from neurontune_core.causal import cells, measure, page, prompts, summary
 from neurontune_core.causal.drawing import draw_responses
 from neurontune_core.causal.sets import Sets
-from neurontune_core.config import AttributionMethod, CausalConfig, EvaluationConfig, RuntimeConfig, SelectionConfig
+from neurontune_core.config import CausalConfig, EvaluationConfig, RuntimeConfig, SelectionConfig
 from neurontune_core.data.library import PublicLibrary
 from neurontune_core.evaluation import answers
 from neurontune_core.evaluation.refusals import judge_version, labels

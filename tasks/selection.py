@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from neurontune_core import artifacts, tables
-from neurontune_core.config import AttributionMethod, RuntimeConfig, SelectionConfig
+from neurontune_core.attribution.settings import AttributionMethod
+from neurontune_core.config import RuntimeConfig, SelectionConfig
 from neurontune_core.evaluation.refusals import judge_version, labels
 from neurontune_core.model.source import ModelReference
 from neurontune_core.records import Artifact, NeuronSet

@@ -3,14 +3,15 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from neurontune_core.attribution import engine as engines
+from neurontune_core.attribution import setup
 from neurontune_core.attribution.activation import activation_scores
 from neurontune_core.attribution.completeness import WANTED_GAP
 from neurontune_core.attribution.encode import EncodedPair, encode_pair
+from neurontune_core.attribution.engine import attribute
 from neurontune_core.attribution.gradient import gradient_scores
 from neurontune_core.attribution.pair_scores import PairScores
+from neurontune_core.attribution.settings import AttributionConfig, first_layer
 from neurontune_core.attribution.split import in_halves
-from neurontune_core.config import AttributionConfig
 from neurontune_core.model.batches import by_length, bytes_per_token, tokens_that_fit
 from neurontune_core.model.load import ChatModel
 from neurontune_core.neurons import neuron_counts
@@ -35,7 +36,7 @@ class Method:
     layers: dict[int, int]
     batches: Callable[[Sequence[EncodedPair]], list[list[int]]]
     score: Callable[[Sequence[EncodedPair], bool], list[PairScores]]
-    engine: engines.Engine | None = None
+    engine: setup.Engine | None = None
 
 
 def build(config: AttributionConfig, chat: ChatModel, memory_mib: int | None = None) -> Method:
@@ -51,9 +52,9 @@ def build(config: AttributionConfig, chat: ChatModel, memory_mib: int | None = N
             integrated gradients do not support.
     """
     if config.method == "integrated_gradients":
-        return _integral(engines.build(config, chat, memory_mib))
+        return _integral(setup.build(config, chat, memory_mib))
     widths = neuron_counts(chat.model)
-    layers = {layer: widths[layer] for layer in range(engines.first_layer(config, len(widths)), len(widths))}
+    layers = {layer: widths[layer] for layer in range(first_layer(config, len(widths)), len(widths))}
     scores = gradient_scores if config.method == "gradient" else activation_scores
     limit = tokens_that_fit(chat.model) if memory_mib is None else (memory_mib << 20) // bytes_per_token(chat.model)
 
@@ -81,11 +82,11 @@ def positions(config: AttributionConfig, pair: EncodedPair) -> int:
     return len(pair.query) if config.method == "activation" else len(pair.answered) + len(pair.response) - 1
 
 
-def _integral(engine: engines.Engine) -> Method:
+def _integral(engine: setup.Engine) -> Method:
     def batches(pairs: Sequence[EncodedPair]) -> list[list[int]]:
-        return engines.batches(engine, pairs)
+        return setup.batches(engine, pairs)
 
     def score(pairs: Sequence[EncodedPair], checked: bool) -> list[PairScores]:
-        return engines.attribute(engine, pairs, checked, WANTED_GAP)
+        return attribute(engine, pairs, checked, WANTED_GAP)
 
     return Method({layer: engine.widths[layer] for layer in engine.layers}, batches, score, engine)

@@ -1,21 +1,16 @@
 """The paths of a batch: what its waves give, put together layer by layer, and their scores."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from neurontune_core.attribution.precision import widest
+from neurontune_core.attribution.setup import Engine
 from neurontune_core.attribution.split import run_within
 from neurontune_core.attribution.wavefront import Context, Wave, run_wave
-
-if TYPE_CHECKING:
-    from neurontune_core.attribution.engine import Engine
 
 
 @dataclass

@@ -6,17 +6,18 @@ from dataclasses import dataclass
 
 from transformers import PreTrainedModel
 
-from neurontune_core.attribution import engine as engines
 from neurontune_core.attribution import methods
 from neurontune_core.attribution import response_head as heads
 from neurontune_core.attribution.completeness import WANTED_GAP
 from neurontune_core.attribution.encode import EncodedPair
+from neurontune_core.attribution.engine import attribute
 from neurontune_core.attribution.flops import Sizes, check_flops, one_pass_flops, pair_flops, sizes_of
+from neurontune_core.attribution.settings import AttributionConfig
+from neurontune_core.attribution.setup import Engine, row_layer_limit
 from neurontune_core.attribution.shard import checked_ids, in_shard
 from neurontune_core.attribution.split import cut, row_layers
 from neurontune_core.attribution.table import half_of
 from neurontune_core.attribution.wavefront import Wave
-from neurontune_core.config import AttributionConfig
 from neurontune_core.errors import InputError
 from neurontune_core.model.batches import bytes_per_token
 from neurontune_core.model.load import ChatModel
@@ -92,9 +93,7 @@ class _Cost:
     memory_bytes: int
 
 
-def _integral(
-    engine: engines.Engine, sizes: Sizes, together: Sequence[Sequence[EncodedPair]], checked: Set[str]
-) -> _Cost:
+def _integral(engine: Engine, sizes: Sizes, together: Sequence[Sequence[EncodedPair]], checked: Set[str]) -> _Cost:
     """Return the cost of integrated gradients.
 
     Two batches (on a CPU: pairs) are run for the calibration: the cheapest, to warm up, the one of median cost, and the
@@ -102,7 +101,7 @@ def _integral(
     """
     ranked = sorted(together, key=lambda batch: _flops(engine, sizes, batch))
     cheapest, middle = ranked[0], ranked[len(ranked) // 2]
-    engines.attribute(engine, cheapest)
+    attribute(engine, cheapest)
     seconds, ran = _calibrate(engine, sizes, middle)
     rate = seconds / ran
     # the completeness check works in a wider number format, whose speed is a matter of the device
@@ -152,36 +151,36 @@ def _batches(method: methods.Method, pairs: Sequence[EncodedPair]) -> list[list[
     return [[pairs[place] for place in places] for places in method.batches(pairs)]
 
 
-def _waves(engine: engines.Engine, batch: Sequence[EncodedPair]) -> list[Wave]:
+def _waves(engine: Engine, batch: Sequence[EncodedPair]) -> list[Wave]:
     layers = len(engine.widths)
-    return cut(engine.layers, layers, engine.points, engines.row_layer_limit(engine, _row_tokens(batch)))
+    return cut(engine.layers, layers, engine.points, row_layer_limit(engine, _row_tokens(batch)))
 
 
 def _row_tokens(batch: Sequence[EncodedPair]) -> int:
     return len(batch) * max(len(pair.response) for pair in batch)
 
 
-def _flops(engine: engines.Engine, sizes: Sizes, batch: Sequence[EncodedPair]) -> float:
+def _flops(engine: Engine, sizes: Sizes, batch: Sequence[EncodedPair]) -> float:
     waves = _waves(engine, batch)
     return sum(pair_flops(sizes, pair, waves, engine.every_position) for pair in batch)
 
 
-def _check_flops(engine: engines.Engine, sizes: Sizes, batch: Sequence[EncodedPair]) -> float:
+def _check_flops(engine: Engine, sizes: Sizes, batch: Sequence[EncodedPair]) -> float:
     return sum(check_flops(sizes, pair, engine.layers) for pair in batch)
 
 
 def _calibrate(
-    engine: engines.Engine, sizes: Sizes, batch: Sequence[EncodedPair], with_difference: bool = False
+    engine: Engine, sizes: Sizes, batch: Sequence[EncodedPair], with_difference: bool = False
 ) -> tuple[float, float]:
     """Return the seconds a batch takes, and the operations of the waves that ran."""
     started = time.perf_counter()
-    results = engines.attribute(engine, batch, with_difference, WANTED_GAP)
+    results = attribute(engine, batch, with_difference, WANTED_GAP)
     seconds = time.perf_counter() - started
     pairs = zip(batch, results, strict=True)
     return seconds, sum(pair_flops(sizes, pair, result.waves, engine.every_position) for pair, result in pairs)
 
 
-def _memory(engine: engines.Engine, sizes: Sizes, together: Sequence[Sequence[EncodedPair]]) -> int:
+def _memory(engine: Engine, sizes: Sizes, together: Sequence[Sequence[EncodedPair]]) -> int:
     layers = len(engine.widths)
     largest = 0.0
     for batch in together:

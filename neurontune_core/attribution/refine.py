@@ -5,11 +5,8 @@ from adding up is estimated from what the nodes already show, so no row is run f
 the sums stay independent of the sharding.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -19,11 +16,9 @@ from torch import Tensor
 
 from neurontune_core.attribution.paths import Collected, Path, collect, layer_scores
 from neurontune_core.attribution.quadrature import legendre_gauss_radau
+from neurontune_core.attribution.setup import Engine
 from neurontune_core.attribution.split import cut
 from neurontune_core.attribution.wavefront import Context, Wave
-
-if TYPE_CHECKING:
-    from neurontune_core.attribution.engine import Engine
 
 DOUBLINGS = 4
 """How often the rows of a layer are doubled at most: kinked paths (ReLU) would ask for more and more in vain."""
@@ -48,7 +43,7 @@ def refine(
     """Integrate layers again, with twice the rows each time, while their estimated gap is over `wanted_gap`.
 
     Args:
-        engine: what `engine.build` returned.
+        engine: what `setup.build` returned.
         context: the batch.
         whole: its paths with the engine's own nodes.
         parts: scores of each pair's layers, in units of `exp(scale)`; replaced where a layer is integrated again.

@@ -14,8 +14,8 @@ from neurontune_core.attribution import methods
 from neurontune_core.attribution.completeness import completeness_facts, completeness_rows
 from neurontune_core.attribution.encode import EncodedPair
 from neurontune_core.attribution.pair_scores import PairScores
+from neurontune_core.attribution.settings import AttributionConfig
 from neurontune_core.attribution.table import ScoreSums, half_of
-from neurontune_core.config import AttributionConfig
 from neurontune_core.errors import InputError
 from neurontune_core.model.load import ChatModel
 from neurontune_core.progress import Track, silent

@@ -15,7 +15,8 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import stats
 
-from neurontune_core.config import AttributionMethod, SelectionConfig
+from neurontune_core.attribution.settings import AttributionMethod
+from neurontune_core.config import SelectionConfig
 from neurontune_core.errors import InputError
 from neurontune_core.records import Role
 

@@ -8,8 +8,10 @@ import torch
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
 from neurontune_core.attribution import engine as engines
+from neurontune_core.attribution import setup
 from neurontune_core.attribution.encode import EncodedPair
-from neurontune_core.config import AttributionConfig
+from neurontune_core.attribution.pair_scores import PairScores
+from neurontune_core.attribution.settings import AttributionConfig
 from neurontune_core.model import tiny
 from neurontune_core.model.load import ChatModel
 from neurontune_core.records import PromptPair
@@ -64,11 +66,11 @@ def attribute(
     chat: ChatModel, pairs: list[EncodedPair], memory_mib: int = 1024, **settings: object
 ) -> list[torch.Tensor]:
     """Scores of pairs run as one batch, in their own units."""
-    engine = engines.build(AttributionConfig(**settings), chat, memory_mib)
+    engine = setup.build(AttributionConfig(**settings), chat, memory_mib)
     return [in_own_units(result) for result in engines.attribute(engine, pairs)]
 
 
-def in_own_units(result: engines.PairScores) -> torch.Tensor:
+def in_own_units(result: PairScores) -> torch.Tensor:
     return result.scores * torch.tensor(result.scale, dtype=torch.float64).exp()
 
 

@@ -8,9 +8,9 @@ from transformers import AutoConfig, AutoModelForCausalLM
 
 from neurontune_core import neurons
 from neurontune_core.attribution import engine as engines
-from neurontune_core.attribution import wavefront
+from neurontune_core.attribution import setup, wavefront
 from neurontune_core.attribution.prefix import IMPLEMENTATION, encode_prefix
-from neurontune_core.config import AttributionConfig
+from neurontune_core.attribution.settings import AttributionConfig
 from neurontune_core.errors import InputError, NumericalError
 from neurontune_core.model import tiny
 from neurontune_core.model.load import ChatModel
@@ -33,7 +33,7 @@ def test_hooks_and_attention_are_restored(family):
 @pytest.mark.parametrize("place", ["response_log_probability", "_repeated"])
 def test_hooks_and_attention_are_restored_after_an_error(place, monkeypatch):
     chat = tiny_chat("llama")
-    engine = engines.build(AttributionConfig(), chat, 64)
+    engine = setup.build(AttributionConfig(), chat, 64)
     before = chat.model.config._attn_implementation
 
     def fail(*arguments):
@@ -89,7 +89,7 @@ def test_covered_layers_alone_are_attributed_if_told_so(memory):
         attribute(chat, pairs)
     neurons.leave_out_uncovered(model)
     assert neurons.neuron_counts(model) == [0, 48, 0, 48]
-    engine = engines.build(AttributionConfig(nodes=2), chat, 1024)
+    engine = setup.build(AttributionConfig(nodes=2), chat, 1024)
     engine.budget.row_layers = 10**9 if memory else 1
     for pair, result in zip(pairs, engines.attribute(engine, pairs, with_difference=True), strict=True):
         expected, differences = reference_scores(
@@ -164,5 +164,5 @@ def test_a_model_whose_batch_cannot_grow_is_refused():
     )  # fmt: skip
     model = AutoModelForCausalLM.from_config(config).eval().requires_grad_(False)
     with pytest.raises(InputError, match="GPTBigCodeForCausalLM fails when rows join"):
-        engines.build(AttributionConfig(), ChatModel(model, tiny.tokenizer(), torch.device("cpu")), 64)
+        setup.build(AttributionConfig(), ChatModel(model, tiny.tokenizer(), torch.device("cpu")), 64)
     assert hooks_of(model) == []

@@ -10,14 +10,14 @@ from transformers import AutoModelForCausalLM
 
 from neurontune_core import tables
 from neurontune_core.attribution import engine as engines
-from neurontune_core.attribution import methods, prefix
+from neurontune_core.attribution import methods, prefix, setup
 from neurontune_core.attribution.attention import attend
 from neurontune_core.attribution.encode import EncodedPair
 from neurontune_core.attribution.flops import check_flops, one_pass_flops, pair_flops, sizes_of
 from neurontune_core.attribution.plan import estimate
+from neurontune_core.attribution.settings import AttributionConfig
 from neurontune_core.attribution.shard import attribute_shard, in_shard
 from neurontune_core.attribution.split import cut
-from neurontune_core.config import AttributionConfig
 from neurontune_core.errors import InputError
 from neurontune_core.model import tiny
 from neurontune_core.model.load import ChatModel
@@ -30,7 +30,7 @@ def test_counted_operations(family, position, first, monkeypatch):
     monkeypatch.setattr(prefix, "_whole_prompt", lambda query, key, value, rule: attend(query, key, value, None, rule))
     chat = tiny_chat(family, torch.float32)
     chat.model.set_attn_implementation("eager")
-    engine = engines.build(AttributionConfig(position=position, first_layer=first), chat, 1024)
+    engine = setup.build(AttributionConfig(position=position, first_layer=first), chat, 1024)
     pair = EncodedPair("long", tokens(20, 1), tokens(60, 2), tokens(6, 3))
     for limit, with_difference in ((10**9, True), (6, False)):
         engine.budget.row_layers = limit
@@ -60,7 +60,7 @@ def test_counted_operations_of_the_other_methods(family, method, first):
 
 def test_operations_grow_linearly_in_pairs_and_not_with_their_number_in_a_batch():
     chat = tiny_chat("llama", torch.float32)
-    engine = engines.build(AttributionConfig(), chat, 1024)
+    engine = setup.build(AttributionConfig(), chat, 1024)
     pair = encoded_pairs()[0]
     counts = []
     for number in (1, 2, 4):

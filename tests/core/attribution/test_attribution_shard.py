@@ -10,11 +10,13 @@ import torch
 from attribution_cases import float64_throughout, in_own_units, prompt_pair, tiny_chat
 
 from neurontune_core.attribution import engine as engines
+from neurontune_core.attribution import setup
 from neurontune_core.attribution.completeness import WANTED_GAP, completeness_facts, completeness_rows
 from neurontune_core.attribution.encode import encode_pair
+from neurontune_core.attribution.pair_scores import PairScores
+from neurontune_core.attribution.settings import AttributionConfig, first_layer
 from neurontune_core.attribution.shard import CHECKED_PAIRS, attribute_shard, choose_pairs, facts_over_shards, in_shard
 from neurontune_core.attribution.table import COLUMNS, half_of
-from neurontune_core.config import AttributionConfig
 from neurontune_core.errors import InputError, NumericalError
 from neurontune_core.model.load import ChatModel
 
@@ -104,7 +106,7 @@ def test_table_holds_the_sums_of_the_pairs_scores(normalise, chat):
     table = attribute_shard(FEW, config, chat).table
     assert tuple(table.columns) == COLUMNS
     assert not table.duplicated(KEYS).any()
-    engine = engines.build(config, chat)
+    engine = setup.build(config, chat)
     for (role, category, half), rows in table.groupby(["role", "attack_category", "half"]):
         group = [p for p in FEW if (p.role, p.attack_category, half_of(p.id)) == (role, category, half)]
         scores = []
@@ -131,17 +133,17 @@ def test_layers_below_the_first_are_left_alone_and_change_nothing_above(chat):
     ("value", "layers", "expected"), [(0, 5, 0), (3, 5, 3), (0.4, 30, 12), (0.4, 24, 9), (0.99, 2, 1), (2.0, 5, 2)]
 )
 def test_the_first_layer_is_a_layer_or_a_fraction(value, layers, expected):
-    assert engines.first_layer(AttributionConfig(first_layer=value), layers) == expected
+    assert first_layer(AttributionConfig(first_layer=value), layers) == expected
 
 
 def test_a_first_layer_of_one_and_a_half_is_explained():
     with pytest.raises(InputError, match=r"attribution\.first_layer: 1\.5 is neither a layer nor a fraction below 1"):
-        engines.first_layer(AttributionConfig(first_layer=1.5), 9)
+        first_layer(AttributionConfig(first_layer=1.5), 9)
 
 
 def test_a_first_layer_the_model_does_not_have_is_explained(chat):
     with pytest.raises(InputError, match=r"attribution\.first_layer: 99, but the model has 2 layers; choose at most 1"):
-        engines.build(AttributionConfig(first_layer=99), chat)
+        setup.build(AttributionConfig(first_layer=99), chat)
 
 
 def test_tables_of_shards_add_up_to_the_table_of_the_whole(chat):
@@ -191,7 +193,7 @@ def test_completeness_at_the_default_nodes_on_a_smooth_model():
 
 
 def test_completeness_gap_is_relative_to_the_difference_or_a_hundredth_of_the_largest():
-    result = engines.PairScores(
+    result = PairScores(
         "p",
         torch.zeros(1),
         0.0,
@@ -210,7 +212,7 @@ def test_completeness_gap_is_relative_to_the_difference_or_a_hundredth_of_the_la
 def test_a_broken_integral_shows_in_the_gap():
     with float64_throughout():
         chat = tiny_chat("llama", layers=2)
-        engine = engines.build(AttributionConfig(nodes=16), chat)
+        engine = setup.build(AttributionConfig(nodes=16), chat)
         pair = encode_pair(FEW[0], chat, 12)
 
         def largest_gap(engine):

@@ -9,8 +9,8 @@ from attribution_reference import reference_scores
 from transformers import AutoModelForCausalLM
 
 from neurontune_core.attribution.encode import constant_rotary_length, encode_pair
+from neurontune_core.attribution.settings import AttributionConfig
 from neurontune_core.attribution.shard import attribute_shard
-from neurontune_core.config import AttributionConfig
 from neurontune_core.errors import InputError
 from neurontune_core.model import tiny
 from neurontune_core.model.load import ChatModel

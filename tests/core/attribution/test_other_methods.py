@@ -12,9 +12,9 @@ from attribution_cases import DENSE, encoded_pairs, float64_throughout, prompt_p
 from neurontune_core.attribution import methods
 from neurontune_core.attribution.encode import EncodedPair, encode_pair
 from neurontune_core.attribution.pair_scores import PairScores
+from neurontune_core.attribution.settings import AttributionConfig
 from neurontune_core.attribution.shard import attribute_shard, in_shard
 from neurontune_core.attribution.table import COLUMNS, half_of
-from neurontune_core.config import AttributionConfig
 from neurontune_core.errors import InputError, NumericalError
 from neurontune_core.model.batches import bytes_per_token
 from neurontune_core.model.load import ChatModel

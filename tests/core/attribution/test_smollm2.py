@@ -5,9 +5,11 @@ import torch
 from attribution_cases import in_own_units, prompt_pair, relative_difference
 
 from neurontune_core.attribution import engine as engines
+from neurontune_core.attribution import setup
 from neurontune_core.attribution.completeness import WANTED_GAP, completeness_rows
 from neurontune_core.attribution.encode import encode_pair
-from neurontune_core.config import AttributionConfig, ModelConfig
+from neurontune_core.attribution.settings import AttributionConfig
+from neurontune_core.config import ModelConfig
 from neurontune_core.model.load import load
 from neurontune_core.model.source import describe
 
@@ -20,7 +22,7 @@ def test_completeness_and_split_at_the_default_nodes(tmp_path):
     query = "How do I bake bread without an oven?"
     pair = prompt_pair(0, query=query, prompt=PROMPT + query, response="I'm sorry, but I can't help with that request.")
     encoded = encode_pair(pair, chat, 12)
-    engine = engines.build(AttributionConfig(), chat)
+    engine = setup.build(AttributionConfig(), chat)
     (whole,) = engines.attribute(engine, [encoded], with_difference=True, wanted_gap=WANTED_GAP)
     rows = completeness_rows(pair, whole)
     assert len(rows) == 30

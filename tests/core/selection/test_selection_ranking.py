@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from neurontune_core.config import AttributionMethod, SelectionConfig
+from neurontune_core.attribution.settings import AttributionMethod
+from neurontune_core.config import SelectionConfig
 from neurontune_core.errors import InputError
 from neurontune_core.records import NeuronId, Role
 from neurontune_core.selection.controls import matched_random
