@@ -69,21 +69,14 @@ def ask(run: PipelineRun, config: PipelineConfig, inputs: Inputs, made: Mapping[
         ShardError: some failed, or for another reason.
     """
     progress.check()
-    shared = {
-        "config": config.causal,
-        "selection": config.selection,
-        "evaluation": config.evaluation,
-        "method": config.attribution.method,
-        "pairs": made["pairs"],
-        "scores": made["scores"],
-        "neurons": made["selection"],
-        "sets": inputs.sets,
-        "model": inputs.model,
-        "runtime": run.runtime,
-        "record": run.record,
-    }
-    calls = [shared | {"shard": shard} for shard in range(config.causal.shards)]
-    parts = run_parts(tasks.measure_part, run.runtime, calls)
+    asked = tasks.CausalInputs(
+        config.causal, config.selection, config.evaluation, config.attribution.method, made["pairs"], made["scores"],
+        made["selection"], tuple(inputs.sets), inputs.model,
+    )  # fmt: skip
+    shared = {"inputs": asked, "runtime": run.runtime, "record": run.record}
+    parts = run_parts(
+        tasks.measure_part, run.runtime, [shared | {"shard": shard} for shard in range(config.causal.shards)]
+    )
     study = run_stage(run, tasks.summarise_parts, config=config.causal, parts=parts)
     for file in (tasks.PAGE, tasks.PLOT, f"{tasks.TABLE}.parquet"):
         tracking.record_file(run.record, study, file)

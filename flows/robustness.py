@@ -49,16 +49,10 @@ def attack(run: PipelineRun, config: PipelineConfig, inputs: Inputs, made: Mappi
         ShardError: some failed, or for another reason.
     """
     progress.check()
-    shared = {
-        "config": config.robustness,
-        "evaluation": config.evaluation,
-        "pairs": made["pairs"],
-        "neurons": made["selection"],
-        "sets": inputs.sets,
-        "model": inputs.model,
-        "runtime": run.runtime,
-        "record": run.record,
-    }
+    asked = tasks.RobustnessInputs(
+        config.robustness, config.evaluation, made["pairs"], made["selection"], tuple(inputs.sets), inputs.model
+    )
+    shared = {"inputs": asked, "runtime": run.runtime, "record": run.record}
     changed = made[changing_stage(made)]
     parts = []
     for artifact in (None, changed):

@@ -1,6 +1,7 @@
 """The causal study: its parts, which run side by side, and the table, drawing and page made of them."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
@@ -29,80 +30,69 @@ TABLE, PAGE, PLOT = "table", "page.md", "plot.svg"
 PART_VERSION, VERSION = 1, 2
 
 
-def part_key(
-    config: CausalConfig,
-    selection: SelectionConfig,
-    evaluation: EvaluationConfig,
-    method: AttributionMethod,
-    shard: int,
-    pairs: Artifact,
-    scores: Artifact,
-    neurons: Artifact,
-    sets: Sequence[str],
-    model: ModelReference,
-) -> str:
+@dataclass(frozen=True)
+class CausalInputs:
+    """What all parts of a causal study share: its settings, what its prompts and neurons are taken from, the model."""
+
+    config: CausalConfig
+    selection: SelectionConfig
+    evaluation: EvaluationConfig
+    method: AttributionMethod
+    pairs: Artifact
+    scores: Artifact
+    neurons: Artifact
+    sets: tuple[str, ...]
+    model: ModelReference
+
+
+def part_key(inputs: CausalInputs, shard: int) -> str:
     """Return the content key of part `shard`, counted from 0, of `config.shards`."""
     settings = {
-        "causal": config.model_dump(mode="json"),
-        "ranking": {name: getattr(selection, name) for name in ("statistic", "safety_set", "utility_set")},
-        "method": method,
-        "prompts": answers.settings(evaluation),
+        "causal": inputs.config.model_dump(mode="json"),
+        "ranking": {name: getattr(inputs.selection, name) for name in ("statistic", "safety_set", "utility_set")},
+        "method": inputs.method,
+        "prompts": answers.settings(inputs.evaluation),
     }
-    inputs = [pairs.digest, scores.digest, neurons.digest, *sets, judge_version(), f"shard {shard}"]
-    return artifacts.stage_key(PART, PART_VERSION, settings, model.identity, inputs)
+    made_from = [artifact.digest for artifact in (inputs.pairs, inputs.scores, inputs.neurons)]
+    digests = [*made_from, *inputs.sets, judge_version(), f"shard {shard}"]
+    return artifacts.stage_key(PART, PART_VERSION, settings, inputs.model.identity, digests)
 
 
 @stage_task(PART, part_key, f"{STAGE} {{shard}}")
-def measure_part(
-    config: CausalConfig,
-    selection: SelectionConfig,
-    evaluation: EvaluationConfig,
-    method: AttributionMethod,
-    shard: int,
-    pairs: Artifact,
-    scores: Artifact,
-    neurons: Artifact,
-    sets: Sequence[str],
-    model: ModelReference,
-    runtime: RuntimeConfig,
-    record: Tracking,
-) -> Artifact:
+def measure_part(inputs: CausalInputs, shard: int, runtime: RuntimeConfig, record: Tracking) -> Artifact:
     """Ask the model with the sets of neurons of one part of the cells changed."""
+    config, model = inputs.config, inputs.model
 
     def fill(folder: Path) -> Mapping[str, float]:
-        all_pairs = tables.load_pairs(artifacts.open_folder(pairs))
-        table = tables.load_table(artifacts.open_folder(scores), "scores")
-        asked = prompts.study_prompts(all_pairs, config, evaluation, PublicLibrary(evaluation))
-        roles: tuple[Role, ...] = ("safety", "utility")
-        strengths = {role: rank(table, role, selection, model.neurons_per_layer, method).strength for role in roles}
-        selected = tables.load_neurons(artifacts.open_folder(neurons))
+        all_pairs = tables.load_pairs(artifacts.open_folder(inputs.pairs))
+        asked = prompts.study_prompts(all_pairs, config, inputs.evaluation, PublicLibrary(inputs.evaluation))
         harmless = [
             pair for pair in all_pairs if pair.role == "utility" and pair.split == "train" and not pair.attack_name
         ]
         with loaded(model, runtime, working=True) as chat:
             fitting, left_out = prompts.fitting(asked, chat, config.tokens)
             study = measure.Study(
-                chat,
-                Sets(strengths, selected, model.neurons_per_layer, config.seed),
-                fitting,
-                harmless,
-                labels,
-                config.tokens,
-                batch_tokens(chat, runtime),
+                chat, _sets(inputs), fitting, harmless, labels, config.tokens, batch_tokens(chat, runtime)
             )
-            mine = cells.in_shard(
-                cells.plan_cells(config, {name: prompts.kind_of(own) for name, own in asked.items()}),
-                shard,
-                config.shards,
-            )
+            kinds = {name: prompts.kind_of(own) for name, own in asked.items()}
+            mine = cells.in_shard(cells.plan_cells(config, kinds), shard, config.shards)
             measured = measure.measure(study, mine, tracker(f"{STAGE} {shard + 1}/{config.shards}"))
         tables.save_table(folder, "answers", measured)
         tables.save_table(folder, "left_out", left_out)
         return {"answers": float(len(measured)), "cells": float(len(mine)), "left_out": float(len(left_out))}
 
-    key = part_key(config, selection, evaluation, method, shard, pairs, scores, neurons, sets, model)
-    inputs = [pairs, scores, neurons, *map(data_file, sets)]
-    return carry_out(PART, key, fill, config, inputs, runtime, record)
+    made_from = [inputs.pairs, inputs.scores, inputs.neurons, *map(data_file, inputs.sets)]
+    return carry_out(PART, part_key(inputs, shard), fill, config, made_from, runtime, record)
+
+
+def _sets(inputs: CausalInputs) -> Sets:
+    """Return the neurons of both roles by their strength, and the selected ones."""
+    table = tables.load_table(artifacts.open_folder(inputs.scores), "scores")
+    widths = inputs.model.neurons_per_layer
+    roles: tuple[Role, ...] = ("safety", "utility")
+    strengths = {role: rank(table, role, inputs.selection, widths, inputs.method).strength for role in roles}
+    selected = tables.load_neurons(artifacts.open_folder(inputs.neurons))
+    return Sets(strengths, selected, widths, inputs.config.seed)
 
 
 def key(parts: Sequence[Artifact]) -> str:

@@ -1,6 +1,7 @@
 """The robustness study: its parts, an attack on a model each, which run side by side, and the table made of them."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
@@ -29,47 +30,41 @@ OWN = ("prompts_per_benchmark", "max_new_tokens", "seed")
 """Settings of the evaluation in whose place the study has its own."""
 
 
-def part_key(
-    config: RobustnessConfig,
-    evaluation: EvaluationConfig,
-    shard: int,
-    pairs: Artifact,
-    neurons: Artifact,
-    change: Artifact | None,
-    sets: Sequence[str],
-    model: ModelReference,
-) -> str:
+@dataclass(frozen=True)
+class RobustnessInputs:
+    """What all parts of a robustness study share: settings, what its prompts and neurons are taken from, model."""
+
+    config: RobustnessConfig
+    evaluation: EvaluationConfig
+    pairs: Artifact
+    neurons: Artifact
+    sets: tuple[str, ...]
+    model: ModelReference
+
+
+def part_key(inputs: RobustnessInputs, shard: int, change: Artifact | None) -> str:
     """Return the content key of attack `shard` (a place in `attacks.ATTACKS`) on the base model, or under a change."""
     attack = attacks.ATTACKS[shard]
-    prompts = {name: value for name, value in answers.settings(evaluation).items() if name not in OWN}
-    settings = {"attack": attack, "robustness": attacks.settings_of(config, attack), "prompts": prompts}
-    inputs = [pairs.digest, *sets, judge_version(), change.digest if change else "base"]
-    inputs += [neurons.digest] if attack == attacks.SILENCED else []
-    return artifacts.stage_key(PART, PART_VERSION, settings, asked_model(model), inputs)
+    prompts = {name: value for name, value in answers.settings(inputs.evaluation).items() if name not in OWN}
+    settings = {"attack": attack, "robustness": attacks.settings_of(inputs.config, attack), "prompts": prompts}
+    digests = [inputs.pairs.digest, *inputs.sets, judge_version(), change.digest if change else "base"]
+    digests += [inputs.neurons.digest] if attack == attacks.SILENCED else []
+    return artifacts.stage_key(PART, PART_VERSION, settings, asked_model(inputs.model), digests)
 
 
 @stage_task(PART, part_key, f"{STAGE} {{shard}}")
 def measure_part(
-    config: RobustnessConfig,
-    evaluation: EvaluationConfig,
-    shard: int,
-    pairs: Artifact,
-    neurons: Artifact,
-    change: Artifact | None,
-    sets: Sequence[str],
-    model: ModelReference,
-    runtime: RuntimeConfig,
-    record: Tracking,
+    inputs: RobustnessInputs, shard: int, change: Artifact | None, runtime: RuntimeConfig, record: Tracking
 ) -> Artifact:
     """Put a model to one attack."""
-    attack = attacks.ATTACKS[shard]
+    attack, config, evaluation = attacks.ATTACKS[shard], inputs.config, inputs.evaluation
 
     def fill(folder: Path) -> Mapping[str, float]:
-        all_pairs = tables.load_pairs(artifacts.open_folder(pairs))
+        all_pairs = tables.load_pairs(artifacts.open_folder(inputs.pairs))
         asked = attacks.study_prompts(all_pairs, config, evaluation, PublicLibrary(evaluation))
         changing = load_change(artifacts.open_folder(change)) if change else attacks.UNCHANGED
-        selected = tables.load_neurons(artifacts.open_folder(neurons))
-        with loaded(model, runtime, working=True) as chat:
+        selected = tables.load_neurons(artifacts.open_folder(inputs.neurons))
+        with loaded(inputs.model, runtime, working=True) as chat:
             study = measure.Study(
                 chat, changing, selected, asked, config, judge_by_name(JUDGE), batch_tokens(chat, runtime)
             )
@@ -77,9 +72,8 @@ def measure_part(
         tables.save_table(folder, "answers", measured.assign(model="tuned" if change else "base"))
         return {"answers": float(len(measured))}
 
-    key = part_key(config, evaluation, shard, pairs, neurons, change, sets, model)
-    inputs = [pairs, neurons, *([change] if change else []), *map(data_file, sets)]
-    return carry_out(PART, key, fill, config, inputs, runtime, record)
+    made_from = [inputs.pairs, inputs.neurons, *([change] if change else []), *map(data_file, inputs.sets)]
+    return carry_out(PART, part_key(inputs, shard, change), fill, config, made_from, runtime, record)
 
 
 def key(parts: Sequence[Artifact]) -> str:

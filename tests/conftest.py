@@ -139,7 +139,8 @@ def core_calls(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
             NeuronCard(row.role, row.layer, row.index, row.score, 0.0, 1.0, (), (), ()) for row in rows.itertuples()
         ]
 
-    def learn_scaling(prompts: Any, neurons: Any, settings: Any, *_: Any, report: Any, **__: Any) -> Any:
+    def learn_scaling(problem: Any, *_: Any, report: Any, **__: Any) -> Any:
+        neurons = problem.neurons
         factors = ScalingFactors(neurons, np.full(len(neurons.all), 1.5, dtype=np.float32))
         curve = pd.DataFrame({"step": [0, 1], "loss": [2.0, 1.0]})
         for row in curve.to_dict("records"):
