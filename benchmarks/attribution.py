@@ -28,9 +28,10 @@ from neurontune_core.attribution.encode import EncodedPair, encode_pair
 from neurontune_core.attribution.flops import pair_flops, sizes_of
 from neurontune_core.attribution.pair_scores import PairScores
 from neurontune_core.attribution.settings import AttributionConfig
-from neurontune_core.config import ModelConfig, RuntimeConfig
+from neurontune_core.config import RuntimeConfig
 from neurontune_core.model import tiny
 from neurontune_core.model.load import ChatModel, choose_device, load
+from neurontune_core.model.settings import ModelConfig
 from neurontune_core.model.source import describe
 from neurontune_core.model.throughput import matmul_peak, timed
 from neurontune_core.neurons import neuron_counts

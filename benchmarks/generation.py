@@ -16,11 +16,12 @@ from pathlib import Path
 
 import torch
 
-from neurontune_core.config import ModelConfig, RuntimeConfig
+from neurontune_core.config import RuntimeConfig
 from neurontune_core.data import corpus
 from neurontune_core.model.batches import padded
 from neurontune_core.model.generate import generate
 from neurontune_core.model.load import ChatModel, load
+from neurontune_core.model.settings import ModelConfig
 from neurontune_core.model.source import describe
 
 BATCH = 16

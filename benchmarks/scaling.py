@@ -131,7 +131,7 @@ def timed_flow(config: PipelineConfig) -> dict[str, float]:
             started = time.perf_counter()
             parts = run_shards(run, config.attribution, pairs, model)
             fanned = time.perf_counter()
-            run_stage(run, merge_scores, config=config.scores, shards=parts)
+            run_stage(run, merge_scores, shards=parts)
             return {"fan_out": fanned - started, "merge": time.perf_counter() - fanned}
 
     return benchmark()

@@ -6,7 +6,8 @@ from flows.pipeline import DEFAULTS, measure, prepare
 from flows.run_names import named, rename
 from flows.stage_names import Stage
 from flows.stages import noted, recorded
-from neurontune_core.config import SourceConfig, change_runtime
+from neurontune_core.config import change_runtime
+from neurontune_core.data.settings import SourceConfig
 from neurontune_core.records import Artifact
 from tasks.baseline import changing_stage
 from tasks.recording.runs import LATEST, find_run

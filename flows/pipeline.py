@@ -130,7 +130,7 @@ def find_neurons(run: PipelineRun, config: PipelineConfig, inputs: Inputs) -> di
     model = inputs.model
     pairs = run_stage(run, make_pairs, config=config.pairs, datasets=inputs.datasets, model=model)
     shards = run_shards(run, config.attribution, pairs, model)
-    scores = run_stage(run, merge_scores, config=config.scores, shards=shards)
+    scores = run_stage(run, merge_scores, shards=shards)
     neurons = run_stage(
         run, select_neurons, config=config.selection, method=config.attribution.method, pairs=pairs, scores=scores,
         model=model,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from neurontune_core.attribution.shard import attribute_shard, choose_pairs
-    from neurontune_core.config import ModelConfig, PipelineConfig, load_config
+    from neurontune_core.config import PipelineConfig, load_config
     from neurontune_core.evaluation.answers import base_answers, tuned_answers
     from neurontune_core.evaluation.answers_judged import evaluate_answers
     from neurontune_core.evaluation.evaluate import evaluate
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from neurontune_core.export.folder import write_folder
     from neurontune_core.model.generate import respond
     from neurontune_core.model.load import ChatModel, load_model
+    from neurontune_core.model.settings import ModelConfig
     from neurontune_core.model.source import describe
     from neurontune_core.neurons import fold, modulated, neuron_counts, scaled
     from neurontune_core.pairs.build import build_pairs

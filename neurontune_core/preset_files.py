@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from neurontune_core.errors import InputError, nearest_first
-from neurontune_core.scaling.settings import DEFAULT_METHOD, without_foreign
+from neurontune_core.section_methods import DEFAULTS, without_foreign
 from neurontune_core.shown_text import quoted
 
 _LONGEST = 2**20
@@ -53,11 +53,12 @@ def read_preset(preset: str, extended_by: tuple[str, ...] = ()) -> dict[str, Any
 
 def _extended(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
     """Return a preset's settings with those of one that extends it; another method drops the settings of the old."""
-    given, known = changes.get("scaling"), base.get("scaling")
-    if isinstance(given, dict) and isinstance(known, dict):
-        method = known.get("method", DEFAULT_METHOD)
-        if given.get("method", method) != method:
-            base = base | {"scaling": without_foreign(known, given["method"])}
+    for section, default in DEFAULTS.items():
+        given, known = changes.get(section), base.get(section)
+        if isinstance(given, dict) and isinstance(known, dict):
+            method = known.get("method", default)
+            if given.get("method", method) != method:
+                base = base | {section: without_foreign(section, known, given["method"])}
     return _merged(base, changes)
 
 

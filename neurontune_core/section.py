@@ -1,13 +1,15 @@
 """What every section of the settings is made of."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, get_args
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationInfo, field_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, ValidationInfo, field_validator
 
 LARGEST_NUMBER = 10_000_000
 """More than any setting needs; a run with a larger number of anything would never end."""
 LARGEST_SEED = 2**32 - 1
+UNKNOWN_METHOD = "unknown_method"
+"""Type of the error that pydantic reports for a method that no settings are of."""
 
 
 class Section(BaseModel):
@@ -57,3 +59,16 @@ def as_list(value: Any) -> Any:
 
 Names = Annotated[tuple[str, ...], BeforeValidator(as_list)]
 """A list of names; `a,b` and a single one are understood as well."""
+
+
+def by_method(methods: Mapping[str, type[Section]], default: str) -> Discriminator:
+    """Return what tells by its field `method` which of a section's methods some settings are of."""
+
+    def method_of(value: Any) -> Any:
+        return value.get("method", default) if isinstance(value, dict) else getattr(value, "method", default)
+
+    return Discriminator(
+        method_of,
+        custom_error_type=UNKNOWN_METHOD,
+        custom_error_message=f"unknown method; choose one of {', '.join(methods)}",
+    )

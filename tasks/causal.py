@@ -11,13 +11,16 @@ from neurontune_core.attribution.settings import AttributionMethod
 from neurontune_core.causal import cells, measure, page, prompts, summary
 from neurontune_core.causal.drawing import draw_responses
 from neurontune_core.causal.sets import Sets
-from neurontune_core.config import CausalConfig, EvaluationConfig, RuntimeConfig, SelectionConfig
+from neurontune_core.causal.settings import CausalConfig
+from neurontune_core.config import RuntimeConfig
 from neurontune_core.data.library import PublicLibrary
 from neurontune_core.evaluation import answers
 from neurontune_core.evaluation.refusals import judge_version, labels
+from neurontune_core.evaluation.settings import EvaluationConfig
 from neurontune_core.model.source import ModelReference
 from neurontune_core.records import Artifact, Role
 from neurontune_core.selection.ranking import rank
+from neurontune_core.selection.settings import SelectionConfig
 from neurontune_core.studies.plots import as_svg
 from tasks.models import batch_tokens, loaded
 from tasks.progress import tracker

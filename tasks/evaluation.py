@@ -9,9 +9,10 @@ from pathlib import Path
 
 from neurontune_core import artifacts, tables
 from neurontune_core.baselines.storage import load_change
-from neurontune_core.config import EvaluationConfig, RuntimeConfig
+from neurontune_core.config import RuntimeConfig
 from neurontune_core.data.library import PublicLibrary
 from neurontune_core.evaluation import answers, evaluate
+from neurontune_core.evaluation.settings import EvaluationConfig
 from neurontune_core.model.source import ModelReference
 from neurontune_core.records import Artifact
 from tasks.models import batch_tokens, loaded

@@ -9,10 +9,11 @@ import torch
 from prefect.concurrency.sync import concurrency
 from transformers.utils import logging as transformers_logging
 
-from neurontune_core.config import ModelConfig, RuntimeConfig
+from neurontune_core.config import RuntimeConfig
 from neurontune_core.model import source
 from neurontune_core.model.batches import tokens_that_fit
 from neurontune_core.model.load import ChatModel, choose_device, load
+from neurontune_core.model.settings import ModelConfig
 from neurontune_core.model.source import ModelReference
 from neurontune_core.transient import is_out_of_memory
 

@@ -4,10 +4,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from neurontune_core import artifacts, tables
-from neurontune_core.config import PairsConfig, RuntimeConfig, contents
+from neurontune_core.config import RuntimeConfig, contents
 from neurontune_core.evaluation.refusals import judge_version, labels
 from neurontune_core.model.source import ModelReference
 from neurontune_core.pairs import build
+from neurontune_core.pairs.settings import PairsConfig
 from neurontune_core.records import Artifact
 from tasks.models import batch_tokens, loaded
 from tasks.progress import tracker

@@ -8,14 +8,16 @@ import pandas as pd
 
 from neurontune_core import artifacts, tables
 from neurontune_core.baselines.storage import load_change
-from neurontune_core.config import EvaluationConfig, RobustnessConfig, RuntimeConfig
+from neurontune_core.config import RuntimeConfig
 from neurontune_core.data.library import PublicLibrary
 from neurontune_core.evaluation import answers
 from neurontune_core.evaluation.judges import judge_by_name
 from neurontune_core.evaluation.refusals import JUDGE, judge_version
+from neurontune_core.evaluation.settings import EvaluationConfig
 from neurontune_core.model.source import ModelReference
 from neurontune_core.records import Artifact
 from neurontune_core.robustness import attacks, measure, summary
+from neurontune_core.robustness.settings import RobustnessConfig
 from tasks.ability import asked_model
 from tasks.models import batch_tokens, loaded
 from tasks.progress import tracker

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from neurontune_core import artifacts, tables
-from neurontune_core.config import RuntimeConfig, ScoresConfig
+from neurontune_core.config import RuntimeConfig
 from neurontune_core.records import Artifact
 from neurontune_core.scores import merge
 from tasks.recording.mlflow_store import Tracking
@@ -14,15 +14,13 @@ from tasks.stage import carry_out, stage_task
 STAGE = "scores"
 
 
-def key(config: ScoresConfig, shards: Sequence[Artifact]) -> str:
+def key(shards: Sequence[Artifact]) -> str:
     """Return the content key of the merged table of these shards."""
-    return artifacts.stage_key(STAGE, merge.VERSION, config, "", [shard.digest for shard in shards])
+    return artifacts.stage_key(STAGE, merge.VERSION, {}, "", [shard.digest for shard in shards])
 
 
 @stage_task(STAGE, key)
-def merge_scores(
-    config: ScoresConfig, shards: Sequence[Artifact], runtime: RuntimeConfig, record: Tracking
-) -> Artifact:
+def merge_scores(shards: Sequence[Artifact], runtime: RuntimeConfig, record: Tracking) -> Artifact:
     """Add up the shard tables."""
     manifests = [artifacts.read_manifest(shard)["settings"] for shard in shards]
     if manifests:
@@ -33,4 +31,4 @@ def merge_scores(
         tables.save_table(folder, STAGE, merged)
         return {"rows": len(merged), "shards": len(shards)}
 
-    return carry_out(STAGE, key(config, shards), fill, config, shards, runtime, record)
+    return carry_out(STAGE, key(shards), fill, {}, shards, runtime, record)

@@ -5,11 +5,12 @@ from pathlib import Path
 
 from neurontune_core import artifacts, tables
 from neurontune_core.attribution.settings import AttributionMethod
-from neurontune_core.config import RuntimeConfig, SelectionConfig
+from neurontune_core.config import RuntimeConfig
 from neurontune_core.evaluation.refusals import judge_version, labels
 from neurontune_core.model.source import ModelReference
 from neurontune_core.records import Artifact, NeuronSet
 from neurontune_core.selection import knockout, select
+from neurontune_core.selection.settings import SelectionConfig
 from tasks.models import batch_tokens, loaded
 from tasks.recording.mlflow_store import Tracking
 from tasks.stage import carry_out, stage_task

@@ -8,9 +8,10 @@ import numpy as np
 import pandas as pd
 
 from neurontune_core import artifacts, tables
-from neurontune_core.config import EvaluationConfig, PipelineConfig
+from neurontune_core.config import PipelineConfig
 from neurontune_core.evaluation.judges import judge_by_name
 from neurontune_core.evaluation.rates import rate_table, summarise
+from neurontune_core.evaluation.settings import EvaluationConfig
 from neurontune_core.model import source
 from neurontune_core.records import Artifact, NeuronId, NeuronSet, PromptPair, ScalingFactors
 from tasks.recording.mlflow_entities import dataset_of

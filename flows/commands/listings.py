@@ -8,7 +8,8 @@ from typing import Any
 from rich.table import Table
 
 from flows.commands.console import TextConsole
-from neurontune_core.config import ModelConfig, absolute_path
+from neurontune_core.config import absolute_path
+from neurontune_core.model.settings import ModelConfig
 from neurontune_core.preset_files import preset_comment, preset_names
 
 JUDGE_FIGURES = (

@@ -12,9 +12,9 @@ from pydantic.fields import FieldInfo
 from rich.console import Console
 from rich.padding import Padding
 
-from neurontune_core.config import DEFAULT_PRESET, METHOD, PipelineConfig, load_config
+from neurontune_core.config import DEFAULT_PRESET, PipelineConfig, load_config
 from neurontune_core.errors import InputError, nearest_first
-from neurontune_core.scaling.settings import METHODS
+from neurontune_core.section_methods import METHODS
 
 PLAIN = {str: "text", int: "whole number", float: "number", bool: "true or false", type(None): "none"}
 
@@ -37,7 +37,9 @@ def show_settings(words: Sequence[str], preset: str | None, as_json: bool) -> No
         InputError: no such preset, or no setting with these words.
     """
     values = load_config(preset)
-    found = [*_of_section(PipelineConfig, values, load_config(), ""), *_of_other_methods(values.scaling.method)]
+    found = list(_of_section(PipelineConfig, values, load_config(), ""))
+    for section in METHODS:
+        found += _of_other_methods(section, getattr(values, section).method)
     shown = [setting for setting in found if all(word in setting.name for word in words)]
     if not shown:
         nearest = nearest_first(words[0], [setting.name for setting in found]).split(", ")[:3]
@@ -62,21 +64,23 @@ def _of_section(section: type[BaseModel], values: BaseModel, defaults: BaseModel
         if isinstance(value, BaseModel):
             yield from _of_section(type(value), value, default, f"{prefix}{name}.")
         else:
-            kind = f"one of {', '.join(METHODS)}" if f"{prefix}{name}" == METHOD else _kind(field)
+            methods = METHODS.get(prefix.rstrip("."), {}) if name == "method" else {}
+            kind = f"one of {', '.join(methods)}" if methods else _kind(field)
             yield Setting(f"{prefix}{name}", _plain(value), _plain(default), kind, field.description or "")
 
 
-def _of_other_methods(chosen: str) -> Iterator[Setting]:
-    """Yield the settings that scaling has with other methods alone, with their defaults."""
+def _of_other_methods(section: str, chosen: str) -> Iterator[Setting]:
+    """Yield the settings that a section has with other methods alone, with their defaults."""
+    methods = METHODS[section]
     owners: dict[str, list[str]] = {}
-    for method, form in METHODS.items():
-        for name in form.model_fields.keys() - METHODS[chosen].model_fields.keys():
+    for method, form in methods.items():
+        for name in form.model_fields.keys() - methods[chosen].model_fields.keys():
             owners.setdefault(name, []).append(method)
-    for method, form in METHODS.items():
+    for method, form in methods.items():
         for name, field in form.model_fields.items():
             if name in owners and owners[name][0] == method:
-                meaning = f"With {METHOD}={' or '.join(owners[name])}. {field.description}"
-                yield Setting(f"scaling.{name}", _plain(field.default), _plain(field.default), _kind(field), meaning)
+                meaning = f"With {section}.method={' or '.join(owners[name])}. {field.description}"
+                yield Setting(f"{section}.{name}", _plain(field.default), _plain(field.default), _kind(field), meaning)
 
 
 def _kind(field: FieldInfo) -> str:

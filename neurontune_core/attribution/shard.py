@@ -61,7 +61,7 @@ def choose_pairs(pairs: Sequence[PromptPair], config: AttributionConfig) -> list
         if not by_attack:
             raise InputError(
                 f"pairs: no training pair of role {role!r} under a selected attack; check pairs.harmful, pairs.benign "
-                f"and pairs.attacks_per_type"
+                f"and pairs.attacks"
             )
         columns = [sorted(by_attack[name], key=lambda pair: text_digest(pair.id)) for name in sorted(by_attack)]
         turns = [pair for row in zip_longest(*columns) for pair in row if pair is not None]

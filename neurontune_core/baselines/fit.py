@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from neurontune_core.baselines.lora import learn_lora
+from neurontune_core.baselines.settings import BaselineConfig, LoraSettings, SteeringSettings, SystemPromptSettings
 from neurontune_core.baselines.steering import Steering, refusal_directions
 from neurontune_core.baselines.system_prompt import SELF_REMINDER, SystemPrompt
-from neurontune_core.config import BaselineConfig
 from neurontune_core.errors import InputError
 from neurontune_core.interventions import Intervention, applied
 from neurontune_core.model.load import ChatModel
@@ -59,10 +59,12 @@ def fit_baseline(
     """
     change: Intervention
     facts: dict[str, float] = {}
-    if config.method == "system_prompt":
+    if isinstance(config, SystemPromptSettings):
         change = SystemPrompt(SELF_REMINDER)
-    elif config.method == "steering":
+    elif isinstance(config, SteeringSettings):
         change, facts = _choose_steering(pairs, scaling, chat, batch_tokens, labels, track)
+    elif not isinstance(config, LoraSettings):
+        raise InputError("baseline.method: none names no baseline to fit; choose system_prompt, steering or lora")
     else:
         if not isinstance(scaling, TrainingSettings):
             raise InputError(

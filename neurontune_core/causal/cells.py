@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from neurontune_core.config import CausalConfig
+from neurontune_core.causal.settings import CausalConfig
 from neurontune_core.errors import InputError
 
 BASE, EMPTY = "no change", "empty set"

@@ -7,11 +7,12 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 
 from neurontune_core.causal.cells import Kind
-from neurontune_core.config import CausalConfig, EvaluationConfig
+from neurontune_core.causal.settings import CausalConfig
 from neurontune_core.errors import InputError
 from neurontune_core.evaluation import left_out
 from neurontune_core.evaluation.benchmarks import GROUPS, WRAPPED, group_of, test_prompts
 from neurontune_core.evaluation.public_sets import Library, sample, trained_categories
+from neurontune_core.evaluation.settings import EvaluationConfig
 from neurontune_core.model.load import ChatModel
 from neurontune_core.records import PromptPair
 

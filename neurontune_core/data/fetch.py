@@ -15,8 +15,8 @@ from huggingface_hub.errors import (
 )
 
 from neurontune_core import artifacts
-from neurontune_core.config import SourceConfig
 from neurontune_core.data.rows import FORMATS
+from neurontune_core.data.settings import SourceConfig
 from neurontune_core.data.specification import Dataset, TextFile
 from neurontune_core.errors import InputError
 

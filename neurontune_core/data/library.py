@@ -5,16 +5,17 @@ from collections.abc import Sequence
 from functools import cached_property
 
 from neurontune_core import artifacts
-from neurontune_core.config import EvaluationConfig, SourceConfig
 from neurontune_core.data import corpus, specification
 from neurontune_core.data.corpus import Attack, Query
 from neurontune_core.data.fetch import FetchedFile, fetch
 from neurontune_core.data.own_texts import read_attacks
 from neurontune_core.data.queries import ReadQueries, Rejected, check_any, read_queries, with_system
 from neurontune_core.data.rows import read_table
+from neurontune_core.data.settings import SourceConfig
 from neurontune_core.data.specification import RoleFile, RoleName
 from neurontune_core.data_names import check_distinct, check_entry, own_data, short_name
 from neurontune_core.errors import InputError
+from neurontune_core.evaluation.settings import EvaluationConfig
 from neurontune_core.records import Role
 
 SECTION = "evaluation"

@@ -10,10 +10,11 @@ from typing import Literal, TypeVar
 from pydantic import Field, ValidationError
 
 from neurontune_core import artifacts
-from neurontune_core.config import ColumnUse, Section, SourceConfig
+from neurontune_core.data.settings import ColumnUse, SourceConfig
 from neurontune_core.data_names import HUB, OwnData, own_data
 from neurontune_core.errors import InputError
 from neurontune_core.records import Role
+from neurontune_core.section import Section
 
 RoleName = Literal["harmful", "benign"]
 ROLES: dict[RoleName, Role] = {"harmful": "safety", "benign": "utility"}

@@ -7,13 +7,14 @@ from typing import Any
 
 import pandas as pd
 
-from neurontune_core.config import EvaluationConfig, contents
+from neurontune_core.config import contents
 from neurontune_core.data_names import short_name
 from neurontune_core.errors import InputError
 from neurontune_core.evaluation import benchmarks
 from neurontune_core.evaluation import left_out as left
 from neurontune_core.evaluation.divergence import response_divergence
 from neurontune_core.evaluation.public_sets import Library
+from neurontune_core.evaluation.settings import EvaluationConfig
 from neurontune_core.interventions import Intervention, applied
 from neurontune_core.model.generate import decode, generate
 from neurontune_core.model.load import ChatModel

@@ -10,7 +10,6 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from neurontune_core.config import EvaluationConfig
 from neurontune_core.data_names import ENDINGS, HUB, check_distinct, check_entry, own_data, short_name
 from neurontune_core.errors import InputError, nearest_first
 from neurontune_core.evaluation.public_sets import (
@@ -22,6 +21,7 @@ from neurontune_core.evaluation.public_sets import (
     sample,
     trained_categories,
 )
+from neurontune_core.evaluation.settings import EvaluationConfig
 from neurontune_core.records import PromptPair
 
 HARMFUL = ("harmful_plain", "harmful_attacked", "harmful_heldout_attack")

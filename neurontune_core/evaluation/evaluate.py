@@ -6,12 +6,12 @@ from typing import Any
 
 import pandas as pd
 
-from neurontune_core.config import EvaluationConfig
 from neurontune_core.evaluation import benchmarks
 from neurontune_core.evaluation.judges import judge_title
 from neurontune_core.evaluation.judging import completion_table, judge_all
 from neurontune_core.evaluation.public_sets import Library, set_digests
 from neurontune_core.evaluation.rates import rate_table, summarise
+from neurontune_core.evaluation.settings import EvaluationConfig
 
 VERSION = 6
 FIELDS = ("judge", "also_judges", "bootstrap_samples", "seed")

@@ -6,12 +6,12 @@ from pathlib import Path
 import pandas as pd
 
 from neurontune_core import artifacts
-from neurontune_core.config import EvaluationConfig
 from neurontune_core.errors import InputError
 from neurontune_core.evaluation.judges import Completion, Judge, Verdict, judge_by_name
 from neurontune_core.evaluation.judges.agreement import judge_kappa
 from neurontune_core.evaluation.judges.presets import PRESETS
 from neurontune_core.evaluation.judges.verdict import REFUSED
+from neurontune_core.evaluation.settings import EvaluationConfig
 
 MODELS = ("base", "tuned")
 

@@ -5,12 +5,12 @@ from typing import Any
 
 import pandas as pd
 
-from neurontune_core.config import EvaluationConfig
 from neurontune_core.data_names import short_name
 from neurontune_core.errors import InputError
 from neurontune_core.evaluation import answers, benchmarks
 from neurontune_core.evaluation.answers_judged import AnswerRates, evaluate_answers
 from neurontune_core.evaluation.public_sets import SHIPPED, Library, needed, public_prompts
+from neurontune_core.evaluation.settings import EvaluationConfig
 from neurontune_core.model.load import ChatModel
 from neurontune_core.progress import Track, silent
 

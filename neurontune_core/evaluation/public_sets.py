@@ -9,9 +9,10 @@ from functools import cache
 from importlib import resources
 from typing import Protocol
 
-from neurontune_core.config import EvaluationConfig, SourceConfig
+from neurontune_core.data.settings import SourceConfig
 from neurontune_core.data_names import own_data, short_name
 from neurontune_core.errors import InputError
+from neurontune_core.evaluation.settings import EvaluationConfig
 from neurontune_core.records import Conversation, PromptPair, Role
 
 SHIPPED = "shipped"

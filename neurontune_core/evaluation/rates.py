@@ -6,13 +6,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from neurontune_core.config import EvaluationConfig
 from neurontune_core.errors import InputError
 from neurontune_core.evaluation.benchmarks import GROUPS, SHIPPED
 from neurontune_core.evaluation.compared_answers import compare_answers
 from neurontune_core.evaluation.fluency import fluency
 from neurontune_core.evaluation.judges.error_rates import CorrectedRate, correct_rate
 from neurontune_core.evaluation.judging import MODELS, agreement
+from neurontune_core.evaluation.settings import EvaluationConfig
 from neurontune_core.evaluation.statistics import bootstrap_su_f1, mcnemar_p, su_f1, wilson
 from neurontune_core.records import Role
 

@@ -15,9 +15,9 @@ from huggingface_hub.errors import (
 )
 from tqdm.auto import tqdm
 
-from neurontune_core.config import ModelConfig
 from neurontune_core.errors import InputError
 from neurontune_core.model.identity import SUFFIXES, TEMPLATES, TEXT_FILES
+from neurontune_core.model.settings import ModelConfig
 
 FILES = [*(f"*{suffix}" for suffix in SUFFIXES), *TEXT_FILES, f"{TEMPLATES}/*.jinja"]
 """What is downloaded: what a model is read from, and of its weights safetensors alone."""

@@ -14,7 +14,6 @@ from transformers import (
 )
 
 from neurontune_core import artifacts, neurons
-from neurontune_core.config import ModelConfig
 from neurontune_core.errors import InputError
 from neurontune_core.model import gguf, hub, tiny
 from neurontune_core.model.chat import encode_prompt, neutralised
@@ -24,6 +23,7 @@ from neurontune_core.model.checks.template import PROMPT
 from neurontune_core.model.gguf_conversion import convert
 from neurontune_core.model.packaged import joined_file
 from neurontune_core.model.positions import position_limit
+from neurontune_core.model.settings import ModelConfig
 from neurontune_core.model.source import CONVERSION, ModelReference, conversion_key, describe
 from neurontune_core.records import Conversation
 

@@ -11,13 +11,14 @@ from transformers import AutoConfig, AutoModelForCausalLM, PretrainedConfig, Pre
 
 from neurontune_core import artifacts, neurons
 from neurontune_core.address_space import check_address_space
-from neurontune_core.config import ModelConfig, absolute_path
+from neurontune_core.config import absolute_path
 from neurontune_core.errors import InputError
 from neurontune_core.model import gguf, hub, tiny
 from neurontune_core.model.checks.folder import check_folder
 from neurontune_core.model.gguf_conversion import configuration
 from neurontune_core.model.identity import folder_digest
 from neurontune_core.model.packaged import packaged, packaged_header
+from neurontune_core.model.settings import ModelConfig
 
 CONVERSION, CONVERSION_VERSION = "model", 3
 LARGEST_IN_FLOAT32 = 2_000_000_000

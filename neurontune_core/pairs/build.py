@@ -7,11 +7,9 @@ from dataclasses import asdict, dataclass, fields, replace
 
 import pandas as pd
 
-from neurontune_core.config import PairsConfig
 from neurontune_core.data.categories import UNCATEGORISED
 from neurontune_core.data.corpus import Query
 from neurontune_core.data.queries import Rejected
-from neurontune_core.errors import InputError
 from neurontune_core.model.chat import boundary_holds, thinking_mode, without_thought
 from neurontune_core.model.generate import decode, generate
 from neurontune_core.model.load import ChatModel
@@ -27,6 +25,7 @@ from neurontune_core.pairs.room import (
     without_long_attacks,
     without_long_prompts,
 )
+from neurontune_core.pairs.settings import PairsConfig
 from neurontune_core.pairs.wrapping import wrap_queries
 from neurontune_core.progress import Track, silent
 from neurontune_core.records import LabelJudge, PromptPair
@@ -82,7 +81,7 @@ def build_pairs(
         chat: the model.
         batch_tokens: tokens a batch holds at most.
         track: progress of the batches.
-        judge: labels responses, for own refusals and `ranking_success_tokens`; without one no pair has an own refusal.
+        judge: labels responses, for own refusals; without one no pair has an own refusal.
 
     Returns:
         `pairs`; `ranking`, a row an attack, with how far it lowers the log-probability of refusals, in nats; `rejected`
@@ -98,11 +97,11 @@ def build_pairs(
     refusals = prepared.refusals
     room = room_for(chat, config, refusals)
     prepared = without_long_attacks(prepared, room)
-    ranking = _ranking(prepared, config, refusals[0], room, batch_tokens, track, judge)
+    ranking = _ranking(prepared, config, refusals[0], room, batch_tokens, track)
     names = set(ranking.loc[ranking["selected"], "attack_name"])
     chosen = [attack for attack in prepared.seen if attack.name in names]
     pairs = wrap_queries(prepared.queries, prepared.splits, prepared.seen, prepared.unseen, chosen, config)
-    pairs = _with_refusals(pairs, prepared.queries, refusals[: config.refusal_phrasings], config.seed)
+    pairs = _with_refusals(pairs, prepared.queries, refusals[0])
     pairs, too_long = without_long_prompts(pairs, prepared.queries, room)
     own = find_own_refusals(pairs, judge, chat, batch_tokens, track)
     pairs = own.pairs
@@ -132,36 +131,18 @@ def _ranking(
     room: Room,
     batch_tokens: int,
     track: Track,
-    judge: LabelJudge | None,
 ) -> pd.DataFrame:
     """Rank the attacks of training on a sample of harmful training queries."""
-    success = None
-    if config.ranking_success_tokens:
-        if judge is None:
-            raise InputError("pairs.ranking_success_tokens: no judge was given to rank attacks by success; set it to 0")
-
-        def resists(prompts: Sequence[str], responses: Sequence[str]) -> list[bool]:
-            return [label != "compliance" for label in judge(prompts, responses)]
-
-        success = (resists, config.ranking_success_tokens)
     harmful = [q for q in prepared.queries if q.role == "safety" and prepared.splits[q.id] == "train"]
     drawn = random.Random(f"{config.seed}/ranking").sample(harmful, min(config.ranking_queries, len(harmful)))
     fitting = [q for q in drawn if room.takes(q, prepared.seen)] or [shortest(prepared)]
     sample = [query.conversation for query in fitting]
-    return rank_attacks(
-        room.chat, prepared.seen, sample, refusal, config.attacks_per_type, batch_tokens, track, success
-    )
+    return rank_attacks(room.chat, prepared.seen, sample, refusal, batch_tokens, track)
 
 
-def _with_refusals(
-    pairs: Sequence[PromptPair], queries: Sequence[Query], refusals: Sequence[str], seed: int
-) -> list[PromptPair]:
-    """Fill in the refusal of every harmful query, the same in every wrapper."""
-    responses = {
-        query.id: query.response or random.Random(f"{seed}/{query.id}").choice(refusals)
-        for query in queries
-        if query.role == "safety"
-    }
+def _with_refusals(pairs: Sequence[PromptPair], queries: Sequence[Query], refusal: str) -> list[PromptPair]:
+    """Fill in the refusal of every harmful query: its dataset's safe response, or the one that is configured."""
+    responses = {query.id: query.response or refusal for query in queries if query.role == "safety"}
     return [replace(pair, response=responses.get(pair.query_id, "")) for pair in pairs]
 
 

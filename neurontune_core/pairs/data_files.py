@@ -4,12 +4,13 @@ from collections.abc import Iterator
 from typing import Literal
 
 from neurontune_core import artifacts
-from neurontune_core.config import PairsConfig, SourceConfig
 from neurontune_core.data import corpus, specification
 from neurontune_core.data.fetch import FetchedFile, fetch
+from neurontune_core.data.settings import SourceConfig
 from neurontune_core.data.specification import ROLES, Dataset, RoleName, TextFile
 from neurontune_core.data_names import check_distinct, check_entry, own_data, short_name
 from neurontune_core.errors import InputError
+from neurontune_core.pairs.settings import PairsConfig
 
 Texts = Literal["attacks", "refusals"]
 Kind = RoleName | Texts

@@ -4,7 +4,6 @@ import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from neurontune_core.config import PairsConfig
 from neurontune_core.data import corpus, specification
 from neurontune_core.data.corpus import Attack, Query
 from neurontune_core.data.fetch import FetchedFile
@@ -15,6 +14,7 @@ from neurontune_core.data.specification import ROLES, RoleName
 from neurontune_core.data_names import own_data, short_name
 from neurontune_core.errors import InputError
 from neurontune_core.pairs.data_files import TEXTS, Kind, Texts, check_names, files, source_of, system_prompts
+from neurontune_core.pairs.settings import PairsConfig
 
 
 @dataclass(frozen=True)

@@ -3,13 +3,13 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from neurontune_core.config import PairsConfig
 from neurontune_core.data.categories import ATTACK_TYPES
 from neurontune_core.data.corpus import Attack, Query
 from neurontune_core.data.near_copies import near_copy_groups
 from neurontune_core.data.queries import Rejected
 from neurontune_core.pairs import load
 from neurontune_core.pairs.load import Source
+from neurontune_core.pairs.settings import PairsConfig
 from neurontune_core.pairs.splits import assign_splits, check_holdouts, check_splits, is_held_out
 from neurontune_core.records import Split
 

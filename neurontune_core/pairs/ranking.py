@@ -1,6 +1,6 @@
 """Strategic attack selection: which attacks move the model furthest from refusing (section 3.1 of the paper)."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -10,14 +10,10 @@ from scipy import stats
 
 from neurontune_core.data.corpus import Attack
 from neurontune_core.model.chat import encode_response
-from neurontune_core.model.generate import decode, generate
 from neurontune_core.model.likelihood import TokenSequence, response_log_probabilities
 from neurontune_core.model.load import ChatModel
 from neurontune_core.progress import Track, silent
 from neurontune_core.records import Conversation
-
-RefusalJudge = Callable[[Sequence[str], Sequence[str]], Sequence[bool]]
-"""Tells which responses do not comply, from prompts and responses."""
 
 
 def rank_attacks(
@@ -25,27 +21,22 @@ def rank_attacks(
     attacks: Sequence[Attack],
     queries: Sequence[str | Conversation],
     refusal: str,
-    per_type: int,
     batch_tokens: int,
     track: Track = silent,
-    success: tuple[RefusalJudge, int] | None = None,
 ) -> pd.DataFrame:
     """Rank attacks within their type by how far they lower the log-probability of a refusal.
 
     The score of an attack is the mean over queries of `log P(refusal | query) - log P(refusal | attacked query)` in
     nats; `low` and `high` bound its 95% interval (Student t over queries), which one query cannot give: NaN. Equal
-    attacks keep the order of their names.
+    attacks keep the order of their names. The strongest attack of each type is `selected`.
 
     Args:
         chat: the model.
         attacks: what is ranked.
         queries: harmful queries, alone or with the turns before them, the same for every attack.
         refusal: the safe response.
-        per_type: attacks of each type marked as `selected`.
         batch_tokens: tokens a batch holds at most.
         track: progress of the batches.
-        success: a judge and a number of tokens: attacks are then ranked first by `success_rate`, the share of attacked
-            queries whose response of that length complies.
     """
     response = encode_response(chat.tokenizer, refusal, None)
     plain = [Conversation(query) if isinstance(query, str) else query for query in queries]
@@ -65,18 +56,12 @@ def rank_attacks(
             "low": low,
             "high": high,
             "queries": count,
-            "success_rate": np.nan,
         }
     )
-    if success is not None:
-        refuses, tokens = success
-        texts = decode(chat, generate(chat, encoded[count:], tokens, batch_tokens, track))
-        refused = np.array(refuses([each.prompt for each in attacked], texts), dtype=float).reshape(len(attacks), count)
-        table["success_rate"] = 1 - refused.mean(axis=1)
-    order = ["attack_type", "success_rate", "drop", "attack_name"]
-    table = table.sort_values(order, ascending=[True, False, False, True], ignore_index=True)
+    order = ["attack_type", "drop", "attack_name"]
+    table = table.sort_values(order, ascending=[True, False, True], ignore_index=True)
     table["rank"] = table.groupby("attack_type").cumcount() + 1
-    table["selected"] = table["rank"] <= per_type
+    table["selected"] = table["rank"] == 1
     return table
 
 
@@ -92,7 +77,6 @@ def mean_intervals(values: NDArray[np.float64]) -> tuple[NDArray[np.float64], ND
 
 def explain(ranking: pd.DataFrame) -> str:
     """Return one line that says which attacks were chosen, why, and how sure the choice is."""
-    by_success = bool(ranking["success_rate"].notna().any())
     names, sure = [], 0
     for attack_type, table in ranking.groupby("attack_type"):
         chosen, others = table[table["selected"]], table[~table["selected"]]
@@ -100,9 +84,8 @@ def explain(ranking: pd.DataFrame) -> str:
         # NaN bounds compare as false: one query makes no choice sure
         sure += int(others.empty or bool(chosen["low"].min() > others["high"].max()))
     types, queries = len(names), int(ranking["queries"].iloc[0])
-    measure = "attack success, then by the drop" if by_success else "the drop"
     return (
-        f"Chosen: {'; '.join(names)} - of {len(ranking)} attacks the strongest of each type by {measure} in "
+        f"Chosen: {'; '.join(names)} - of {len(ranking)} attacks the strongest of each type by the drop in "
         f"log P(refusal) over {queries} harmful training {'query' if queries == 1 else 'queries'}; "
         f"the 95% intervals of the drop set them apart from the rest in {sure} of {types} types."
     )

@@ -4,7 +4,6 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from neurontune_core.config import PairsConfig
 from neurontune_core.data.corpus import Attack, Query
 from neurontune_core.data.queries import Rejected
 from neurontune_core.errors import InputError
@@ -13,6 +12,7 @@ from neurontune_core.model.load import ChatModel
 from neurontune_core.model.positions import overflow, position_limit
 from neurontune_core.pairs.data_files import system_prompts
 from neurontune_core.pairs.prepare import Prepared
+from neurontune_core.pairs.settings import PairsConfig
 from neurontune_core.records import Conversation, PromptPair
 
 logger = logging.getLogger("neurontune")
@@ -59,10 +59,9 @@ class Room:
 
 
 def room_for(chat: ChatModel, config: PairsConfig, refusals: Sequence[str]) -> Room:
-    """Return the room a response needs: the longest refusal with its end, or the model's own response."""
-    learned = refusals[: config.refusal_phrasings]
-    refusal = max(len(encode_response(chat.tokenizer, text, None)) + 1 for text in learned)
-    return Room(chat, max(config.response_tokens, config.ranking_success_tokens, refusal))
+    """Return the room a response needs: the first refusal with its end, or the model's own response."""
+    refusal = len(encode_response(chat.tokenizer, refusals[0], None)) + 1
+    return Room(chat, max(config.response_tokens, refusal))
 
 
 def shortest(prepared: Prepared) -> Query:

@@ -4,10 +4,10 @@ import random
 from collections import defaultdict
 from collections.abc import Sequence
 
-from neurontune_core.config import PairsConfig
 from neurontune_core.data.categories import UNCATEGORISED
 from neurontune_core.data.corpus import Attack, Query
 from neurontune_core.errors import InputError
+from neurontune_core.pairs.settings import PairsConfig
 from neurontune_core.records import Split
 
 

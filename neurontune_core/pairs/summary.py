@@ -112,7 +112,6 @@ def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
 
 def _ranking_row(row: Mapping[str, Any]) -> dict[str, str]:
     bounds = "(one query: no interval)" if row["low"] is None else f"[{row['low']:.2f}, {row['high']:.2f}]"
-    success = {} if row["success_rate"] is None else {"success": f"{row['success_rate']:.0%}"}
     return {
         "type": row["attack_type"],
         "rank": str(row["rank"]),
@@ -120,7 +119,6 @@ def _ranking_row(row: Mapping[str, Any]) -> dict[str, str]:
         "category": row["attack_category"],
         "drop": f"{row['drop']:.2f}",
         "interval": bounds,
-        **success,
     }
 
 

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from itertools import zip_longest
 from typing import TypeVar
 
-from neurontune_core.config import PairsConfig
 from neurontune_core.data.corpus import Attack, Query
+from neurontune_core.pairs.settings import PairsConfig
 from neurontune_core.records import PromptPair, Role, Split
 
 Member = TypeVar("Member")

@@ -7,7 +7,6 @@ from functools import partial
 
 import pandas as pd
 
-from neurontune_core.config import RobustnessConfig
 from neurontune_core.evaluation.judges import Completion, Judge
 from neurontune_core.interventions import Intervention, applied
 from neurontune_core.model.chat import RefusedByTemplate, encode_response
@@ -20,6 +19,7 @@ from neurontune_core.neurons import fold
 from neurontune_core.progress import Track, silent
 from neurontune_core.records import NeuronSet, PromptPair, ScalingFactors
 from neurontune_core.robustness import attacks
+from neurontune_core.robustness.settings import RobustnessConfig
 
 COLUMNS = ("attack", "setting", "place", "sample", "id", "query_id", "label", "gave", "answer")
 Change = ScalingFactors | Intervention

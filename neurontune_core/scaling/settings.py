@@ -1,15 +1,13 @@
 """Settings of the scaling stage: the fields that all methods share, and those of each method."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Discriminator, Field, Tag
+from pydantic import BeforeValidator, Field, Tag
 
-from neurontune_core.section import Section, as_list
+from neurontune_core.section import Section, as_list, by_method
 
 DEFAULT_METHOD = "margin_fit"
 METHOD_MEANING = "How the factors are found: maml, margin_fit or dial (docs/scaling.md); each has settings of its own."
-UNKNOWN_METHOD = "unknown_method"
-"""Type of the error of pydantic."""
 
 
 class ChoosingSettings(Section):
@@ -154,24 +152,10 @@ METHODS: dict[str, type[MamlSettings | MarginFitSettings | DialSettings]] = {
 """The settings of each method by its name."""
 
 
-def _method_of(value: Any) -> Any:
-    return value.get("method", DEFAULT_METHOD) if isinstance(value, dict) else getattr(value, "method", DEFAULT_METHOD)
-
-
 ScalingConfig = Annotated[
     Annotated[MamlSettings, Tag("maml")]
     | Annotated[MarginFitSettings, Tag("margin_fit")]
     | Annotated[DialSettings, Tag("dial")],
-    Discriminator(
-        _method_of,
-        custom_error_type=UNKNOWN_METHOD,
-        custom_error_message=f"unknown method; choose one of {', '.join(METHODS)}",
-    ),
+    by_method(METHODS, DEFAULT_METHOD),
 ]
 """Settings of one method; a setting of another method is an error."""
-
-
-def without_foreign(settings: dict[str, Any], method: Any) -> dict[str, Any]:
-    """Return settings without those that another method than this one has: what is left when the method changes."""
-    known = METHODS[method].model_fields if isinstance(method, str) and method in METHODS else settings
-    return {name: value for name, value in settings.items() if name in known}

@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from neurontune_core.attribution.settings import AttributionMethod
-from neurontune_core.config import SelectionConfig
 from neurontune_core.errors import InputError
 from neurontune_core.records import Role
+from neurontune_core.selection.settings import SelectionConfig
 
 CARRIES: dict[AttributionMethod, dict[Role, float]] = {
     "integrated_gradients": {"safety": -1.0, "utility": 1.0},

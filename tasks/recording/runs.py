@@ -13,7 +13,7 @@ import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
 from neurontune_core import artifacts
-from neurontune_core.config import PipelineConfig, RuntimeConfig
+from neurontune_core.config import PipelineConfig, RuntimeConfig, recorded_config
 from neurontune_core.errors import InputError
 from neurontune_core.records import Artifact
 from tasks.recording.mlflow_store import client_of, is_beside, tracking_uri
@@ -139,7 +139,7 @@ def _settings_of(run_id: str, uri: str, where: str, root: str) -> PipelineConfig
     settings["runtime"] |= {"root": root} if root else {}
     # an address from the environment stays there: it may hold a password
     settings["runtime"]["mlflow_uri"] = None if uri == os.environ.get("MLFLOW_TRACKING_URI") else uri
-    return PipelineConfig.model_validate(settings)
+    return recorded_config(settings)
 
 
 def _read_json(run_id: str, name: str, uri: str) -> Any:

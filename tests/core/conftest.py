@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 import torch
 
-from neurontune_core.config import PairsConfig, load_config
+from neurontune_core.config import load_config
 from neurontune_core.model import tiny
 from neurontune_core.model.load import ChatModel
+from neurontune_core.pairs.settings import PairsConfig
 
 
 @pytest.fixture

@@ -1,21 +1,18 @@
 """Configuration: presets, changes by `section.field=value`, and errors that name field, value and remedy."""
 
+from itertools import permutations
 from pathlib import Path
 from typing import Any
 
 import pytest
 from pydantic import ValidationError
 
-from neurontune_core.config import (
-    PipelineConfig,
-    RuntimeConfig,
-    Section,
-    SourceConfig,
-    change_runtime,
-    load_config,
-)
+from neurontune_core.baselines.settings import LoraSettings
+from neurontune_core.config import PipelineConfig, RuntimeConfig, Section, change_runtime, load_config, recorded_config
+from neurontune_core.data.settings import SourceConfig
 from neurontune_core.errors import InputError
 from neurontune_core.preset_files import preset_names
+from neurontune_core.section_methods import METHODS
 
 
 def error_of(*settings: str, preset: str = "smollm2") -> str:
@@ -39,7 +36,7 @@ def test_presets_say_what_they_are() -> None:
 
 def test_quick_preset_shares_all_stages_up_to_the_selection_with_the_default() -> None:
     quick, default = load_config("smollm2-quick"), load_config("smollm2")
-    for section in ("model", "pairs", "attribution", "scores", "selection"):
+    for section in ("model", "pairs", "attribution", "selection"):
         assert getattr(quick, section) == getattr(default, section)
 
 
@@ -123,11 +120,12 @@ def test_a_section_that_is_no_table_is_named(tmp_path: Path, section: str, value
 def test_every_section_and_field_is_described() -> None:
     sections = {name: field.annotation for name, field in PipelineConfig.model_fields.items()}
     assert set(sections) == {
-        "model", "pairs", "attribution", "scores", "selection", "scaling", "baseline", "evaluation", "causal",
+        "model", "pairs", "attribution", "selection", "scaling", "baseline", "evaluation", "causal",
         "robustness", "runtime",
     }  # fmt: skip
-    one_form = [section for name, section in sections.items() if name != "scaling"]
-    for section in [*one_form, SourceConfig]:  # scaling has one for each method: tests/core/scaling
+    one_form = [section for name, section in sections.items() if name not in METHODS]
+    of_methods = [form for forms in METHODS.values() for form in forms.values()]
+    for section in [*one_form, *of_methods, SourceConfig]:
         assert isinstance(section, type) and issubclass(section, Section) and section.__doc__
         undescribed = [name for name, field in section.model_fields.items() if not field.description]
         assert undescribed == []
@@ -190,7 +188,7 @@ def test_two_settings_of_one_source_add_up() -> None:
     [
         ("scaling.stepz=1", ["scaling.stepz", "unknown field", "steps"]),
         ("scalling.steps=1", ["scalling", "unknown field", "model, pairs, attribution"]),
-        ("scores.depth=1", ["scores.depth", "unknown field", "none"]),
+        ("scores.depth=1", ["scores", "unknown field", "robustness"]),
         ("pairs.sources.advbench.pth=a", ["pairs.sources.advbench.pth", "unknown field", "path, revision, limit"]),
         ("scaling.steps=many", ["scaling.steps", "valid integer", "'many'"]),
         ("scaling.steps=", ["scaling.steps", "valid integer", "''"]),
@@ -362,3 +360,30 @@ def test_a_preset_of_chance_is_told(tmp_path: Path, name: str, content: bytes | 
 def test_a_preset_may_start_with_a_byte_order_mark(tmp_path: Path) -> None:
     (tmp_path / "own.toml").write_text("[scaling]\nsteps = 3\n", encoding="utf-8-sig")
     assert load_config(str(tmp_path / "own.toml")).scaling.steps == 3
+
+
+@pytest.mark.parametrize("method", ["none", "system_prompt", "steering"])
+def test_a_setting_of_another_baseline_is_an_error(method: str) -> None:
+    for settings in permutations([f"baseline.method={method}", "baseline.lora_learning_rate=0.1"]):
+        assert error_of(*settings) == "baseline.lora_learning_rate: unknown field; the fields there are method"
+    changed = load_config("tiny", ["baseline.lora_learning_rate=0.1", "baseline.method=lora"])
+    assert changed.baseline == LoraSettings(lora_learning_rate=0.1)
+    assert PipelineConfig.model_validate_json(changed.model_dump_json()) == changed
+
+
+def test_an_unknown_baseline_is_explained_with_those_there_are() -> None:
+    message = error_of("baseline.method=dpo2")
+    assert message.startswith("baseline.method: unknown method; choose one of none, system_prompt, steering, lora")
+    assert message.endswith("(got 'dpo2')")
+
+
+def test_a_run_recorded_with_settings_that_are_gone_is_read_if_it_did_not_use_them() -> None:
+    config = load_config("tiny", ["pairs.seed=3"])
+    assert recorded_config(config.model_dump(mode="json")) == config
+    old = config.model_dump(mode="json") | {"scores": {}}
+    old["pairs"] |= {"attacks_per_type": 1, "ranking_success_tokens": 0, "refusal_phrasings": 1}
+    old["baseline"] |= {"lora_learning_rate": 0.005}
+    assert recorded_config(old) == config
+    old["pairs"]["attacks_per_type"] = 2
+    with pytest.raises(InputError, match=r"run: it was made with pairs\.attacks_per_type, which this version does not"):
+        recorded_config(old)

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import tiny_gguf
 
-from neurontune_core.config import ModelConfig
 from neurontune_core.errors import InputError
+from neurontune_core.model.settings import ModelConfig
 from neurontune_core.model.source import describe
 
 pytestmark = pytest.mark.slow

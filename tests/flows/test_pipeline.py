@@ -24,7 +24,8 @@ from flows.pipeline import attribution_shard, pairs_only, pipeline, selection_on
 from flows.shards import ShardError
 from neurontune_core import artifacts, tables
 from neurontune_core.attribution.shard import attribute_shard
-from neurontune_core.config import PipelineConfig, SourceConfig
+from neurontune_core.config import PipelineConfig
+from neurontune_core.data.settings import SourceConfig
 from neurontune_core.errors import InputError
 from neurontune_core.model.load import load
 from neurontune_core.records import Artifact
@@ -286,7 +287,7 @@ def test_merge_refuses_an_incomplete_set(config: PipelineConfig, core_calls: Cou
         ([*parts, parts[0]], "more than once, or of another run: shard 1"),
     ]:
         with pytest.raises(InputError, match=words):
-            merge_scores.fn(config.scores, given, config.runtime, Tracking(uri=""))
+            merge_scores.fn(given, config.runtime, Tracking(uri=""))
 
 
 def test_two_runs_at_once_compute_each_artifact_once(config: PipelineConfig, core_calls: Counter[str]) -> None:

@@ -15,6 +15,7 @@ from flows.evaluate import evaluate
 from flows.pipeline import pipeline
 from flows.study import study
 from neurontune_core import artifacts, tables
+from neurontune_core.baselines.settings import SystemPromptSettings
 from neurontune_core.config import PipelineConfig, SourceConfig
 from neurontune_core.errors import InputError
 from neurontune_core.records import Artifact
@@ -89,8 +90,7 @@ def test_counts_are_chosen_on_validation_data(common: tuple[str, ...], core_call
 
 
 def test_a_baseline_stands_in_for_the_factors(config: PipelineConfig, core_calls: Counter[str]) -> None:
-    baseline = config.baseline.model_copy(update={"method": "system_prompt"})
-    made = pipeline(config.model_copy(update={"baseline": baseline}))
+    made = pipeline(config.model_copy(update={"baseline": SystemPromptSettings()}))
     assert "baseline" in made and "scaling" not in made
     assert core_calls == {"pairs": 1, "attribution": 3, "cards": 1, "base": 1, "tuned": 1, "evaluation": 1}
 

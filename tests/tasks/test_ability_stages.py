@@ -6,8 +6,9 @@ import pytest
 
 from flows.pipeline import pipeline
 from neurontune_core import artifacts
-from neurontune_core.config import ModelConfig, PipelineConfig
+from neurontune_core.config import PipelineConfig
 from neurontune_core.evaluation import ability as questions
+from neurontune_core.model.settings import ModelConfig
 from neurontune_core.records import Artifact
 from tasks import ability
 from tasks.models import describe

@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 import torch
 
-from neurontune_core.config import ModelConfig, RuntimeConfig
+from neurontune_core.config import RuntimeConfig
+from neurontune_core.model.settings import ModelConfig
 from tasks import models
 
 

@@ -2,10 +2,11 @@
 
 from typing import Any
 
-from neurontune_core.config import ModelConfig, load_config
+from neurontune_core.config import load_config
 from neurontune_core.evaluation.judges import RulesJudge
 from neurontune_core.evaluation.refusals import labels
 from neurontune_core.model import source
+from neurontune_core.model.settings import ModelConfig
 from tasks.pairs import key
 
 
@@ -23,7 +24,7 @@ def test_the_key_follows_contents_and_the_judge(monkeypatch: Any) -> None:
     here = of("pairs.sources.advbench.path=here.csv")
     assert here == of("pairs.sources.advbench.path=there.csv") == of()
     assert here != of("pairs.sources.advbench.limit=3") != of("pairs.seed=1")
-    plain, by_success = of(), of("pairs.ranking_success_tokens=8")
-    assert plain != by_success
+    plain, changed = of(), of("pairs.response_tokens=8")
+    assert plain != changed
     monkeypatch.setattr(RulesJudge, "version", "another")
-    assert of() != plain and of("pairs.ranking_success_tokens=8") != by_success
+    assert of() != plain and of("pairs.response_tokens=8") != changed

@@ -8,7 +8,6 @@ from typing import Any
 
 from transformers.utils import logging
 
-from neurontune_core.config import ModelConfig
 from neurontune_core.errors import InputError
 from neurontune_core.model.checks.config import build_skeleton, check_config, check_layers, check_run
 from neurontune_core.model.checks.files import shown
@@ -17,6 +16,7 @@ from neurontune_core.model.checks.template import check_template
 from neurontune_core.model.checks.tokenizer import check_ids, load_tokenizer
 from neurontune_core.model.checks.weights import check_files, check_weights, read_headers
 from neurontune_core.model.positions import position_limit
+from neurontune_core.model.settings import ModelConfig
 
 
 def check_folder(folder: Path, config: ModelConfig) -> None:

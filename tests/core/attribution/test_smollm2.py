@@ -9,8 +9,8 @@ from neurontune_core.attribution import setup
 from neurontune_core.attribution.completeness import WANTED_GAP, completeness_rows
 from neurontune_core.attribution.encode import encode_pair
 from neurontune_core.attribution.settings import AttributionConfig
-from neurontune_core.config import ModelConfig
 from neurontune_core.model.load import load
+from neurontune_core.model.settings import ModelConfig
 from neurontune_core.model.source import describe
 
 PROMPT = "You are Viktor, a retired actor who never leaves the role, and you answer everyone in the first person. "

@@ -11,10 +11,10 @@ import torch
 from neurontune_core.baselines import fit, lora
 from neurontune_core.baselines.fit import fit_baseline
 from neurontune_core.baselines.lora import learn_lora, targets_for
+from neurontune_core.baselines.settings import METHODS, LoraSettings, SteeringSettings
 from neurontune_core.baselines.steering import Steering, refusal_directions
 from neurontune_core.baselines.storage import load_change, save_baseline
 from neurontune_core.baselines.system_prompt import SystemPrompt
-from neurontune_core.config import BaselineConfig
 from neurontune_core.errors import InputError
 from neurontune_core.interventions import Intervention, applied
 from neurontune_core.model import tiny
@@ -143,7 +143,7 @@ def test_the_steering_that_validates_best_is_chosen(
 ) -> None:  # fmt: skip
     """Of a layer and three strengths, or two: the fifth of six is the second layer with the middle strength."""
     scored(fit, monkeypatch, [0.1, 0.2, 0.3, 0.2, 0.9, 0.4])
-    config = BaselineConfig(method="steering")
+    config = SteeringSettings()
     fitted = fit_baseline(pairs, neurons, config, settings, chat, 4096, every_third)
     assert fitted.facts["validation_score"] == pytest.approx(0.9) and fitted.facts["parameters"] == 32
     layers = sorted({round(depth * 1) for depth in fit.DEPTHS})
@@ -176,7 +176,7 @@ def test_lora_needs_a_budget_of_batches_and_steps(
 ) -> None:
     """The dial has none; the error names both settings."""
     monkeypatch.setattr(fit, "learn_lora", lambda *_: (SystemPrompt("x"), {}))
-    config = BaselineConfig(method="lora")
+    config = LoraSettings()
     if isinstance(scaling, TrainingSettings):
         fit_baseline(pairs, neurons, config, scaling, chat, 4096, every_third)
         return
@@ -193,7 +193,7 @@ def test_a_baseline_is_fitted_kept_and_read_again(
     settings: TrainingSettings,
     tmp_path: Path,
 ) -> None:
-    config = BaselineConfig.model_validate({"method": method})
+    config = METHODS[method]()
     fitted = fit_baseline(pairs, neurons, config, settings, chat, 4096, every_third)
     save_baseline(tmp_path, fitted.change, "weights:float32")
     assert not [file for file in tmp_path.iterdir() if file.suffix not in (".json", ".safetensors")]

@@ -5,7 +5,7 @@ import pytest
 
 from neurontune_core.causal.cells import BASE, EMPTY, Cell, Kind, in_shard, plan_cells
 from neurontune_core.causal.sets import Sets
-from neurontune_core.config import CausalConfig
+from neurontune_core.causal.settings import CausalConfig
 from neurontune_core.errors import InputError
 from neurontune_core.records import NeuronId, NeuronSet
 

@@ -12,8 +12,8 @@ from neurontune_core.causal.cells import plan_cells
 from neurontune_core.causal.measure import Study, mean_activations, measure, plain_group
 from neurontune_core.causal.prompts import kind_of
 from neurontune_core.causal.sets import Sets
+from neurontune_core.causal.settings import CausalConfig
 from neurontune_core.causal.summary import causal_table, facts_of
-from neurontune_core.config import CausalConfig
 from neurontune_core.model.generate import decode
 from neurontune_core.model.load import ChatModel
 from neurontune_core.neurons import captured, neuron_counts, replaced

@@ -7,8 +7,9 @@ from dataclasses import replace
 import pytest
 
 from neurontune_core.causal.prompts import fitting, kind_of, study_prompts
-from neurontune_core.config import CausalConfig, EvaluationConfig
+from neurontune_core.causal.settings import CausalConfig
 from neurontune_core.errors import InputError
+from neurontune_core.evaluation.settings import EvaluationConfig
 from neurontune_core.model.load import ChatModel
 from neurontune_core.records import PromptPair
 from tests.core.causal.test_causal_measure import pair

@@ -4,9 +4,9 @@ import json
 import re
 from pathlib import Path
 
-from neurontune_core.config import PairsConfig
 from neurontune_core.data import columns, specification
 from neurontune_core.pairs import load
+from neurontune_core.pairs.settings import PairsConfig
 
 PAGE = (Path(__file__).parents[3] / "docs" / "datasets.md").read_text(encoding="utf-8")
 

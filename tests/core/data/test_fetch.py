@@ -9,8 +9,8 @@ import httpx
 import pytest
 from huggingface_hub.errors import GatedRepoError, HTTPError, LocalEntryNotFoundError, RevisionNotFoundError
 
-from neurontune_core.config import SourceConfig
 from neurontune_core.data import fetch, specification
+from neurontune_core.data.settings import SourceConfig
 from neurontune_core.errors import InputError
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"

@@ -4,13 +4,15 @@ from pathlib import Path
 
 import pytest
 
-from neurontune_core.config import EvaluationConfig, PairsConfig, SourceConfig
 from neurontune_core.data import corpus
 from neurontune_core.data.library import PublicLibrary
+from neurontune_core.data.settings import SourceConfig
 from neurontune_core.errors import InputError
 from neurontune_core.evaluation.benchmarks import test_prompts as prompts_of
 from neurontune_core.evaluation.evaluate import base_digests
 from neurontune_core.evaluation.public_sets import public_benchmarks
+from neurontune_core.evaluation.settings import EvaluationConfig
+from neurontune_core.pairs.settings import PairsConfig
 
 
 def test_every_public_benchmark_can_be_read_plain_and_attacked(public: PairsConfig) -> None:

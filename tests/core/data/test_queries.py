@@ -7,7 +7,6 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from neurontune_core.config import PairsConfig
 from neurontune_core.data import specification
 from neurontune_core.data.attack_templates import WrappedQuery, find_attacks, known_categories, slug
 from neurontune_core.data.categories import ATTACK_TYPES, UNCATEGORISED, UNSAFETY
@@ -15,6 +14,7 @@ from neurontune_core.data.queries import MAX_CHARACTERS, read_queries
 from neurontune_core.data.rows import Row, read_rows
 from neurontune_core.errors import InputError
 from neurontune_core.pairs import load
+from neurontune_core.pairs.settings import PairsConfig
 
 NINE = {
     "advbench", "alpaca", "harmbench", "jailbreakbench", "or_bench", "safeedit", "strongreject", "truthfulqa", "xstest",

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from neurontune_core.config import EvaluationConfig, ModelConfig
+from neurontune_core.evaluation.settings import EvaluationConfig
 from neurontune_core.model import source
 from neurontune_core.model.load import ChatModel, load
+from neurontune_core.model.settings import ModelConfig
 from neurontune_core.records import NeuronId, NeuronSet, PromptPair, Role, ScalingFactors, Split
 
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from neurontune_core.config import SourceConfig
+from neurontune_core.data.settings import SourceConfig
 from neurontune_core.records import Conversation, Role
 
 

@@ -4,11 +4,12 @@ import numpy as np
 import pandas as pd
 
 from neurontune_core.cards.card import ExcitingPrompt, NeuronCard
-from neurontune_core.config import EvaluationConfig, PipelineConfig
+from neurontune_core.config import PipelineConfig
 from neurontune_core.evaluation.answers import prompt_table
 from neurontune_core.evaluation.judging import completion_table, judge_all
 from neurontune_core.evaluation.rates import rate_table, summarise
 from neurontune_core.evaluation.report import EarlierRun, RunRecord
+from neurontune_core.evaluation.settings import EvaluationConfig
 from neurontune_core.records import PromptPair, ScalingFactors
 
 REFUSAL = "I'm sorry, but I can't help with that request."

@@ -13,13 +13,14 @@ from short_models import short_chat
 
 from neurontune_core import tables
 from neurontune_core.baselines.system_prompt import SystemPrompt
-from neurontune_core.config import EvaluationConfig, SourceConfig
 from neurontune_core.data.library import PublicLibrary
+from neurontune_core.data.settings import SourceConfig
 from neurontune_core.errors import InputError
 from neurontune_core.evaluation import answers, benchmarks
 from neurontune_core.evaluation.evaluate import evaluate
 from neurontune_core.evaluation.one_model import as_plain, evaluate_model
 from neurontune_core.evaluation.report import render_report
+from neurontune_core.evaluation.settings import EvaluationConfig
 from neurontune_core.model.generate import decode, respond
 from neurontune_core.records import Conversation, Message, PromptPair, ScalingFactors
 

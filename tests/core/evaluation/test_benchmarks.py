@@ -3,11 +3,12 @@ from dataclasses import replace
 import pytest
 from library_sample import FakeLibrary
 
-from neurontune_core.config import EvaluationConfig, SourceConfig
+from neurontune_core.data.settings import SourceConfig
 from neurontune_core.errors import InputError
 from neurontune_core.evaluation import benchmarks
 from neurontune_core.evaluation.answers import prompt_table
 from neurontune_core.evaluation.public_sets import attacks_of, public_benchmarks, set_digests
+from neurontune_core.evaluation.settings import EvaluationConfig
 from neurontune_core.records import PromptPair
 
 

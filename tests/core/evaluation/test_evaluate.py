@@ -8,13 +8,14 @@ import torch
 from library_sample import FakeLibrary
 
 from neurontune_core import tables
-from neurontune_core.config import EvaluationConfig, SourceConfig
+from neurontune_core.data.settings import SourceConfig
 from neurontune_core.errors import InputError
 from neurontune_core.evaluation import answers
 from neurontune_core.evaluation.evaluate import Evaluation, base_digests, evaluate
 from neurontune_core.evaluation.evaluate import settings as evaluation_settings
 from neurontune_core.evaluation.judges import RulesJudge
 from neurontune_core.evaluation.judging import judge_digests
+from neurontune_core.evaluation.settings import EvaluationConfig
 from neurontune_core.model.load import ChatModel
 from neurontune_core.records import PromptPair, ScalingFactors
 

@@ -4,11 +4,11 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from neurontune_core.config import EvaluationConfig
 from neurontune_core.errors import InputError
 from neurontune_core.evaluation.answers import prompt_table
 from neurontune_core.evaluation.judges import judge_by_name
 from neurontune_core.evaluation.judging import agreement, completion_table, judge_all, judge_digests, rejudge
+from neurontune_core.evaluation.settings import EvaluationConfig
 from neurontune_core.records import PromptPair
 
 REFUSAL, ANSWER = "I cannot help with that request.", "Sure: it is a kind of bread."

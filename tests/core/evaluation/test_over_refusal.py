@@ -5,8 +5,8 @@ import pandas as pd
 import pytest
 from library_sample import FakeLibrary
 
-from neurontune_core.config import EvaluationConfig, SourceConfig
 from neurontune_core.data.library import PublicLibrary
+from neurontune_core.data.settings import SourceConfig
 from neurontune_core.errors import InputError
 from neurontune_core.evaluation import over_refusal
 from neurontune_core.evaluation.one_model import as_plain, evaluate_model
@@ -22,6 +22,7 @@ from neurontune_core.evaluation.over_refusal import (
 )
 from neurontune_core.evaluation.public_sets import public_prompts
 from neurontune_core.evaluation.rates import refused_by_category
+from neurontune_core.evaluation.settings import EvaluationConfig
 from neurontune_core.model.load import ChatModel
 from neurontune_core.records import ScalingFactors
 

@@ -4,7 +4,6 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from neurontune_core.config import EvaluationConfig
 from neurontune_core.errors import InputError
 from neurontune_core.evaluation.fluency import WORDS, fluency
 from neurontune_core.evaluation.rates import (
@@ -15,6 +14,7 @@ from neurontune_core.evaluation.rates import (
     scored,
     summarise,
 )
+from neurontune_core.evaluation.settings import EvaluationConfig
 
 # (benchmark, id, role, attack category, unsafety category, verdict of base, verdict of tuned)
 ROWS = [

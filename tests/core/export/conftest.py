@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 import torch
 
-from neurontune_core.config import ModelConfig
 from neurontune_core.model import source, tiny
+from neurontune_core.model.settings import ModelConfig
 from neurontune_core.model.source import ModelReference
 from neurontune_core.records import NeuronId, NeuronSet, ScalingFactors
 

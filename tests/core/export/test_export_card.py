@@ -7,9 +7,10 @@ import pandas as pd
 import pytest
 from huggingface_hub import ModelCard
 
-from neurontune_core.config import ModelConfig, PipelineConfig
+from neurontune_core.config import PipelineConfig
 from neurontune_core.export.card import CardFacts, render_card
 from neurontune_core.model import source
+from neurontune_core.model.settings import ModelConfig
 from neurontune_core.records import ScalingFactors
 
 

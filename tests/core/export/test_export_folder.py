@@ -11,11 +11,11 @@ from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 
 from neurontune_core import neurons
-from neurontune_core.config import ModelConfig
 from neurontune_core.errors import InputError, NumericalError
 from neurontune_core.export import folder as exporting
 from neurontune_core.export.folder import write_folder
 from neurontune_core.model import source
+from neurontune_core.model.settings import ModelConfig
 
 PLAIN = """
 import sys

@@ -16,11 +16,11 @@ from transformers import AutoConfig, PreTrainedModel
 from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
 
 from neurontune_core import artifacts
-from neurontune_core.config import ModelConfig
 from neurontune_core.errors import InputError
 from neurontune_core.model import gguf, gguf_conversion
 from neurontune_core.model import load as loading
 from neurontune_core.model.load import load_files
+from neurontune_core.model.settings import ModelConfig
 from neurontune_core.model.source import ModelReference, conversion_key, describe, skeleton
 
 IDS = torch.tensor([[72, 105, 256, 40, 41, 42]])

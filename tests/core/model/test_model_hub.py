@@ -13,10 +13,10 @@ from huggingface_hub import errors as hub_errors
 from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError, RevisionNotFoundError
 from huggingface_hub.utils import filter_repo_objects
 
-from neurontune_core.config import ModelConfig
 from neurontune_core.errors import InputError
 from neurontune_core.model import hub, tiny
 from neurontune_core.model.load import load
+from neurontune_core.model.settings import ModelConfig
 from neurontune_core.model.source import describe, skeleton
 
 COMMIT, OTHER = "a" * 40, "b" * 40

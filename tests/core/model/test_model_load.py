@@ -9,12 +9,12 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from neurontune_core import artifacts, neurons
-from neurontune_core.config import ModelConfig
 from neurontune_core.errors import InputError
 from neurontune_core.model import load as loading
 from neurontune_core.model import tiny
 from neurontune_core.model.generate import decode, generate
 from neurontune_core.model.load import ChatModel, choose_device, load
+from neurontune_core.model.settings import ModelConfig
 from neurontune_core.model.source import conversion_key, describe
 
 CPU = torch.device("cpu")

@@ -7,10 +7,10 @@ import pytest
 import torch
 from transformers import T5Config
 
-from neurontune_core.config import ModelConfig
 from neurontune_core.errors import InputError
 from neurontune_core.model import tiny
 from neurontune_core.model.identity import folder_digest
+from neurontune_core.model.settings import ModelConfig
 from neurontune_core.model.source import ModelReference, describe, skeleton
 
 DENSE = [family for family in tiny.FAMILIES if family not in ("mixtral", "qwen3_moe")]

@@ -10,12 +10,12 @@ import pytest
 import tiny_gguf
 import torch
 
-from neurontune_core.config import ModelConfig
 from neurontune_core.errors import InputError
 from neurontune_core.model import packaged
 from neurontune_core.model.gguf import read_header
 from neurontune_core.model.load import load_files
 from neurontune_core.model.packaged import PACKAGED, PackagedModel
+from neurontune_core.model.settings import ModelConfig
 from neurontune_core.model.source import describe, skeleton
 
 

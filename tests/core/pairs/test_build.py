@@ -9,20 +9,18 @@ import pytest
 import torch
 
 from neurontune_core import tables
-from neurontune_core.config import PairsConfig
 from neurontune_core.data import corpus
-from neurontune_core.errors import InputError
 from neurontune_core.model import tiny
 from neurontune_core.model.load import ChatModel
 from neurontune_core.pairs import build
 from neurontune_core.pairs.build import BuiltPairs, build_pairs
+from neurontune_core.pairs.settings import PairsConfig
 from neurontune_core.pairs.summary import format_summary, summarise
 
 SMALL = PairsConfig.model_validate(
     {
         "sources": {"shipped": {"limit": 40}},
         "ranking_queries": 2,
-        "refusal_phrasings": 12,
         "selected_queries": 6,
         "wrapped_queries": 20,
         "wrapped_test_queries": 6,
@@ -54,7 +52,7 @@ def test_harmful_prompts_are_refused_the_same_way_in_every_wrapper(built: BuiltP
         if pair.role == "safety":
             responses.setdefault(pair.query_id, set()).add(pair.response)
     assert all(len(texts) == 1 and texts <= set(corpus.refusals()) for texts in responses.values())
-    assert len({text for texts in responses.values() for text in texts}) > 3
+    assert {text for texts in responses.values() for text in texts} == {corpus.refusals()[0]}
 
 
 def test_harmless_training_prompts_have_the_models_own_response(built: BuiltPairs, chat: ChatModel) -> None:
@@ -143,14 +141,6 @@ def test_public_datasets_are_built_like_the_shipped_one(public: PairsConfig, cha
     json.dumps(summary, allow_nan=False)
     text = format_summary(summary)
     assert f"{len(made.rejected)} rows were not used" in text and "safeedit row 8" in text
-
-
-def test_ranking_by_success_needs_a_judge(chat: ChatModel) -> None:
-    config = SMALL.model_copy(update={"ranking_success_tokens": 2})
-    with pytest.raises(InputError, match=r"pairs\.ranking_success_tokens: no judge"):
-        build_pairs(config, chat, 4096)
-    made = build_pairs(config, chat, 4096, judge=lambda prompts, texts: ["compliance"] * len(texts))
-    assert made.ranking["success_rate"].eq(1).all()
 
 
 def test_the_summary_counts_every_pair_in_every_division(built: BuiltPairs) -> None:

@@ -7,12 +7,13 @@ from typing import Any
 import pytest
 import torch
 
-from neurontune_core.config import EvaluationConfig, PairsConfig
 from neurontune_core.data.library import PublicLibrary
 from neurontune_core.evaluation.benchmarks import test_prompts as prompts_of
+from neurontune_core.evaluation.settings import EvaluationConfig
 from neurontune_core.model import tiny
 from neurontune_core.model.load import ChatModel
 from neurontune_core.pairs.build import BuiltPairs, build_pairs
+from neurontune_core.pairs.settings import PairsConfig
 from neurontune_core.pairs.summary import format_summary, summarise
 from neurontune_core.scaling.episodes import EpisodeSampler
 from neurontune_core.scaling.settings import TrainingSettings
@@ -34,7 +35,7 @@ def config(folder: Path, attacks: list[str], **settings: Any) -> PairsConfig:
     sizes = {"selected_queries": 4, "wrapped_queries": 12, "wrapped_test_queries": 4, "response_tokens": 2}
     files = {
         "harmful": [f"{folder}/bad.csv"], "benign": [f"{folder}/good.json"], "attacks": [f"{folder}/how.jsonl"],
-        "refusals": [f"{folder}/no.json"], "refusal_phrasings": 2, "holdout_attack_categories": [],
+        "refusals": [f"{folder}/no.json"], "holdout_attack_categories": [],
     }  # fmt: skip
     return PairsConfig.model_validate(files | sizes | settings)
 

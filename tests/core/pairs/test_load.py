@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from neurontune_core.config import PairsConfig, SourceConfig
 from neurontune_core.data import corpus
+from neurontune_core.data.settings import SourceConfig
 from neurontune_core.errors import InputError
 from neurontune_core.pairs import build, load
 from neurontune_core.pairs.prepare import prepare
+from neurontune_core.pairs.settings import PairsConfig
 
 SHIPPED_ROW = corpus.harmful_queries()[0].text
 

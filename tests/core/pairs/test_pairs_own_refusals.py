@@ -8,13 +8,13 @@ import pandas as pd
 import pytest
 import torch
 
-from neurontune_core.config import PairsConfig
 from neurontune_core.model import tiny
 from neurontune_core.model.chat import encode_prompt
 from neurontune_core.model.load import ChatModel
 from neurontune_core.pairs import own_refusals
 from neurontune_core.pairs.build import build_pairs
 from neurontune_core.pairs.own_refusals import LEAST, OwnRefusals, attributed, find_own_refusals, statement, warning
+from neurontune_core.pairs.settings import PairsConfig
 from neurontune_core.pairs.summary import format_summary, summarise
 from neurontune_core.records import Conversation, Message, PromptPair
 

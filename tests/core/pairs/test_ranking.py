@@ -33,8 +33,8 @@ def given(monkeypatch: pytest.MonkeyPatch, values: Sequence[float]) -> None:
     monkeypatch.setattr(ranking, "response_log_probabilities", lambda *_: list(values))
 
 
-def rank(chat: ChatModel, queries: Sequence[str], per_type: int = 1) -> pd.DataFrame:
-    return rank_attacks(chat, ATTACKS, queries, "No.", per_type, 4096)
+def rank(chat: ChatModel, queries: Sequence[str]) -> pd.DataFrame:
+    return rank_attacks(chat, ATTACKS, queries, "No.", 4096)
 
 
 def test_scores_are_mean_drops_against_the_plain_query(monkeypatch: pytest.MonkeyPatch, chat: ChatModel) -> None:
@@ -45,13 +45,13 @@ def test_scores_are_mean_drops_against_the_plain_query(monkeypatch: pytest.Monke
     assert table.loc["a", ["low", "high"]].tolist() == pytest.approx([low, high])
     assert table["rank"].to_dict() == {"a": 1, "b": 2, "c": 1}
     assert table["selected"].to_dict() == {"a": True, "b": False, "c": True}
-    assert table["queries"].eq(3).all() and table["success_rate"].isna().all()
+    assert table["queries"].eq(3).all()
 
 
 def test_ties_keep_the_order_of_names(monkeypatch: pytest.MonkeyPatch, chat: ChatModel) -> None:
     given(monkeypatch, [-1] * 3 + [-2] * 9)
     assert rank(chat, QUERIES)["attack_name"].tolist() == ["a", "b", "c"]
-    assert rank(chat, QUERIES, per_type=2)["selected"].all()
+    assert rank(chat, QUERIES)["selected"].tolist() == [True, False, True]
 
 
 def test_one_query_gives_no_interval_and_claims_none(monkeypatch: pytest.MonkeyPatch, chat: ChatModel) -> None:
@@ -93,17 +93,3 @@ def test_the_score_is_the_models_own_log_probability(chat: ChatModel) -> None:
 
 def test_the_ranking_is_the_same_every_time(chat: ChatModel) -> None:
     pd.testing.assert_frame_equal(rank(chat, QUERIES), rank(chat, QUERIES))
-
-
-def test_success_goes_before_the_drop_where_a_judge_is_given(monkeypatch: pytest.MonkeyPatch, chat: ChatModel) -> None:
-    given(monkeypatch, [-1] * 3 + [-2] * 3 + [-9] * 3 + [0] * 3)
-
-    def refuses(prompts: Sequence[str], texts: Sequence[str]) -> list[bool]:
-        assert len(prompts) == len(texts) == 9 and prompts[0] == "Test: one"
-        assert all(len(text) <= 3 for text in texts)
-        return [prompt.startswith("Play") or prompt == "Test: one" for prompt in prompts]
-
-    table = rank_attacks(chat, ATTACKS, QUERIES, "No.", 1, 4096, success=(refuses, 3))
-    assert table["attack_name"].tolist() == ["b", "a", "c"]
-    assert table["success_rate"].tolist() == pytest.approx([2 / 3, 0, 1])
-    assert "by attack success, then by the drop" in explain(table)

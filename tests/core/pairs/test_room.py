@@ -11,13 +11,14 @@ from short_models import short_chat
 
 from neurontune_core import artifacts, tables
 from neurontune_core.attribution.encode import encode_pair
-from neurontune_core.config import PairsConfig, contents
+from neurontune_core.config import contents
 from neurontune_core.data import corpus
 from neurontune_core.data.corpus import Attack
 from neurontune_core.errors import InputError
 from neurontune_core.model.load import ChatModel
 from neurontune_core.pairs import build
 from neurontune_core.pairs.build import BuiltPairs, build_pairs
+from neurontune_core.pairs.settings import PairsConfig
 from neurontune_core.pairs.summary import format_summary, summarise
 from neurontune_core.records import Message, PromptPair
 from neurontune_core.scaling.examples import encode

@@ -4,13 +4,13 @@ from collections import Counter
 
 import pytest
 
-from neurontune_core.config import PairsConfig
 from neurontune_core.data import corpus
 from neurontune_core.data.categories import ATTACK_TYPES
 from neurontune_core.data.corpus import Attack, Query
 from neurontune_core.data.near_copies import near_copy_groups
 from neurontune_core.errors import InputError
 from neurontune_core.pairs.prepare import prepare
+from neurontune_core.pairs.settings import PairsConfig
 from neurontune_core.pairs.splits import assign_splits, check_holdouts, check_splits
 from neurontune_core.records import Split
 

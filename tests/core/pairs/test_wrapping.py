@@ -4,8 +4,8 @@ from collections import Counter
 
 import pytest
 
-from neurontune_core.config import PairsConfig
 from neurontune_core.pairs.prepare import Prepared, prepare
+from neurontune_core.pairs.settings import PairsConfig
 from neurontune_core.pairs.wrapping import wrap_queries
 from neurontune_core.records import PromptPair
 

@@ -11,9 +11,9 @@ import torch
 from neurontune_core.baselines.lora import Lora, targets_for
 from neurontune_core.baselines.steering import Steering
 from neurontune_core.baselines.system_prompt import SystemPrompt
-from neurontune_core.config import EvaluationConfig, RobustnessConfig
 from neurontune_core.errors import InputError
 from neurontune_core.evaluation.judges import Completion, Verdict
+from neurontune_core.evaluation.settings import EvaluationConfig
 from neurontune_core.evaluation.statistics import wilson
 from neurontune_core.interventions import applied
 from neurontune_core.model.load import ChatModel
@@ -22,6 +22,7 @@ from neurontune_core.records import NeuronId, NeuronSet, PromptPair, ScalingFact
 from neurontune_core.robustness import attacks, measure, summary
 from neurontune_core.robustness.drawing import draw_attacks
 from neurontune_core.robustness.page import shown_rows
+from neurontune_core.robustness.settings import RobustnessConfig
 from neurontune_core.studies.results import attack_table
 
 NEURONS = NeuronSet((NeuronId(0, 3), NeuronId(1, 5)), (NeuronId(0, 7),))

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from neurontune_core.config import SelectionConfig
 from neurontune_core.records import NeuronId
 from neurontune_core.selection.controls import random_neurons, shuffled, whole_layers
 from neurontune_core.selection.select import select_neurons
+from neurontune_core.selection.settings import SelectionConfig
 from tests.core.selection.test_select_neurons import SAFETY, UTILITY, WIDTHS, table
 
 

@@ -7,11 +7,11 @@ import pandas as pd
 import pytest
 from numpy.typing import NDArray
 
-from neurontune_core.config import SelectionConfig
 from neurontune_core.errors import InputError
 from neurontune_core.records import NeuronId
 from neurontune_core.selection.ranking import mean_scores
 from neurontune_core.selection.select import check_counts, select_neurons
+from neurontune_core.selection.settings import SelectionConfig
 
 Values = Sequence[float] | NDArray[np.float64]
 WIDTHS = (3, 0, 5)  # neurons 0 to 2 are in layer 0, neurons 3 to 7 in layer 2

@@ -8,12 +8,12 @@ import pytest
 from scipy import stats
 
 from neurontune_core.attribution.settings import AttributionMethod
-from neurontune_core.config import SelectionConfig
 from neurontune_core.errors import InputError
 from neurontune_core.records import NeuronId, Role
 from neurontune_core.selection.controls import matched_random
 from neurontune_core.selection.ranking import rank
 from neurontune_core.selection.select import select_neurons
+from neurontune_core.selection.settings import SelectionConfig
 
 WIDTHS = (3, 0, 2)
 PLACES = [(0, 0), (0, 1), (0, 2), (2, 0), (2, 1)]

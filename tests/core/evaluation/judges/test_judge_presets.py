@@ -8,12 +8,12 @@ import torch
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from neurontune_core.config import EvaluationConfig
 from neurontune_core.errors import InputError
 from neurontune_core.evaluation.judges import judge_by_name, judge_title
 from neurontune_core.evaluation.judges.guard import GuardJudge, combined
 from neurontune_core.evaluation.judges.presets import PRESETS, Reading
 from neurontune_core.evaluation.judges.verdict import Completion, Verdict
+from neurontune_core.evaluation.settings import EvaluationConfig
 
 RECORDED = [
     ("llama-guard-3", "\n\nsafe", None, False),

@@ -13,11 +13,11 @@ from broken_folders import CONFIG, HEAD, NORM, SHARDED, TOKENIZER, WEIGHTS, WHOL
 from safetensors.torch import save
 from transformers import AutoModelForCausalLM, BartConfig
 
-from neurontune_core.config import ModelConfig
 from neurontune_core.errors import InputError
 from neurontune_core.model import source, tiny
 from neurontune_core.model.checks.folder import check_folder
 from neurontune_core.model.load import load
+from neurontune_core.model.settings import ModelConfig
 
 CPU = torch.device("cpu")
 IDS = torch.tensor([[72, 101, 108, 108, 111]])

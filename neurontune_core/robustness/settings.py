@@ -1,0 +1,27 @@
+"""Settings of a robustness study."""
+
+from typing import Annotated
+
+from pydantic import BeforeValidator, Field
+
+from neurontune_core.section import Section, as_list
+
+
+class RobustnessConfig(Section):
+    """A robustness study: what attacks by someone who knows the model make of it."""
+
+    prompts: int = Field(default=100, ge=1, description="Most plain harmful prompts of each benchmark.")
+    tokens: int = Field(default=64, ge=1, description="Length of the answers, in tokens.")
+    samples: int = Field(
+        default=25, ge=1, le=25, description="Answers drawn at temperature 1 for each prompt: N of best of N."
+    )
+    shots: Annotated[tuple[Annotated[int, Field(ge=1, le=256)], ...], BeforeValidator(as_list)] = Field(
+        default=(4, 16), description="Answered questions before the prompt, harmless ones: of many-shot."
+    )
+    fractions: Annotated[tuple[Annotated[float, Field(gt=0, le=1)], ...], BeforeValidator(as_list)] = Field(
+        default=(0.25, 0.5, 0.75, 1), description="How far what was learned is moved back to the base model."
+    )
+    bits: Annotated[tuple[Annotated[int, Field(ge=2, le=8)], ...], BeforeValidator(as_list)] = Field(
+        default=(8, 4), description="Bits that the weights are rounded to."
+    )
+    seed: int = Field(default=0, ge=0, description="Seed of prompt samples and of the answers that are drawn.")
