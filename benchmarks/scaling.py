@@ -116,7 +116,7 @@ def timed_flow(config: PipelineConfig) -> dict[str, float]:
     """Run pairs, shards and merging in a flow and return the seconds of the last two."""
     from prefect import flow
 
-    from flows.pipeline import prepare
+    from flows.pipeline import check_inputs
     from flows.shards import run_shards
     from flows.stages import recorded, run_stage
     from tasks.pairs import make_pairs
@@ -124,7 +124,7 @@ def timed_flow(config: PipelineConfig) -> dict[str, float]:
 
     @flow(name="benchmark")
     def benchmark() -> dict[str, float]:
-        inputs = prepare(config)
+        inputs = check_inputs(config)
         model, datasets = inputs.model, inputs.datasets
         with recorded(config, "benchmark", model.identity, ()) as run:
             pairs = run_stage(run, make_pairs, config=config.pairs, datasets=datasets, model=model)

@@ -2,7 +2,7 @@
 
 from prefect import flow
 
-from flows.pipeline import DEFAULTS, prepare
+from flows.pipeline import DEFAULTS, check_inputs
 from flows.run_names import named, rename
 from flows.stage_names import STAGES
 from flows.stages import noted, recorded, run_stage
@@ -49,7 +49,7 @@ def ability(
     config = change_runtime(found.config, settings)
     found.artifact("evaluation")
     change = found.artifact(changing_stage(found.stages))
-    inputs, title = prepare(config), rename(f"{found.name} ability", f"ability {run}")
+    inputs, title = check_inputs(config), rename(f"{found.name} ability", f"ability {run}")
     data = harness.digests(asked)
     made: dict[str, Artifact] = {
         stage: found.artifact(stage) for stage in STAGES if stage in found.stages and stage != "attribution"

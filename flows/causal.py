@@ -6,7 +6,7 @@ from typing import Any
 from prefect import flow
 from prefect.artifacts import create_markdown_artifact
 
-from flows.pipeline import DEFAULTS, Inputs, find_neurons, prepare
+from flows.pipeline import DEFAULTS, Inputs, check_inputs, find_neurons
 from flows.run_names import named, rename, typed_name
 from flows.shards import run_parts
 from flows.stages import PipelineRun, noted, recorded, run_stage
@@ -33,7 +33,7 @@ def causal_study(config: PipelineConfig = DEFAULTS) -> dict[str, Artifact]:
     Returns:
         The artifacts of the stages up to the selection, and `causal`.
     """
-    inputs = prepare(config)
+    inputs = check_inputs(config)
     with recorded(config, typed_name() or f"causal {run_name(config)}", inputs.model.identity, ()) as run:
         made = find_neurons(run, config, inputs)
         return made | {tasks.STAGE: ask(run, config, inputs, made)}
@@ -54,7 +54,7 @@ def causal(run: str = LATEST, settings: tuple[str, ...] = ()) -> Artifact:
     """
     found = find_run(run, change_runtime(DEFAULTS, runtime_alone(settings)).runtime, finished=True)
     config = change_runtime(found.config, settings, CAUSAL_SECTIONS)
-    inputs = prepare(config)
+    inputs = check_inputs(config)
     name = rename(f"causal {found.name}", f"causal {run}")
     with recorded(config, name, inputs.model.identity, ()) as record:
         made = find_neurons(record, config, inputs)

@@ -2,7 +2,7 @@
 
 from prefect import flow
 
-from flows.pipeline import DEFAULTS, measure, prepare
+from flows.pipeline import DEFAULTS, check_inputs, measure
 from flows.run_names import named, rename
 from flows.stage_names import Stage
 from flows.stages import noted, recorded
@@ -43,7 +43,7 @@ def evaluate(
     config = config.model_copy(update={"evaluation": evaluation.model_copy(update=chosen)})
     shown = [stage for stage in ("selection", "cards") if stage in found.stages]
     made = {stage: found.artifact(stage) for stage in ("pairs", changing_stage(found.stages), *shown)}
-    inputs, title = prepare(config), rename(f"{found.name} evaluated", f"evaluate {run}")
+    inputs, title = check_inputs(config), rename(f"{found.name} evaluated", f"evaluate {run}")
     refresh: tuple[Stage, ...] = ("base", "tuned", "evaluation", "base-ability", "ability", "triggers") if force else ()
     with recorded(config, title, inputs.model.identity, refresh) as record:
         return measure(record, config, title, inputs, made)["evaluation"]

@@ -1,6 +1,8 @@
 """The pipeline: pairs -> attribution (shards) -> scores -> selection -> scaling -> evaluation (base, tuned)."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any, NamedTuple
 
 from prefect import flow
@@ -19,6 +21,7 @@ from neurontune_core.evaluation.judging import judge_digests
 from neurontune_core.model.load import choose_device
 from neurontune_core.model.source import ModelReference
 from neurontune_core.pairs.build import input_digests
+from neurontune_core.pairs.settings import PairsConfig
 from neurontune_core.records import Artifact
 from neurontune_core.run_name import run_name
 from neurontune_core.selection.select import check_counts
@@ -38,6 +41,8 @@ from tasks.selection import select_neurons
 from tasks.triggers import find_triggers
 
 DEFAULTS = load_config()
+_data_read: ContextVar[dict[str, list[str]] | None] = ContextVar("data_read", default=None)
+"""Digests of the data that a command or study has read, by the settings of the pairs; None outside of one."""
 
 
 class Inputs(NamedTuple):
@@ -49,7 +54,7 @@ class Inputs(NamedTuple):
     judges: list[str]
 
 
-def prepare(config: PipelineConfig) -> Inputs:
+def check_inputs(config: PipelineConfig) -> Inputs:
     """Find all bad input before a model is loaded: describe the model, and check counts, data files and device.
 
     Raises:
@@ -59,13 +64,33 @@ def prepare(config: PipelineConfig) -> Inputs:
     tracking_uri(config.runtime)
     if unknown := sorted(set(config.runtime.timeouts) - set(STAGES)):
         raise InputError(f"runtime.timeouts: unknown stage {unknown[0]!r}; choose among {', '.join(STAGES)}")
-    datasets = input_digests(config.pairs)
+    datasets = _data_digests(config.pairs)
     model = describe(config.model)
     first = first_layer(config.attribution, len(model.neurons_per_layer))
     check_counts(config.selection, model.neurons_per_layer, first)
     choose_device(config.runtime.device)
     sets = base_digests(config.evaluation, PublicLibrary(config.evaluation))
     return Inputs(model, datasets, sets, judge_digests(config.evaluation))
+
+
+@contextmanager
+def data_read_once() -> Iterator[None]:
+    """Within it, data are read and checked once, by a command and its flow, or by the variants of a study."""
+    token = _data_read.set({})
+    try:
+        yield
+    finally:
+        _data_read.reset(token)
+
+
+def _data_digests(config: PairsConfig) -> list[str]:
+    """Return the digests of the data of the pairs, read now, or earlier in `data_read_once`."""
+    known, name = _data_read.get(), config.model_dump_json()
+    if known is None:
+        return input_digests(config)
+    if name not in known:
+        known[name] = input_digests(config)
+    return known[name]
 
 
 def _of_config(parameters: dict[str, Any]) -> str:
@@ -80,7 +105,7 @@ _name_flow_run = named(_of_config)
 @noted
 def pairs_only(config: PipelineConfig = DEFAULTS) -> Artifact:
     """Build the pairs of a configuration, or find them built: the first stage of the pipeline alone."""
-    model, datasets, *_ = prepare(config)
+    model, datasets, *_ = check_inputs(config)
     with recorded(config, typed_name() or run_name(config), model.identity, ()) as run:
         return run_stage(run, make_pairs, config=config.pairs, datasets=datasets, model=model)
 
@@ -89,7 +114,7 @@ def pairs_only(config: PipelineConfig = DEFAULTS) -> Artifact:
 @noted
 def selection_only(config: PipelineConfig = DEFAULTS) -> dict[str, Artifact]:
     """Find the neurons of a configuration and learn nothing: the stages from the pairs to the selection."""
-    inputs = prepare(config)
+    inputs = check_inputs(config)
     with recorded(config, typed_name() or run_name(config), inputs.model.identity, ()) as run:
         return find_neurons(run, config, inputs)
 
@@ -98,7 +123,7 @@ def selection_only(config: PipelineConfig = DEFAULTS) -> dict[str, Artifact]:
 @noted
 def scaling_only(config: PipelineConfig = DEFAULTS) -> dict[str, Artifact]:
     """Learn the factors of a configuration and look at no test prompt: the stages from the pairs to the scaling."""
-    inputs = prepare(config)
+    inputs = check_inputs(config)
     with recorded(config, typed_name() or run_name(config), inputs.model.identity, ()) as run:
         made = find_neurons(run, config, inputs)
         return made | learn_change(run, config, inputs, made)
@@ -116,7 +141,7 @@ def pipeline(config: PipelineConfig = DEFAULTS, refresh: tuple[Stage, ...] = ())
     Returns:
         The artifacts of the stages that make one each (all but attribution) and the report, by stage.
     """
-    inputs = prepare(config)
+    inputs = check_inputs(config)
     name = typed_name() or run_name(config)
     with recorded(config, name, inputs.model.identity, refresh) as run:
         made = find_neurons(run, config, inputs)
@@ -191,7 +216,7 @@ def attribution_shard(
     config = change_runtime(found.config, settings)
     if not 1 <= shard <= config.attribution.shards:
         raise InputError(f"shard: {shard} is not one of 1 to {config.attribution.shards}, the shards of {found.name}")
-    model, datasets, *_ = prepare(config)
+    model, datasets, *_ = check_inputs(config)
     name = rename(f"{found.name} shard {shard}", f"{run} shard {shard}")
     with recorded(config, name, model.identity, ("attribution",) if force else ()) as record:
         pairs = run_stage(record, make_pairs, config=config.pairs, datasets=datasets, model=model)

@@ -5,7 +5,7 @@ from typing import Any
 
 from prefect import flow
 
-from flows.pipeline import DEFAULTS, Inputs, find_neurons, learn_change, prepare
+from flows.pipeline import DEFAULTS, Inputs, check_inputs, find_neurons, learn_change
 from flows.run_names import named, typed_name
 from flows.shards import run_parts
 from flows.stages import PipelineRun, noted, recorded, run_stage
@@ -34,7 +34,7 @@ def robustness_study(config: PipelineConfig = DEFAULTS) -> dict[str, Artifact]:
     Returns:
         The artifacts of the stages up to the change, and `robustness`.
     """
-    inputs = prepare(config)
+    inputs = check_inputs(config)
     with recorded(config, typed_name() or f"robustness {run_name(config)}", inputs.model.identity, ()) as run:
         made = find_neurons(run, config, inputs)
         made |= learn_change(run, config, inputs, made)

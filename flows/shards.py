@@ -9,7 +9,7 @@ from typing import Any
 from prefect import Task
 
 from flows.runners import started
-from flows.stages import PipelineRun, is_finished, say
+from flows.stages import PipelineRun, refresh, say
 from neurontune_core import artifacts
 from neurontune_core.attribution import shard as shard_facts
 from neurontune_core.attribution.settings import AttributionConfig
@@ -17,7 +17,7 @@ from neurontune_core.config import RuntimeConfig
 from neurontune_core.errors import InputError, NeuronTuneError
 from neurontune_core.model.source import ModelReference
 from neurontune_core.records import Artifact
-from tasks import attribution, progress, retries
+from tasks import attribution, caching, progress, retries
 from tasks.recording import tracking
 from tasks.recording.mlflow_spool import is_kept
 from tasks.stage import configured
@@ -63,7 +63,7 @@ def run_shards(
         "record": run.record.model_copy(update={"step_run_id": step or ""}),
     }
     numbers = list(range(config.shards)) if only is None else [only]
-    reused = {shard for shard in numbers if is_finished(run, stage, shared | {"shard": shard})}
+    reused = _found(run, {shard: caching.key_of(stage, shared | {"shard": shard}) for shard in numbers})
     began = time.monotonic()
     try:
         parts = _settle(run, config, [shared | {"shard": shard} for shard in numbers])
@@ -81,6 +81,14 @@ def run_shards(
     made = list(parts.values())
     say(stage.name, len(reused) == len(numbers), time.monotonic() - began, _told(facts, len(reused)))
     return made
+
+
+def _found(run: PipelineRun, keys: Mapping[int, str]) -> set[int]:
+    """Return the shards whose artifacts are there already, without those that are to be computed again."""
+    stage = attribution.attribute_shard.name
+    for key in keys.values():
+        refresh(run, stage, key)
+    return {shard for shard, key in keys.items() if artifacts.find(run.runtime.root, stage, key)}
 
 
 def _settle(run: PipelineRun, config: AttributionConfig, calls: Sequence[dict[str, Any]]) -> dict[int, Artifact]:

@@ -124,7 +124,9 @@ def run_stage(run: PipelineRun, stage: Task[..., Artifact], **arguments: Any) ->
     progress.check()
     inputs = _inputs(arguments)
     arguments |= {"runtime": run.runtime, "record": run.record}
-    reused = is_finished(run, stage, arguments)
+    key = caching.key_of(stage, arguments)
+    refresh(run, stage.name, key)
+    reused = artifacts.find(run.runtime.root, stage.name, key) is not None
     artifact = configured(stage, run.runtime)(**arguments)
     if reused:
         tracking.record_reused(run.record, artifact, inputs)
@@ -148,14 +150,13 @@ def _announce_alpha(run: PipelineRun, scaling: Artifact) -> None:
         )
 
 
-def is_finished(run: PipelineRun, stage: Task[..., Artifact], arguments: dict[str, Any]) -> bool:
-    """Tell whether a stage's artifact is there, after deleting it if the stage is to be refreshed."""
-    key = caching.key_of(stage, arguments)
-    found = artifacts.find(run.runtime.root, stage.name, key)
-    if found is not None and stage.name in run.refresh and not _made_in_this_run(found):
-        caching.discard(run.runtime.root, stage.name, key)
-        return False
-    return found is not None
+def refresh(run: PipelineRun, stage: str, key: str) -> None:
+    """Delete the artifact of this key if its stage is to be computed again, unless this run has done so already."""
+    if stage not in run.refresh:
+        return
+    found = artifacts.find(run.runtime.root, stage, key)
+    if found is not None and not _made_in_this_run(found):
+        caching.discard(run.runtime.root, stage, key)
 
 
 def _made_in_this_run(artifact: Artifact) -> bool:

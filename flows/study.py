@@ -7,7 +7,7 @@ from prefect import flow, tags
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
 from flows.causal import causal_study
-from flows.pipeline import pipeline, prepare, selection_only
+from flows.pipeline import check_inputs, data_read_once, pipeline, selection_only
 from flows.robustness import robustness_study
 from flows.run_names import named, typed_name
 from flows.stages import noted, of_variant, recorded
@@ -17,6 +17,7 @@ from neurontune_core.config import PipelineConfig, load_config
 from neurontune_core.records import Artifact
 from neurontune_core.studies.catalogue import Study, choose
 from neurontune_core.studies.page import shown_rows
+from tasks.models import describe
 from tasks.study import PAGE, TABLE, Variant, write_study
 
 StudyName = Literal[
@@ -69,14 +70,14 @@ def study(
     chosen = choose(study, variants)
     # all that can be wrong with any variant is found before the first one is run
     configs = {name: load_config(preset, [*settings, *changes]) for name, changes in chosen.variants.items()}
-    for config in configs.values():
-        prepare(config)
     found: list[dict[str, float]] = []
-    with tags(f"study:{study}"):
+    with tags(f"study:{study}"), data_read_once():
+        models = {name: check_inputs(config).model for name, config in configs.items()}
         if chosen.chosen_by_trials:
             (fixed,) = configs.values()
             best, found = run_trials(fixed, trials)
             configs["chosen by trials"] = best
+            models["chosen by trials"] = describe(best.model)
         flows: dict[str, Callable[[PipelineConfig], dict[str, Artifact]]] = {
             "selection": selection_only,
             "causal": causal_study,
@@ -87,14 +88,13 @@ def study(
         ran = {}
         for name, config in configs.items():
             with of_variant(name):
-                ran[name] = Variant(run_one(config), prepare(config).model, reproduce.command(config))
+                ran[name] = Variant(run_one(config), models[name], reproduce.command(config))
         common = load_config(preset, settings)
         command = reproduce.study_command(
             study, preset, settings, variants or {}, trials if chosen.chosen_by_trials else None
         )
-        with recorded(
-            common, typed_name() or f"study {study} {common.runtime.preset}", prepare(common).model.identity, ()
-        ) as run:
+        title = typed_name() or f"study {study} {common.runtime.preset}"
+        with recorded(common, title, describe(common.model).identity, ()) as run:
             result = write_study(study, chosen, ran, found, command, run.runtime.root, run.record)
     _publish(result, chosen)
     return result

@@ -1,11 +1,12 @@
 """Choose the numbers of neurons on validation data, by Optuna; test prompts are not looked at."""
 
-from flows.pipeline import prepare, scaling_only
+from flows.pipeline import scaling_only
 from neurontune_core import artifacts
 from neurontune_core.attribution.settings import first_layer
 from neurontune_core.config import PipelineConfig
 from neurontune_core.errors import InputError
 from neurontune_core.selection.select import resolve_count
+from tasks.models import describe
 
 COUNTS = ("safety_neurons", "utility_neurons")
 FEWEST_SHARE = 200
@@ -35,7 +36,7 @@ def run_trials(config: PipelineConfig, trials: int) -> tuple[PipelineConfig, lis
         made = scaling_only(_with_counts(config, *counts))
         return float(artifacts.read_manifest(made["scaling"])["facts"]["best_score"])
 
-    layers = prepare(config).model.neurons_per_layer
+    layers = describe(config.model).neurons_per_layer
     total, eligible = sum(layers), sum(layers[first_layer(config.attribution, len(layers)) :])
     fewest, most = max(1, eligible // FEWEST_SHARE), eligible // 3
     search = optuna.create_study(direction="maximize", sampler=optuna.samplers.TPESampler(seed=config.scaling.seed))

@@ -264,20 +264,21 @@ def embedded(config: PipelineConfig, preset: str, debug: bool) -> Iterator[None]
     from prefect.exceptions import Abort
     from prefect.settings import temporary_settings
 
-    from flows.pipeline import prepare
+    from flows.pipeline import check_inputs, data_read_once
 
     console.show_own_lines()
-    prepare(config)
-    with temporary_settings(ready()), tags(preset):
-        try:
-            yield
-        except Abort as error:
-            raise KeyboardInterrupt("cancelled in the UI") from error
-        except NeuronTuneError:
-            raise
-        except Exception as error:
-            _tell_full_disk(config.runtime.root, error)
-            raise
+    with data_read_once():
+        check_inputs(config)
+        with temporary_settings(ready()), tags(preset):
+            try:
+                yield
+            except Abort as error:
+                raise KeyboardInterrupt("cancelled in the UI") from error
+            except NeuronTuneError:
+                raise
+            except Exception as error:
+                _tell_full_disk(config.runtime.root, error)
+                raise
 
 
 def _tell_full_disk(root: str, failure: Exception) -> None:

@@ -13,7 +13,7 @@ from neurontune_core.attribution.precision import Widened
 from neurontune_core.attribution.refine import refine
 from neurontune_core.attribution.setup import Engine, row_layer_limit
 from neurontune_core.attribution.split import cut, in_halves, run_within
-from neurontune_core.attribution.wavefront import Context, Wave, prepare, run_wave
+from neurontune_core.attribution.wavefront import Context, Wave, make_context, run_wave
 
 
 def attribute(
@@ -40,7 +40,7 @@ def _attribute_batch(
     engine: Engine, pairs: Sequence[EncodedPair], with_difference: bool, wanted_gap: float
 ) -> list[PairScores]:
     batch = make_batch(pairs, engine.device)
-    context = prepare(engine.model, batch, engine.every_position)
+    context = make_context(engine.model, batch, engine.every_position)
     layers = len(engine.widths)
     limit = row_layer_limit(engine, batch.row.numel())
     whole = collect(engine, context, cut(engine.layers, layers, engine.points, limit), engine.points, engine.weights)

@@ -6,7 +6,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from neurontune_core.attribution.encode import EncodedPair, make_batch
-from neurontune_core.attribution.wavefront import Wave, prepare, run_wave
+from neurontune_core.attribution.wavefront import Wave, make_context, run_wave
 from neurontune_core.errors import InputError
 from neurontune_core.model.head import Head
 from neurontune_core.neurons import decoder_layers
@@ -53,7 +53,7 @@ def bytes_per_token_layer(model: PreTrainedModel, head: Head) -> float:
         InputError: the model's code cannot run a wave.
     """
     tokens = tuple(place % head.weight.shape[0] for place in range(8))
-    context = prepare(model, make_batch([EncodedPair("probe", tokens, tokens, tokens)], model.device), False)
+    context = make_context(model, make_batch([EncodedPair("probe", tokens, tokens, tokens)], model.device), False)
     first, layers = min(context.query_values), len(decoder_layers(model))
     kept: dict[int, int] = {}
     own = {each.untyped_storage().data_ptr() for each in model.parameters()}

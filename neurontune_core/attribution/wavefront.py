@@ -78,7 +78,7 @@ class WaveResult:
     contribution: list[Tensor]
 
 
-def prepare(model: PreTrainedModel, batch: Batch, every_position: bool) -> Context:
+def make_context(model: PreTrainedModel, batch: Batch, every_position: bool) -> Context:
     """Encode the prefixes of a batch and capture the activations v_q of its plain queries."""
     steps = batch.row.shape[1] if every_position else 1
     # padded pairs of a batch must not read past the end; what they read there is masked out later
