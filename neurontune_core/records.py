@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Role = Literal["safety", "utility"]
+ROLES: tuple[Role, Role] = ("safety", "utility")
 Split = Literal["train", "validation", "test"]
 LabelJudge = Callable[[Sequence[str], Sequence[str]], Sequence[str]]
 """Labels answers `refusal`, `partial`, `compliance` or `broken`, from prompts and answers."""

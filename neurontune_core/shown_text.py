@@ -23,6 +23,12 @@ def quoted(value: object, most: int = 160) -> str:
     return text if len(text) <= most else f"{text[: most - 3]}..."
 
 
+def group_in_words(name: str) -> str:
+    """Return the name of a group of prompts in words: `benign_heldout_attack` is `harmless held-out attack`."""
+    words = re.sub(r"\bheldout\b", "held-out", name.replace("_", " "))
+    return re.sub(r"^benign\b", "harmless", words)
+
+
 def markdown_text(text: str) -> str:
     """Return a text as one line of Markdown that shows it and is nothing else."""
     return _MARKUP.sub(r"\\\g<0>", " ".join(printable(text).split()))

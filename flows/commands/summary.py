@@ -20,7 +20,7 @@ from neurontune_core.causal.page import markdown
 from neurontune_core.config import RuntimeConfig
 from neurontune_core.records import Artifact
 from neurontune_core.selection.knockout import statement
-from neurontune_core.shown_text import markdown_code, printable
+from neurontune_core.shown_text import group_in_words, markdown_code, printable
 from tasks.recording import tracking
 from tasks.recording.mlflow_store import Tracking, without_password
 from tasks.report import FILE
@@ -40,9 +40,7 @@ def result_rows(evaluation: Artifact) -> list[Row]:
         name = str(tuned["benchmark"])
         rows.append(
             {
-                "refused on": f"all {name}"
-                if name in TOTALS
-                else name.replace("_", " ").replace("heldout", "held-out"),
+                "refused on": ("all " if name in TOTALS else "") + group_in_words(name),
                 "base": _percent(base),
                 "tuned": _percent(tuned),
                 "n": str(tuned["n"]),
@@ -60,8 +58,8 @@ def result_rows(evaluation: Artifact) -> list[Row]:
 def headline(evaluation: Artifact, selection: Artifact | None) -> list[str]:
     """Return what a run came to in one line, and in another, where that was tried, whether its neurons matter."""
     rows = {row["refused on"]: row for row in result_rows(evaluation)}
-    shares = [f"{rows[name]['tuned']} of {name.removeprefix('all ')} prompts" for name in map("all {}".format, TOTALS)
-              if name in rows]  # fmt: skip
+    totals = [group_in_words(name) for name in TOTALS]
+    shares = [f"{rows[f'all {name}']['tuned']} of {name} prompts" for name in totals if f"all {name}" in rows]
     refused = f"; refused: {', '.join(shares)}" if shares else ""
     score = f"SU-F1 {rows['SU-F1']['tuned']}, base model {rows['SU-F1']['base']}{refused}"
     causal = statement(artifacts.read_manifest(selection)["facts"]) if selection else ""

@@ -36,7 +36,7 @@ _session: ContextVar[_Session | None] = ContextVar("neurontune_attention_session
 
 
 @torch.no_grad()
-def encode_prefix(model: PreTrainedModel, ids: Tensor, lengths: Tensor) -> list[Prefix]:
+def capture_prefix(model: PreTrainedModel, ids: Tensor, lengths: Tensor) -> list[Prefix]:
     """Run the model on prompts `[pair, position]`, padded on the right, and return every layer's keys and values.
 
     Raises:
@@ -50,7 +50,7 @@ def encode_prefix(model: PreTrainedModel, ids: Tensor, lengths: Tensor) -> list[
 
 
 @contextmanager
-def shared_prefix(model: PreTrainedModel, prefixes: Sequence[Prefix] | None) -> Iterator[None]:
+def attending_to(model: PreTrainedModel, prefixes: Sequence[Prefix] | None) -> Iterator[None]:
     """Let every row of a batch continue the given prefixes (one a layer), or start from nothing; undone on exit.
 
     Raises:

@@ -4,7 +4,7 @@ import torch
 from transformers import PreTrainedModel
 
 from neurontune_core.attribution.precision import at_least_float32
-from neurontune_core.attribution.prefix import encode_prefix, shared_prefix
+from neurontune_core.attribution.prefix import attending_to, capture_prefix
 from neurontune_core.errors import InputError
 from neurontune_core.model.head import Head
 
@@ -27,8 +27,8 @@ def check_logits(model: PreTrainedModel, head: Head) -> None:
     ids %= min(head.weight.shape[0], 50_000)
     expected = model(input_ids=ids, use_cache=False).logits[:, split:].to(at_least_float32(model.dtype))
     places = torch.arange(split, length, device=ids.device).expand(2, -1)
-    prefixes = encode_prefix(model, ids[:, :split], torch.tensor([split, split], device=ids.device))
-    with shared_prefix(model, prefixes):
+    prefixes = capture_prefix(model, ids[:, :split], torch.tensor([split, split], device=ids.device))
+    with attending_to(model, prefixes):
         hidden = model.base_model(input_ids=ids[:, split:], position_ids=places, use_cache=False).last_hidden_state
     found = head.logits(hidden.flatten(0, 1)).view_as(expected)
     # the logits of broken weights say nothing about the way through the model: the first pair's scores will say it

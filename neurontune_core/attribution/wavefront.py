@@ -19,7 +19,7 @@ from transformers import PreTrainedModel
 from neurontune_core.attribution.attention import Prefix
 from neurontune_core.attribution.encode import Batch
 from neurontune_core.attribution.precision import at_least_float32
-from neurontune_core.attribution.prefix import encode_prefix, shared_prefix
+from neurontune_core.attribution.prefix import attending_to, capture_prefix
 from neurontune_core.attribution.response_head import response_log_probability
 from neurontune_core.model.head import Head
 from neurontune_core.neurons import captured, decoder_layers, edited
@@ -92,7 +92,7 @@ def make_context(model: PreTrainedModel, batch: Batch, every_position: bool) -> 
     query = batch.query[:, : int(places.max()) + 1]
     with torch.no_grad(), captured(model, keep) as values:
         model.base_model(input_ids=query, position_ids=_numbered(query), use_cache=False)
-    prefixes = encode_prefix(model, batch.prefix, batch.lengths) if batch.prefix.shape[1] else None
+    prefixes = capture_prefix(model, batch.prefix, batch.lengths) if batch.prefix.shape[1] else None
     return Context(batch, prefixes, values)
 
 
@@ -113,7 +113,7 @@ def run_wave(
     paths = _Paths(context, wave, with_gradient)
     with ExitStack() as stack:
         stack.enter_context(torch.set_grad_enabled(with_gradient))
-        stack.enter_context(shared_prefix(model, context.prefixes))
+        stack.enter_context(attending_to(model, context.prefixes))
         for index, layer in enumerate(decoder_layers(model)):
             hook = _joining(pairs, len(wave.moving) if index in chosen else 0)
             stack.callback(layer.register_forward_pre_hook(hook, with_kwargs=True).remove)

@@ -9,7 +9,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from neurontune_core.causal.cells import BASE, OPPOSING, SAFETY, UTILITY
-from neurontune_core.causal.page import SETS, spoken_group
+from neurontune_core.causal.page import SETS
+from neurontune_core.shown_text import group_in_words
 
 COLOURS = {SAFETY: "#b5432f", OPPOSING: "#2f6db5", UTILITY: "#3f8f4f"}
 WIDTH, HEIGHT, COLUMNS = 3.4, 2.6, 4
@@ -32,7 +33,7 @@ def draw_responses(table: pd.DataFrame, title: str) -> Figure:
     for axes, ((intervention, group), part) in zip(grid.flat, panels, strict=False):
         base = table[(table["intervention"] == BASE) & (table["group"] == group)]
         _panel(axes, part, float(base["refused"].iloc[0]))
-        axes.set_title(textwrap.fill(f"{spoken_group(str(group))}: {intervention}", 34), fontsize=9, loc="left")
+        axes.set_title(textwrap.fill(f"{group_in_words(str(group))}: {intervention}", 34), fontsize=9, loc="left")
     handles = {
         label: handle for axes in grid.flat for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)
     }

@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from neurontune_core.causal.cells import BASE, EMPTY, MEAN, OPPOSING, PATCH, RANDOM, SAFETY, UTILITY, ZERO
-from neurontune_core.shown_text import markdown_text
+from neurontune_core.shown_text import group_in_words, markdown_text
 
 SETS = {
     SAFETY: "carry refusal",
@@ -28,12 +28,6 @@ def title_of(intervention: str) -> str:
     return titles.get(intervention, f"Amplified: activations times {intervention.removeprefix('x ')}")
 
 
-def spoken_group(name: str) -> str:
-    """Return the name of a group of prompts in words."""
-    words = name.replace("heldout", "held-out").replace("_", " ")
-    return words.replace("benign", "harmless") if name.startswith("benign") else words
-
-
 def render_body(table: pd.DataFrame, plot: str) -> str:
     """Return the page's body in Markdown: the base rates, and a table of refusal rates an intervention.
 
@@ -43,7 +37,7 @@ def render_body(table: pd.DataFrame, plot: str) -> str:
     """
     base = table[table["intervention"] == BASE]
     rates = [
-        {"prompts": spoken_group(str(row["group"])), "refused": rate(row), "broken": f"{row['broken']:.0%}"}
+        {"prompts": group_in_words(str(row["group"])), "refused": rate(row), "broken": f"{row['broken']:.0%}"}
         | {"n": str(row["n"])}
         for row in base.to_dict("records")
     ]
@@ -66,7 +60,7 @@ def shown_rows(table: pd.DataFrame) -> Rows:
     rows: Rows = []
     for (group, neurons), part in sized.groupby(["group", "neurons"], sort=False):
         by_share = {row["share"]: row for row in part.to_dict("records")}
-        first = {"prompts": spoken_group(str(group)), "neurons": SETS[str(neurons)]}
+        first = {"prompts": group_in_words(str(group)), "neurons": SETS[str(neurons)]}
         rows.append(first | _columns(shares, by_share, rate))
         if any(not math.isnan(row["random"]) for row in by_share.values()):
             first = {"prompts": first["prompts"], "neurons": SETS[RANDOM]}

@@ -7,7 +7,7 @@ from typing import Any
 
 from neurontune_core.records import Message
 
-ROLES = ("system", "user", "assistant")
+SPEAKERS = ("system", "user", "assistant")
 MAX_CHARACTERS = 16_000
 """Longest conversation taken, query included: what is longer is a document."""
 
@@ -104,8 +104,8 @@ def _message(number: int, row: Any) -> tuple[str, str]:
     if not isinstance(row, dict) or not {"role", "content"} <= row.keys():
         raise BadConversation(f"message {number} has no role and content")
     role, content = row["role"], row["content"]
-    if role not in ROLES:
-        raise BadConversation(f"message {number} has role {str(role)[:40]!r}, which is none of {', '.join(ROLES)}")
+    if role not in SPEAKERS:
+        raise BadConversation(f"message {number} has role {str(role)[:40]!r}, which is none of {', '.join(SPEAKERS)}")
     if not isinstance(content, str):
         raise BadConversation(f"message {number} is not text but {type(content).__name__}")
     if not content.strip():

@@ -19,7 +19,7 @@ from neurontune_core.evaluation.settings import EvaluationConfig
 from neurontune_core.records import Role
 
 SECTION = "evaluation"
-ROLE_NAMES: dict[Role, RoleName] = {role: name for name, role in specification.ROLES.items()}
+ROLE_NAMES: dict[Role, RoleName] = {role: name for name, role in specification.ROLE_OF.items()}
 
 logger = logging.getLogger("neurontune")
 

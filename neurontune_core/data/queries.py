@@ -11,7 +11,7 @@ from neurontune_core.data.conversations import BadConversation, Turns, is_conver
 from neurontune_core.data.corpus import Attack, Query
 from neurontune_core.data.near_copies import words
 from neurontune_core.data.rows import Row
-from neurontune_core.data.specification import ROLES, Layout, RoleFile, RoleName
+from neurontune_core.data.specification import ROLE_OF, Layout, RoleFile, RoleName
 from neurontune_core.errors import InputError
 
 MAX_CHARACTERS = 4000
@@ -79,7 +79,7 @@ def read_queries(name: str, role: RoleName, file: RoleFile, rows: Sequence[Row],
         response = _optional_text(row.values, layout.response) or turns.response
         query_id = f"{name}-{role}-{row.number:05d}"
         read.queries.append(
-            Query(query_id, ROLES[role], text, category, name, row.number, response, turns.history, turns.system)
+            Query(query_id, ROLE_OF[role], text, category, name, row.number, response, turns.history, turns.system)
         )
     read.attacks, problems = find_attacks(name, wrapped)
     read.rejected += [Rejected(name, number, f"its attack is not used: {reason}") for number, reason in problems]

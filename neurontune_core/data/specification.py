@@ -17,7 +17,8 @@ from neurontune_core.records import Role
 from neurontune_core.section import Section
 
 RoleName = Literal["harmful", "benign"]
-ROLES: dict[RoleName, Role] = {"harmful": "safety", "benign": "utility"}
+ROLE_OF: dict[RoleName, Role] = {"harmful": "safety", "benign": "utility"}
+"""The role of the neurons that queries of a kind tell of."""
 
 
 class AttackColumns(Section):

@@ -3,7 +3,6 @@
 import base64
 import hashlib
 import itertools
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +23,7 @@ from neurontune_core.evaluation.judges.error_rates import corrected_interval
 from neurontune_core.evaluation.rates import by_model, category_rates, refused_by_category
 from neurontune_core.evaluation.report_headline import Work, circumstances, duration, headline, moment
 from neurontune_core.records import Role, ScalingFactors
+from neurontune_core.shown_text import group_in_words
 
 VERSION = 5
 LARGEST_TEXT = 6_000_000
@@ -266,7 +266,7 @@ def percent(value: float) -> str:
 
 def spoken(name: str) -> str:
     """Return a category or benchmark name as words."""
-    return re.sub(r"\bheldout\b", "held-out", name.replace("_", " ")).replace("/", ": ")
+    return group_in_words(name).replace("/", ": ")
 
 
 def _rates(record: RunRecord) -> list[dict[str, Any]]:

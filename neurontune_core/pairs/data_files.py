@@ -7,7 +7,7 @@ from neurontune_core import artifacts
 from neurontune_core.data import corpus, specification
 from neurontune_core.data.fetch import FetchedFile, fetch
 from neurontune_core.data.settings import SourceConfig
-from neurontune_core.data.specification import ROLES, Dataset, RoleName, TextFile
+from neurontune_core.data.specification import ROLE_OF, Dataset, RoleName, TextFile
 from neurontune_core.data_names import check_distinct, check_entry, own_data, short_name
 from neurontune_core.errors import InputError
 from neurontune_core.pairs.settings import PairsConfig
@@ -31,12 +31,12 @@ def check_names(config: PairsConfig) -> None:
     """
     known = [corpus.NAME, *specification.dataset_names()]
     used: dict[str, str] = {}
-    for kind in (*ROLES, *TEXTS):
+    for kind in (*ROLE_OF, *TEXTS):
         names = getattr(config, kind)
         if not names or len(set(names)) < len(names):
             raise InputError(f"pairs.{kind}: {list(names)} must name at least one dataset, and none twice")
         for name in names:
-            check_entry(f"pairs.{kind}", name, known if kind in ROLES else known[:1], "dataset")
+            check_entry(f"pairs.{kind}", name, known if kind in ROLE_OF else known[:1], "dataset")
         check_distinct(f"pairs.{kind}", names)
         used |= {short_name(name): name for name in names}
         for name in names:
@@ -60,7 +60,7 @@ def files(config: PairsConfig) -> Iterator[tuple[str, Kind, FetchedFile]]:
     Raises:
         InputError: a file is missing or cannot be downloaded; the message names the remedy.
     """
-    for kind in (*ROLES, *TEXTS):
+    for kind in (*ROLE_OF, *TEXTS):
         for name in getattr(config, kind):
             if name != corpus.NAME:
                 about, found = _described(name, kind)
@@ -91,7 +91,7 @@ def source_of(config: PairsConfig, name: str) -> SourceConfig:
 
 def system_prompts(config: PairsConfig) -> dict[str, str]:
     """Return the system message of every dataset of queries that has one, by the dataset's short name."""
-    names = sorted({name for role in ROLES for name in getattr(config, role)})
+    names = sorted({name for role in ROLE_OF for name in getattr(config, role)})
     found = {name: source_of(config, name).system_prompt or "" for name in names if name == corpus.NAME}
     found |= {name: specification.system_prompt(name, source_of(config, name)) for name in names if name != corpus.NAME}
     return {short_name(name): text for name, text in found.items() if text}

@@ -10,7 +10,7 @@ from neurontune_core.data.fetch import FetchedFile
 from neurontune_core.data.own_texts import read_attacks, read_refusals
 from neurontune_core.data.queries import ReadQueries, Rejected, check_any, read_queries, with_system
 from neurontune_core.data.rows import read_table
-from neurontune_core.data.specification import ROLES, RoleName
+from neurontune_core.data.specification import ROLE_OF, RoleName
 from neurontune_core.data_names import own_data, short_name
 from neurontune_core.errors import InputError
 from neurontune_core.pairs.data_files import TEXTS, Kind, Texts, check_names, files, source_of, system_prompts
@@ -78,11 +78,11 @@ def load(config: PairsConfig, fit: Callable[[Sequence[str]], Unfit] = all_fit) -
     loaded.refusals = list(dict.fromkeys(loaded.refusals))
     unfit = fit(loaded.refusals)
     first: dict[str, Query] = {}
-    for role in ROLES:
+    for role in ROLE_OF:
         left_out: list[Rejected] = []
         for name in getattr(config, role):
             left_out += _add(loaded, first, name, role, fetched.get((name, role)), config, unfit)
-        if left_out and not any(query.role == ROLES[role] for query in loaded.queries):
+        if left_out and not any(query.role == ROLE_OF[role] for query in loaded.queries):
             why = left_out[0]
             raise InputError(
                 f"pairs.{role}: no query of {', '.join(getattr(config, role))} can be used; the first is "

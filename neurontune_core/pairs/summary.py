@@ -18,7 +18,7 @@ SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 _WIDTH = 100
 _COUNTS: dict[str, Callable[[PromptPair], str]] = {
     "split": lambda pair: pair.split,
-    "role": lambda pair: "harmful" if pair.role == "safety" else "benign",
+    "role": lambda pair: "harmful" if pair.role == "safety" else "harmless",
     "source": lambda pair: pair.source,
     "query_category": lambda pair: pair.query_category,
     "attack_type": lambda pair: pair.attack_type or "plain",
@@ -95,7 +95,7 @@ def _kinds(pairs: Sequence[PromptPair]) -> dict[str, list[PromptPair]]:
     met = {pair.attack_category for pair in pairs if pair.split != "test"}
     kinds: dict[str, dict[str, list[PromptPair]]] = {}
     for pair in pairs:
-        role = "harmful" if pair.role == "safety" else "benign"
+        role = "harmful" if pair.role == "safety" else "harmless"
         unseen = pair.attack_category not in met
         kind = f"{role}, {'plain' if not pair.attack_name else 'held-out attack' if unseen else 'attacked'}"
         kinds.setdefault(kind, {}).setdefault(pair.query_category, []).append(pair)

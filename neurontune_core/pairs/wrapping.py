@@ -8,10 +8,9 @@ from typing import TypeVar
 
 from neurontune_core.data.corpus import Attack, Query
 from neurontune_core.pairs.settings import PairsConfig
-from neurontune_core.records import PromptPair, Role, Split
+from neurontune_core.records import ROLES, PromptPair, Split
 
 Member = TypeVar("Member")
-ROLES: tuple[Role, ...] = ("safety", "utility")
 
 
 def wrap_queries(

@@ -10,13 +10,12 @@ from numpy.typing import NDArray
 
 from neurontune_core.attribution.settings import AttributionMethod
 from neurontune_core.errors import InputError
-from neurontune_core.records import NeuronId, NeuronSet, Role, neurons_at
+from neurontune_core.records import ROLES, NeuronId, NeuronSet, Role, neurons_at
 from neurontune_core.selection.controls import Chosen, matched_random, random_neurons, shuffled, whole_layers
 from neurontune_core.selection.ranking import Ranking, rank, scored_role
 from neurontune_core.selection.settings import SelectionConfig
 
 VERSION = 3
-ROLES: tuple[Role, Role] = ("safety", "utility")
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from neurontune_core.shown_text import markdown_block
 from neurontune_core.studies.catalogue import Study
 
 Rows = list[dict[str, str]]
-ROLES = {"safety": "harmful", "utility": "harmless"}
+PROMPTS_OF = {"safety": "harmful", "utility": "harmless"}
 
 
 def render_page(study: Study, body: str, command: str, commands: Mapping[str, str], notes: str = "") -> str:
@@ -132,7 +132,7 @@ def _matrix_row(row: Mapping[Any, Any]) -> dict[str, str]:
     return {
         "trained on": str(row["variant"]),
         "tested on": str(row["tested on"]),
-        "prompts": ROLES[row["role"]],
+        "prompts": PROMPTS_OF[row["role"]],
         "refused": f"{row['rate']:.1%} [{row['low']:.0%}, {row['high']:.0%}]",
         "n": str(row["n"]),
         "SU-F1 of the two": "" if math.isnan(row["su_f1"]) else f"{row['su_f1']:.3f}",

@@ -39,7 +39,7 @@ def run(folder: Path, root: Path) -> list[list[str]]:
         command, cwd=folder, env=environ, capture_output=True, text=True, timeout=400, check=False
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    for text in ("harmful attacked", "benign ordinary", "test", "fine benign/all"):
+    for text in ("harmful attacked", "harmless ordinary", "test", "fine benign/all"):
         assert text in done.stdout
     return [line.split()[:2] for line in done.stderr.splitlines() if "reused" in line or "done in" in line]
 

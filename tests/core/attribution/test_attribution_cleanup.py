@@ -9,7 +9,7 @@ from transformers import AutoConfig, AutoModelForCausalLM
 from neurontune_core import neurons
 from neurontune_core.attribution import engine as engines
 from neurontune_core.attribution import setup, wavefront
-from neurontune_core.attribution.prefix import IMPLEMENTATION, encode_prefix
+from neurontune_core.attribution.prefix import IMPLEMENTATION, capture_prefix
 from neurontune_core.attribution.settings import AttributionConfig
 from neurontune_core.errors import InputError, NumericalError
 from neurontune_core.model import tiny
@@ -106,7 +106,7 @@ def test_attention_outside_the_interface_is_refused_naming_the_layer(monkeypatch
     attention = chat.model.model.layers[1].self_attn
     monkeypatch.setattr(attention, "forward", lambda hidden_states, **settings: (hidden_states, None))
     with pytest.raises(InputError, match=r"layers \[1\] of LlamaForCausalLM did not call"):
-        encode_prefix(chat.model, torch.arange(5)[None], torch.tensor([5]))
+        capture_prefix(chat.model, torch.arange(5)[None], torch.tensor([5]))
 
 
 @pytest.mark.parametrize("name", ["s_aux", "position_bias"])
@@ -118,7 +118,7 @@ def test_attention_with_sinks_or_biases_is_refused(name, monkeypatch):
         attention, "forward", lambda *inputs, **settings: plain(*inputs, **settings, **{name: torch.ones(4)})
     )
     with pytest.raises(InputError, match=f"attention of layer 2 uses {name}"):
-        encode_prefix(chat.model, torch.arange(5)[None], torch.tensor([5]))
+        capture_prefix(chat.model, torch.arange(5)[None], torch.tensor([5]))
 
 
 def test_a_head_that_is_not_the_models_own_is_refused(monkeypatch):

@@ -98,7 +98,7 @@ def test_only_the_pages_own_script_may_run(page: str) -> None:
 def test_headline_rates_and_provenance_are_there(page: str, record: RunRecord) -> None:
     text = re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", page))
     assert "all harmful high 9 0.0% 0 – 30 100.0% 70 – 100".replace(" – ", "&ndash;") in text
-    for row in ("harmful plain", "benign ordinary", "translation", "mental harm", "ordinary: science"):
+    for row in ("harmful plain", "harmless ordinary", "translation", "mental harm", "ordinary: science"):
         assert row in text
     assert f"{record.facts['eval/su_f1']:.3f}" in text
     assert html.escape(record.command).replace("&#x27;", "&#39;") in page

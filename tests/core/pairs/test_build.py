@@ -154,9 +154,9 @@ def test_the_summary_counts_every_pair_in_every_division(built: BuiltPairs) -> N
     assert summary["counts"]["attack_category"]["sudo_mode"]["train"] == 0
     assert summary["choice"].startswith("Chosen: ")
     assert {kind: len(rows) for kind, rows in summary["examples"].items()} == {
-        "benign, attacked": 3,
-        "benign, held-out attack": 3,
-        "benign, plain": 3,
+        "harmless, attacked": 3,
+        "harmless, held-out attack": 3,
+        "harmless, plain": 3,
         "harmful, attacked": 3,
         "harmful, held-out attack": 3,
         "harmful, plain": 3,
