@@ -213,12 +213,12 @@ FILES = [
     Fault(
         "An artifact root is copied, and what the copy lacks the original has",
         "The copy shows its own runs, uses its own files and computes what it lacks.",
-        f"{_TASKS}/test_moved_root.py::test_a_copy_is_a_root_of_its_own_with_the_runs_of_the_original",
+        f"{_TASKS}/recording/test_moved_root.py::test_a_copy_is_a_root_of_its_own_with_the_runs_of_the_original",
     ),
     Fault(
         "An artifact root is moved",
         "MLflow names its files where they are now; those of other roots stay as they are.",
-        f"{_TASKS}/test_moved_root.py::test_a_moved_database_names_its_own_files_and_no_others",
+        f"{_TASKS}/recording/test_moved_root.py::test_a_moved_database_names_its_own_files_and_no_others",
     ),
 ]
 
@@ -249,67 +249,67 @@ RECORDS = [
     Fault(
         "MLflow is away from the second stage on, and for the whole next run",
         "Nothing fails; both runs are recorded later as if it had been there.",
-        f"{_TASKS}/test_tracking.py::test_what_mlflow_missed_is_kept_and_sent_later_as_if_it_had_not_been_away",
+        f"{_TASKS}/recording/test_tracking.py::test_what_mlflow_missed_is_kept_and_sent_later_as_if_it_had_not_been_away",
     ),
     Fault(
         "MLflow answers slowly or not at all",
         "A run does not wait for each record.",
-        f"{_TASKS}/test_tracking.py::test_after_a_slow_failure_records_are_kept_at_once",
+        f"{_TASKS}/recording/test_tracking.py::test_after_a_slow_failure_records_are_kept_at_once",
     ),
     Fault(
         "Two processes send kept records at once",
         "Each is sent once.",
-        f"{_TASKS}/test_tracking.py::test_two_that_send_at_once_send_everything_once",
+        f"{_TASKS}/recording/test_tracking.py::test_two_that_send_at_once_send_everything_once",
     ),
     Fault(
         "The experiment is deleted in MLflow, before or in a run",
         "The records are kept, one line names the command, and after it is restored they are sent.",
-        f"{_TASKS}/test_mlflow_faults.py::test_what_an_experiment_that_was_deleted_missed_is_sent_after_it_is_restored",
+        f"{_TASKS}/recording/test_mlflow_faults.py::test_what_an_experiment_that_was_deleted_missed_is_sent_after_it_is_restored",
     ),
     Fault(
         "A run is deleted in MLflow",
         "Its records are kept and hold up no others.",
-        f"{_TASKS}/test_mlflow_faults.py::test_a_run_that_was_deleted_keeps_its_records_and_holds_up_no_others",
+        f"{_TASKS}/recording/test_mlflow_faults.py::test_a_run_that_was_deleted_keeps_its_records_and_holds_up_no_others",
     ),
     Fault(
         "mlflow.db is garbage, zeros, cut, a folder or damaged in its pages",
         "One line; the run ends well, and its records are kept.",
-        f"{_TASKS}/test_mlflow_faults.py::test_a_damaged_database_is_told_in_one_line_and_gets_its_records_later",
+        f"{_TASKS}/recording/test_mlflow_faults.py::test_a_damaged_database_is_told_in_one_line_and_gets_its_records_later",
     ),
     Fault(
         "mlflow.db is damaged in mid-run",
         "One line, nothing of SQLAlchemy's; the run ends well.",
-        f"{_TASKS}/test_mlflow_faults.py::test_a_database_damaged_in_mid_run_costs_a_run_one_line",
+        f"{_TASKS}/recording/test_mlflow_faults.py::test_a_database_damaged_in_mid_run_costs_a_run_one_line",
     ),
     Fault(
         "mlflow.db is locked by another program for longer than a run",
         "One line; the records are sent later.",
-        f"{_TASKS}/test_mlflow_faults.py::test_a_locked_database_costs_a_run_one_line_and_gets_its_records_later",
+        f"{_TASKS}/recording/test_mlflow_faults.py::test_a_locked_database_costs_a_run_one_line_and_gets_its_records_later",
     ),
     Fault(
         "kill -9 while mlflow.db is made",
         "It is there whole or not at all.",
-        f"{_TASKS}/test_mlflow_faults.py::test_a_database_is_made_whole_or_not_at_all",
+        f"{_TASKS}/recording/test_mlflow_faults.py::test_a_database_is_made_whole_or_not_at_all",
     ),
     Fault(
         "A process that hangs holds the lock of mlflow.db",
         "After a minute others go on without it.",
-        f"{_TASKS}/test_mlflow_faults.py::test_a_lock_that_nobody_gives_back_is_not_waited_for",
+        f"{_TASKS}/recording/test_mlflow_faults.py::test_a_lock_that_nobody_gives_back_is_not_waited_for",
     ),
     Fault(
         "kill -9 of a run",
         "The next run, `neurontune up` or `neurontune sync` ends it: KILLED in MLflow, Crashed in Prefect.",
-        f"{_TASKS}/test_killed_runs.py::test_the_next_run_ends_a_killed_one",
+        f"{_TASKS}/recording/test_killed_runs.py::test_the_next_run_ends_a_killed_one",
     ),
     Fault(
         "A run is at work while another starts",
         "It is not taken for a killed one.",
-        f"{_TASKS}/test_killed_runs.py::test_a_run_at_work_is_left_alone",
+        f"{_TASKS}/recording/test_killed_runs.py::test_a_run_at_work_is_left_alone",
     ),
     Fault(
         "MLflow or Prefect is away when a killed run is to be ended",
         "It is ended later.",
-        f"{_TASKS}/test_killed_runs.py::test_what_cannot_be_ended_now_is_ended_later",
+        f"{_TASKS}/recording/test_killed_runs.py::test_what_cannot_be_ended_now_is_ended_later",
     ),
 ]
 
@@ -317,12 +317,12 @@ SERVERS = [
     Fault(
         "`.prefect/running.json` is empty, cut, of another shape or of a process that is gone",
         "It is as none.",
-        f"{_FLOWS}/test_environment.py::test_a_damaged_note_is_as_none",
+        f"{_FLOWS}/services/test_environment.py::test_a_damaged_note_is_as_none",
     ),
     Fault(
         "A root is copied while `neurontune up` runs on it",
         "The copy's commands do not use the original's servers.",
-        f"{_FLOWS}/test_environment.py::test_the_note_of_a_copied_root_is_not_the_copys",
+        f"{_FLOWS}/services/test_environment.py::test_the_note_of_a_copied_root_is_not_the_copys",
     ),
     Fault(
         "A worker process of the attribution is killed",
@@ -332,12 +332,12 @@ SERVERS = [
     Fault(
         "The process of a run on a worker is killed",
         "It is noticed and the run resumed; only the shard in hand is lost.",
-        f"{_FLOWS}/test_services.py::test_killed_run_is_noticed_and_resumed",
+        f"{_FLOWS}/services/test_services.py::test_killed_run_is_noticed_and_resumed",
     ),
     Fault(
         "A machine is lost with its worker and its run",
         "The silence is noticed and the run resumed.",
-        f"{_FLOWS}/test_services.py::test_run_of_a_lost_machine_is_resumed",
+        f"{_FLOWS}/services/test_services.py::test_run_of_a_lost_machine_is_resumed",
     ),
     Fault(
         "A Dask worker is lost",
@@ -378,17 +378,17 @@ SERVERS = [
     Fault(
         "A process that is asked to end hangs",
         "It is ended after 20 s in which it did nothing, after two minutes at most, with a line.",
-        f"{_FLOWS}/test_ending.py::test_a_process_that_does_not_end_is_ended_with_a_line",
+        f"{_FLOWS}/services/test_ending.py::test_a_process_that_does_not_end_is_ended_with_a_line",
     ),
     Fault(
         "A second Ctrl-C while `neurontune up` stops its services",
         "None of them goes on.",
-        f"{_FLOWS}/test_second_signal.py::test_a_second_signal_leaves_no_service_running",
+        f"{_FLOWS}/services/test_second_signal.py::test_a_second_signal_leaves_no_service_running",
     ),
     Fault(
         "The Prefect server of `neurontune up` is killed or stopped, or `up` stopped and started, in mid-run",
         "The run goes on; its result follows its last stage within a minute.",
-        f"{_FLOWS}/test_server_restart.py::test_a_run_outlives_the_server",
+        f"{_FLOWS}/services/test_server_restart.py::test_a_run_outlives_the_server",
         quick=False,
     ),
     Fault(
@@ -402,37 +402,37 @@ SECURITY = [
     Fault(
         "A page of another site, a foreign host name or a program without the password asks the server of a run",
         "It is refused (401 or 403); its own pages and the run's own processes are answered.",
-        "tests/flows/test_attacker.py::test_the_server_of_run",
+        "tests/flows/services/test_attacker.py::test_the_server_of_run",
         quick=False,
     ),
     Fault(
         "The same is tried on the servers of `neurontune up`",
         "It is refused.",
-        "tests/flows/test_attacker.py::test_the_server_of_up",
+        "tests/flows/services/test_attacker.py::test_the_server_of_up",
         quick=False,
     ),
     Fault(
         "A run is asked for with job variables that hold a command",
         "The command is not started: workers take none from a run.",
-        "tests/flows/test_attacker.py::test_job_variables_start_no_command",
+        "tests/flows/services/test_attacker.py::test_job_variables_start_no_command",
         quick=False,
     ),
     Fault(
         "Another user of the machine looks for the password in files and process lists",
         "It is in a file of its owner alone and on no command line.",
-        "tests/flows/test_attacker.py::test_another_user_of_the_machine_finds_no_password",
+        "tests/flows/services/test_attacker.py::test_another_user_of_the_machine_finds_no_password",
         quick=False,
     ),
     Fault(
         "A program without the password, or a page of another site, asks MLflow's server of `neurontune up`",
         "It is refused (401 or 403); the workers and commands of `up` give the password.",
-        "tests/flows/test_attacker.py::test_mlflow_answers_to_this_machine_alone",
+        "tests/flows/services/test_attacker.py::test_mlflow_answers_to_this_machine_alone",
         quick=False,
     ),
     Fault(
         "The same is tried on the page of `chat --web`, or files are uploaded to it",
         "It is refused (401 or 403).",
-        "tests/flows/test_chat_page.py::test_other_sites_and_uploads_are_refused",
+        "tests/flows/commands/test_chat_page.py::test_other_sites_and_uploads_are_refused",
     ),
     Fault(
         "Prompts, answers or names hold escape sequences",
@@ -447,7 +447,7 @@ SECURITY = [
     Fault(
         "A proxy is set, and this machine is not among its exceptions",
         "Requests to this machine's own servers do not use it.",
-        "tests/flows/test_proxies.py::test_loopback_is_reached_without_it",
+        "tests/flows/services/test_proxies.py::test_loopback_is_reached_without_it",
     ),
 ]
 INPUTS = [
@@ -469,17 +469,17 @@ INPUTS = [
     Fault(
         "The process runs out of memory",
         "It ends within seconds, with a line.",
-        "tests/flows/test_memory_watch.py::test_a_process_without_memory_ends_with_a_line",
+        "tests/flows/services/test_memory_watch.py::test_a_process_without_memory_ends_with_a_line",
     ),
     Fault(
         "The limit of address space (`ulimit -v`) is too low",
         "One line with the limit, what is needed and the remedy, before anything is computed.",
-        "tests/flows/test_memory_watch.py::test_a_run_under_a_low_limit_ends_with_a_line_and_writes_nothing",
+        "tests/flows/services/test_memory_watch.py::test_a_run_under_a_low_limit_ends_with_a_line_and_writes_nothing",
     ),
     Fault(
         "The process ends by a segmentation fault, or the system kills it for want of memory",
         "One line says so.",
-        "tests/flows/test_ending.py::test_a_process_that_was_killed_is_told_in_one_line",
+        "tests/flows/services/test_ending.py::test_a_process_that_was_killed_is_told_in_one_line",
     ),
     Fault(
         "The disk is full in mid-run",
@@ -495,7 +495,7 @@ INPUTS = [
     Fault(
         "The same, with blanks and letters beyond ASCII, under `neurontune up`",
         "Runs on workers and by hand share it, and nothing lies beside it.",
-        f"{_FLOWS}/test_odd_up.py::test_up_and_the_runs_on_it_use_such_a_root",
+        f"{_FLOWS}/services/test_odd_up.py::test_up_and_the_runs_on_it_use_such_a_root",
         quick=False,
     ),
     Fault(

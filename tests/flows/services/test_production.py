@@ -20,7 +20,7 @@ import yaml
 
 pytestmark = pytest.mark.services
 PASSWORD = "not-to-be-shown"
-PRODUCTION = Path(__file__).parents[2] / "deployments" / "production"
+PRODUCTION = Path(__file__).parents[3] / "deployments" / "production"
 COMMAND = [sys.executable, "-c", "from flows.commands.cli import main; main()", "run", "--preset", "tiny"]
 PATIENCE = 300
 
@@ -50,7 +50,7 @@ def wait_until(done: Callable[[], bool]) -> None:
 def own_environment(home: Path) -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("PREFECT_", "MLFLOW_"))}
     paths = [str(Path(sys.executable).parent), kept["PATH"]]
-    return kept | {"HOME": str(home), "PATH": os.pathsep.join(paths), "PYTHONPATH": str(Path(__file__).parents[2])}
+    return kept | {"HOME": str(home), "PATH": os.pathsep.join(paths), "PYTHONPATH": str(Path(__file__).parents[3])}
 
 
 @contextmanager

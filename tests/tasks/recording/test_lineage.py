@@ -11,7 +11,7 @@ from neurontune_core.config import PipelineConfig
 from tasks.recording.lineage import Node, made_from, trace
 from tasks.recording.runs import find_run
 
-ADVBENCH = Path(__file__).parents[1] / "data" / "datasets" / "advbench_harmful_behaviors.csv"
+ADVBENCH = Path(__file__).parents[2] / "data" / "datasets" / "advbench_harmful_behaviors.csv"
 
 
 def changed(config: PipelineConfig, section: str, **values: object) -> PipelineConfig:

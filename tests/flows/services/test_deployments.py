@@ -19,7 +19,7 @@ from prefect.utilities.templating import find_placeholders
 
 from flows.services.environment import DEFAULTS
 
-PLACE = Path(__file__).parents[2] / "deployments"
+PLACE = Path(__file__).parents[3] / "deployments"
 COMPOSE = PLACE / "production" / "compose.yaml"
 SECRETS = {
     "POSTGRES_PASSWORD": "a",
