@@ -22,6 +22,7 @@ check: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/codespell flows tasks neurontune_core benchmarks docs deployments tests *.md
 
 bench: $(READY)
 	$(BIN)/python benchmarks/attribution.py

@@ -33,7 +33,7 @@ def content_kept(base: str, tuned: str) -> float | None:
 
 
 def chrf(reference: str, candidate: str) -> float:
-    """Character n-gram F-score, `chrF = 5 P R / (4 P + R)`, P and R meaned over n = 1 to 6, without spaces, in [0, 1].
+    """Character n-gram F-score, `chrF = 5 P R / (4 P + R)`, P and R means over n = 1 to 6, without spaces, in [0, 1].
 
     Source: Popovic 2015, https://aclanthology.org/W15-3049. An order that either text is too short for is left out.
     """
@@ -52,7 +52,7 @@ def chrf(reference: str, candidate: str) -> float:
 
 
 def distinct(texts: Sequence[str]) -> float | None:
-    """Share of different pairs of words among all pairs within an answer, meaned over answers; None without pairs."""
+    """Share of different pairs of words among all pairs within an answer, averaged over answers; None without pairs."""
     shares = []
     for text in texts:
         words = text.lower().split()
