@@ -26,7 +26,7 @@ DOUBLINGS = 4
 CAUTION = 4.0
 """Safety factor of the error estimate, which is right only to an order of magnitude."""
 SMALLEST_SHARE = 0.01
-"""The error of a layer is relative to the layer's own change, or to this share of the pair's largest change where that is
+"""The error of a layer is relative to the layer's own change, or to this share of the pair's largest change if that is
 more: where hardly anything changes, rounding of the gradients dominates."""
 NOISE = {torch.float64: 1e-10, torch.float32: 3e-5}
 """Relative rounding error of a probability. Smaller error estimates are noise; half formats are left out altogether."""
