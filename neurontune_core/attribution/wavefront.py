@@ -104,7 +104,7 @@ def run_wave(
     Args:
         model: the model, its weights without gradients.
         head: the model's map to logits.
-        context: what `prepare` returned.
+        context: what `make_context` returned.
         wave: layers and points.
         with_gradient: False runs the forward pass alone and gives no contributions.
     """

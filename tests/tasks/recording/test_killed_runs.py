@@ -95,7 +95,7 @@ def test_a_run_is_noted_before_its_inputs_are_looked_at(
         assert not killed_runs.are_killed(config.runtime), "its lock is held"
         raise InputError("enough seen")
 
-    monkeypatch.setattr("flows.pipeline.prepare", looked_at)
+    monkeypatch.setattr("flows.pipeline.check_inputs", looked_at)
     with pytest.raises(InputError):
         pipeline(config)
     assert len(notes) == 1 and not notes[0].exists(), "an error before the first stage leaves no note"
