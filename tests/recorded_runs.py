@@ -54,7 +54,7 @@ def record_run(
         if stage == "evaluation" and not evaluated:
             continue
         inputs = [made[one] for one in INPUTS[stage]] if stage in INPUTS else DATA
-        settings = getattr(config, stage).model_dump(mode="json")
+        settings = getattr(config, stage).model_dump(mode="json") if hasattr(config, stage) else {}
         made[stage] = artifacts.write(root, stage, artifacts.text_digest(name + stage)[:32], fill, settings, inputs)
         tags = {"mlflow.parentRunId": parent, "step.name": stage, "step.outcome": "executed"}
         tags |= {"step.cache_key": made[stage].key, "step.artifact": made[stage].uri}

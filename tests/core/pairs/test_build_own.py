@@ -50,7 +50,7 @@ def test_few_attacks_of_one_category_and_none_held_out_are_enough(tmp_path: Path
     built = build_pairs(config(tmp_path, attacks), chat, 4096)
     assert {pair.attack_category for pair in built.pairs} == {"", "own"}
     assert {pair.source for pair in built.pairs} == {"bad", "good"}
-    assert {pair.response for pair in built.pairs if pair.role == "safety"} == set(NO)
+    assert {pair.response for pair in built.pairs if pair.role == "safety"} == {NO[0]}
     assert len(built.ranking) == count and built.ranking["selected"].sum() == 1
     assert built.facts["rows/how_attacks"] == count and built.facts["rows/no_refusals"] == 2
     train = [pair for pair in built.pairs if pair.split == "train"]

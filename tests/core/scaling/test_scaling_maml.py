@@ -17,7 +17,7 @@ from neurontune_core.records import NeuronId, NeuronSet, PromptPair, Role
 from neurontune_core.scaling import maml as room
 from neurontune_core.scaling.episodes import EpisodeSampler
 from neurontune_core.scaling.examples import encode
-from neurontune_core.scaling.losses import Example, PositionWeights, base_states, response_losses
+from neurontune_core.scaling.losses import Example, JointLoss, PositionWeights, base_states, response_losses
 from neurontune_core.scaling.maml import Maml, adapt, episode_gradient, step_size
 from neurontune_core.scaling.problem import Problem
 from neurontune_core.scaling.settings import MamlSettings
@@ -105,9 +105,7 @@ class Toy:
         change: object,
         parameters: Sequence[Tensor],
         examples: Sequence[Example],
-        base: object,
-        role_weights: dict[Role, float],
-        positions: object,
+        loss: JointLoss,
         batch_tokens: int,
         create_graph: bool = False,
     ) -> tuple[list[Tensor], dict[Role, float]]:
@@ -118,10 +116,10 @@ class Toy:
             roles["safety"] = s**2 + s * u
         if any(example.role == "utility" for example in examples):
             roles["utility"] = u**2 / 2 - s * u
-        assert set(roles) == set(role_weights), "the inner loop asks for one loss at a time"
-        total = torch.stack([role_weights[role] * loss for role, loss in roles.items()]).sum()
+        assert set(roles) == set(loss.role_weights), "the inner loop asks for one loss at a time"
+        total = torch.stack([loss.role_weights[role] * value for role, value in roles.items()]).sum()
         found = torch.autograd.grad(total, [place], create_graph=create_graph)
-        return list(found), {role: float(loss.detach()) for role, loss in roles.items()}
+        return list(found), {role: float(value.detach()) for role, value in roles.items()}
 
 
 @pytest.fixture
