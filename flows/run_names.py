@@ -12,13 +12,15 @@ STARS = re.compile(
     "(alpha|beta|gamma|delta|epsilon|zeta|eta|theta|iota|kappa|lambda|mu|nu|xi|omicron|pi|rho|sigma|tau|upsilon|phi|chi"
     r"|psi|omega)\d*(-[a-z]+)+"
 )
-"""What the form of Prefect's UI fills in, as `gamma3-crucis-void`."""
+"""What the form of Prefect's first UI fills in, as `gamma3-crucis-void`."""
+CAPITALS = re.compile("[A-Z][a-z]+-[A-Z][a-z]+")
+"""What the form of its second UI fills in, as `Licensed-Saiga`: adjectives and animals of lists that are not here."""
 
 
 def is_made_up(name: str) -> bool:
-    """Tell whether Prefect's server or the form of its UI made up a name: `daffy-duck`, `gamma3-crucis-void`."""
+    """Tell whether Prefect's server or the form of a UI made up a name, as `daffy-duck` or those above."""
     words = name.split("-")
-    return bool(STARS.fullmatch(name)) or (
+    return bool(STARS.fullmatch(name) or CAPITALS.fullmatch(name)) or (
         len(words) == 2 and all(word in known for word, known in zip(words, _vocabulary(), strict=True))
     )
 

@@ -125,7 +125,11 @@ def until(look: Callable[[], Any], good: Callable[[Any], bool]) -> Any:
 
 def start_up(command: list[str], environment: dict[str, str]) -> "tuple[subprocess.Popen[str], list[str]]":
     """Start `neurontune up`; return it, and what it printed until it was ready."""
-    process = subprocess.Popen(command, env=environment, cwd=environment["HOME"], stdout=subprocess.PIPE, text=True)
+    said = Path(environment["HOME"], "stderr")
+    with said.open("w") as stderr:
+        process = subprocess.Popen(
+            command, env=environment, cwd=environment["HOME"], stdout=subprocess.PIPE, stderr=stderr, text=True
+        )
     killer = threading.Timer(PATIENCE, process.kill)
     killer.start()
     assert process.stdout is not None
@@ -188,6 +192,7 @@ def machine_on(place: Path, root: Path) -> Iterator[Machine]:
     finally:
         process.send_signal(signal.SIGINT)
         assert process.wait(timeout=60) == 130
+        assert (place / "stderr").read_text().splitlines()[-2:] == ["stopping Prefect, MLflow and the workers", "stopped"]
         for number in (port, mlflow_port):
             with socket.socket() as probe:
                 assert probe.connect_ex(("127.0.0.1", number)) != 0, "all of it is stopped"

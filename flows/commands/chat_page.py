@@ -20,11 +20,6 @@ LOOPBACK = "127.0.0.1"
 NOTICE = """## {title}: base and tuned model
 Completions may be harmful, above all the base model's: do not act on them, and do not pass them on.
 Both models see what was said before, each its own answers, until you start a new conversation."""
-# the browser itself keeps the page from reaching anything but this server, whatever a library or an answer asks for
-POLICY = (
-    "default-src 'self' data: blob: 'unsafe-inline' 'unsafe-eval'; base-uri 'self'; form-action 'self'; "
-    "frame-ancestors 'none'; object-src 'none'"
-)
 CLOSED = ("upload", "process_recording")
 """What gradio offers beyond this page: files of any size would be written to this machine's disk."""
 OPEN = ("/gradio_api/startup-events",)
@@ -148,7 +143,6 @@ def launch(page: Any, login: str) -> str:
         enable_monitoring=False,
         app_kwargs={
             "middleware": [
-                Middleware(_Policy),
                 Middleware(OwnPagesOnly, closed=CLOSED),
                 Middleware(PasswordAsked, login=login, open_paths=OPEN),
             ]
@@ -166,18 +160,3 @@ def in_words(verdict: Verdict) -> str:
 def as_text(history: History) -> str:
     """Return a conversation as text, a turn a paragraph."""
     return "\n\n".join(f"{turn.role}: {turn.content}" for turn in history)
-
-
-class _Policy:
-    """Adds the content security policy to every answer of the server."""
-
-    def __init__(self, app: Any) -> None:
-        self.app = app
-
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        async def with_policy(message: Any) -> None:
-            if message["type"] == "http.response.start":
-                message["headers"] = [*message["headers"], (b"content-security-policy", POLICY.encode())]
-            await send(message)
-
-        await self.app(scope, receive, with_policy)

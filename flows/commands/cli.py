@@ -445,8 +445,10 @@ def main() -> None:
     sys.excepthook = _show_traceback
     memory_watch.start()
     ending.start()
-    code = _exit_code()
-    ending.reported()
+    try:
+        code = _exit_code()
+    finally:  # an exit from within a command, too
+        ending.reported()
     gc.freeze()  # spares the interpreter two seconds of collecting what torch and MLflow leave, just before it ends
     sys.exit(code)
 

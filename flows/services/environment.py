@@ -16,6 +16,7 @@ from neurontune_core.config import RuntimeConfig, load_config
 from neurontune_core.errors import InputError
 from neurontune_core.shown_text import quoted
 from neurontune_core.storage import check_protocol, problem
+from tasks.recording.mlflow_store import forget_own_login, is_same_server
 from tasks.recording.moved_root import readdress
 
 # the same as prefect.toml, which is found only in the project's folder
@@ -73,10 +74,11 @@ def apply(runtime: RuntimeConfig, quiet: bool) -> None:
         if running and os.environ["PREFECT_API_URL"] == running["PREFECT_API_URL"] and (password := read_login(home)):
             os.environ["PREFECT_API_AUTH_STRING"] = password
             mlflow = running.get("MLFLOW_TRACKING_URI")
-            # the password is for that server alone
-            if mlflow and os.environ["MLFLOW_TRACKING_URI"] == mlflow and runtime.mlflow_uri in (None, mlflow):
+            if mlflow and is_same_server(runtime.mlflow_uri or os.environ["MLFLOW_TRACKING_URI"], mlflow):
                 for name, value in mlflow_variables(password).items():
                     os.environ.setdefault(name, value)
+            else:  # the password is for that server alone
+                forget_own_login(password)
 
 
 def reach_loopback_directly() -> None:

@@ -9,11 +9,17 @@ from typing import Any
 
 _HOST = re.compile(r"(?:127\.0\.0\.1|localhost|\[::1\])(?::(\d+))?", re.IGNORECASE)
 
+_POLICY = (
+    "default-src 'self' data: blob: 'unsafe-inline' 'unsafe-eval'; base-uri 'self'; form-action 'self'; "
+    "frame-ancestors 'self'; object-src 'none'"
+)
+
 
 class OwnPagesOnly:
     """ASGI middleware that answers 403 to requests for another host, from another site's page, or to a closed path.
 
     A page of another site names itself in Origin. One whose domain was pointed at this machine names that in Host.
+    The server's own pages are kept from reaching any other server: Prefect's tell its maker what is done on them.
     """
 
     def __init__(self, app: Any, closed: Collection[str] = ()) -> None:
@@ -25,7 +31,7 @@ class OwnPagesOnly:
         """Pass a request on, or refuse it."""
         reason = self._refusal(scope) if scope["type"] in ("http", "websocket") else ""
         if not reason:
-            await self.app(scope, receive, send)
+            await self.app(scope, receive, _with_policy(scope, send))
         elif scope["type"] == "websocket":
             await send({"type": "websocket.close", "code": 1008, "reason": reason})
         else:
@@ -52,6 +58,24 @@ class OwnPagesOnly:
         ):
             return "this server answers to its own pages alone"
         return "there is nothing here" if self.closed.intersection(scope["path"].split("/")) else ""
+
+
+def _with_policy(scope: Any, send: Any) -> Any:
+    """Return a `send` whose answers name the servers that the browser lets a page reach: this one, by both names."""
+    if scope["type"] != "http":
+        return send
+    named = next(value.decode("latin-1") for name, value in scope["headers"] if name.lower() == b"host")
+    host = _HOST.fullmatch(named)
+    port = f":{host[1]}" if host and host[1] else ""
+    here = " ".join(f"{scheme}://{name}{port}" for scheme in ("http", "ws") for name in ("127.0.0.1", "localhost"))
+    header = (b"content-security-policy", f"{_POLICY}; connect-src 'self' data: blob: {here}".encode())
+
+    async def with_policy(message: Any) -> None:
+        if message["type"] == "http.response.start":
+            message = message | {"headers": [*message["headers"], header]}
+        await send(message)
+
+    return with_policy
 
 
 class PasswordAsked:

@@ -100,13 +100,14 @@ def up(settings: Sequence[str], port: int, mlflow_port: int, show_password: bool
             kept.append(start("mlflow", command, own))
             shared |= login.mlflow_variables(prefect.login)
         shared["MLFLOW_TRACKING_URI"] = uri
+        deployer = start("deployments", _deployer(), shared | {"PWD": str(PROJECT)}) if DEPLOYMENTS.is_file() else None
         prefect.wait_until_ready()
         _say("Prefect answers")
         work_pools.limit_gpus(api)
         work_pools.make_pools(api)
         pools = work_pools.work_pools()
         kept += [start(f"worker {pool}", _worker(pool), shared) for pool in pools]
-        deployments = _deploy(shared)  # while MLflow and the workers start
+        deployments = _deploy(deployer)  # while MLflow and the workers start
         _say("deployments are registered")
         _wait("MLflow", lambda: httpx.get(f"{uri}/health", timeout=5).is_success)
         _say("MLflow answers")
@@ -167,7 +168,7 @@ def _start(command: list[str], extra: dict[str, str], log: Path) -> "subprocess.
             command,
             env=os.environ | extra,
             cwd=PROJECT if DEPLOYMENTS.is_file() else None,
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.PIPE,  # nothing is written: the deployer waits for its end
             stdout=output,
             stderr=output,
             start_new_session=True,
@@ -229,21 +230,24 @@ def _wait(name: str, answers: Callable[[], bool]) -> None:
     raise ServiceError(f"{name} does not answer after {server.START_SECONDS} s; see the logs in the artifact root")
 
 
-def _deploy(shared: dict[str, str]) -> str:
-    if not DEPLOYMENTS.is_file():
+def _deployer() -> list[str]:
+    return [sys.executable, "-m", "flows.services.deployer", str(DEPLOYMENTS)]
+
+
+def _deploy(deployer: Service | None) -> str:
+    """Let the process go on that has imported the flows meanwhile; return the names of the deployments.
+
+    Raises:
+        ServiceError: they could not be registered.
+    """
+    if deployer is None:
         return "none: deployments/prefect.yaml is in the project's repository"
-    command = [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all", "--prefect-file", str(DEPLOYMENTS)]
-    done = subprocess.run(
-        command,
-        cwd=PROJECT,
-        env=os.environ | shared | {"PWD": str(PROJECT)},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=server.START_SECONDS,
-    )
-    if done.returncode:
-        raise ServiceError(f"the deployments could not be registered: {(done.stderr or done.stdout)[-500:]}")
+    assert deployer.process.stdin is not None
+    with suppress(BrokenPipeError):  # it has ended; its exit code tells
+        deployer.process.stdin.close()
+    if deployer.process.wait(timeout=server.START_SECONDS):
+        said = deployer.log.read_text(encoding="utf-8", errors="replace")[-500:]
+        raise ServiceError(f"the deployments could not be registered: {said}")
     return ", ".join(deployment["name"] for deployment in yaml.safe_load(DEPLOYMENTS.read_text())["deployments"])
 
 

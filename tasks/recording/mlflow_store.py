@@ -69,6 +69,8 @@ def tracking_uri(runtime: RuntimeConfig) -> str:
         InputError: the artifact root is no local folder and no URI is given.
     """
     if given := runtime.mlflow_uri or _uri_of_environment():
+        if runtime.mlflow_uri and not is_same_server(given, os.environ.get("MLFLOW_TRACKING_URI", "")):
+            forget_own_login()
         return given
     filesystem, base = fsspec.url_to_fs(runtime.root)
     if not isinstance(filesystem, LocalFileSystem):
@@ -110,6 +112,24 @@ def _uri_of_environment() -> str:
         os.environ["MLFLOW_TRACKING_PASSWORD"] = unquote(parts.password)
         uri = os.environ["MLFLOW_TRACKING_URI"] = without_password(uri)
     return uri
+
+
+def forget_own_login(*logins: str) -> None:
+    """Take from MLflow's clients, which would send it to any server, a login given here (`user:password`).
+
+    That of Prefect's server is always among them: where MLflow's is the same, `neurontune up` has given both.
+    """
+    names = ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD")
+    user, password = (os.environ.get(name, "") for name in names)
+    if password and f"{user}:{password}" in (*logins, os.environ.get("PREFECT_API_AUTH_STRING")):
+        for name in names:
+            del os.environ[name]
+
+
+def is_same_server(one: str, other: str) -> bool:
+    """Tell whether two addresses are of one server, by whatever name for this machine."""
+    first, second = (urlsplit(uri.replace("//localhost", "//127.0.0.1")) for uri in (one, other))
+    return (first.scheme, first.netloc) == (second.scheme, second.netloc)
 
 
 def without_password(uri: str) -> str:

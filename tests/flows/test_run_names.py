@@ -17,14 +17,15 @@ from tasks.recording.run_list import listed, search
 def test_made_up_names_are_told_from_typed_ones() -> None:
     assert all(is_made_up(generate_slug(2)) for _ in range(300))
     assert is_made_up("gamma3-crucis-void") and is_made_up("xi1234-canis-majoris")
-    for name in ("first try", "llama-tiny", "qwen · tiny", "sweep-2", "my-run", "alphabet", "", "run"):
+    assert is_made_up("Licensed-Saiga") and is_made_up("Ergonomic-Coral")
+    for name in ("first try", "llama-tiny", "qwen · tiny", "sweep-2", "my-run", "alphabet", "", "run", "Llama-tiny", "SmolLM2-Safe", "Safe llama"):
         assert not is_made_up(name)
 
 
 @pytest.mark.usefixtures("prefect_server")
 def test_a_typed_name_wins_and_a_made_up_one_does_not(config: PipelineConfig, core_calls: Counter[str]) -> None:
     with get_client(sync_client=True) as client:
-        for typed in ("my own name", "gamma3-crucis-void"):
+        for typed in ("my own name", "gamma3-crucis-void", "Ergonomic-Coral"):
             flow_run = client.create_flow_run(pairs_only, parameters={"config": config}, name=typed)
             run_flow(pairs_only, flow_run=flow_run, parameters={"config": config})
             expected = typed if typed == "my own name" else run_name(config)

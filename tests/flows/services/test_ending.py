@@ -114,3 +114,9 @@ def test_a_process_that_was_killed_is_told_in_one_line(how: str) -> None:
     assert ended.stderr.startswith("neurontune: error: killed from outside, or by a fault") is told
     assert ended.stderr.count("\n") == told and ended.stdout == ""
     assert time.monotonic() - began < 20
+
+
+def test_an_exit_from_within_a_command_is_no_fault() -> None:
+    command = "import sys; from flows.commands import cli; cli.app = lambda **_: sys.exit(130); cli.main()"
+    ended = subprocess.run([sys.executable, "-c", command], capture_output=True, text=True, timeout=50)
+    assert (ended.returncode, ended.stderr) == (130, "")

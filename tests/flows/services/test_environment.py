@@ -10,7 +10,9 @@ from typing import Any
 
 import pytest
 
-from flows.services import environment
+from flows.services import environment, login
+from neurontune_core.config import RuntimeConfig
+from tasks.recording.mlflow_store import tracking_uri
 
 
 @pytest.fixture(scope="module")
@@ -77,3 +79,62 @@ def test_a_value_no_environment_can_hold_is_left_out(tmp_path: Path, server: str
 def test_a_note_that_is_a_folder_is_as_none(tmp_path: Path) -> None:
     (tmp_path / environment.RUNNING).mkdir()
     assert environment.running_servers(tmp_path) == {}
+
+
+OWN, OTHER = "http://127.0.0.1:5000", "http://mlflow.example:5000"
+NAMES = ("PREFECT_API_URL", "PREFECT_HOME", "PREFECT_PROFILE", "PREFECT_API_AUTH_STRING", "MLFLOW_TRACKING_URI")
+
+
+@pytest.fixture
+def running_root(tmp_path: Path, server: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A root on which `neurontune up` runs, with an MLflow of its own."""
+    monkeypatch.setattr(os, "environ", dict(os.environ) | {"HOME": str(tmp_path)})
+    monkeypatch.setattr(Path, "home", lambda: tmp_path)
+    for name in (*NAMES, *login.mlflow_variables("")):
+        os.environ.pop(name, None)
+    home = tmp_path / "root" / ".prefect"
+    home.mkdir(parents=True)
+    login.make_login(home)
+    with environment.announced(home, {"PREFECT_API_URL": server, "MLFLOW_TRACKING_URI": OWN}):
+        yield tmp_path / "root"
+
+
+@pytest.mark.parametrize("pasted", [False, True], ids=["", "with the variables that up prints"])
+@pytest.mark.parametrize("address", [None, OWN, f"{OWN}/", "http://localhost:5000"])
+def test_the_login_goes_to_its_own_mlflow(running_root: Path, address: str | None, pasted: bool) -> None:
+    given = login.mlflow_variables(login.read_login(running_root / ".prefect"))
+    os.environ |= ({"MLFLOW_TRACKING_URI": OWN} | given) if pasted else {}
+    runtime = RuntimeConfig(root=str(running_root), mlflow_uri=address)
+    environment.apply(runtime, quiet=True)
+    assert tracking_uri(runtime) == (address or OWN)
+    assert {name: os.environ[name] for name in given} == given
+
+
+@pytest.mark.parametrize("pasted", [False, True], ids=["", "with the variables that up prints"])
+@pytest.mark.parametrize("address", [OTHER, "http://127.0.0.1:5001", "https://127.0.0.1:5000", "sqlite:///own.db"])
+@pytest.mark.parametrize("by", ["setting", "environment"])
+def test_the_login_goes_to_no_other_mlflow(running_root: Path, address: str, pasted: bool, by: str) -> None:
+    given = login.mlflow_variables(login.read_login(running_root / ".prefect"))
+    os.environ |= ({"MLFLOW_TRACKING_URI": OWN} | given) if pasted else {}
+    os.environ |= {"MLFLOW_TRACKING_URI": address} if by == "environment" else {}
+    runtime = RuntimeConfig(root=str(running_root), mlflow_uri=address if by == "setting" else None)
+    environment.apply(runtime, quiet=True)
+    assert tracking_uri(runtime) == address
+    assert not given.keys() & os.environ.keys()
+
+
+def test_a_worker_sends_its_login_to_no_other_mlflow(running_root: Path) -> None:
+    """A worker has both logins by its environment, and a run on it may name another MLflow."""
+    given = login.mlflow_variables("neurontune:secret")
+    os.environ |= given | {"PREFECT_API_AUTH_STRING": "neurontune:secret", "MLFLOW_TRACKING_URI": OWN}
+    assert tracking_uri(RuntimeConfig(root=str(running_root))) == OWN and given.items() <= os.environ.items()
+    assert tracking_uri(RuntimeConfig(root=str(running_root), mlflow_uri=OTHER)) == OTHER
+    assert not given.keys() & os.environ.keys()
+
+
+def test_a_login_of_ones_own_is_kept(running_root: Path) -> None:
+    given = login.mlflow_variables("me:mine")
+    os.environ |= given
+    runtime = RuntimeConfig(root=str(running_root), mlflow_uri=OTHER)
+    environment.apply(runtime, quiet=True)
+    assert tracking_uri(runtime) == OTHER and given.items() <= os.environ.items()

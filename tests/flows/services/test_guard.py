@@ -117,3 +117,23 @@ def test_a_login_of_ones_own_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("PREFECT_SERVER_API_AUTH_STRING", "ada:secret")
     assert make_login(tmp_path) == read_login(tmp_path) == "ada:secret"
     assert stat.S_IMODE((tmp_path / FILE).stat().st_mode) == 0o600
+
+
+@pytest.mark.parametrize("host", [HOST, "localhost:4200"])
+def test_a_page_is_kept_from_reaching_other_servers(host: str) -> None:
+    """Whatever a library or an answer asks for: the browser itself refuses it."""
+    sent: list[Any] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"x", b"y")]})
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    scope = {"type": "http", "path": "/", "method": "GET", "headers": [(b"host", host.encode())]}
+    asyncio.run(OwnPagesOnly(app)(scope, None, send))
+    headers = dict(sent[0]["headers"])
+    allowed = {each.partition(" ")[0]: each for each in headers[b"content-security-policy"].decode().split("; ")}
+    assert headers[b"x"] == b"y" and "'self'" in allowed["default-src"] and "//" not in allowed["default-src"]
+    servers = {word for word in allowed["connect-src"].split() if "//" in word}
+    assert servers == {f"{scheme}://{name}:4200" for scheme in ("http", "ws") for name in ("127.0.0.1", "localhost")}
