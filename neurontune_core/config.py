@@ -270,13 +270,23 @@ class SelectionConfig(Section):
 class BaselineConfig(Section):
     """Another method in place of learned factors, to compare with on the same data and budget."""
 
-    method: Literal["none", "system_prompt", "steering", "lora"] = Field(
+    method: Literal["none", "system_prompt", "steering", "alphasteer", "lora", "ia3", "dpo"] = Field(
         default="none",
         description="`none`: NeuronTune itself; `system_prompt`: a self-reminder; `steering`: the refusal direction is "
-        "added to the residual stream; `lora`: LoRA fine-tuning with as many parameters and steps as the factors "
-        "(peft).",
+        "added to the residual stream; `alphasteer`: the same, but not to harmless states; `lora`: LoRA fine-tuning "
+        "with as many parameters and steps as the factors; `ia3`: a factor for every MLP neuron; `dpo`: LoRA by "
+        "preferences (the last three with peft).",
     )
-    lora_learning_rate: float = Field(default=5e-3, gt=0, description="First Adam step size of LoRA.")
+    trials: int = Field(
+        default=0,
+        ge=0,
+        le=1000,
+        description="Step sizes (or strengths and layers) tried on validation data by Optuna; 0: as set, and of "
+        "steering a fixed grid.",
+    )
+    lora_learning_rate: float = Field(default=5e-3, gt=0, description="First Adam step size of `lora`.")
+    ia3_learning_rate: float = Field(default=2e-2, gt=0, description="First Adam step size of `ia3`.")
+    dpo_learning_rate: float = Field(default=2e-3, gt=0, description="First Adam step size of `dpo`.")
 
 
 JudgeName = Literal[

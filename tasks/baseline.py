@@ -3,6 +3,8 @@
 from collections.abc import Container, Mapping
 from pathlib import Path
 
+import pandas as pd
+
 from neurontune_core import artifacts, tables
 from neurontune_core.baselines import fit, storage
 from neurontune_core.config import BaselineConfig, RuntimeConfig
@@ -15,7 +17,7 @@ from tasks.progress import tracker
 from tasks.recording.mlflow_store import Tracking
 from tasks.stage import carry_out, stage_task
 
-STAGE = "baseline"
+STAGE, TRIALS = "baseline", "trials"
 
 
 def changing_stage(stages: Container[str]) -> str:
@@ -52,6 +54,8 @@ def fit_baseline(
                 prompts, selected, config, scaling, chat, batch_tokens(chat, runtime), labels, tracker(STAGE)
             )
         storage.save_baseline(folder, fitted.change, model.identity)
+        if fitted.trials:
+            tables.save_table(folder, TRIALS, pd.DataFrame(fitted.trials))
         return fitted.facts
 
     own_key = key(config, scaling, pairs, neurons, model)
