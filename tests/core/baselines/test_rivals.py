@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from neurontune_core.baselines import fit
+from neurontune_core.baselines.adapters import paths
 from neurontune_core.baselines.dpo import Preferences, dpo_losses, preferences
 from neurontune_core.baselines.fit import FittedBaseline, check_baseline, fit_baseline
 from neurontune_core.baselines.ia3 import Ia3
@@ -26,9 +27,10 @@ from neurontune_core.interventions import applied
 from neurontune_core.model import tiny
 from neurontune_core.model.likelihood import TokenSequence
 from neurontune_core.model.load import ChatModel
-from neurontune_core.neurons import captured
+from neurontune_core.neurons import captured, modulated
 from neurontune_core.progress import silent
 from neurontune_core.records import NeuronSet, PromptPair
+from neurontune_core.robustness.attacks import averaged, silencing
 from neurontune_core.scaling.settings import DialSettings, MamlSettings, MarginFitSettings, TrainingSettings
 from neurontune_core.scaling.validation import Score, validated_steps
 from tests.core.baselines.test_baselines import every_third, logits
@@ -63,6 +65,24 @@ def test_ia3_multiplies_every_neuron_by_its_factor(
         changed = logits(chat)
     torch.testing.assert_close(scaled[0], plain[0] * factors[0].flatten(), rtol=1e-4, atol=1e-5)
     assert not torch.allclose(changed, before) and torch.equal(logits(chat), before)
+
+
+def test_a_silenced_neuron_is_silent_under_ia3_and_half_of_it_is_half_the_way(
+    chat: ChatModel, neurons: NeuronSet
+) -> None:
+    def factors(values: torch.Tensor) -> Ia3:
+        return Ia3(targets, {f"base_model.model.{name}.ia3_l": values[None] for name in targets})
+
+    targets = paths(chat)
+    values = torch.linspace(0.5, 3, 48)
+    half = averaged(factors(values), 0.5)
+    assert isinstance(half, Ia3)
+    for found in half.weights.values():
+        torch.testing.assert_close(found, (1 + 0.5 * (values - 1))[None])
+    with applied(factors(values), chat), modulated(chat.model, silencing(neurons)):
+        silenced = logits(chat)
+    with applied(factors(torch.where(torch.arange(48) < 40, 0.0, values)), chat):
+        torch.testing.assert_close(silenced, logits(chat))
 
 
 def test_the_dpo_loss_by_hand() -> None:
