@@ -13,6 +13,7 @@ from flows.shards import run_shards
 from flows.stage_names import STAGES, Stage
 from flows.stages import PipelineRun, noted, recorded, run_stage
 from neurontune_core.attribution.settings import first_layer
+from neurontune_core.baselines.fit import check_baseline
 from neurontune_core.config import PipelineConfig, change_runtime, load_config
 from neurontune_core.data.library import PublicLibrary
 from neurontune_core.errors import InputError
@@ -68,6 +69,7 @@ def check_inputs(config: PipelineConfig) -> Inputs:
     model = describe(config.model)
     first = first_layer(config.attribution, len(model.neurons_per_layer))
     check_counts(config.selection, model.neurons_per_layer, first)
+    check_baseline(config.baseline, config.scaling)
     choose_device(config.runtime.device)
     sets = base_digests(config.evaluation, PublicLibrary(config.evaluation))
     return Inputs(model, datasets, sets, judge_digests(config.evaluation))

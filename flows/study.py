@@ -13,6 +13,7 @@ from flows.run_names import named, typed_name
 from flows.stages import noted, of_variant, recorded
 from flows.trials import run_trials
 from neurontune_core import artifacts, reproduce, tables
+from neurontune_core.baselines.settings import SearchedSettings
 from neurontune_core.config import PipelineConfig, load_config
 from neurontune_core.records import Artifact
 from neurontune_core.studies.catalogue import Study, choose
@@ -59,7 +60,8 @@ def study(
         settings: Changes common to all variants, as `section.field=value`.
         variants: Of `own`, or to replace a study's: a name and its settings for each variant, e.g.
             `{"20 steps": ["scaling.steps=20"]}`.
-        trials: Trials of `automatic-count`: numbers of neurons tried on validation data.
+        trials: What is tried on validation data: numbers of neurons in `automatic-count`, step sizes or strengths of
+            each other method in `baselines`.
 
     Returns:
         The study's artifact: the table, the drawing and the page.
@@ -69,7 +71,7 @@ def study(
     """
     chosen = choose(study, variants)
     # all that can be wrong with any variant is found before the first one is run
-    configs = {name: load_config(preset, [*settings, *changes]) for name, changes in chosen.variants.items()}
+    configs = {name: _config(chosen, preset, settings, changes, trials) for name, changes in chosen.variants.items()}
     found: list[dict[str, float]] = []
     with tags(f"study:{study}"), data_read_once():
         models = {name: check_inputs(config).model for name, config in configs.items()}
@@ -91,13 +93,22 @@ def study(
                 ran[name] = Variant(run_one(config), models[name], reproduce.command(config))
         common = load_config(preset, settings)
         command = reproduce.study_command(
-            study, preset, settings, variants or {}, trials if chosen.chosen_by_trials else None
+            study, preset, settings, variants or {}, trials if chosen.chosen_by_trials or chosen.searched else None
         )
         title = typed_name() or f"study {study} {common.runtime.preset}"
         with recorded(common, title, describe(common.model).identity, ()) as run:
-            result = write_study(study, chosen, ran, found, command, run.runtime.root, run.record)
+            result = write_study(study, chosen, ran, found, common, command, run.runtime.root, run.record)
     _publish(result, chosen)
     return result
+
+
+def _config(
+    study: Study, preset: str, settings: tuple[str, ...], changes: tuple[str, ...], trials: int
+) -> PipelineConfig:
+    config = load_config(preset, [*settings, *changes])
+    if study.searched and isinstance(config.baseline, SearchedSettings) and not config.baseline.trials:
+        return load_config(preset, [*settings, *changes, f"baseline.trials={trials}"])
+    return config
 
 
 def _publish(result: Artifact, chosen: Study) -> None:

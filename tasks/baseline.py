@@ -3,9 +3,12 @@
 from collections.abc import Container, Mapping
 from pathlib import Path
 
+import pandas as pd
+
 from neurontune_core import artifacts, tables
 from neurontune_core.baselines import fit, storage
-from neurontune_core.config import BaselineConfig, RuntimeConfig
+from neurontune_core.baselines.settings import BaselineConfig
+from neurontune_core.config import RuntimeConfig
 from neurontune_core.evaluation.refusals import judge_version, labels
 from neurontune_core.model.source import ModelReference
 from neurontune_core.records import Artifact
@@ -15,7 +18,7 @@ from tasks.progress import tracker
 from tasks.recording.mlflow_store import Tracking
 from tasks.stage import carry_out, stage_task
 
-STAGE = "baseline"
+STAGE, TRIALS = "baseline", "trials"
 
 
 def changing_stage(stages: Container[str]) -> str:
@@ -52,6 +55,8 @@ def fit_baseline(
                 prompts, selected, config, scaling, chat, batch_tokens(chat, runtime), labels, tracker(STAGE)
             )
         storage.save_baseline(folder, fitted.change, model.identity)
+        if fitted.trials:
+            tables.save_table(folder, TRIALS, pd.DataFrame(fitted.trials))
         return fitted.facts
 
     own_key = key(config, scaling, pairs, neurons, model)

@@ -10,9 +10,10 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from neurontune_core import artifacts, tables
+from neurontune_core.config import PipelineConfig
 from neurontune_core.model.source import ModelReference
 from neurontune_core.records import Artifact
-from neurontune_core.studies import page, plots, results
+from neurontune_core.studies import budget, page, plots, results
 from neurontune_core.studies.catalogue import Study
 from neurontune_core.studies.results import Measured
 from tasks.baseline import changing_stage
@@ -22,7 +23,7 @@ from tasks.recording.mlflow_store import Tracking
 
 STAGE = "study"
 TABLE, TRIALS, PAGE, PLOT = "table", "trials", "page.md", "plot.svg"
-VERSION = 2
+VERSION = 3
 
 
 @dataclass(frozen=True)
@@ -40,19 +41,26 @@ def write_study(
     study: Study,
     variants: Mapping[str, Variant],
     trials: Sequence[Mapping[str, float]],
+    common: PipelineConfig,
     command: str,
     root: str,
     record: Tracking,
 ) -> Artifact:
     """Write a study's table, drawing and page below the artifact root, and record them to MLflow."""
     table = _table(study, variants)
+    searches = _searches(variants) if study.searched else {}
+    tried = (
+        pd.concat([one.assign(variant=name) for name, one in searches.items()]) if searches else pd.DataFrame(trials)
+    )
 
     def fill(folder: Path) -> dict[str, Any]:
         tables.save_table(folder, TABLE, table)
         notes = ""
-        if trials:
-            tables.save_table(folder, TRIALS, pd.DataFrame(trials))
-            notes = page.trial_rows(trials)
+        if len(tried):
+            tables.save_table(folder, TRIALS, tried)
+            notes = page.trial_rows(trials) if trials else ""
+        if study.searched:
+            notes = budget.section(common, searches)
         # `neurontune run` makes neither a causal table nor one of attacks
         alone = {} if study.through in ("causal", "robustness") else variants
         commands = {variant: one.command for variant, one in alone.items()}
@@ -63,10 +71,11 @@ def write_study(
 
     inputs = [artifact for one in variants.values() for artifact in one.made.values()]
     settings = {"study": name, "variants": {variant: list(study.variants.get(variant, ())) for variant in variants}}
-    digests = [*(artifact.digest for artifact in inputs), command, table.to_json(orient="records")]
+    shown = [table.to_json(orient="records"), tried.to_json(orient="records")]
+    digests = [*(artifact.digest for artifact in inputs), command, *shown]
     key = artifacts.stage_key(STAGE, VERSION, settings, "", digests)
     artifact = artifacts.find(root, STAGE, key) or artifacts.write(root, STAGE, key, fill, settings, inputs)
-    for file in (PAGE, PLOT, f"{TABLE}.parquet", *([f"{TRIALS}.parquet"] if trials else [])):
+    for file in (PAGE, PLOT, f"{TABLE}.parquet", *([f"{TRIALS}.parquet"] if len(tried) else [])):
         tracking.record_file(record, artifact, file)
     return artifact
 
@@ -100,6 +109,13 @@ def _table(study: Study, variants: Mapping[str, Variant]) -> pd.DataFrame:
         return results.dataset_table(measured)
     table = results.comparison_table(measured)
     return pd.concat([table, results.spread(table)], ignore_index=True) if study.layout == "seeds" else table
+
+
+def _searches(variants: Mapping[str, Variant]) -> dict[str, pd.DataFrame]:
+    """Return what each baseline tried on validation data, a row a trial."""
+    changes = {name: one.made[changing_stage(one.made)] for name, one in variants.items()}
+    found = {name: change for name, change in changes.items() if facts_of(change).get("trials")}
+    return {name: tables.load_table(artifacts.open_folder(change), TRIALS) for name, change in found.items()}
 
 
 def _seconds_of_attribution(made: Mapping[str, Artifact]) -> float:

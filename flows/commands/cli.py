@@ -275,7 +275,10 @@ def study(
         list[str] | None,
         typer.Option("--variant", metavar="'NAME: FIELD=VALUE ...'", help="A variant, in place of the study's own."),
     ] = None,
-    trials: Annotated[int, typer.Option(min=1, max=10_000, help="Trials of automatic-count on validation data.")] = 8,
+    trials: Annotated[
+        int,
+        typer.Option(min=1, max=1000, help="Trials on validation data, of automatic-count and baselines."),
+    ] = 8,
     to: Annotated[str | None, typer.Option("--to", metavar="FOLDER", help="Put page and drawing there too.")] = None,
     debug: Debug = False,
 ) -> None:

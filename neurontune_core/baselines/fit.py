@@ -1,35 +1,103 @@
 """Fit the baseline that a configuration names, on the data and with the budget of the scaling factors."""
 
-import random
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from typing import Any
 
 import numpy as np
 
-from neurontune_core.baselines.lora import learn_lora
-from neurontune_core.baselines.settings import BaselineConfig, LoraSettings, SteeringSettings, SystemPromptSettings
+from neurontune_core.baselines.adapters import paths
+from neurontune_core.baselines.dpo import preferences
+from neurontune_core.baselines.ia3 import Ia3
+from neurontune_core.baselines.lora import Lora, targets_for
+from neurontune_core.baselines.null_space import collect, moved, reading
+from neurontune_core.baselines.search import Attempt, Settings, Trials, best_of, searched
+from neurontune_core.baselines.settings import (
+    AdapterSettings,
+    AlphaSteerSettings,
+    BaselineConfig,
+    DpoSettings,
+    Ia3Settings,
+    SearchedSettings,
+    SystemPromptSettings,
+)
 from neurontune_core.baselines.steering import Steering, refusal_directions
 from neurontune_core.baselines.system_prompt import SELF_REMINDER, SystemPrompt
+from neurontune_core.baselines.training import Batches, Objective, distinct, draw_batches, imitation, learn
 from neurontune_core.errors import InputError
 from neurontune_core.interventions import Intervention, applied
 from neurontune_core.model.load import ChatModel
 from neurontune_core.progress import Track, silent
-from neurontune_core.records import Conversation, LabelJudge, NeuronSet, PromptPair, Role
+from neurontune_core.records import LabelJudge, NeuronSet, PromptPair
+from neurontune_core.scaling.examples import encode
 from neurontune_core.scaling.settings import ChoosingSettings, ScalingConfig, TrainingSettings
-from neurontune_core.scaling.validation import draw_prompts, validate, with_base_answers
+from neurontune_core.scaling.validation import Score, ValidationPrompts, draw_prompts, validate, with_base_answers
 
-VERSION = 3
+VERSION = 4
 DEPTHS = (0.35, 0.5, 0.65)
 STRENGTHS = (0.5, 1.0, 2.0)
-DIRECTION_PROMPTS = 128
+"""Without a search, steering tries each of these depths with each of these strengths."""
+STRENGTH_RANGE = (0.25, 4.0)
+RATE_SPAN = 10.0
+"""A search takes step sizes from so many times less to so many times more than the one that is set."""
+RESPONSE_TOKENS = 32
 
 
 @dataclass(frozen=True)
 class FittedBaseline:
-    """What a baseline does to the model, and facts about how it was chosen or learned."""
+    """What a baseline does to the model, facts about how it was chosen or learned, and a row for all that was tried."""
 
     change: Intervention
     facts: dict[str, float]
+    trials: Trials = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class _Fit:
+    """What all baselines are fitted with; `batches` are the training pairs, in one batch where there are no steps."""
+
+    config: SearchedSettings
+    settings: ChoosingSettings
+    chat: ChatModel
+    batch_tokens: int
+    labels: LabelJudge
+    batches: Batches
+    choosing: ValidationPrompts
+    track: Track
+
+    def score(self, chat: ChatModel) -> Score:
+        return validate(chat, self.choosing, self.labels, self.settings, self.batch_tokens)
+
+
+def check_baseline(config: BaselineConfig, scaling: ScalingConfig) -> None:
+    """Check what a baseline needs, before anything is computed.
+
+    Raises:
+        InputError: a package that is not installed, or settings of scaling that give no budget or no validation.
+    """
+    if not isinstance(config, SearchedSettings):
+        return
+    method = config.method
+    if isinstance(scaling, TrainingSettings) and not scaling.steps:
+        raise InputError(
+            f"scaling.steps: 0, but baseline.method {method} learns from the batches of these steps; raise it"
+        )
+    if isinstance(config, AdapterSettings):
+        if not isinstance(scaling, TrainingSettings):
+            raise InputError(
+                f"baseline.method: {method} trains with the batches and steps of scaling, and scaling.method "
+                f"{scaling.method!r} has none; use maml or margin_fit"
+            )
+        if find_spec("peft") is None:
+            raise InputError(f"baseline.method: {method} needs peft; pip install 'neurontune[studies]'")
+        if config.trials and not scaling.validations:
+            raise InputError(
+                "scaling.validations: 0, but baseline.trials chooses on validation data; set it above 0, or "
+                "baseline.trials to 0"
+            )
+    if config.trials and find_spec("optuna") is None:
+        raise InputError(f"baseline.trials: {config.trials} trials need Optuna; pip install 'neurontune[studies]'")
 
 
 def fit_baseline(
@@ -46,7 +114,7 @@ def fit_baseline(
 
     Args:
         pairs: all pairs.
-        neurons: the selected neurons: their number is the number of parameters of `lora`.
+        neurons: the selected neurons: their number is the number of parameters of `lora` and `dpo`.
         config: which baseline.
         scaling: the budget: steps, batches, losses, validation.
         chat: the base model.
@@ -55,51 +123,84 @@ def fit_baseline(
         track: progress.
 
     Raises:
-        InputError: no baseline is named, one needs a package that is not there or a budget, or a split lacks a role.
+        InputError: one needs a package that is not there or a budget, or a split lacks a role.
+        NumericalError: learning diverges with every step size that is tried.
     """
-    change: Intervention
-    facts: dict[str, float] = {}
+    check_baseline(config, scaling)
     if isinstance(config, SystemPromptSettings):
-        change = SystemPrompt(SELF_REMINDER)
-    elif isinstance(config, SteeringSettings):
-        change, facts = _choose_steering(pairs, scaling, chat, batch_tokens, labels, track)
-    elif not isinstance(config, LoraSettings):
-        raise InputError("baseline.method: none names no baseline to fit; choose system_prompt, steering or lora")
+        prompt = SystemPrompt(SELF_REMINDER)
+        return FittedBaseline(prompt, {"parameters": float(prompt.parameters), "examples": 0.0})
+    if not isinstance(config, SearchedSettings):
+        raise InputError("baseline.method: none names no baseline to fit; choose lora, for example")
+    batches = draw_batches(pairs, scaling, labels)
+    prompts, _ = draw_prompts(pairs, scaling)
+    choosing = with_base_answers(chat, prompts, labels, scaling, batch_tokens)
+    fit = _Fit(config, scaling, chat, batch_tokens, labels, batches, choosing, track)
+    if isinstance(config, AdapterSettings) and isinstance(scaling, TrainingSettings):
+        best, trials = _train(fit, config, scaling, len(neurons.all))
     else:
-        if not isinstance(scaling, TrainingSettings):
-            raise InputError(
-                f"baseline.method: lora trains with the batches and steps of scaling, and scaling.method "
-                f"{scaling.method!r} has none; use maml or margin_fit"
-            )
-        rate = config.lora_learning_rate
-        change, facts = learn_lora(pairs, len(neurons.all), scaling, rate, chat, batch_tokens, labels, track)
-    return FittedBaseline(change, facts | {"parameters": float(change.parameters)})
+        best, trials = _steer(fit)
+    facts = {"parameters": float(best.change.parameters), "examples": float(len(distinct(batches)))}
+    return FittedBaseline(best.change, best.facts | facts | {"trials": float(len(trials))}, trials)
 
 
-def _choose_steering(
-    pairs: Sequence[PromptPair],
-    settings: ChoosingSettings,
-    chat: ChatModel,
-    batch_tokens: int,
-    labels: LabelJudge,
-    track: Track,
-) -> tuple[Steering, dict[str, float]]:
-    """Return the layer and strength, of a few, that validate best."""
-    harmful, harmless = (_sample(pairs, role, settings.seed) for role in ("safety", "utility"))
-    directions = refusal_directions(chat, harmful, harmless, batch_tokens)
+def _train(fit: _Fit, config: AdapterSettings, budget: TrainingSettings, parameters: int) -> tuple[Attempt, Trials]:
+    """Return the adapter with the step size that is set, or with the one that validates best."""
+    chat = fit.chat
+    new = Ia3(paths(chat), {}) if isinstance(config, Ia3Settings) else Lora(targets_for(chat, parameters), {})
+    objective: Objective
+    if isinstance(config, DpoSettings):
+        objective = preferences(chat, fit.batches, fit.labels, budget, fit.batch_tokens)
+    else:
+        objective = imitation(chat, fit.batches, budget, fit.batch_tokens)
+
+    def attempt(settings: Settings) -> Attempt:
+        rate = settings["learning_rate"]
+        made, facts = learn(new, objective, fit.batches, rate, budget, chat, lambda: fit.score(chat), fit.track)
+        return Attempt(made, facts | {"learning_rate": rate})
+
+    rate = config.learning_rate
+    first = {"learning_rate": rate}
+    if not config.trials:
+        return best_of(attempt, [first], 1, silent)
+
+    def suggest(trial: Any) -> Settings:
+        return {"learning_rate": trial.suggest_float("learning_rate", rate / RATE_SPAN, rate * RATE_SPAN, log=True)}
+
+    return searched(attempt, first, suggest, config.trials, budget.seed, fit.track)
+
+
+def _steer(fit: _Fit) -> tuple[Attempt, Trials]:
+    """Return the layer and strength, of a few or of those that Optuna suggests, that validate best."""
+    chat, config, pairs = fit.chat, fit.config, distinct(fit.batches)
+    harmful, harmless = ([pair for pair in pairs if pair.role == role] for role in ("safety", "utility"))
+    asked = [[pair.conversation for pair in own] for own in (harmful, harmless)]
+    directions = refusal_directions(chat, asked[0], asked[1], fit.batch_tokens)
     layers = sorted({round(depth * (len(directions) - 1)) for depth in DEPTHS})
-    grid = [(layer, strength) for layer in layers for strength in STRENGTHS]
-    prompts, _ = draw_prompts(pairs, settings)
-    choosing = with_base_answers(chat, prompts, labels, settings, batch_tokens)
-    found: list[tuple[float, Steering, float]] = []
-    for layer, strength in track(grid, "choosing layer and strength", len(grid)):
-        steering = Steering(layer, (strength * directions[layer]).astype(np.float32))
+    readings: dict[int, Any] = {}
+    facts: dict[int, dict[str, float]] = {layer: {} for layer in layers}
+    if isinstance(config, AlphaSteerSettings):
+        tokens = getattr(fit.settings, "response_tokens", RESPONSE_TOKENS)
+        known = [example.sequence for example in encode(chat, harmless, tokens)]
+        last = [chat.prompt_tokens(pair.conversation) for pair in harmful]
+        for layer, states in collect(chat, last, known, layers, fit.batch_tokens).items():
+            readings[layer] = reading(states)
+            facts[layer] = moved(states, readings[layer])
+
+    def attempt(settings: Settings) -> Attempt:
+        layer = int(settings["layer"])
+        direction = (settings["strength"] * directions[layer]).astype(np.float32)
+        steering = Steering(layer, direction, readings.get(layer))
         with applied(steering, chat) as steered:
-            found.append((validate(steered, choosing, labels, settings, batch_tokens).value, steering, strength))
-    score, best, strength = max(found, key=lambda each: each[0])
-    return best, {"layer": float(best.layer), "strength": strength, "validation_score": score}
+            return Attempt(steering, facts[layer] | dict(settings) | fit.score(steered).columns)
 
+    if not config.trials:
+        grid = [{"layer": float(layer), "strength": strength} for layer in layers for strength in STRENGTHS]
+        return best_of(attempt, grid, len(grid), fit.track)
 
-def _sample(pairs: Sequence[PromptPair], role: Role, seed: int) -> list[Conversation]:
-    prompts = [pair.conversation for pair in pairs if pair.role == role and pair.split == "train"]
-    return random.Random(f"{seed}/steering/{role}").sample(prompts, min(DIRECTION_PROMPTS, len(prompts)))
+    def suggest(trial: Any) -> Settings:
+        strength = trial.suggest_float("strength", *STRENGTH_RANGE, log=True)
+        return {"layer": float(trial.suggest_categorical("layer", layers)), "strength": strength}
+
+    first = {"layer": layers[len(layers) // 2], "strength": 1.0}
+    return searched(attempt, first, suggest, config.trials, fit.settings.seed, fit.track)

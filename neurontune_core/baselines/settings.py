@@ -9,8 +9,11 @@ from neurontune_core.section import Section, by_method
 DEFAULT_METHOD = "none"
 METHOD_MEANING = (
     "`none`: NeuronTune itself; `system_prompt`: a self-reminder; `steering`: the refusal direction is added to the "
-    "residual stream; `lora`: LoRA fine-tuning with as many parameters and steps as the factors (peft)."
+    "residual stream; `alphasteer`: the same, but not to harmless states; `lora`: LoRA fine-tuning with as many "
+    "parameters and steps as the factors; `ia3`: a factor for every MLP neuron; `dpo`: LoRA by preferences (the last "
+    "three with peft)."
 )
+RATE_MEANING = "First Adam step size; a search takes a tenth to ten times of it."
 
 
 class NoBaseline(Section):
@@ -25,24 +28,62 @@ class SystemPromptSettings(Section):
     method: Literal["system_prompt"] = Field(default="system_prompt", description=METHOD_MEANING)
 
 
-class SteeringSettings(Section):
+class SearchedSettings(Section):
+    """A method with a step size, or with a layer and a strength, that can be searched."""
+
+    trials: int = Field(
+        default=0,
+        ge=0,
+        le=1000,
+        description="Step sizes (or strengths and layers) tried on validation data by Optuna; 0: as set, and of "
+        "steering a fixed grid.",
+    )
+
+
+class SteeringSettings(SearchedSettings):
     """The refusal direction added to the residual stream, its layer and strength chosen on validation prompts."""
 
     method: Literal["steering"] = Field(default="steering", description=METHOD_MEANING)
 
 
-class LoraSettings(Section):
+class AlphaSteerSettings(SearchedSettings):
+    """The refusal direction added as far as a state is harmful: a null space keeps harmless states where they are."""
+
+    method: Literal["alphasteer"] = Field(default="alphasteer", description=METHOD_MEANING)
+
+
+class LoraSettings(SearchedSettings):
     """LoRA fine-tuning on the data and with the budget of the scaling factors."""
 
     method: Literal["lora"] = Field(default="lora", description=METHOD_MEANING)
-    lora_learning_rate: float = Field(default=5e-3, gt=0, description="First Adam step size of LoRA.")
+    learning_rate: float = Field(default=5e-3, gt=0, description=RATE_MEANING)
 
+
+class Ia3Settings(SearchedSettings):
+    """(IA)3: a factor for every MLP neuron, learned by Adam."""
+
+    method: Literal["ia3"] = Field(default="ia3", description=METHOD_MEANING)
+    learning_rate: float = Field(default=2e-2, gt=0, description=RATE_MEANING)
+
+
+class DpoSettings(SearchedSettings):
+    """LoRA by direct preference optimisation: refusals preferred to answers, or answers to refusals."""
+
+    method: Literal["dpo"] = Field(default="dpo", description=METHOD_MEANING)
+    learning_rate: float = Field(default=2e-3, gt=0, description=RATE_MEANING)
+
+
+AdapterSettings = LoraSettings | Ia3Settings | DpoSettings
+"""Methods that peft trains."""
 
 METHODS: dict[str, type[Section]] = {
     "none": NoBaseline,
     "system_prompt": SystemPromptSettings,
     "steering": SteeringSettings,
+    "alphasteer": AlphaSteerSettings,
     "lora": LoraSettings,
+    "ia3": Ia3Settings,
+    "dpo": DpoSettings,
 }
 """The settings of each method by its name."""
 
@@ -50,7 +91,10 @@ BaselineConfig = Annotated[
     Annotated[NoBaseline, Tag("none")]
     | Annotated[SystemPromptSettings, Tag("system_prompt")]
     | Annotated[SteeringSettings, Tag("steering")]
-    | Annotated[LoraSettings, Tag("lora")],
+    | Annotated[AlphaSteerSettings, Tag("alphasteer")]
+    | Annotated[LoraSettings, Tag("lora")]
+    | Annotated[Ia3Settings, Tag("ia3")]
+    | Annotated[DpoSettings, Tag("dpo")],
     by_method(METHODS, DEFAULT_METHOD),
 ]
 """Another method in place of learned factors, to compare with on the same data and budget; a setting of another method

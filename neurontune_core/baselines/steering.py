@@ -1,6 +1,6 @@
 """Activation steering: the refusal direction is added to the residual stream of one layer, at every position."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -18,24 +18,30 @@ from neurontune_core.records import Conversation
 
 @dataclass(frozen=True)
 class Steering:
-    """`h <- h + direction` after decoder layer `layer`; the direction `[hidden]` carries its strength."""
+    """`h <- h + direction` after decoder layer `layer`; the direction `[hidden]` carries its strength.
+
+    With a `reading` `[hidden]`, `h <- h + (reading . h) direction`: how far a state is moved depends on it.
+    """
 
     layer: int
     direction: NDArray[np.float32]
+    reading: NDArray[np.float32] | None = None
 
     @property
     def parameters(self) -> int:
-        """Channels of the residual stream."""
-        return len(self.direction)
+        """Channels of the residual stream, twice where they are read, too."""
+        return len(self.direction) * (1 if self.reading is None else 2)
 
     @contextmanager
     def applied(self, chat: ChatModel) -> Iterator[ChatModel]:
         """Lend the steered model; undone on exit, after an error too."""
         direction = torch.from_numpy(self.direction).to(chat.device)
+        reading = None if self.reading is None else torch.from_numpy(self.reading).to(chat.device)
 
         def steer(module: nn.Module, inputs: Any, output: Any) -> Any:
             hidden = output[0] if isinstance(output, tuple) else output
-            steered = (hidden + direction).to(hidden.dtype)
+            move = direction if reading is None else (hidden.float() @ reading)[..., None] * direction
+            steered = (hidden + move).to(hidden.dtype)
             return (steered, *output[1:]) if isinstance(output, tuple) else steered
 
         handle = decoder_layers(chat.model)[self.layer].register_forward_hook(steer)
@@ -58,26 +64,43 @@ def refusal_directions(
 
 
 def _mean_states(chat: ChatModel, prompts: Sequence[str | Conversation], batch_tokens: int) -> Tensor:
-    encoded = [chat.prompt_tokens(prompt) for prompt in prompts]
     layers = decoder_layers(chat.model)
     total = torch.zeros(len(layers), chat.model.config.get_text_config().hidden_size, dtype=torch.float64)
-    for group in by_length([len(tokens) for tokens in encoded], batch_tokens):
-        # padded on the left, so that every prompt ends in the last column
-        ids, mask = padded([encoded[i] for i in group], chat.end_tokens[0], chat.device, left=True)
+
+    def add(layer: int, states: Tensor, mask: Tensor) -> None:
+        total[layer] += states[:, -1].double().sum(0).cpu()
+
+    visit_states(chat, [chat.prompt_tokens(prompt) for prompt in prompts], batch_tokens, add)
+    return total / len(prompts)
+
+
+@torch.inference_mode()
+def visit_states(
+    chat: ChatModel,
+    texts: Sequence[list[int]],
+    batch_tokens: int,
+    visit: Callable[[int, Tensor, Tensor], None],
+) -> None:
+    """Show the residual stream `[batch, position, hidden]` after every layer, with the mask `[batch, position]`.
+
+    Texts are padded on the left, so that every text ends in the last position.
+    """
+    for group in by_length([len(tokens) for tokens in texts], batch_tokens):
+        ids, mask = padded([texts[i] for i in group], chat.end_tokens[0], chat.device, left=True)
         positions = (mask.cumsum(-1) - 1).clamp(min=0)
-        states: list[Tensor] = []
-        handles = [layer.register_forward_hook(_keep_last(states)) for layer in layers]
+        handles = [
+            layer.register_forward_hook(_show(visit, number, mask))
+            for number, layer in enumerate(decoder_layers(chat.model))
+        ]
         try:
             chat.model.base_model(input_ids=ids, attention_mask=mask, position_ids=positions)
         finally:
             for handle in handles:
                 handle.remove()
-        total += torch.stack([state.double().sum(0).cpu() for state in states])
-    return total / len(prompts)
 
 
-def _keep_last(states: list[Tensor]) -> Any:
-    def keep(module: nn.Module, inputs: Any, output: Any) -> None:
-        states.append((output[0] if isinstance(output, tuple) else output)[:, -1])
+def _show(visit: Callable[[int, Tensor, Tensor], None], layer: int, mask: Tensor) -> Any:
+    def show(module: nn.Module, inputs: Any, output: Any) -> None:
+        visit(layer, output[0] if isinstance(output, tuple) else output, mask)
 
-    return keep
+    return show

@@ -4,17 +4,19 @@ import json
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 
 from neurontune_core import tables
+from neurontune_core.baselines.adapters import Adapter
+from neurontune_core.baselines.ia3 import Ia3
 from neurontune_core.baselines.lora import Lora
 from neurontune_core.baselines.steering import Steering
 from neurontune_core.baselines.system_prompt import SystemPrompt
 from neurontune_core.interventions import Intervention
 from neurontune_core.records import ScalingFactors
 
+ADAPTERS: dict[str, type[Adapter]] = {"lora": Lora, "ia3": Ia3}
 FACTS, TENSORS = "baseline.json", "baseline.safetensors"
 
 
@@ -25,10 +27,12 @@ def save_baseline(folder: Path, change: Intervention, model: str) -> None:
         content = {"method": "system_prompt", "text": change.text}
     elif isinstance(change, Steering):
         content = {"method": "steering", "layer": change.layer}
-        save_file({"direction": torch.from_numpy(change.direction)}, folder / TENSORS)
+        read = {} if change.reading is None else {"reading": torch.from_numpy(change.reading)}
+        save_file({"direction": torch.from_numpy(change.direction)} | read, folder / TENSORS)
     else:
-        assert isinstance(change, Lora)
-        content = {"method": "lora", "targets": list(change.targets)}
+        assert isinstance(change, Adapter)
+        (method,) = (name for name, kind in ADAPTERS.items() if isinstance(change, kind))
+        content = {"method": method, "targets": list(change.targets)}
         save_file(dict(change.weights), folder / TENSORS)
     (folder / FACTS).write_text(json.dumps(content | {"model": model}, indent=1), encoding="utf-8")
 
@@ -49,5 +53,7 @@ def load_change(folder: Path) -> ScalingFactors | Intervention:
         return SystemPrompt(content["text"])
     tensors = load_file(folder / TENSORS)
     if content["method"] == "steering":
-        return Steering(content["layer"], tensors["direction"].numpy().astype(np.float32))
-    return Lora(tuple(content["targets"]), tensors)
+        direction, reading = (tensors[name].numpy() if name in tensors else None for name in ("direction", "reading"))
+        assert direction is not None
+        return Steering(content["layer"], direction, reading)
+    return ADAPTERS[content["method"]](tuple(content["targets"]), tensors)

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from neurontune_core.baselines.ia3 import Ia3
 from neurontune_core.baselines.lora import Lora
 from neurontune_core.baselines.steering import Steering
 from neurontune_core.baselines.system_prompt import SystemPrompt
@@ -94,6 +95,8 @@ def averaged(change: ScalingFactors | Intervention, fraction: float) -> ScalingF
         # a product of two matrices: one of them carries the factor
         weights = {name: left * value if "lora_B" in name else value for name, value in change.weights.items()}
         return replace(change, weights=weights)
+    if isinstance(change, Ia3):
+        return replace(change, weights={name: 1 + left * (value - 1) for name, value in change.weights.items()})
     assert isinstance(change, Steering)
     return replace(change, direction=(left * change.direction).astype(np.float32))
 

@@ -21,7 +21,14 @@ from neurontune_core.scaling.own_refusals import commonest_refusal, own_openings
 from neurontune_core.scaling.problem import Problem, training_pairs
 from neurontune_core.scaling.settings import DialSettings, MamlSettings, MarginFitSettings, ScalingConfig
 from neurontune_core.scaling.state import Checkpoint, Saving, State, from_bytes
-from neurontune_core.scaling.validation import Score, ValidationPrompts, draw_prompts, validate, with_base_answers
+from neurontune_core.scaling.validation import (
+    Score,
+    ValidationPrompts,
+    draw_prompts,
+    validate,
+    validated_steps,
+    with_base_answers,
+)
 
 VERSION = 11
 COUNTED_STEP = 0
@@ -93,7 +100,7 @@ def learn_scaling(
     method = _method(_training(problem, settings), settings)
     saved = checkpoint.load() if checkpoint else None
     state = from_bytes(saved, chat.device) if saved else method.start()
-    due = _validated_steps(method.steps, settings) if labels else set()
+    due = validated_steps(method.steps, settings) if labels else set()
     chosen, reported = draw_prompts(problem.pairs, settings) if due else ([], [])
 
     def prepared(prompts: Sequence[PromptPair]) -> ValidationPrompts:
@@ -153,14 +160,6 @@ def _method(problem: Problem, settings: ScalingConfig) -> Method:
     if isinstance(settings, DialSettings):
         return Dial(problem, settings)
     return MarginFit(problem, settings)
-
-
-def _validated_steps(steps: int, settings: ScalingConfig) -> set[int]:
-    """Return after how many steps there is a validation: evenly spread, the last step among them."""
-    if isinstance(settings, DialSettings):
-        return set(range(1, steps + 1))
-    count = min(settings.validations, steps)
-    return {-(-steps * (number + 1) // count) for number in range(count)}
 
 
 def _is_stale(state: State, settings: ScalingConfig) -> bool:

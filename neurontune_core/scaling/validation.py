@@ -14,7 +14,7 @@ from neurontune_core.model.likelihood import TokenSequence, response_hidden, sha
 from neurontune_core.model.load import ChatModel
 from neurontune_core.records import REFUSED, Conversation, LabelJudge, PromptPair, Role
 from neurontune_core.scaling.losses import Example, base_states, kl_to_base, micro_batches
-from neurontune_core.scaling.settings import ChoosingSettings
+from neurontune_core.scaling.settings import ChoosingSettings, TrainingSettings
 
 WHOLE_SHARE = 0.5
 """An answer is whole if it is at least half as long as the base model's."""
@@ -59,6 +59,17 @@ class ValidationPrompts:
     lengths: Mapping[Conversation, int]
     compared: Sequence[Example]
     states: Mapping[str, Tensor]
+
+
+def validated_steps(steps: int, settings: ChoosingSettings) -> set[int]:
+    """Return after how many steps there is a validation: evenly spread, the last step among them.
+
+    A method without batches is validated after every step.
+    """
+    if not isinstance(settings, TrainingSettings):
+        return set(range(1, steps + 1))
+    count = min(settings.validations, steps)
+    return {-(-steps * (number + 1) // count) for number in range(count)}
 
 
 def draw_prompts(pairs: Sequence[PromptPair], settings: ChoosingSettings) -> tuple[list[PromptPair], list[PromptPair]]:

@@ -25,7 +25,8 @@ class Study:
     """A question, and the settings whose runs answer it; the first variant is what the others are compared with.
 
     `through` is the last stage that is run. `chosen_by_trials` has the numbers of neurons chosen on validation data,
-    and the variant made of them compared with the given ones.
+    and the variant made of them compared with the given ones. `searched` gives every baseline with a step size or a
+    strength a search of its own over it.
     """
 
     title: str
@@ -34,6 +35,7 @@ class Study:
     layout: Layout = "methods"
     through: Literal["selection", "causal", "robustness", "evaluation"] = "evaluation"
     chosen_by_trials: bool = False
+    searched: bool = False
 
 
 def _random(seeds: int) -> dict[str, tuple[str, ...]]:
@@ -81,10 +83,13 @@ STUDIES: dict[str, Study] = {
             "dial": ("scaling.method=dial", "selection.utility_set=opposes_refusal"),
             "whole layers": ("selection.method=layers",),
             "steering": ("baseline.method=steering",),
+            "steering, harmless states kept": ("baseline.method=alphasteer",),
             "LoRA": ("baseline.method=lora",),
-            "LoRA, step size x 10": ("baseline.method=lora", "baseline.lora_learning_rate=0.05"),
+            "LoRA by preferences (DPO)": ("baseline.method=dpo",),
+            "(IA)3, all neurons": ("baseline.method=ia3",),
             **_random(5),
         },
+        searched=True,
     ),
     "attribution-validity": Study(
         "Does attribution find the right neurons?",

@@ -364,16 +364,18 @@ def test_a_preset_may_start_with_a_byte_order_mark(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("method", ["none", "system_prompt", "steering"])
 def test_a_setting_of_another_baseline_is_an_error(method: str) -> None:
-    for settings in permutations([f"baseline.method={method}", "baseline.lora_learning_rate=0.1"]):
-        assert error_of(*settings) == "baseline.lora_learning_rate: unknown field; the fields there are method"
-    changed = load_config("tiny", ["baseline.lora_learning_rate=0.1", "baseline.method=lora"])
-    assert changed.baseline == LoraSettings(lora_learning_rate=0.1)
+    for settings in permutations([f"baseline.method={method}", "baseline.learning_rate=0.1"]):
+        assert error_of(*settings).startswith("baseline.learning_rate: unknown field; the fields there are method")
+    changed = load_config("tiny", ["baseline.learning_rate=0.1", "baseline.method=lora"])
+    assert changed.baseline == LoraSettings(learning_rate=0.1)
     assert PipelineConfig.model_validate_json(changed.model_dump_json()) == changed
 
 
 def test_an_unknown_baseline_is_explained_with_those_there_are() -> None:
     message = error_of("baseline.method=dpo2")
-    assert message.startswith("baseline.method: unknown method; choose one of none, system_prompt, steering, lora")
+    assert message.startswith(
+        "baseline.method: unknown method; choose one of none, system_prompt, steering, alphasteer, lora"
+    )
     assert message.endswith("(got 'dpo2')")
 
 

@@ -1,5 +1,6 @@
 """The smaller flows: a study of variants, evaluation of a recorded run, notices of failed runs."""
 
+import sys
 from collections import Counter
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,7 +16,9 @@ from flows.evaluate import evaluate
 from flows.pipeline import pipeline
 from flows.study import study
 from neurontune_core import artifacts, tables
+from neurontune_core.baselines.fit import FittedBaseline
 from neurontune_core.baselines.settings import SystemPromptSettings
+from neurontune_core.baselines.system_prompt import SystemPrompt
 from neurontune_core.config import PipelineConfig, SourceConfig
 from neurontune_core.errors import InputError
 from neurontune_core.records import Artifact
@@ -87,6 +90,41 @@ def test_counts_are_chosen_on_validation_data(common: tuple[str, ...], core_call
     tried = trials[["safety_neurons", "utility_neurons"]].drop_duplicates()
     assert core_calls["scaling"] == len(tried) > 2, "each pair of counts is learned once"
     assert core_calls["evaluation"] <= 2, "trials look at no test prompt"
+
+
+def test_rivals_have_a_search_each_and_the_page_tells_it(
+    common: tuple[str, ...], core_calls: Counter[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[str, int]] = []
+
+    def fit_baseline(pairs: Any, neurons: Any, config: Any, *_: Any) -> FittedBaseline:
+        asked.append((config.method, config.trials))
+        trials = [{"trial": 0.0, "learning_rate": 0.005, "validation_score": 0.25},
+                  {"trial": 1.0, "learning_rate": 0.02, "validation_score": 0.5}]  # fmt: skip
+        return FittedBaseline(SystemPrompt("x"), {"parameters": 7.0, "trials": 2.0}, trials)
+
+    monkeypatch.setattr("tasks.baseline.fit.fit_baseline", fit_baseline)
+    variants = {"NeuronTune": (), "LoRA": ("baseline.method=lora",),
+                "DPO": ("baseline.method=dpo", "baseline.trials=3")}  # fmt: skip
+    folder = artifacts.open_folder(study("baselines", "tiny", common, variants, trials=5))
+    assert asked == [("lora", 5), ("dpo", 3)], "a variant's own number of trials is kept"
+    found = tables.load_table(folder, "trials")
+    assert found["variant"].tolist() == ["LoRA", "LoRA", "DPO", "DPO"]
+    assert found["validation_score"].tolist() == [0.25, 0.5] * 2
+    page = (folder / "page.md").read_text()
+    for part in ("## Budget and search", "2 steps of 2 harmful and 2 harmless ones, 8 draws at most", "--trials 5",
+                 "| LoRA | 2 | learning rate 0.02 | 0.500 | 0.250 |", "| DPO | 1 | learning rate 0.02 | 0.500 |",
+                 "without a search here", "--set baseline.trials=5"):  # fmt: skip
+        assert part in page, part
+
+
+def test_a_missing_package_is_told_before_any_variant_is_run(
+    common: tuple[str, ...], core_calls: Counter[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "peft", None)
+    with pytest.raises(InputError, match=r"lora needs peft; pip install 'neurontune\[studies\]'"):
+        study("baselines", "tiny", common)
+    assert not core_calls
 
 
 def test_a_baseline_stands_in_for_the_factors(config: PipelineConfig, core_calls: Counter[str]) -> None:

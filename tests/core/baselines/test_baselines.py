@@ -8,10 +8,14 @@ import numpy as np
 import pytest
 import torch
 
-from neurontune_core.baselines import fit, lora
+from neurontune_core.baselines import fit
 from neurontune_core.baselines.fit import fit_baseline
-from neurontune_core.baselines.lora import learn_lora, targets_for
-from neurontune_core.baselines.settings import METHODS, LoraSettings, SteeringSettings
+from neurontune_core.baselines.lora import Lora, targets_for
+from neurontune_core.baselines.settings import (
+    METHODS,
+    LoraSettings,
+    SteeringSettings,
+)
 from neurontune_core.baselines.steering import Steering, refusal_directions
 from neurontune_core.baselines.storage import load_change, save_baseline
 from neurontune_core.baselines.system_prompt import SystemPrompt
@@ -19,7 +23,7 @@ from neurontune_core.errors import InputError
 from neurontune_core.interventions import Intervention, applied
 from neurontune_core.model import tiny
 from neurontune_core.model.load import ChatModel
-from neurontune_core.records import NeuronSet, PromptPair, ScalingFactors
+from neurontune_core.records import NeuronId, NeuronSet, PromptPair, ScalingFactors
 from neurontune_core.scaling.settings import (
     DialSettings,
     MamlSettings,
@@ -39,6 +43,17 @@ def logits(chat: ChatModel) -> torch.Tensor:
 
 def every_third(prompts: Sequence[str], responses: Sequence[str]) -> list[str]:
     return ["refusal" if len(prompt) % 3 == 0 else "compliance" for prompt in prompts]
+
+
+def lora(
+    pairs: list[PromptPair], parameters: int, settings: TrainingSettings, chat: ChatModel, **changes: Any
+) -> tuple[Lora, dict[str, float]]:
+    """Learn a LoRA with a step size of 0.05, or another, and about so many parameters."""
+    config = LoraSettings.model_validate({"learning_rate": 0.05, **changes})
+    neurons = NeuronSet(tuple(NeuronId(0, index) for index in range(parameters)), ())
+    fitted = fit_baseline(pairs, neurons, config, settings, chat, 4096, every_third)
+    assert isinstance(fitted.change, Lora)
+    return fitted.change, fitted.facts
 
 
 def test_a_system_prompt_is_put_before_the_query_and_the_model_left_alone(chat: ChatModel) -> None:
@@ -90,20 +105,20 @@ def test_steering_adds_its_direction_and_is_undone_after_an_error(chat: ChatMode
 def test_lora_learns_and_is_undone(family: str, pairs: list[PromptPair], settings: TrainingSettings) -> None:
     chat = ChatModel(tiny.model(family).requires_grad_(False), tiny.tokenizer(), torch.device("cpu"))
     before = logits(chat)
-    _, first = learn_lora(pairs, 100, settings.model_copy(update={"steps": 1}), 0.05, chat, 4096, every_third)
-    learned, facts = learn_lora(pairs, 100, settings, 0.05, chat, 4096, every_third)
+    _, first = lora(pairs, 100, settings.model_copy(update={"steps": 1}), chat)
+    learned, facts = lora(pairs, 100, settings, chat)
     assert torch.equal(logits(chat), before), "the model is as it was"
     assert not any(parameter.requires_grad for parameter in chat.model.parameters())
     with applied(learned, chat) as changed:
         assert not torch.allclose(logits(changed), before)
     assert torch.equal(logits(chat), before)
     assert facts["loss_last"] < 0.9 * first["loss_last"]
-    again, _ = learn_lora(pairs, 100, settings, 0.05, chat, 4096, every_third)
+    again, _ = lora(pairs, 100, settings, chat)
     assert all(torch.equal(again.weights[name], weight) for name, weight in learned.weights.items())
 
 
 def test_lora_is_w_plus_b_a(chat: ChatModel, pairs: list[PromptPair], settings: TrainingSettings) -> None:
-    learned, _ = learn_lora(pairs, 80, settings, 0.05, chat, 4096, every_third)
+    learned, _ = lora(pairs, 80, settings, chat)
     (target,) = learned.targets
     projection = chat.model.get_submodule(target)
     a, b = (learned.weights[f"base_model.model.{target}.lora_{part}.weight"] for part in "AB")
@@ -122,7 +137,8 @@ def test_loras_size_follows_the_number_of_neurons(chat: ChatModel) -> None:
 
 def test_without_peft_the_remedy_is_named(chat: ChatModel, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "peft", None)
-    with pytest.raises(InputError, match=r"pip install 'neurontune\[studies\]'"), lora.adapted(chat, ["x"]):
+    change = Lora(("x",), {})
+    with pytest.raises(InputError, match=r"pip install 'neurontune\[studies\]'"), change.put_in(chat):
         pass
 
 
@@ -157,11 +173,11 @@ def test_the_matrices_that_validate_best_are_kept(
 ) -> None:
     """Validated after steps 3, 6, 9 and 12; where the step size is the same, so are the matrices after six steps."""
     config = settings.model_copy(update={"validations": 4})
-    scored(lora, monkeypatch, [0.3, 0.6, 0.5, 0.4])
-    kept, facts = learn_lora(pairs, 80, config, 0.05, chat, 4096, every_third)
+    scored(fit, monkeypatch, [0.3, 0.6, 0.5, 0.4])
+    kept, facts = lora(pairs, 80, config, chat)
     assert facts["best_step"] == 6 and facts["validation_score"] == pytest.approx(0.6) and facts["steps"] == 12
-    scored(lora, monkeypatch, [0.3, 0.4, 0.5, 0.6])
-    last, facts = learn_lora(pairs, 80, config, 0.05, chat, 4096, every_third)
+    scored(fit, monkeypatch, [0.3, 0.4, 0.5, 0.6])
+    last, facts = lora(pairs, 80, config, chat)
     assert facts["best_step"] == 12
     assert not all(torch.equal(last.weights[name], weight) for name, weight in kept.weights.items())
 
@@ -175,7 +191,8 @@ def test_lora_needs_a_budget_of_batches_and_steps(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The dial has none; the error names both settings."""
-    monkeypatch.setattr(fit, "learn_lora", lambda *_: (SystemPrompt("x"), {}))
+    monkeypatch.setattr(fit, "draw_batches", lambda *_: [])
+    monkeypatch.setattr(fit, "learn", lambda *_: (SystemPrompt("x"), {}))
     config = LoraSettings()
     if isinstance(scaling, TrainingSettings):
         fit_baseline(pairs, neurons, config, scaling, chat, 4096, every_third)
@@ -184,7 +201,7 @@ def test_lora_needs_a_budget_of_batches_and_steps(
         fit_baseline(pairs, neurons, config, scaling, chat, 4096, every_third)
 
 
-@pytest.mark.parametrize("method", ["system_prompt", "steering", "lora"])
+@pytest.mark.parametrize("method", ["system_prompt", "steering", "alphasteer", "lora", "ia3", "dpo"])
 def test_a_baseline_is_fitted_kept_and_read_again(
     method: str,
     chat: ChatModel,
@@ -204,5 +221,5 @@ def test_a_baseline_is_fitted_kept_and_read_again(
         with applied(change, chat) as changed:
             outputs.append(logits(changed))
     assert torch.equal(*outputs)
-    expected = {"system_prompt": 0, "steering": 32, "lora": 80}
+    expected = {"system_prompt": 0, "steering": 32, "alphasteer": 64, "lora": 80, "ia3": 96, "dpo": 80}
     assert fitted.facts["parameters"] == expected[method]

@@ -16,11 +16,11 @@ from neurontune_core.neurons import scaled
 from neurontune_core.records import NeuronId, NeuronSet, PromptPair
 from neurontune_core.scaling import learn as room
 from neurontune_core.scaling.examples import encode
-from neurontune_core.scaling.learn import LearnedScaling, _validated_steps, learn_scaling
+from neurontune_core.scaling.learn import LearnedScaling, learn_scaling
 from neurontune_core.scaling.losses import PositionWeights, response_losses
 from neurontune_core.scaling.margin_fit.measure import measure, openings_of, parts_of
 from neurontune_core.scaling.problem import Problem, training_pairs
-from neurontune_core.scaling.validation import Score
+from neurontune_core.scaling.validation import Score, validated_steps
 
 Settings = Callable[..., Any]
 EVERY = NeuronSet(
@@ -222,11 +222,11 @@ def test_hooks_are_removed_after_an_error_in_the_middle(
 def test_validations_are_evenly_spread_and_the_last_step_is_among_them(
     maml: Settings, steps: int, validations: int, expected: set[int]
 ) -> None:
-    assert _validated_steps(steps, maml(steps=steps, validations=validations)) == expected
+    assert validated_steps(steps, maml(steps=steps, validations=validations)) == expected
 
 
 def test_every_pair_of_the_dial_is_validated(dial: Settings) -> None:
-    assert _validated_steps(5, dial()) == {1, 2, 3, 4, 5}
+    assert validated_steps(5, dial()) == {1, 2, 3, 4, 5}
 
 
 def scored(monkeypatch: pytest.MonkeyPatch, values: Sequence[float]) -> tuple[list[Tensor], list[list[str]]]:

@@ -1,0 +1,122 @@
+"""Direct preference optimisation (Rafailov et al. 2023, https://arxiv.org/abs/2305.18290) on the training pairs."""
+
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn.functional import logsigmoid
+
+from neurontune_core.baselines.training import Batches, distinct
+from neurontune_core.errors import InputError
+from neurontune_core.model import head
+from neurontune_core.model.chat import encode_response
+from neurontune_core.model.generate import decode, generate
+from neurontune_core.model.likelihood import TokenSequence, response_hidden, response_log_probabilities, shared_prefix
+from neurontune_core.model.load import ChatModel
+from neurontune_core.records import REFUSED, LabelJudge, PromptPair
+from neurontune_core.scaling.examples import encode
+from neurontune_core.scaling.gradient import explicit_attention
+from neurontune_core.scaling.losses import micro_batches
+from neurontune_core.scaling.settings import TrainingSettings
+
+BETA = 0.1
+
+
+@dataclass(frozen=True)
+class Preference:
+    """A prompt with the response that is wanted and one that is not, and by how many nats the base model prefers."""
+
+    chosen: TokenSequence
+    rejected: TokenSequence
+    wrapper: str
+    reference: float = 0.0
+
+    @property
+    def sequence(self) -> TokenSequence:
+        """The longer of the two."""
+        return max(self.chosen, self.rejected, key=lambda each: len(each.response))
+
+
+def dpo_losses(preferred: Tensor, reference: Tensor, beta: float = BETA) -> Tensor:
+    """Return `-log sigmoid(beta (m - m_base))` `[pair]`, with `m = log p(chosen) - log p(rejected)` in nats."""
+    return -logsigmoid(beta * (preferred - reference))
+
+
+@dataclass(frozen=True)
+class Preferences:
+    """The mean DPO loss of a batch; pairs without a rejected response are left out."""
+
+    chat: ChatModel
+    pairs: Mapping[str, Preference]
+    batch_tokens: int
+
+    def gradients(self, trained: Sequence[Tensor], batch: Sequence[PromptPair]) -> tuple[list[Tensor], float]:
+        """Return the loss's gradients in the trained weights, and the loss in nats."""
+        mine = [self.pairs[pair.id] for pair in batch if pair.id in self.pairs]
+        totals, value = [torch.zeros_like(weight) for weight in trained], 0.0
+        for part in micro_batches(mine, max(1, self.batch_tokens // 2)):  # each has two sequences
+            with explicit_attention(self.chat.model):
+                preferred = _preferred(self.chat, part)
+            reference = torch.tensor([each.reference for each in part]).to(preferred)
+            loss = dpo_losses(preferred, reference).sum() / len(mine)
+            pieces = torch.autograd.grad(loss, list(trained))
+            totals = [total + piece for total, piece in zip(totals, pieces, strict=True)]
+            value += float(loss.detach())
+        return totals, value
+
+
+def preferences(
+    chat: ChatModel, batches: Batches, labels: LabelJudge, budget: TrainingSettings, batch_tokens: int
+) -> Preferences:
+    """Return the pairs of all batches with what is rejected, judged once and scored by the base model.
+
+    Of a harmful prompt the refusal is chosen and the model's own answer rejected (none where it refuses by itself); of
+    a harmless one the base model's answer is chosen and a refusal rejected.
+
+    Raises:
+        InputError: the model refuses every harmful prompt by itself.
+    """
+    pairs = distinct(batches)
+    harmful = [pair for pair in pairs if pair.role == "safety"]
+    prompts = [chat.prompt_tokens(pair.conversation) for pair in harmful]
+    with torch.no_grad():
+        answers = generate(chat, prompts, budget.response_tokens, batch_tokens)
+    found = labels([pair.prompt for pair in harmful], decode(chat, answers))
+    rejected = {
+        pair.id: answer
+        for pair, answer, label in zip(harmful, answers, found, strict=True)
+        if answer and label not in REFUSED
+    }
+    if harmful and not rejected:
+        raise InputError(
+            f"baseline.method: dpo needs harmful prompts that the model answers, and it refuses all {len(harmful)} of "
+            "the training batches; use lora"
+        )
+    refusals = sorted({pair.response for pair in harmful})
+    for pair in pairs:
+        if pair.role == "utility":
+            refusal = random.Random(f"{budget.seed}/dpo/{pair.id}").choice(refusals)
+            rejected[pair.id] = encode_response(chat.tokenizer, refusal, chat.end_tokens[0])
+    wanted = [e for e in encode(chat, pairs, budget.response_tokens) if e.id in rejected and e.sequence.response]
+    sequences = [e.sequence for e in wanted] + [TokenSequence(e.sequence.prompt, rejected[e.id]) for e in wanted]
+    known = response_log_probabilities(chat, sequences, batch_tokens)
+    count = len(wanted)
+    return Preferences(
+        chat,
+        {
+            e.id: Preference(sequences[i], sequences[count + i], e.wrapper, known[i] - known[count + i])
+            for i, e in enumerate(wanted)
+        },
+        batch_tokens,
+    )
+
+
+def _preferred(chat: ChatModel, pairs: Sequence[Preference]) -> Tensor:
+    """Return `log p(chosen) - log p(rejected)` `[pair]` in nats, differentiable."""
+    sequences = [pair.chosen for pair in pairs] + [pair.rejected for pair in pairs]
+    hidden, tokens, _ = response_hidden(chat, sequences, shared_prefix(chat, sequences))
+    each = torch.log_softmax(head.logits(chat.model, hidden), dim=-1).gather(-1, tokens[:, None])[:, 0]
+    sums = torch.stack([part.sum() for part in each.split([len(s.response) for s in sequences])])
+    return sums[: len(pairs)] - sums[len(pairs) :]

@@ -1,0 +1,18 @@
+"""(IA)3 on the MLP neurons (Liu et al. 2022, https://arxiv.org/abs/2205.05638): every neuron has a learned factor."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from neurontune_core.baselines.adapters import Adapter
+
+
+@dataclass(frozen=True)
+class Ia3(Adapter):
+    """A factor a neuron, `a <- l * a`, before the down projections: what scaling could reach without a selection."""
+
+    def settings(self, transposed: bool) -> Any:
+        """Return peft's configuration; the weights of `transposed` projections are `[input, output]`."""
+        from peft import IA3Config
+
+        targets = list(self.targets)
+        return IA3Config(target_modules=targets, feedforward_modules=targets, fan_in_fan_out=transposed)

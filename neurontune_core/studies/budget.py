@@ -1,0 +1,82 @@
+"""What a study of rivals says of the budget they share and of the search each had, in Markdown."""
+
+import math
+from collections.abc import Mapping
+
+import pandas as pd
+
+from neurontune_core.baselines.fit import RATE_SPAN, STRENGTH_RANGE
+from neurontune_core.causal.page import markdown
+from neurontune_core.config import PipelineConfig
+from neurontune_core.scaling.settings import TrainingSettings
+
+SCORE = "validation_score"
+
+
+def section(config: PipelineConfig, searches: Mapping[str, pd.DataFrame]) -> str:
+    """Return the budget of every method, which search each had, and a row for all that was tried.
+
+    Args:
+        config: the settings that all variants share.
+        searches: by variant, a row a trial: `trial`, what was tried, `validation_score`.
+    """
+    parts = ["## Budget and search", _budget(config)]
+    if searches:
+        first, last = (f"{bound:g}" for bound in STRENGTH_RANGE)
+        parts += [
+            "The methods of the next table were tuned by Optuna: the step size, between a "
+            f"{RATE_SPAN:g}th of the one that is set and {RATE_SPAN:g} times as much, or the layer and the strength of "
+            f"steering, {first} to {last} times the difference of means. The first trial is as set, each trial learns "
+            "from the same prompts, and the best score on the validation prompts is kept. Seconds include the search.",
+            markdown([_summary(name, trials) for name, trials in searches.items()]),
+            "### All trials",
+            markdown([row for name, trials in searches.items() for row in _trials(name, trials)]),
+        ]
+    return "\n\n".join(parts)
+
+
+def _budget(config: PipelineConfig) -> str:
+    scaling = config.scaling
+    texts = []
+    if isinstance(scaling, TrainingSettings):
+        each = scaling.harmful_batch + scaling.harmless_batch
+        texts.append(
+            f"Every method that learns draws the same number of training prompts: {scaling.steps} steps of "
+            f"{scaling.harmful_batch} harmful and {scaling.harmless_batch} harmless ones, {scaling.steps * each:,} "
+            "draws at most, with the same seed. Steering reads each of these prompts once. A method that validates no "
+            "better for a while stops earlier."
+        )
+    return " ".join(
+        [
+            *texts,
+            f"At most {scaling.validation_prompts} validation prompts of each role choose what is kept. No method sees "
+            "a test prompt.",
+            "NeuronTune, and its own variants, run as the preset sets them, without a search here; what tuning the "
+            "preset had is not counted. Finding its neurons reads up to "
+            f"{config.attribution.pairs_per_role:,} pairs of each role of the training split besides.",
+            "A system prompt learns nothing, and the dial tries a grid of factors on the validation prompts.",
+        ]
+    )
+
+
+def _summary(name: str, trials: pd.DataFrame) -> dict[str, str]:
+    best = trials.iloc[int(trials[SCORE].to_numpy().argmax())]
+    return {
+        "method": name,
+        "trials": str(len(trials)),
+        "chosen": _shown(best),
+        "validation score": f"{best[SCORE]:.3f}",
+        "of the first trial": f"{trials[SCORE].iloc[0]:.3f}",
+    }
+
+
+def _trials(name: str, trials: pd.DataFrame) -> list[dict[str, str]]:
+    return [
+        {"method": name, "trial": f"{row['trial']:.0f}", "tried": _shown(row), "validation score": f"{row[SCORE]:.3f}"}
+        for _, row in trials.iterrows()
+    ]
+
+
+def _shown(row: pd.Series) -> str:
+    settings = {str(name).replace("_", " "): value for name, value in row.items() if name not in ("trial", SCORE)}
+    return ", ".join(f"{name} {value:.3g}" for name, value in settings.items() if not math.isnan(value))
