@@ -62,6 +62,7 @@ def adapted(chat: ChatModel, targets: Sequence[str]) -> Iterator[Any]:
         from peft import LoraConfig, get_peft_model
     except ImportError as error:
         raise InputError("baseline.method: lora needs peft; pip install 'neurontune[studies]'") from error
+    # experts have no down projection that peft could adapt, which is told here
     transposed = any(isinstance(module, Conv1D) for module in down_projections(chat.model).values())
     config = LoraConfig(r=RANK, lora_alpha=RANK, target_modules=list(targets), fan_in_fan_out=transposed)
     with torch.random.fork_rng(devices=[]):
