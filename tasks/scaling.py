@@ -10,6 +10,7 @@ from neurontune_core.evaluation.refusals import judge_version, labels
 from neurontune_core.model.source import ModelReference
 from neurontune_core.records import Artifact
 from neurontune_core.scaling import learn
+from neurontune_core.scaling.problem import Problem
 from neurontune_core.scaling.settings import ScalingConfig
 from neurontune_core.unfinished import UnfinishedStage
 from tasks.models import batch_tokens, loaded
@@ -45,14 +46,11 @@ def learn_scaling(
         prompts = tables.load_pairs(artifacts.open_folder(pairs))
         selected = tables.load_neurons(artifacts.open_folder(neurons))
         with loaded(model, runtime, working=True) as chat:
+            problem = Problem(chat, selected, prompts, (), batch_tokens(chat, runtime), labels)
             learned = learn.learn_scaling(
-                prompts,
-                selected,
+                problem,
                 config,
-                chat,
-                batch_tokens(chat, runtime),
                 tracker(STAGE),
-                labels=labels,
                 report=partial(tracking.record_curve_row, record, STAGE),
                 checkpoint=state,
             )

@@ -18,7 +18,7 @@ from neurontune_core.records import LabelJudge, PromptPair, Role
 from neurontune_core.scaling.episodes import EpisodeSampler, answered
 from neurontune_core.scaling.examples import encode
 from neurontune_core.scaling.gradient import gradients
-from neurontune_core.scaling.losses import PositionWeights, base_states
+from neurontune_core.scaling.losses import JointLoss, PositionWeights, base_states
 from neurontune_core.scaling.maml import step_size
 from neurontune_core.scaling.problem import training_pairs
 from neurontune_core.scaling.settings import TrainingSettings
@@ -110,6 +110,7 @@ def learn_lora(
     choosing = with_base_answers(chat, chosen, labels, budget, batch_tokens)
     every = max(1, -(-budget.steps // max(1, budget.validations)))
     weights: dict[Role, float] = {"safety": 1.0, "utility": budget.utility_weight}
+    loss = JointLoss(base, weights, POSITIONS)
     targets = targets_for(chat, parameters)
     best: tuple[float, Lora] | None = None
     facts = {"steps": float(budget.steps)}
@@ -118,7 +119,7 @@ def learn_lora(
         optimiser = torch.optim.Adam(trained, lr=learning_rate)
         for number, step in enumerate(track(steps, "learning LoRA", len(steps)), 1):
             batch = [examples[pair.id] for pair in step]
-            found, losses = gradients(chat, nullcontext, trained, batch, base, weights, POSITIONS, batch_tokens)
+            found, losses = gradients(chat, nullcontext, trained, batch, loss, batch_tokens)
             for group in optimiser.param_groups:
                 group["lr"] = step_size(learning_rate, number - 1, len(steps))
             for weight, gradient in zip(trained, found, strict=True):

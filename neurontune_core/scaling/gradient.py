@@ -1,6 +1,6 @@
 """Gradients of the safety and the utility loss in whatever changes the model, batch by batch."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 
 import torch
@@ -9,7 +9,7 @@ from transformers import PreTrainedModel
 
 from neurontune_core.model.load import ChatModel
 from neurontune_core.records import Role
-from neurontune_core.scaling.losses import Example, PositionWeights, micro_batches, response_losses
+from neurontune_core.scaling.losses import Example, JointLoss, micro_batches, response_losses
 
 
 @contextmanager
@@ -32,15 +32,13 @@ def gradients(
     change: Callable[[], AbstractContextManager[None]],
     parameters: Sequence[Tensor],
     examples: Sequence[Example],
-    base: Mapping[str, Tensor],
-    role_weights: Mapping[Role, float],
-    positions: PositionWeights,
+    loss: JointLoss,
     batch_tokens: int,
     create_graph: bool = False,
 ) -> tuple[list[Tensor], dict[Role, float]]:
-    """Return the gradients of `sum_role weight L_role` in the parameters of any change, and both losses in nats.
+    """Return the gradients of a joint loss in the parameters of any change, and both roles' losses in nats.
 
-    Each loss is the mean over the role's examples. `change` lends the changed model once for every part of the batch,
+    `change` lends the changed model once for every part of the batch,
     which is run in parts that fit `batch_tokens`.
     """
     counts = {role: sum(example.role == role for example in examples) for role in ("safety", "utility")}
@@ -48,10 +46,10 @@ def gradients(
     means: dict[Role, float] = {}
     for part in micro_batches(examples, batch_tokens):
         with explicit_attention(chat.model), change():
-            losses = response_losses(chat, part, base, positions)
-        joint = torch.stack([role_weights[role] / counts[role] * loss for role, loss in losses.items()]).sum()
+            losses = response_losses(chat, part, loss.base, loss.positions)
+        joint = torch.stack([loss.role_weights[role] / counts[role] * value for role, value in losses.items()]).sum()
         pieces = torch.autograd.grad(joint, parameters, create_graph=create_graph)
         totals = [total + piece for total, piece in zip(totals, pieces, strict=True)]
-        for role, loss in losses.items():
-            means[role] = means.get(role, 0.0) + float(loss.detach()) / counts[role]
+        for role, value in losses.items():
+            means[role] = means.get(role, 0.0) + float(value.detach()) / counts[role]
     return totals, means

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -13,7 +13,7 @@ from neurontune_core.model.load import ChatModel
 from neurontune_core.model.throughput import Work, counted, matmul_peak
 from neurontune_core.neurons import scaled
 from neurontune_core.progress import Track, silent
-from neurontune_core.records import LabelJudge, NeuronSet, PromptPair, ScalingFactors
+from neurontune_core.records import PromptPair, ScalingFactors
 from neurontune_core.scaling.dial import Dial
 from neurontune_core.scaling.maml import Maml
 from neurontune_core.scaling.margin_fit.fit import MarginFit
@@ -59,13 +59,9 @@ class LearnedScaling:
 
 
 def learn_scaling(
-    pairs: Sequence[PromptPair],
-    neurons: NeuronSet,
+    problem: Problem,
     settings: ScalingConfig,
-    chat: ChatModel,
-    batch_tokens: int,
     track: Track = silent,
-    labels: LabelJudge | None = None,
     report: Report | None = None,
     checkpoint: Checkpoint | None = None,
 ) -> LearnedScaling:
@@ -74,13 +70,10 @@ def learn_scaling(
     Half of the validation prompts choose, the other half report (`ValidationPrompts`).
 
     Args:
-        pairs: all pairs; the training split is learned from, the validation split chooses, the test split is not used.
-        neurons: the selected neurons.
+        problem: the model, the neurons and all pairs; the training split is learned from, the validation split
+            chooses, the test split is not used.
         settings: the method's.
-        chat: the model.
-        batch_tokens: tokens a forward pass holds at most.
         track: progress of the steps.
-        labels: judge of answers for validation; without one the last factors are kept.
         report: told of each step's row of the curve.
         checkpoint: where the state is saved from time to time, and read from to go on where a killed run was.
 
@@ -92,12 +85,12 @@ def learn_scaling(
         InputError: a split lacks a role or attacks.
         NumericalError: a loss or gradient is not finite; the message names the step.
     """
-    problem = _problem(pairs, neurons, settings, chat, batch_tokens, labels)
-    method = _method(problem, settings)
+    chat, labels, batch_tokens = problem.chat, problem.labels, problem.batch_tokens
+    method = _method(_training(problem, settings), settings)
     saved = checkpoint.load() if checkpoint else None
     state = from_bytes(saved, chat.device) if saved else method.start()
     due = _validated_steps(method.steps, settings) if labels else set()
-    chosen, reported = draw_prompts(pairs, settings) if due else ([], [])
+    chosen, reported = draw_prompts(problem.pairs, settings) if due else ([], [])
 
     def prepared(prompts: Sequence[PromptPair]) -> ValidationPrompts:
         assert labels is not None
@@ -105,7 +98,7 @@ def learn_scaling(
 
     def score(prompts: ValidationPrompts, state: State) -> Score:
         assert labels is not None
-        with scaled(chat.model, neurons, state.alpha):
+        with scaled(chat.model, problem.neurons, state.alpha):
             return validate(chat, prompts, labels, settings, batch_tokens)
 
     choosing = prepared(chosen) if due else None
@@ -131,27 +124,23 @@ def learn_scaling(
     if choosing:
         facts |= score(prepared(reported), state).columns
     return LearnedScaling(
-        ScalingFactors(neurons, state.alpha.detach().cpu().numpy().astype(np.float32)),
+        ScalingFactors(problem.neurons, state.alpha.detach().cpu().numpy().astype(np.float32)),
         pd.DataFrame(state.rows),
         facts,
     )
 
 
-def _problem(
-    pairs: Sequence[PromptPair],
-    neurons: NeuronSet,
-    settings: ScalingConfig,
-    chat: ChatModel,
-    batch_tokens: int,
-    labels: LabelJudge | None,
-) -> Problem:
-    refusal = commonest_refusal(pairs) if settings.refusal == "own" else ""
-    train = training_pairs(pairs, refusal, labels)
+def _training(problem: Problem, settings: ScalingConfig) -> Problem:
+    """Return the problem with the training pairs alone, their responses those that are trained."""
+    refusal = commonest_refusal(problem.pairs) if settings.refusal == "own" else ""
+    train = training_pairs(problem.pairs, refusal, problem.labels)
     openings: tuple[str, ...] = ()
     if isinstance(settings, MarginFitSettings):
         trained = [pair.response for pair in train if pair.role == "safety"]
-        openings = settings.refusal_openings or own_openings(chat, pairs, trained, labels, batch_tokens)
-    return Problem(chat, neurons, train, openings, batch_tokens)
+        openings = settings.refusal_openings or own_openings(
+            problem.chat, problem.pairs, trained, problem.labels, problem.batch_tokens
+        )
+    return replace(problem, pairs=train, openings=openings)
 
 
 def _method(problem: Problem, settings: ScalingConfig) -> Method:

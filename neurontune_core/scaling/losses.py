@@ -55,6 +55,21 @@ class PositionWeights:
         return torch.where(places < self.positions, self.early, 1.0)
 
 
+@dataclass(frozen=True)
+class JointLoss:
+    """`sum_role weight L_role`, each L_role the mean of the role's examples.
+
+    Attributes:
+        base: the base model's states `[token, hidden]` of the harmless examples, by id.
+        role_weights: the weight of each role's loss.
+        positions: how much each response position weighs.
+    """
+
+    base: Mapping[str, Tensor]
+    role_weights: Mapping[Role, float]
+    positions: PositionWeights
+
+
 def response_losses(
     chat: ChatModel, examples: Sequence[Example], base: Mapping[str, Tensor], weights: PositionWeights
 ) -> dict[Role, Tensor]:

@@ -14,7 +14,7 @@ from neurontune_core.scaling.bounds import bounded
 from neurontune_core.scaling.episodes import EpisodeSampler, answered
 from neurontune_core.scaling.examples import encode
 from neurontune_core.scaling.gradient import gradients
-from neurontune_core.scaling.losses import Example, PositionWeights
+from neurontune_core.scaling.losses import Example, JointLoss, PositionWeights
 from neurontune_core.scaling.problem import Problem
 from neurontune_core.scaling.settings import MamlSettings
 from neurontune_core.scaling.state import State
@@ -163,8 +163,9 @@ def joint_gradient(
         return scaled(problem.chat.model, problem.neurons, alpha)
 
     positions = PositionWeights(settings.early_positions, settings.early_weight)
+    loss = JointLoss(base, role_weights, positions)
     (gradient,), means = gradients(
-        problem.chat, change, [alpha], examples, base, role_weights, positions, problem.batch_tokens, create_graph
+        problem.chat, change, [alpha], examples, loss, problem.batch_tokens, create_graph
     )
     return gradient, means
 

@@ -12,11 +12,16 @@ from neurontune_core.scaling.losses import Example, base_states
 
 @dataclass(frozen=True)
 class Problem:
-    """The model, its selected neurons, and the training pairs with the responses that are trained.
+    """The model, its selected neurons, and the pairs that factors are learned from.
 
-    `pairs` has harmful prompts with a refusal each, and harmless ones with the base model's answer to their query
-    without an attack, or "" where that was not made. `openings` are the ways a refusal begins, none where the method
-    does not ask for them. `batch_tokens` bounds the tokens of a forward pass.
+    Attributes:
+        chat: the model.
+        neurons: the selected neurons.
+        pairs: for `learn_scaling` all pairs; for a method the training pairs with the responses that are trained
+            (`training_pairs`).
+        openings: how refusals begin; none where the method does not ask for them.
+        batch_tokens: tokens a forward pass holds at most.
+        labels: judge of answers for validation; without one the last factors are kept.
     """
 
     chat: ChatModel
@@ -24,6 +29,7 @@ class Problem:
     pairs: Sequence[PromptPair]
     openings: tuple[str, ...]
     batch_tokens: int
+    labels: LabelJudge | None = None
 
     def base(self, examples: Iterable[Example]) -> Mapping[str, Tensor]:
         """Return the base model's states `[token, hidden]` of the harmless examples that have a response, by id."""

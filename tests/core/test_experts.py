@@ -13,7 +13,7 @@ from neurontune_core.experts import run_apart
 from neurontune_core.model import tiny
 from neurontune_core.records import NeuronId, NeuronSet, ScalingFactors
 
-FAMILIES = ("mixtral", "qwen3_moe", "qwen2_moe", "olmoe", "deepseek_v2", "deepseek_v3", "gpt_oss")
+FAMILIES = tiny.EXPERTS
 LAYOUTS = {
     "mixtral": (4, 48, 192), "qwen2_moe": (4, 16, 88), "deepseek_v2": (4, 16, 112), "deepseek_v3": (4, 16, 80),
 }  # fmt: skip

@@ -10,8 +10,7 @@ from neurontune_core.errors import InputError
 from neurontune_core.model import tiny
 from neurontune_core.records import NeuronId, NeuronSet, ScalingFactors
 
-EXPERTS = ("mixtral", "qwen3_moe", "qwen2_moe", "olmoe", "deepseek_v2", "deepseek_v3", "gpt_oss")
-DENSE = tuple(family for family in tiny.FAMILIES if family not in EXPERTS)
+DENSE, EXPERTS = tiny.DENSE, tiny.EXPERTS
 PATHS = {
     "gpt2": ("mlp.c_proj", "Conv1D"), "gpt_neox": ("mlp.dense_4h_to_h", "Linear"), "opt": ("fc2", "Linear"),
 }  # fmt: skip

@@ -15,8 +15,7 @@ from neurontune_core.model import tiny
 from neurontune_core.model.load import ChatModel
 from neurontune_core.records import PromptPair
 
-EXPERTS = ("mixtral", "qwen3_moe", "qwen2_moe", "olmoe", "deepseek_v2", "deepseek_v3", "gpt_oss")
-DENSE = tuple(family for family in tiny.FAMILIES if family not in EXPERTS)
+DENSE, EXPERTS = tiny.DENSE, tiny.EXPERTS
 SLIDING = ("sliding_attention", "full_attention", "sliding_attention")
 
 

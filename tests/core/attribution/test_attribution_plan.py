@@ -4,7 +4,7 @@ import time
 
 import pytest
 import torch
-from attribution_cases import DENSE, encoded_pairs, prompt_pair, tiny_chat, tokens
+from attribution_cases import DENSE, EXPERTS, encoded_pairs, prompt_pair, tiny_chat, tokens
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import AutoModelForCausalLM
 
@@ -24,7 +24,7 @@ from neurontune_core.model.load import ChatModel
 
 
 @pytest.mark.parametrize(("position", "first"), [("last", 0), ("response", 0), ("last", 1)])
-@pytest.mark.parametrize("family", DENSE)
+@pytest.mark.parametrize("family", DENSE + EXPERTS)
 def test_counted_operations(family, position, first, monkeypatch):
     # torch's counter does not know the fused attention of CPUs, so that all attention is made of products here
     monkeypatch.setattr(prefix, "_whole_prompt", lambda query, key, value, rule: attend(query, key, value, None, rule))
@@ -44,7 +44,7 @@ def test_counted_operations(family, position, first, monkeypatch):
 
 @pytest.mark.parametrize("first", [0, 1])
 @pytest.mark.parametrize("method", ["gradient", "activation"])
-@pytest.mark.parametrize("family", DENSE)
+@pytest.mark.parametrize("family", DENSE + EXPERTS)
 def test_counted_operations_of_the_other_methods(family, method, first):
     chat = tiny_chat(family, torch.float32)
     chat.model.set_attn_implementation("eager")

@@ -13,7 +13,7 @@ from neurontune_core.neurons import scaled
 from neurontune_core.records import NeuronSet, PromptPair, Role
 from neurontune_core.scaling.examples import encode
 from neurontune_core.scaling.gradient import gradients
-from neurontune_core.scaling.losses import Example, PositionWeights, base_states, response_losses
+from neurontune_core.scaling.losses import Example, JointLoss, PositionWeights, base_states, response_losses
 
 MANY = 10_000
 EARLY = PositionWeights(2, 5.0)
@@ -49,7 +49,7 @@ def gradient_of(
     def change() -> AbstractContextManager[None]:
         return scaled(chat.model, neurons, place)
 
-    (found,), losses = gradients(chat, change, [place], examples, base, WEIGHTS, EARLY, batch_tokens)
+    (found,), losses = gradients(chat, change, [place], examples, JointLoss(base, WEIGHTS, EARLY), batch_tokens)
     return found, losses
 
 

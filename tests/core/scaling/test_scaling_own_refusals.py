@@ -9,6 +9,7 @@ import pytest
 from neurontune_core.model.load import ChatModel
 from neurontune_core.records import NeuronSet, PromptPair
 from neurontune_core.scaling import own_refusals
+from neurontune_core.scaling.problem import Problem
 from neurontune_core.scaling.learn import learn_scaling
 from neurontune_core.scaling.own_refusals import USUAL_OPENINGS, own_openings
 
@@ -73,5 +74,5 @@ def test_scaling_asks_the_model_only_where_no_opening_is_given(
         (dial(safety_factors=(1.0,), utility_factors=(1.0,)), 0),
         (margin_fit(steps=0, refusal_openings=()), 1),
     ):
-        learn_scaling(corpus, neurons, config, chat, 4096)
+        learn_scaling(Problem(chat, neurons, corpus, (), 4096), config)
         assert len(asked) == times

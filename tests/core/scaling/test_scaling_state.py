@@ -13,6 +13,7 @@ from neurontune_core.model import tiny
 from neurontune_core.model.load import ChatModel
 from neurontune_core.records import NeuronSet, PromptPair
 from neurontune_core.scaling import state as room
+from neurontune_core.scaling.problem import Problem
 from neurontune_core.scaling.learn import LearnedScaling, learn_scaling
 from neurontune_core.scaling.state import SAVE_SECONDS, Saving, State, from_bytes, to_bytes
 from neurontune_core.unfinished import UnfinishedStage
@@ -126,9 +127,7 @@ def test_a_killed_run_goes_on_to_the_same_bits(
             if told is not None:
                 told.append(step)
 
-        return learn_scaling(
-            validated, neurons, config, single, 4096, labels=labels, report=report, checkpoint=checkpoint
-        )
+        return learn_scaling(Problem(single, neurons, validated, (), 4096, labels), config, report=report, checkpoint=checkpoint)
 
     memory = Memory()
     whole = learn(memory)
@@ -155,7 +154,7 @@ def test_a_short_run_saves_nothing(
 ) -> None:  # fmt: skip
     clock(monkeypatch, 3600.0)
     memory = Memory()
-    learn_scaling(validated, neurons, settings_of("dial"), single, 4096, labels=labels, checkpoint=memory)
+    learn_scaling(Problem(single, neurons, validated, (), 4096, labels), settings_of("dial"), checkpoint=memory)
     assert memory.saved == []
 
 
@@ -171,13 +170,10 @@ def test_a_run_that_had_become_stale_stays_ended(
         return ["compliance" if response.startswith("Sure") else "refusal" for response in responses]
 
     memory = Memory()
-    whole = learn_scaling(validated, neurons, config, single, 4096, labels=refusing_all, checkpoint=memory)
+    whole = learn_scaling(Problem(single, neurons, validated, (), 4096, refusing_all), config, checkpoint=memory)
     assert whole.facts["steps"] == 2
     told: list[int] = []
-    again = learn_scaling(
-        validated, neurons, config, single, 4096, labels=refusing_all, checkpoint=Memory(memory.load()),
-        report=lambda step, row: told.append(step),
-    )  # fmt: skip
+    again = learn_scaling(Problem(single, neurons, validated, (), 4096, refusing_all), config, checkpoint=Memory(memory.load()), report=lambda step, row: told.append(step))  # fmt: skip
     assert told == []
     assert_same(again, whole)
 
@@ -196,9 +192,7 @@ def test_a_damaged_state_is_set_aside_and_the_result_is_the_same(
 
     def learn() -> tuple[LearnedScaling, list[int]]:
         told: list[int] = []
-        found = learn_scaling(
-            validated, neurons, config, single, 4096, checkpoint=stage, report=lambda step, row: told.append(step)
-        )
+        found = learn_scaling(Problem(single, neurons, validated, (), 4096), config, checkpoint=stage, report=lambda step, row: told.append(step))
         return found, told
 
     whole, _ = learn()
