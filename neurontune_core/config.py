@@ -1,4 +1,4 @@
-"""Configuration: one frozen section a stage; descriptions become the UI form, the command-line help and the docs."""
+"""The whole configuration: all sections together, read from presets and from changes on the command line."""
 
 import os
 import re
@@ -380,7 +380,7 @@ class RobustnessConfig(Section):
 
 
 class RuntimeConfig(Section):
-    """Where and how the run is carried out; none of it changes a result, so none of it is in a key."""
+    """Where and how the run is carried out. These settings change no result, so they are in no content key."""
 
     root: str = Field(
         default_factory=lambda: os.environ.get("NEURONTUNE_ROOT", "neurontune-artifacts"),
@@ -484,8 +484,8 @@ DATA_LISTS = ("harmful", "benign", "attacks", "refusals", "benchmarks")
 def contents(section: PairsConfig | EvaluationConfig) -> dict[str, Any]:
     """Return a section's settings as they enter a stage's key: where data lies is left out, its digest enters instead.
 
-    So the same data give the same result under any path, or from the hub. Of a file of one's own its name is part of
-    the result, its folder is not.
+    So the same data give the same key under any path, or from the hub. The name of a file of one's own is part of the
+    settings, its folder is not.
     """
     settings = section.model_dump(mode="json", exclude={"judge_path"})
     limits = {name: source.limit for name, source in section.sources.items() if source.limit is not None}
@@ -556,7 +556,7 @@ def change_runtime(
 
 
 def runtime_alone(settings: Sequence[str]) -> list[str]:
-    """Return those of the settings that say where and how a run is carried out."""
+    """Return the settings of the section `runtime`."""
     return [setting for setting in settings if setting.startswith("runtime.")]
 
 
@@ -591,7 +591,7 @@ def _apply_setting(tree: dict[str, Any], setting: str) -> None:
 
 
 def set_value(text: str) -> Any:
-    """Read the value as TOML; what is not TOML is taken as text, so that quotes are optional."""
+    """Return a value read as TOML, or the text itself if it is no TOML: quotes are optional."""
     try:
         read = tomllib.loads(f"value = {text}")
     except (ValueError, RecursionError):  # no TOML, or a number or nesting that Python does not read

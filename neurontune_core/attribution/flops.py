@@ -32,6 +32,8 @@ def sizes_of(model: PreTrainedModel) -> Sizes:
     config = model.config.get_text_config()
     heads = config.num_attention_heads
     channels = getattr(config, "head_dim", None) or config.hidden_size // heads
+    if getattr(config, "v_head_dim", None):  # latent attention: keys are longer than values, the mean counts
+        channels = (config.qk_nope_head_dim + config.qk_rope_head_dim + config.v_head_dim) / 2
     kept = getattr(config, "num_key_value_heads", None) or heads
     layers, found = decoder_layers(model), banks(model)
     down = {layer: sum(_down(bank_module(model, bank)) for bank in mine) for layer, mine in found.items()}
@@ -39,8 +41,8 @@ def sizes_of(model: PreTrainedModel) -> Sizes:
         linear=tuple(sum(map(_used, layer.modules())) for layer in layers),
         down=tuple(down.get(layer, 0) for layer in range(len(layers))),
         head=_weights(model.get_output_embeddings()),
-        attention_channels=heads * channels,
-        key_value_channels=kept * channels,
+        attention_channels=round(heads * channels),
+        key_value_channels=round(kept * channels),
     )
 
 

@@ -1,8 +1,9 @@
-"""More nodes where a path bends more than its nodes can follow.
+"""Adaptive quadrature: layers whose path integral is inaccurate are integrated again with more nodes.
 
-Most layers' paths are nearly straight and three nodes are exact to 1e-4; a few bend. How far the scores of a layer are
-from adding up is estimated from what the nodes already show, so no row is run for it. Every pair is treated alike, and
-the sums stay independent of the sharding.
+Along most layers' paths the integrand is smooth, and three nodes are exact to 1e-4; along a few it is not. The error of
+completeness (how far a layer's scores are from summing to the change they explain) is estimated from the nodes that
+were already evaluated, so the estimate costs no forward pass. Each pair is refined on its own, so sums do not depend on
+how pairs are divided into shards.
 """
 
 from __future__ import annotations
@@ -26,14 +27,14 @@ if TYPE_CHECKING:
     from neurontune_core.attribution.engine import Engine
 
 DOUBLINGS = 4
-"""How often the rows of a layer are doubled at most: kinked paths (ReLU) would ask for more and more in vain."""
+"""Most doublings of a layer's rows. Integrands with kinks (ReLU) converge slowly, however many nodes they get."""
 CAUTION = 4.0
-"""What the estimate is multiplied by, because it is one of an order of magnitude."""
+"""Safety factor of the error estimate, which is right only to an order of magnitude."""
 SMALLEST_SHARE = 0.01
-"""A layer whose own change is under this share of the pair's largest is measured against that share instead: where
-next to nothing changes, what is left of the sum is the rounding of the gradients."""
+"""The error of a layer is relative to the layer's own change, but to no less than this share of the pair's largest change:
+below it, rounding of the gradients dominates."""
 NOISE = {torch.float64: 1e-10, torch.float32: 3e-5}
-"""Relative rounding error of a probability. Below it the estimate says nothing, in half formats it never does."""
+"""Relative rounding error of a probability. Smaller error estimates are noise; half formats are left out altogether."""
 
 
 def refine(
@@ -89,7 +90,7 @@ def refine(
 def _incomplete(
     engine: Engine, paths: dict[int, Path], place: int, scale: float, parts: dict[int, Tensor], wanted_gap: float
 ) -> list[int]:
-    """Return which layers of a pair have a larger estimated gap than is wanted."""
+    """Return the layers of a pair whose estimated gap is larger than wanted."""
     largest = max(abs(float(part.sum())) for part in parts.values())
     bent = []
     for layer, path in paths.items():
@@ -101,14 +102,15 @@ def _incomplete(
 
 
 def estimated_gap(path: Path, scores: Tensor, place: int, scale: float, probability: bool, noise: float) -> float:
-    """Return about how far the scores of a layer of a pair are from adding up, in units of `exp(scale)`.
+    """Estimate the completeness error of a layer's scores for one pair, in units of `exp(scale)`.
 
         e = sum_k |integral from t_k to t_(k+1) of p - (P(t_(k+1)) - P(t_k))| * |a_(n-1)| / |C|
 
     with P the probability along the path, p the polynomial through the slopes dP/dt of the n nodes t_k, a_(n-1) the
     vector of the neurons' highest Legendre coefficients, C the vector of their scores. The first factor is the error of
-    interpolation, of order n. The sum is exact for n - 1 degrees more, over which coefficients fall about as much again
-    as from the first to the last that is known: that is the second factor.
+    interpolation, of order n. Radau quadrature is exact for n - 1 degrees more than interpolation. The second factor
+    assumes that over these degrees the Legendre coefficients decay as much as they do from the first to the last of the
+    known ones.
 
     Args:
         path: the layer's path.
@@ -116,7 +118,7 @@ def estimated_gap(path: Path, scores: Tensor, place: int, scale: float, probabil
         place: the pair's place in the batch.
         scale: the logarithm values are relative to.
         probability: whether P is the probability or its logarithm.
-        noise: rounding error of P; a first factor below it counts as nothing.
+        noise: rounding error of P; an interpolation error below it gives 0.
     """
     values = path.log_probability[:, place] - scale
     slopes = path.contribution[:, place]

@@ -1,4 +1,4 @@
-"""The dial: two factors without training, one for each set of neurons, tried on a grid."""
+"""The dial: one factor for each set of neurons, chosen on a grid without training."""
 
 from collections.abc import Callable
 
@@ -10,10 +10,10 @@ from neurontune_core.scaling.state import State
 
 
 class Dial:
-    """One factor for all safety neurons and one for all other neurons; a step tries one pair of them.
+    """One factor for all safety neurons and one for all others; each step tries one pair of factors.
 
-    Meant for the neurons that carry refusal and those that work against it (`selection.utility_set =
-    "opposes_refusal"`): the former are amplified, the latter damped, and validation chooses by how much.
+    Use it with the neurons that carry refusal and those that oppose it (`selection.utility_set = "opposes_refusal"`):
+    the first are amplified and the second damped, and validation chooses both factors.
     """
 
     def __init__(self, problem: Problem, settings: DialSettings):

@@ -1,4 +1,4 @@
-"""Episodes of meta-learning: a task is an attack category, and support and query differ in attack."""
+"""Episodes of meta-learning: a task is an attack category; support and query batches use different attacks."""
 
 import math
 import random
@@ -16,7 +16,7 @@ PLAIN = ""
 
 @dataclass(frozen=True)
 class Episode:
-    """The two batches of one task: the inner step is taken on `support`, the outer gradient on `query`."""
+    """The two batches of one task: the inner loop uses `support`, the outer gradient `query`."""
 
     category: str
     support: list[PromptPair]
@@ -27,7 +27,7 @@ Member = TypeVar("Member")
 
 
 class _Deck(Generic[Member]):
-    """Members in a shuffled order: all are drawn before any comes again, but for a remainder too small for a draw."""
+    """Draws without replacement from a shuffled list, which is shuffled again when too few members are left."""
 
     def __init__(self, members: list[Member], generator: random.Random):
         self._members = members
@@ -38,7 +38,7 @@ class _Deck(Generic[Member]):
         return len(self._members)
 
     def draw(self, count: int) -> list[Member]:
-        """Return so many different members, or all there are."""
+        """Return `count` different members, or all of them if there are fewer."""
         count = min(count, len(self._members))
         if len(self._left) < count:
             self._left = self._random.sample(self._members, len(self._members))
@@ -47,11 +47,11 @@ class _Deck(Generic[Member]):
 
 
 Decks = dict[tuple[Role, str], _Deck[PromptPair]]
-"""Prompts of a role in an attack, or plain."""
+"""The prompts of each role under each attack; "" stands for plain prompts."""
 
 
 def _around_both(pairs: Sequence[PromptPair], decks: Decks) -> dict[str, list[str]]:
-    """Return the attacks around prompts of both roles, by category; that of plain prompts is empty."""
+    """Return, by category, the attacks under which there are prompts of both roles; plain prompts have category ""."""
     attacks: dict[str, set[str]] = defaultdict(set)
     for pair in pairs:
         if {("safety", pair.attack_name), ("utility", pair.attack_name)} <= decks.keys():
@@ -62,10 +62,10 @@ def _around_both(pairs: Sequence[PromptPair], decks: Decks) -> dict[str, list[st
 class EpisodeSampler:
     """Draws episodes from training pairs, the same for the same seed.
 
-    The `attacked_share` of each role's batch is in attacks of the task's category, in support one, in query up to
-    `query_attacks` others; the rest are plain. Harmful and harmless prompts get the same attacks, so that a wrapper
-    alone decides nothing. Categories, attacks and prompts come in turn: none comes again while others have not been
-    drawn.
+    In each role's batch, `attacked_share` of the prompts are under attacks of the task's category and the rest are
+    plain. The support batch uses one attack, the query batch up to `query_attacks` others. Harmful and harmless prompts
+    get the same attacks, so that the attack alone does not predict the label. Categories, attacks and prompts are drawn
+    without replacement until all have been drawn.
 
     Args:
         pairs: what is drawn from.

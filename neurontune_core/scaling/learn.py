@@ -1,4 +1,4 @@
-"""Learn one scaling factor a selected neuron: the loop that all methods share."""
+"""Learn one scaling factor for each selected neuron: the loop that all methods share."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -25,19 +25,20 @@ from neurontune_core.scaling.validation import Score, ValidationPrompts, draw_pr
 
 VERSION = 11
 COUNTED_STEP = 0
-"""The step whose operations are counted: counting slows a step down, and this one measures all kinds of margins. A run
-that goes on from a checkpoint must not count another, which then would round otherwise than in one go."""
+"""The step whose floating-point operations are counted. Counting slows a step down, so only one is counted; the first
+one measures every kind of margin. A run that resumes from a checkpoint counts none: counting changes the rounding, and
+the result would differ from that of an uninterrupted run."""
 
 Report = Callable[[int, Mapping[str, float]], object]
-"""Told of every step's losses as it ends, so that curves can be watched."""
+"""Called after every step with its number and its losses, so that curves can be watched."""
 
 
 class Method(Protocol):
-    """A way to find factors, step by step."""
+    """A method that finds factors in steps."""
 
     @property
     def steps(self) -> int:
-        """How many steps there are."""
+        """Number of steps."""
         ...
 
     def start(self) -> State:
@@ -45,7 +46,9 @@ class Method(Protocol):
         ...
 
     def step(self, state: State, save: Callable[[], None]) -> dict[str, float]:
-        """Take the next step, in place, and return its row of the curve; `save` is called between pieces of work."""
+        """Take the next step, change the state in place, and return the step's row of the curve.
+
+        `save` is called between pieces of work."""
         ...
 
 

@@ -18,9 +18,14 @@ from neurontune_core.records import Role
 class Example:
     """A prompt of one role with its target response, as token ids.
 
-    `wrapper` names the attack around the query, and `shared` counts the tokens that all prompts in it begin with.
-    `reference` is the sequence on which the base model is compared with: the same response after the query without its
-    attack; None for the example's own sequence.
+    Attributes:
+        id: the pair's id.
+        role: safety for a harmful prompt, utility for a harmless one.
+        sequence: prompt and response.
+        wrapper: name of the attack around the query; "" for none.
+        shared: number of leading tokens that all prompts under this attack have in common.
+        reference: what the base model reads for the KL: the same response after the query without its attack; None for
+            `sequence` itself.
     """
 
     id: str
@@ -32,7 +37,7 @@ class Example:
 
 
 class HasSequence(Protocol):
-    """Anything that is run through the model as one row of a batch."""
+    """What can be one row of a batch."""
 
     @property
     def sequence(self) -> TokenSequence:
@@ -45,7 +50,7 @@ class HasSequence(Protocol):
 
 @dataclass(frozen=True)
 class PositionWeights:
-    """Response positions weigh `early` for the first `positions`, and 1 after."""
+    """Weights of response positions: `early` for the first `positions`, 1 for the others."""
 
     positions: int = 0
     early: float = 1.0
@@ -108,8 +113,8 @@ def kl_to_base(chat: ChatModel, states: Tensor, base: Tensor) -> Tensor:
 def base_states(chat: ChatModel, examples: Sequence[Example], batch_tokens: int) -> dict[str, Tensor]:
     """Return the unscaled model's final hidden states `[token, hidden]` that predict each example's response.
 
-    They are those of the example's `reference`. The states, not the logits, are kept: they are smaller by vocabulary
-    over hidden size and give the same logits.
+    They belong to the example's `reference`. Hidden states are stored instead of logits because they are smaller (hidden
+    size instead of vocabulary size) and give the same logits.
     """
     states: dict[str, Tensor] = {}
     asked = [_asked(example) for example in examples]
@@ -131,7 +136,7 @@ Member = TypeVar("Member", bound=HasSequence)
 
 
 def by_wrapper(members: Sequence[Member]) -> list[list[Member]]:
-    """Return the members in groups of one wrapper each, wrappers in the order they are met."""
+    """Group the members by attack, in the order of first occurrence."""
     wrappers: dict[str, list[Member]] = {}
     for member in members:
         wrappers.setdefault(member.wrapper, []).append(member)
@@ -139,9 +144,9 @@ def by_wrapper(members: Sequence[Member]) -> list[list[Member]]:
 
 
 def micro_batches(members: Sequence[Member], batch_tokens: int) -> list[list[Member]]:
-    """Return the members in groups that hold at most `batch_tokens` tokens, the words they share counted once.
+    """Divide members into batches of at most `batch_tokens` tokens; a common prefix counts once.
 
-    A group has one wrapper, whose words are then run once, and rows of similar length.
+    A batch has one attack, so that its common prefix runs once, and rows of similar length.
     """
     groups = []
     for mine in by_wrapper(members):

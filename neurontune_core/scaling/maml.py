@@ -20,18 +20,20 @@ from neurontune_core.scaling.settings import MamlSettings
 from neurontune_core.scaling.state import State
 
 ADAM_BETAS = (0.9, 0.99)
-"""The second moment forgets within the some dozens of steps a run has; at the usual 0.999 it never settles."""
+"""A run has a few dozen steps. With the usual 0.999 the second moment would still be dominated by its start."""
 
 Batch = Sequence[Example]
 
 
 class Maml:
-    """The bi-level loop over attack categories as tasks.
+    """The bi-level loop; a task is an attack category.
 
-    Inner loop, on the support batches of a task, each kind of factor by its own loss, `inner_steps` times:
+    The inner loop updates safety factors by the safety loss and utility factors by the utility loss, `inner_steps`
+    times on the support batch of a task:
     `alpha_s' = alpha_s - eta grad_s L_safety(alpha)`, `alpha_u' = alpha_u - eta grad_u L_utility(alpha)`.
-    Outer loop: Adam on alpha with the gradient of `L_safety + lambda L_utility` at alpha', on query batches in other
-    attacks of the category; taken in alpha' (first order), or in alpha through the inner steps (second order).
+    The outer loop updates alpha by Adam with the gradient of `L_safety + lambda L_utility` at alpha', on a query batch
+    with other attacks of the category. The gradient is taken in alpha' (first order), or in alpha through the inner
+    steps (second order).
     """
 
     def __init__(self, problem: Problem, settings: MamlSettings):

@@ -1,4 +1,4 @@
-"""How the model that is tuned refuses: the words it begins with, and the refusal it gives most often."""
+"""How the model itself refuses: the first words of its refusals, and its most frequent refusal."""
 
 import re
 from collections import Counter
@@ -11,19 +11,19 @@ from neurontune_core.records import REFUSED, LabelJudge, PromptPair
 USUAL_OPENINGS = ("I'm sorry", "Sorry")
 MOST_OPENINGS = 4
 TOKENS = 24
-"""Length of a response that is judged; a refusal is told from its first sentence."""
+"""Length of the responses that are judged; the first sentence of a refusal is enough for the judge."""
 LEAST_SHARE = 0.25
-"""A refusal is the model's own if it is at least this share of its refusals."""
+"""The most frequent refusal is used if at least this share of the model's refusals begin with it."""
 
 _FIRST_WORDS = re.compile(r"[^\s,.!?:;]+(?: [^\s,.!?:;]+)?")
 _FIRST_SENTENCE = re.compile(r".+?[.!?](?=\s|$)")
 
 
 def commonest_refusal(pairs: Sequence[PromptPair]) -> str:
-    """Return the first sentence of the model's commonest own refusal of training queries, "" where it has none.
+    """Return the most frequent first sentence of the model's own refusals of training queries, or "".
 
-    Only a whole sentence is taken, and only one that is `LEAST_SHARE` of the own refusals: "I'm sorry, but I can't
-    assist with that." of Qwen2.5.
+    It is "" if no refusal has a complete first sentence, or none reaches `LEAST_SHARE`. Example (Qwen2.5): "I'm sorry,
+    but I can't assist with that."
     """
     own = {pair.query_id: pair.own_refusal for pair in pairs if pair.split == "train" and pair.own_refusal}
     sentences = [match.group() for text in own.values() if (match := _FIRST_SENTENCE.match(text.strip()))]

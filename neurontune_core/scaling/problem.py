@@ -1,4 +1,4 @@
-"""What every method of scaling learns from."""
+"""The problem that every scaling method solves: model, neurons, pairs."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace

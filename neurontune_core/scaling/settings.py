@@ -89,7 +89,7 @@ class MarginFitSettings(TrainingSettings):
 
     method: Literal["margin_fit"] = Field(default="margin_fit", description=METHOD_MEANING)
     opening_tokens: int = Field(
-        default=5, ge=1, description="Leading tokens of a harmful prompt's refusal that tell it from other responses."
+        default=5, ge=1, description="Leading tokens of a refusal that the margin of a harmful prompt reads."
     )
     refusal_openings: Annotated[tuple[Annotated[str, Field(min_length=1)], ...], BeforeValidator(as_list)] = Field(
         default=(),
@@ -99,35 +99,35 @@ class MarginFitSettings(TrainingSettings):
     response_weight: float = Field(
         default=0.3,
         ge=0,
-        description="Weight of the KL of harmless responses, where refusing a harmful prompt has 1. Less of it lets "
-        "more prompts be told apart, and moves answers further from the base model's.",
+        description="Weight of the KL of harmless responses, relative to that of refusing harmful prompts. A smaller "
+        "weight separates more prompts and moves answers further from the base model's.",
     )
     kept_share: float = Field(
         default=0.1,
         ge=0,
         le=1,
-        description="Share of a step's harmless prompts whose response is measured for how far it moves from the base "
-        "model's, too. Such a measurement costs as many tokens as several others.",
+        description="Share of a step's harmless prompts whose KL from the base model is measured. One such measurement "
+        "costs as many tokens as several others.",
     )
     finished_every: int = Field(
         default=9,
         ge=0,
-        description="In every so many steps, how refusals go on after their opening is measured too. 0: never.",
+        description="Every how many steps the rest of refusals, after their opening, is measured too. 0: never.",
     )
     prior_width: float = Field(
-        default=4.0, gt=0, description="How far from 1 a factor is expected to be, before any example."
+        default=4.0, gt=0, description="Standard deviation of the Gaussian prior of a factor around 1."
     )
     damping: float = Field(
         default=8.0,
         ge=0,
-        description="How strongly a step is held to where the model was measured, in units of the prior.",
+        description="Penalty on moving away from the factors at which the model was measured last, in units of the prior.",
     )
     joint_share: float = Field(
         default=0.75,
         ge=0,
         le=1,
-        description="Share of the KL that is taken as measured, for all neurons together; for the rest each neuron is "
-        "held on its own.",
+        description="Share of the KL penalty that uses the measured responses, for all neurons jointly; the rest is a "
+        "separate penalty for each neuron.",
     )
     iterations: int = Field(default=30, ge=1, description="Most iterations of L-BFGS-B in each solve.")
 

@@ -1,4 +1,4 @@
-"""Where learning stands, and the same as bytes: what a killed run goes on from."""
+"""The state of learning, and its serialisation, from which a killed run resumes."""
 
 import json
 import time
@@ -16,23 +16,30 @@ NUMBERS = ("best_score", "best_step", "stale", "seconds", "rows", "notes")
 
 
 class Checkpoint(Protocol):
-    """Where the state of an unfinished stage is kept."""
+    """Stores the state of an unfinished stage."""
 
     def load(self) -> bytes | None:
-        """Return what was saved last, None if nothing was."""
+        """Return the last saved state, or None."""
         ...
 
     def save(self, content: bytes) -> None:
-        """Replace what was saved, at once or not at all."""
+        """Replace the saved state atomically."""
         ...
 
 
 @dataclass
 class State:
-    """The factors `[neuron]`, the best so far, the curve, and what the method remembers.
+    """The state of learning after an outer step.
 
-    `tensors` and `notes` (JSON) belong to the method: Adam's moments, or what was measured. `rows` has a row an outer
-    step; `best_score` is None until a validation; `stale` counts validations since the best; `seconds` were worked.
+    Attributes:
+        alpha: the factors `[neuron]`.
+        best_alpha: the factors with the best validation score so far.
+        tensors, notes: what the method itself needs to resume: Adam's moments, or measured margins. `notes` is JSON.
+        best_score: the best validation score; None before the first validation.
+        best_step: the number of steps after which it was reached.
+        stale: number of validations since the best one.
+        seconds: time spent so far.
+        rows: the curve, a row an outer step.
     """
 
     alpha: Tensor
@@ -69,7 +76,7 @@ def from_bytes(content: bytes, device: torch.device) -> State:
 
 
 class Saving:
-    """Saves a state from time to time, as it is between two pieces of work."""
+    """Saves a state at most every `SAVE_SECONDS`, whenever it is called between two pieces of work."""
 
     def __init__(self, state: State, checkpoint: Checkpoint | None, clock: Callable[[], float] = time.monotonic):
         self._state, self._checkpoint, self._clock = state, checkpoint, clock

@@ -1,4 +1,4 @@
-"""Move: every outer step measures new prompts at the present factors, and solves for new ones."""
+"""An outer step of margin_fit: measure new prompts at the present factors, then solve for new factors."""
 
 from collections.abc import Callable
 
@@ -17,11 +17,11 @@ from neurontune_core.scaling.state import State
 
 
 class MarginFit:
-    """Factors that fit the margins of all prompts met so far.
+    """Fits the factors to the margins of all prompts measured so far.
 
-    A step draws prompts of one attack category, measures their margins at the present factors in parts, and solves for
-    the factors that fit all margins measured in this run. A run saved in the middle of a step goes on with the parts
-    that are left.
+    A step draws prompts of one attack category, measures their margins at the present factors, part by part, and then
+    solves for the factors that minimise the loss of all margins measured in this run. A run that was killed within a
+    step resumes with the parts not yet measured.
     """
 
     def __init__(self, problem: Problem, settings: MarginFitSettings):
@@ -55,7 +55,7 @@ class MarginFit:
         return State(alpha, alpha.clone())
 
     def step(self, state: State, save: Callable[[], None]) -> dict[str, float]:
-        """Measure a step's prompts and solve, and return the new prompts' losses.
+        """Measure a step's prompts, solve for new factors, and return the losses of the new prompts before the solve.
 
         Raises:
             NumericalError: a margin is not finite.
@@ -97,12 +97,12 @@ class MarginFit:
 
 
 def _measured(state: State) -> int:
-    """Return how many parts of the present step are measured."""
+    """Return how many parts of the present step have been measured."""
     return int(state.notes.get("parts", 0))
 
 
 def _kept(state: State, name: str) -> list[Margins]:
-    """Return the margins that a state remembers under a name, if any."""
+    """Return the margins that the state holds under a name; an empty list if there are none."""
     if f"{name}.slope" not in state.tensors:
         return []
     slope, offset, kind = (state.tensors[f"{name}.{field}"] for field in ("slope", "offset", "kind"))

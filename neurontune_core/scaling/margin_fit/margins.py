@@ -1,4 +1,4 @@
-"""Margins: what each prompt asks of the factors, as a number that is linear in them."""
+"""Margins: how far the model is from the response that is wanted of a prompt, as a linear function of the factors."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,19 +9,29 @@ from torch import Tensor
 
 Kind = Literal["refuse", "finish", "answer", "keep"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
-"""A harmful prompt's response begins with a refusal; its refusal goes on to its end; a harmless prompt's response does
-not begin with one; and that response stays what it is."""
+"""What is wanted of a prompt.
+
+- `refuse`: the response to a harmful prompt begins with a refusal.
+- `finish`: a refusal that has begun goes on to its end.
+- `answer`: the response to a harmless prompt does not begin with a refusal.
+- `keep`: the response to a harmless prompt has the same probability as under the base model.
+"""
 AIMS = {"refuse": 1.0, "finish": 1.0, "answer": -1.0, "keep": 0.0}
-"""A margin is to rise, to fall, or to stay at 0."""
+"""By kind, the sign the margin should have: positive, negative, or zero."""
 
 
 @dataclass(frozen=True)
 class Margins:
     """Margins of examples near the factors they were measured at: `m(alpha) = offset + slope . (alpha - 1)`.
 
-    `slope` is `[margin, neuron]`; `offset` and `kind`, a place in `KINDS`, are `[margin]`. In nats, a margin that is to
-    rise costs `softplus(-m)`, one that is to fall `softplus(m)`, one that is to stay `m^2 / 2`. `examples` says whose
-    margin it is.
+    The loss of a margin, in nats, is `softplus(-m)` where it should be positive, `softplus(m)` where it should be
+    negative, and `m^2 / 2` where it should be zero.
+
+    Attributes:
+        slope: derivative of every margin in every factor `[margin, neuron]`.
+        offset: the margins at factors of 1, by the linear model `[margin]`.
+        kind: the index in `KINDS` of every margin `[margin]`.
+        examples: the id of every margin's example.
     """
 
     slope: Tensor
@@ -31,7 +41,7 @@ class Margins:
 
     @property
     def names(self) -> list[tuple[str, int]]:
-        """Whose margin each is, and of which kind."""
+        """The example id and the kind of every margin; together they identify it."""
         return list(zip(self.examples, self.kind.tolist(), strict=True))
 
     def of(self, kind: Kind) -> Tensor:
@@ -50,9 +60,9 @@ class Margins:
 
 
 def join(parts: Sequence[Margins]) -> Margins:
-    """Return margins together; one measured anew replaces its older measurement.
+    """Concatenate margins; a later measurement of the same margin replaces an earlier one.
 
-    Example: joining `[a, b]` with a newer `[b, c]` gives `[a, b, c]`, b as measured the second time.
+    Example: joining `[a, b]` with a newer `[b, c]` gives `[a, b, c]` with the newer b.
     """
     last = {name: (part, row) for part, margins in enumerate(parts) for row, name in enumerate(margins.names)}
     rows = [[row for row, name in enumerate(m.names) if last[name] == (part, row)] for part, m in enumerate(parts)]

@@ -1,4 +1,4 @@
-"""Measure: run the model on examples, and return each example's margin with its slope in every factor."""
+"""Measure margins: run the model on examples, and differentiate each example's margin in every factor."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -19,15 +19,20 @@ from neurontune_core.scaling.margin_fit.margins import KINDS, Kind, Margins
 from neurontune_core.scaling.problem import Problem
 
 SMALLEST_ODDS = -1e-4
-"""A log-probability nearer to 0 has log-odds that float32 cannot hold."""
+"""Log-probabilities are clamped to this value: nearer to 0, `1 - P` is rounded away in float32."""
 
 Reading = Callable[[Sequence[Example], Tensor, Tensor], Tensor]
-"""Makes of examples, log-probabilities `[token, vocabulary]` at their responses and response tokens a margin each."""
+"""Computes margins `[example]` from examples, log-probabilities `[token, vocabulary]` and response tokens `[token]`."""
 
 
 @dataclass(frozen=True)
 class Refusals:
-    """How refusals begin, as token ids, and by how many tokens a trained refusal is told from other responses."""
+    """How refusals begin.
+
+    Attributes:
+        openings: the tokens of each way to begin a refusal.
+        tokens: how many leading tokens of a trained refusal the margin `refuse` reads.
+    """
 
     openings: Sequence[list[int]]
     tokens: int
@@ -40,18 +45,20 @@ class Refusals:
 
 @dataclass(frozen=True)
 class Part:
-    """Examples in one wrapper that are measured together: for openings (`refuse` and `answer`), or for one kind."""
+    """Examples under one attack that are measured together.
+
+    Without a `kind` the openings are measured: `refuse` for harmful prompts, `answer` for harmless ones.
+    """
 
     examples: list[Example]
     kind: Kind | None = None
 
 
 def openings_of(chat: ChatModel, texts: Sequence[str], tokens: int) -> Refusals:
-    """Return how refusals begin: of each text as much as one run of the model on the longest shows.
+    """Return the openings of refusals, each cut after its first token that differs from the longest opening.
 
-    That is up to the first token by which it differs from the longest. Example: of "I'm sorry", "I'm afraid" and
-    "Sorry", these are "I'm sorry", "I'm afraid" and "Sorry", because the second differs at its last token and the third
-    at its first.
+    One forward pass on the longest opening gives the probabilities of all these tokens. Example: next to "I'm sorry",
+    "I'm afraid I can't" is cut to "I'm afraid", and "Sorry" stays "Sorry".
     """
     openings = [encode_response(chat.tokenizer, text, None) for text in texts]
     longest = max(openings, key=len)
@@ -59,10 +66,11 @@ def openings_of(chat: ChatModel, texts: Sequence[str], tokens: int) -> Refusals:
 
 
 def parts_of(examples: Sequence[Example], kept_share: float, finished: bool) -> list[Part]:
-    """Return what is measured of a step's examples, in parts.
+    """Divide what is measured of a step's examples into parts, each under one attack.
 
-    All openings; where `finished`, how refusals go on; and of `kept_share` of the harmless examples, spread over those
-    that have a response, how far that moves.
+    The openings of all examples are measured. With `finished`, the rest of each refusal is measured too (`finish`). The
+    KL (`keep`) is measured on as many harmless examples as `kept_share` of them, evenly spread over those that have a
+    response.
     """
     parts = [Part(group) for group in by_wrapper(examples)]
     if finished:
@@ -77,27 +85,28 @@ def parts_of(examples: Sequence[Example], kept_share: float, finished: bool) -> 
 def measure(problem: Problem, alpha: Tensor, part: Part, base: Mapping[str, Tensor], refusals: Refusals) -> Margins:
     """Return the margins of a part's examples at `alpha`, linear in the factors.
 
-    - `refuse`, of a harmful prompt: the lead of its refusal's opening, the least over the opening's tokens y_j of
-      `log p(y_j) - max log p(other tokens)`. Above 0, greedy decoding refuses. Its loss is the opening's negative
-      log-likelihood with only the likeliest other token to choose from.
-    - `answer`, of a harmless prompt: the greatest lead of all ways to begin a refusal.
-    - `finish`, of a harmful prompt: `o(P(rest of the refusal | opening))`, the end-of-turn token included, with
-      log-odds `o(P) = log P - log(1 - P)`. Its loss is the rest's negative log-likelihood.
-    - `keep`, of a harmless prompt: `sum_t s_t (log p_alpha(y_t) - log p_base(y_t))` over its response, with a token y_t
-      drawn from the base model and a random sign s_t at every position t. The mean of half its square over tokens and
-      signs is the response's KL to second order. The base model reads the query without its attack.
+    The lead of an opening is the minimum over its tokens y_j of `log p(y_j) - max log p(other tokens)`. If it is
+    positive, greedy decoding writes the opening.
 
-    A slope is the sum of what the factors do to the prompt's own words and to the words that all prompts of its wrapper
-    begin with (a system message, an attack's). The latter are run once, and that part of the slope is the mean over the
-    examples in the wrapper, harmful and harmless together: a mean over each role would tell the fit what it is to find
-    out. The mean of the slopes is exact, and so is every value. Of `keep` nothing is shared: with random signs the mean
-    would be nothing.
+    - `refuse` (harmful prompts): the lead of the refusal's opening.
+    - `answer` (harmless prompts): the largest lead of all ways to begin a refusal.
+    - `finish` (harmful prompts): the log-odds `log P - log(1 - P)` of the rest of the refusal after its opening, with
+      the end-of-turn token. Its loss is the negative log-likelihood of the rest.
+    - `keep` (harmless prompts): `sum_t s_t (log p_alpha(y_t) - log p_base(y_t))` over the response, with a token y_t
+      drawn from the base model and a random sign s_t at every position t. The expectation of half its square is the
+      response's KL to second order. The base model reads the query without its attack.
+
+    All prompts under an attack begin with the same tokens (a system message, the attack's first words). These tokens
+    run through the model once, and their contribution to the slope is averaged over the examples under the attack. The
+    average is over harmful and harmless examples together: an average for each role would leak the label into the
+    slopes. Values and the mean of the slopes are exact. `keep` shares no tokens, because contributions with random signs
+    would average to zero.
 
     Args:
         problem: the model and the selected neurons.
         alpha: factors `[neuron]` at which the model is run.
-        part: the examples, all in one wrapper.
-        base: the base model's states for every example of kind `keep`.
+        part: the examples, all under one attack.
+        base: the base model's final hidden states of every example of kind `keep`.
         refusals: how refusals begin.
     """
     chat, examples = problem.chat, part.examples
@@ -141,7 +150,7 @@ def _measure(
     slopes: list[Tensor] = []
     values: list[Tensor] = []
     through_shared = torch.zeros_like(alpha)
-    # rows with factors of their own hold about twice the memory of rows that share them
+    # a batch whose rows have separate factors takes about twice the memory
     for group in micro_batches(batch, problem.batch_tokens // 2):
         sequences = [example.sequence for example in group]
         common = alpha.detach().clone().requires_grad_()

@@ -1,4 +1,4 @@
-"""Solve: the factors that fit all margins measured so far best, a convex problem."""
+"""Solve a convex problem: find the factors that minimise the losses of all margins measured so far."""
 
 import numpy as np
 import torch
@@ -12,7 +12,7 @@ Bounds = tuple[Tensor, Tensor]
 
 
 def kind_weights(settings: MarginFitSettings) -> dict[Kind, float]:
-    """Return what each kind of margin weighs; of `keep`, the `joint_share` of its weight."""
+    """Return the weight of each kind of margin; `keep` gets `joint_share` of its weight, `stiffness` gives the rest."""
     return {
         "refuse": 1.0,
         "finish": 1.0,
@@ -22,7 +22,7 @@ def kind_weights(settings: MarginFitSettings) -> dict[Kind, float]:
 
 
 def weights_of(margins: Margins, settings: MarginFitSettings) -> Tensor:
-    """Return each margin's weight `[margin]`: as if there were as many of its kind as of the kind `refuse`."""
+    """Return each margin's weight `[margin]`, so that every kind counts as if it had as many margins as `refuse`."""
     count = margins.of("refuse").sum()
     weights = torch.zeros_like(margins.offset)
     for kind, weight in kind_weights(settings).items():
@@ -32,11 +32,11 @@ def weights_of(margins: Margins, settings: MarginFitSettings) -> Tensor:
 
 
 def stiffness(margins: Margins, settings: MarginFitSettings) -> Tensor:
-    """Return how strongly the KL holds each factor at 1 where neurons are taken one by one `[neuron]`.
+    """Return the ridge penalty of each factor `[neuron]`: the diagonal of the KL's Hessian.
 
     `r_j = (1 - joint_share) response_weight n mean_i(slope_ij^2)`, over the margins i of the kind `keep`; n is the
-    number of margins of the kind `refuse`. Of thousands of factors most directions are in no measurement, and a fit to
-    the measured ones alone would move freely there.
+    number of margins of the kind `refuse`. There are thousands of factors and fewer margins, so most directions change
+    no measured margin. Without this penalty the fit could move freely in those directions, and the KL would rise.
     """
     keep = margins.of("keep")
     each = margins.slope[keep].square().sum(0) / keep.sum().clamp(min=1)
@@ -47,8 +47,9 @@ def solve(margins: Margins, alpha: Tensor, bounds: Bounds, settings: MarginFitSe
     """Return the factors `[neuron]` within the bounds that minimise the margins' losses and the distance from 1.
 
     `argmin_alpha sum_i w_i l_i(m_i(alpha)) + sum_j ((1 / w^2 + r_j) (alpha_j - 1)^2 + damping / w^2 (alpha_j - a_j)^2)
-    / 2` with w the `prior_width`; by L-BFGS-B from `alpha` (a), where the model was measured last: margins are linear
-    only near there. Without damping and bounds it is a logistic regression's maximum a posteriori estimate.
+    / 2` with w the `prior_width`, by L-BFGS-B from `alpha` (a), the factors at which the model was measured last.
+    Damping keeps the result near a, because margins are linear only in a neighbourhood. Without damping and bounds this
+    is the maximum a posteriori estimate of a logistic regression.
     """
     precision = settings.prior_width**-2
     scale = (precision + stiffness(margins, settings)).rsqrt()
@@ -74,6 +75,6 @@ def solve(margins: Margins, alpha: Tensor, bounds: Bounds, settings: MarginFitSe
             bounds=np.stack([low, high], axis=1),
             options={"maxiter": settings.iterations, "maxcor": 20},
         )
-    # a factor at its bound is at it exactly, whatever was rounded on the way
+    # rounding may leave a factor just outside its bound
     result = 1 + scale * torch.from_numpy(found.x).to(scale)
     return torch.minimum(torch.maximum(result, bounds[0].to(result)), bounds[1].to(result))
