@@ -2,7 +2,9 @@
 
 A neuron is one input channel of an MLP's down projection: `act(gate(x)) * up(x)` in a gated MLP, `act(up(x))` in a
 plain one. Down projections are found by structure, not by model name: within a decoder layer and outside its
-attention, the one linear map that ends in the residual stream.
+attention, the one linear map that ends in the residual stream. In a mixture of experts these are the down projections
+of all experts, and of the shared expert if there is one. Its neurons are numbered expert by expert, those of the shared
+expert last; a neuron of an expert that a token is not routed to is 0 there.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -16,18 +18,50 @@ from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
 from neurontune_core.errors import InputError
+from neurontune_core.experts import Edit, Routing, edited_experts, is_routed, outputs_and_width
 from neurontune_core.records import NeuronSet, ScalingFactors
 
 
 @dataclass(frozen=True)
 class LayerCoverage:
-    """What was found in one decoder layer: the down projection's path, layout and width, or why there is none."""
+    """What was found in one decoder layer: the down projection's path, layout and width, or why there is none.
+
+    `experts` is the number of routed experts and `expert_neurons` how many neurons each has; 0 in a dense layer.
+    """
 
     layer: int
     path: str
     layout: str
     neurons: int
     problem: str
+    experts: int = 0
+    expert_neurons: int = 0
+
+
+@dataclass(frozen=True)
+class Bank:
+    """A module that reads neurons of a layer: a down projection, or all routed experts of the layer.
+
+    Attributes:
+        layer: the decoder layer.
+        path: of the module, within the layer.
+        start: which neuron of the layer is its first.
+        count: number of experts; 1 for a single down projection.
+        width: neurons of each.
+        routed: whether each token is sent to some of the experts.
+    """
+
+    layer: int
+    path: str
+    start: int
+    count: int
+    width: int
+    routed: bool
+
+    @property
+    def places(self) -> slice:
+        """Which neurons of the layer it has."""
+        return slice(self.start, self.start + self.count * self.width)
 
 
 def decoder_layers(model: nn.Module) -> nn.ModuleList:
@@ -55,8 +89,8 @@ def layers_path(model: nn.Module) -> str:
 
 
 def coverage(model: nn.Module) -> list[LayerCoverage]:
-    """Return, layer by layer, the down projection found or the reason why none was."""
-    return [_cover(model, index, layer) for index, layer in enumerate(decoder_layers(model))]
+    """Return, layer by layer, the down projection or the experts found, or the reason why none was."""
+    return [_row(index, layer, *_cover(model, index, layer)) for index, layer in enumerate(decoder_layers(model))]
 
 
 def leave_out_uncovered(model: nn.Module) -> None:
@@ -64,23 +98,55 @@ def leave_out_uncovered(model: nn.Module) -> None:
     model.leaves_out_uncovered = True  # type: ignore[assignment]
 
 
-def down_projections(model: nn.Module) -> dict[int, nn.Module]:
-    """Return the down projection of every decoder layer, or of every covered one after `leave_out_uncovered`.
+def banks(model: nn.Module) -> dict[int, list[Bank]]:
+    """Return what reads the neurons of every decoder layer, or of every covered one after `leave_out_uncovered`.
 
     Raises:
-        InputError: a layer has no single down projection; the message names every such layer and the reason.
+        InputError: a layer has no MLP neurons; the message names every such layer and the reason.
     """
-    rows = coverage(model)
-    covered = [row for row in rows if not row.problem]
-    problems = [f"layer {row.layer}: {row.problem}" for row in rows if row.problem]
+    found = {index: _cover(model, index, layer) for index, layer in enumerate(decoder_layers(model))}
+    covered = {layer: mine for layer, (mine, problem) in found.items() if not problem}
+    problems = [f"layer {layer}: {problem}" for layer, (_, problem) in found.items() if problem]
     if problems and not (covered and getattr(model, "leaves_out_uncovered", False)):
         raise InputError(
-            f"model: no MLP neurons found in {len(problems)} of {len(rows)} layers of {type(model).__name__} "
-            f"({'; '.join(problems[:4])}); run `neurontune coverage` to see every layer; choose a dense decoder, "
+            f"model: no MLP neurons found in {len(problems)} of {len(found)} layers of {type(model).__name__} "
+            f"({'; '.join(problems[:4])}); run `neurontune coverage` to see every layer; choose another decoder, "
             f"or set model.skip_uncovered_layers=true if some layers are covered"
         )
-    layers = decoder_layers(model)
-    return {row.layer: layers[row.layer].get_submodule(row.path) for row in covered}
+    return covered
+
+
+def down_projections(model: nn.Module) -> dict[int, nn.Module]:
+    """Return the down projection of every layer of a dense model, as `banks` chooses the layers.
+
+    Raises:
+        InputError: a layer has no MLP neurons, or several experts.
+    """
+    found = banks(model)
+    for layer, mine in found.items():
+        if len(mine) > 1 or mine[0].routed:
+            raise InputError(f"model: layer {layer} of {type(model).__name__} has no single down projection, but experts")
+    return {layer: bank_module(model, mine[0]) for layer, mine in found.items()}
+
+
+def bank_module(model: nn.Module, bank: Bank) -> nn.Module:
+    """Return the module of a bank."""
+    return decoder_layers(model)[bank.layer].get_submodule(bank.path)
+
+
+def output_weights(model: nn.Module) -> dict[Bank, Tensor]:
+    """Return the weights that neurons are written to the residual stream by, of all experts of a bank together."""
+    modules = {bank: bank_module(model, bank) for mine in banks(model).values() for bank in mine}
+    return {bank: module.down_proj if bank.routed else module.weight for bank, module in modules.items()}  # type: ignore[misc]
+
+
+def output_column(module: nn.Module, bank: Bank, index: int) -> Tensor:
+    """Return a view of the weights `[hidden]` that a neuron is written by; `index` counts within the bank."""
+    if bank.routed:
+        expert, place = divmod(index, bank.width)
+        weight: Tensor = module.down_proj[expert]  # type: ignore[index, assignment]
+        return weight[place] if module.is_transposed else weight[:, place]
+    return module.weight[index] if isinstance(module, Conv1D) else module.weight[:, index]  # type: ignore[index, return-value]
 
 
 def neuron_counts(model: nn.Module) -> list[int]:
@@ -89,35 +155,77 @@ def neuron_counts(model: nn.Module) -> list[int]:
     Args:
         model: a decoder of transformers.
     """
-    modules = down_projections(model)
-    return [_width(modules[layer]) if layer in modules else 0 for layer in range(len(decoder_layers(model)))]
+    found = banks(model)
+    return [found[layer][-1].places.stop if layer in found else 0 for layer in range(len(decoder_layers(model)))]
+
+
+def expert_counts(model: nn.Module) -> list[tuple[int, int]]:
+    """Return the routed experts of every layer and the neurons of each, `(0, 0)` in a layer without experts."""
+    rows = coverage(model)
+    return [(0, 0) if row.problem else (row.experts, row.expert_neurons) for row in rows]
 
 
 @contextmanager
 def captured(model: nn.Module, keep: Callable[[Tensor], Tensor] = lambda values: values) -> Iterator[dict[int, Tensor]]:
     """Collect neuron activations `[batch, position, neuron]` of every layer, detached, reduced by `keep`."""
     store: dict[int, Tensor] = {}
+    found = banks(model)
 
-    def hook_for(layer: int) -> Callable[[Tensor], Tensor]:
-        def observe(values: Tensor) -> Tensor:
-            store[layer] = keep(values.detach())
+    def observer(bank: Bank) -> Edit:
+        waiting: dict[int, Tensor] = seen[bank.layer]
+
+        def observe(values: Tensor, routing: Routing) -> Tensor:
+            waiting[bank.start] = routing.spread(values.detach())
+            if len(waiting) == len(found[bank.layer]):
+                parts = [waiting[start] for start in sorted(waiting)]
+                waiting.clear()
+                store[bank.layer] = keep(parts[0] if len(parts) == 1 else torch.cat(parts, -1))
             return values
 
         return observe
 
-    with edited(model, {layer: hook_for(layer) for layer in down_projections(model)}):
+    seen: dict[int, dict[int, Tensor]] = {layer: {} for layer in found}
+    with edited_banks(model, {bank: observer(bank) for mine in found.values() for bank in mine}):
         yield store
 
 
 @contextmanager
 def edited(model: nn.Module, edits: dict[int, Callable[[Tensor], Tensor]]) -> Iterator[None]:
-    """Pass the activations `[batch, position, neuron]` of the given layers through functions; undone on exit."""
-    modules, layers = down_projections(model), decoder_layers(model)
+    """Pass the activations `[batch, position, neuron]` of the given layers through functions; undone on exit.
+
+    A layer with a shared expert calls its function twice, for the neurons of either part, with 0 for the others.
+    """
+    widths = neuron_counts(model)
+    changes = {
+        bank: partial(_edit_whole, edits[layer], bank, widths[layer])
+        for layer, mine in banks(model).items()
+        for bank in mine
+        if layer in edits
+    }
+    with edited_banks(model, changes):
+        yield
+
+
+def _edit_whole(edit: Callable[[Tensor], Tensor], bank: Bank, neurons: int, values: Tensor, routing: Routing) -> Tensor:
+    if not bank.routed and bank.width == neurons:
+        return edit(values)
+    places = bank.places
+    whole = nn.functional.pad(routing.spread(values), (places.start, neurons - places.stop))
+    return routing.take(edit(whole)[..., places])
+
+
+@contextmanager
+def edited_banks(model: nn.Module, edits: dict[Bank, Edit]) -> Iterator[None]:
+    """Pass the activations of banks through functions `(activations, routing)`; undone on exit."""
+    layers = decoder_layers(model)
     with ExitStack() as stack:
-        for layer, edit in edits.items():
-            watch, hook = _edit_hooks(edit)
-            stack.callback(layers[layer].register_forward_pre_hook(watch, with_kwargs=True).remove)
-            stack.callback(modules[layer].register_forward_pre_hook(hook).remove)
+        for bank, edit in edits.items():
+            module, watch = layers[bank.layer].get_submodule(bank.path), _Watch()
+            stack.callback(layers[bank.layer].register_forward_pre_hook(watch, with_kwargs=True).remove)
+            if bank.routed:
+                stack.enter_context(edited_experts(module, edit, lambda watch=watch: watch.positions))  # type: ignore[misc]
+            else:
+                stack.callback(module.register_forward_pre_hook(_edit_hook(edit, bank, watch)).remove)
         yield
 
 
@@ -133,14 +241,17 @@ def scaled(model: nn.Module, neurons: NeuronSet, alpha: Tensor) -> Iterator[None
     Raises:
         InputError: the model has no such neuron.
     """
-    widths = neuron_counts(model)
-    edits: dict[int, Callable[[Tensor], Tensor]] = {}
-    for layer, (indices, places) in _by_layer(neurons, widths).items():
+    edits: dict[Bank, Edit] = {}
+    for bank, (indices, places) in _by_bank(model, neurons).items():
         index = torch.tensor(indices, device=alpha.device)
         factors = alpha[..., torch.tensor(places, device=alpha.device)]
-        edits[layer] = lambda values, factors=factors, index=index: _Scale.apply(values, factors, index)  # type: ignore[misc]
-    with edited(model, edits):
+        edits[bank] = partial(_scale, factors=factors, index=index)
+    with edited_banks(model, edits):
         yield
+
+
+def _scale(values: Tensor, routing: Routing, factors: Tensor, index: Tensor) -> Tensor:
+    return _Scale.apply(values, factors, index, routing)  # type: ignore[no-any-return]
 
 
 @contextmanager
@@ -156,21 +267,25 @@ def replaced(model: nn.Module, neurons: NeuronSet, values: Tensor, last_position
     Raises:
         InputError: the model has no such neuron.
     """
-    edits: dict[int, Callable[[Tensor], Tensor]] = {}
-    for layer, (indices, places) in _by_layer(neurons, neuron_counts(model)).items():
+    edits: dict[Bank, Edit] = {}
+    for bank, (indices, places) in _by_bank(model, neurons).items():
         index = torch.tensor(indices, device=values.device)
         mine = values[..., torch.tensor(places, device=values.device)]
-        edits[layer] = partial(_replace, index=index, values=mine, last_position=last_position)
-    with edited(model, edits):
+        edits[bank] = partial(_replace, index=index, values=mine, last_position=last_position)
+    with edited_banks(model, edits):
         yield
 
 
-def _replace(activations: Tensor, index: Tensor, values: Tensor, last_position: bool) -> Tensor:
-    """Return activations `[batch, position, neuron]` with those of `index` set to `[selected]`, `[batch, selected]`."""
-    kept, changed = activations.split([activations.shape[1] - 1, 1], 1) if last_position else (None, activations)
-    wanted = (values if values.dim() == 1 else values[:, None]).to(changed.dtype)
-    changed = changed.index_copy(-1, index, wanted.expand(*changed.shape[:-1], len(index)))
-    return changed if kept is None else torch.cat([kept, changed], dim=1)
+def _replace(activations: Tensor, routing: Routing, index: Tensor, values: Tensor, last_position: bool) -> Tensor:
+    """Return activations with the neurons of `index` set to `[selected]` or `[batch, selected]`."""
+    before = activations.shape[1] - 1 if last_position else 0
+    kept, changed = activations[:, :before], activations[:, before:]
+    routing = routing.part(slice(None), slice(before, None))
+    neurons = routing.count * routing.width
+    wanted = changed.new_zeros(*values.shape[:-1], neurons).index_copy(-1, index, values.to(changed.dtype))
+    chosen = torch.zeros(neurons, dtype=torch.bool, device=changed.device).index_fill(0, index, True)
+    changed = torch.where(routing.take(chosen), routing.take(wanted), changed)
+    return torch.cat([kept, changed], dim=1) if before else changed
 
 
 class _Scale(torch.autograd.Function):
@@ -180,28 +295,34 @@ class _Scale(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, values: Tensor, factors: Tensor, index: Tensor) -> Tensor:
-        """Scale values `[batch, position, neuron]` by factors `[selected]` or `[batch, selected]`."""
+    def forward(ctx: Any, values: Tensor, factors: Tensor, index: Tensor, routing: Routing) -> Tensor:
+        """Scale activations `[batch, position, channel]` by factors `[selected]` or `[batch, selected]`."""
         ctx.save_for_backward(values, factors, index)
-        return _scaled_by(values, factors, index)
+        ctx.routing = routing
+        return _scaled_by(values, factors, index, routing)
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
         """Return the gradients of values and factors, themselves differentiable."""
         values, factors, index = ctx.saved_tensors
-        of_values = _scaled_by(gradient, factors, index) if ctx.needs_input_grad[0] else None
+        routing: Routing = ctx.routing
+        of_values = _scaled_by(gradient, factors, index, routing) if ctx.needs_input_grad[0] else None
         of_factors = None
         if ctx.needs_input_grad[1]:
-            each = gradient.index_select(-1, index).to(factors.dtype) * values.index_select(-1, index)
-            of_factors = each.sum(1 if factors.dim() == 2 else (0, 1))
-        return of_values, of_factors, None
+            by_row = factors.dim() == 2
+            if routing.experts is None:
+                each = gradient.index_select(-1, index).to(factors.dtype) * values.index_select(-1, index)
+                of_factors = routing.total(each, by_row)
+            else:
+                of_factors = routing.total(gradient.to(factors.dtype) * values, by_row).index_select(-1, index)
+        return of_values, of_factors, None, None
 
 
-def _scaled_by(values: Tensor, factors: Tensor, index: Tensor) -> Tensor:
+def _scaled_by(values: Tensor, factors: Tensor, index: Tensor, routing: Routing) -> Tensor:
     precise = factors.to(torch.promote_types(factors.dtype, values.dtype))
-    shifts = values.new_zeros(*factors.shape[:-1], values.shape[-1])
+    shifts = values.new_zeros(*factors.shape[:-1], routing.count * routing.width)
     shifts = shifts.index_copy(-1, index, (precise - 1).to(values.dtype))
-    return torch.addcmul(values, values, shifts if factors.dim() == 1 else shifts[:, None])
+    return torch.addcmul(values, values, routing.take(shifts))
 
 
 @contextmanager
@@ -233,71 +354,110 @@ def fold(model: nn.Module, scaling: ScalingFactors) -> None:
     Raises:
         InputError: the model has no such neuron.
     """
-    modules = down_projections(model)
     with torch.no_grad():
-        for layer, (indices, places) in _by_layer(scaling.neurons, neuron_counts(model)).items():
-            weight = modules[layer].weight
-            assert isinstance(weight, Tensor)
-            factors = torch.from_numpy(scaling.alpha[places]).to(weight.device, torch.float32)
-            if isinstance(modules[layer], Conv1D):
-                weight[indices, :] = (weight[indices, :].float() * factors[:, None]).to(weight.dtype)
-            else:
-                weight[:, indices] = (weight[:, indices].float() * factors).to(weight.dtype)
+        for bank, (indices, places) in _by_bank(model, scaling.neurons).items():
+            module = bank_module(model, bank)
+            for index, factor in zip(indices, scaling.alpha[places].tolist(), strict=True):
+                column = output_column(module, bank, index)
+                column.copy_(column.float() * factor)
 
 
-def _edit_hooks(edit: Callable[[Tensor], Tensor]) -> tuple[Callable[..., None], Callable[..., Tensor]]:
-    """Return a hook for the decoder layer and one for its down projection, which applies the edit."""
+class _Watch:
+    """A hook for a decoder layer that notes how many positions a row has: some code joins them with the rows."""
+
     positions = 0
 
-    def watch(module: nn.Module, inputs: tuple[Any, ...], settings: dict[str, Any]) -> None:
-        nonlocal positions
-        positions = (settings["hidden_states"] if "hidden_states" in settings else inputs[0]).shape[1]
+    def __call__(self, module: nn.Module, inputs: tuple[Any, ...], settings: dict[str, Any]) -> None:
+        self.positions = (settings["hidden_states"] if "hidden_states" in settings else inputs[0]).shape[1]
+
+
+def _edit_hook(edit: Edit, bank: Bank, watch: _Watch) -> Callable[..., Tensor]:
+    """Return a hook for a down projection, which applies the edit."""
+    routing = Routing(bank.width)
 
     def hook(module: nn.Module, inputs: tuple[Tensor, ...]) -> Tensor:
         values = inputs[0]
         if values.dim() == 3:
-            return edit(values)
+            return edit(values, routing)
         # some decoders (OPT) join batch and position before their MLP
-        return edit(values.view(-1, positions, values.shape[-1])).flatten(0, 1)
+        return edit(values.view(-1, watch.positions, values.shape[-1]), routing).flatten(0, 1)
 
-    return watch, hook
+    return hook
 
 
-def _by_layer(neurons: NeuronSet, widths: Sequence[int]) -> dict[int, tuple[list[int], list[int]]]:
-    """Group neurons by layer: their indices, and their places in `neurons.all`."""
-    groups: dict[int, tuple[list[int], list[int]]] = {}
+def _by_bank(model: nn.Module, neurons: NeuronSet) -> dict[Bank, tuple[list[int], list[int]]]:
+    """Group neurons by bank: their indices within it, and their places in `neurons.all`."""
+    found, groups = banks(model), {}
     for place, neuron in enumerate(neurons.all):
-        if not (0 <= neuron.layer < len(widths) and 0 <= neuron.index < widths[neuron.layer]):
+        mine = [
+            bank for bank in found.get(neuron.layer, []) if bank.places.start <= neuron.index < bank.places.stop
+        ]
+        if not mine:
             raise InputError(
                 f"neurons: the model has no neuron {neuron.index} in layer {neuron.layer}; use the model they were "
                 f"selected on"
             )
-        indices, places = groups.setdefault(neuron.layer, ([], []))
-        indices.append(neuron.index)
+        indices, places = groups.setdefault(mine[0], ([], []))
+        indices.append(neuron.index - mine[0].start)
         places.append(place)
     return groups
 
 
-def _cover(model: nn.Module, index: int, layer: nn.Module) -> LayerCoverage:
+def _row(index: int, layer: nn.Module, found: list[Bank], problem: str) -> LayerCoverage:
+    if problem or not found:
+        return LayerCoverage(index, "", "", 0, problem)
+    total, path = found[-1].places.stop, ", ".join(bank.path for bank in found)
+    if not found[0].routed:
+        return LayerCoverage(index, path, type(layer.get_submodule(path)).__name__, total, "")
+    experts = found[0]
+    shared = "".join(f", a shared one of {bank.width}" for bank in found[1:])
+    layout = f"{experts.count} experts of {experts.width}{shared}"
+    return LayerCoverage(index, path, layout, total, "", experts.count, experts.width)
+
+
+def _cover(model: nn.Module, index: int, layer: nn.Module) -> tuple[list[Bank], str]:
+    """Return what reads the neurons of a layer, or the reason why nothing was found."""
     hidden = model.config.get_text_config().hidden_size  # type: ignore[union-attr, operator]
-    expert_paths = [path for path, module in layer.named_modules() if _is_expert_bank(module)]
-    if expert_paths:
-        problem = f"mixture of experts at {expert_paths[0]!r}, which is not supported"
-        return LayerCoverage(index, expert_paths[0], "experts", 0, problem)
+    stacks = [(path, module) for path, module in layer.named_modules() if _is_expert_bank(module)]
+    if stacks and (problem := _problem_of_experts(stacks, hidden)):
+        return [], problem
     found = [
         (path, module)
         for path, module in layer.named_modules()
         if isinstance(module, nn.Linear | Conv1D) and _outputs(module) == hidden and "att" not in path.lower()
     ]
-    if not found:
-        problem = f"no linear map to the residual stream (width {hidden}) outside attention"
-        return LayerCoverage(index, "", "", 0, problem)
+    if not found and not stacks:
+        return [], f"no linear map to the residual stream (width {hidden}) outside attention"
     if len(found) > 1 and (named := [item for item in found if _width(item[1]) != hidden]):
         found = named  # an up projection as wide as the residual stream: the down projection has the other input
     if len(found) > 1:
-        return LayerCoverage(index, "", "", 0, f"several candidates: {', '.join(path for path, _ in found)}")
-    path, module = found[0]
-    return LayerCoverage(index, path, type(module).__name__, _width(module), "")
+        beside = f" beside the experts at {stacks[0][0]!r}" if stacks else ""
+        return [], f"several candidates{beside}: {', '.join(path for path, _ in found)}"
+    result = []
+    for path, module in stacks:
+        width = outputs_and_width(module)[1]
+        result.append(Bank(index, path, 0, module.down_proj.shape[0], width, True))  # type: ignore[union-attr]
+    for path, module in found:
+        result.append(Bank(index, path, result[-1].places.stop if result else 0, 1, _width(module), False))
+    return result, ""
+
+
+def _problem_of_experts(stacks: Sequence[tuple[str, nn.Module]], hidden: int) -> str:
+    """Return why the neurons of a layer's experts cannot be changed, "" if they can."""
+    path, module = stacks[0]
+    if len(stacks) > 1:
+        return f"several mixtures of experts: {', '.join(path for path, _ in stacks)}"
+    if not is_routed(module):
+        return (
+            f"mixture of experts at {path!r} ({type(module).__name__}), whose code does not go through transformers' "
+            f"interface for experts"
+        )
+    if outputs_and_width(module)[0] != hidden:
+        return (
+            f"mixture of experts at {path!r}, which writes to {outputs_and_width(module)[0]} channels and not to the "
+            f"residual stream (width {hidden})"
+        )
+    return ""
 
 
 def _has_attention(layer: nn.Module) -> bool:

@@ -41,7 +41,7 @@ def select_neurons(
 
     def fill(folder: Path) -> Mapping[str, float]:
         table = tables.load_table(artifacts.open_folder(scores), "scores")
-        selection = select.select_neurons(table, config, model.neurons_per_layer, method)
+        selection = select.select_neurons(table, config, model.neurons_per_layer, method, model.experts_per_layer)
         tables.save_neurons(folder, selection.neurons)
         tables.save_table(folder, "ranking", selection.ranking)
         return selection.facts | silenced(selection.neurons)

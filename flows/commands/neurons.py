@@ -45,7 +45,8 @@ def show_neurons(run: str, top: int, harmful: bool, settings: Sequence[str], deb
 def _written(card: "ShownCard", harmful: bool) -> str:
     factor = f"  factor {card.factor}" if card.factor else ""
     lines = [
-        f"\nlayer {card.layer}  neuron {card.index}  score {card.score}{factor}",
+        f"\nlayer {card.layer}  neuron {card.neuron}  score {card.score}{factor}",
+        *([f"  routed      {card.routed} prompts end at its expert"] if card.routed else []),
         f"  promotes    {'  '.join(card.promoted)}",
         f"  suppresses  {'  '.join(card.suppressed)}",
     ]

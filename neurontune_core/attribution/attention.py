@@ -30,11 +30,15 @@ class Prefix:
 
 @dataclass(frozen=True)
 class Rule:
-    """How scores are made: scale, soft cap (`cap * tanh(score / cap)`), and sliding window in positions."""
+    """How scores are made: scale, soft cap (`cap * tanh(score / cap)`), and sliding window in positions.
+
+    `sinks` `[head]` are scores of a place beside all positions that takes its share of attention and gives nothing.
+    """
 
     scaling: float
     softcap: float | None = None
     window: int | None = None
+    sinks: Tensor | None = None
 
 
 def attend(query: Tensor, key: Tensor, value: Tensor, prefix: Prefix | None, rule: Rule) -> Tensor:
@@ -64,12 +68,18 @@ class _Attend(torch.autograd.Function):
         for part in shape.chunks(query.device.type):
             own, shared, _ = _probabilities(query, key, prefix, rule, shape, part, None)
             highest = own.amax(-1, keepdim=True)
+            sinks = None
+            if rule.sinks is not None:
+                sinks = shape.split(rule.sinks.view(1, -1, 1, 1).expand(rows, heads, positions, 1), part)
+                highest = torch.maximum(highest, sinks)
             if shared is not None:
                 highest = torch.maximum(highest, shared.amax(-1, keepdim=True).view_as(highest))
                 shared.sub_(highest.view(*shared.shape[:2], 1)).exp_()
             own.sub_(highest).exp_()
             total = own.sum(-1, keepdim=True)
             result = torch.bmm(own, shape.split(value, part))
+            if sinks is not None:
+                total += sinks.sub(highest).exp_()
             if shared is not None and prefix is not None:
                 total += shared.sum(-1, keepdim=True).view_as(total)
                 result += torch.bmm(shared, _flat(prefix.values)).view_as(result)

@@ -9,14 +9,15 @@ from transformers.pytorch_utils import Conv1D
 
 from neurontune_core.attribution.encode import EncodedPair
 from neurontune_core.attribution.split import Wave
-from neurontune_core.neurons import decoder_layers, down_projections
+from neurontune_core.experts import active_experts, is_routed
+from neurontune_core.neurons import bank_module, banks, decoder_layers
 
 
 @dataclass(frozen=True)
 class Sizes:
     """What the count depends on: weights of each layer's linear maps, of its down projection, of the head.
 
-    Experts of a layer that is left out are not counted.
+    Of experts those are counted that a token is sent to.
     """
 
     linear: tuple[int, ...]
@@ -31,17 +32,17 @@ def sizes_of(model: PreTrainedModel) -> Sizes:
     config = model.config.get_text_config()
     heads = config.num_attention_heads
     channels = getattr(config, "head_dim", None) or config.hidden_size // heads
+    if getattr(config, "v_head_dim", None):  # latent attention: keys are longer than values, the mean counts
+        channels = (config.qk_nope_head_dim + config.qk_rope_head_dim + config.v_head_dim) / 2
     kept = getattr(config, "num_key_value_heads", None) or heads
-    layers, down = decoder_layers(model), down_projections(model)
+    layers, found = decoder_layers(model), banks(model)
+    down = {layer: sum(_down(bank_module(model, bank)) for bank in mine) for layer, mine in found.items()}
     return Sizes(
-        linear=tuple(
-            sum(_weights(module) for module in layer.modules() if isinstance(module, nn.Linear | Conv1D))
-            for layer in layers
-        ),
-        down=tuple(_weights(down[layer]) if layer in down else 0 for layer in range(len(layers))),
+        linear=tuple(sum(map(_used, layer.modules())) for layer in layers),
+        down=tuple(down.get(layer, 0) for layer in range(len(layers))),
         head=_weights(model.get_output_embeddings()),
-        attention_channels=heads * channels,
-        key_value_channels=kept * channels,
+        attention_channels=round(heads * channels),
+        key_value_channels=round(kept * channels),
     )
 
 
@@ -100,6 +101,24 @@ def one_pass_flops(sizes: Sizes, positions: int, response: int, layers: Sequence
     total += 2 * positions * sizes.down[chosen[0]] + 4 * response * sizes.head
     above = sizes.linear[chosen[0] + 1 :]
     return total + sum(2 * positions * linear + 8 * positions**2 * sizes.attention_channels for linear in above)
+
+
+def _used(module: nn.Module) -> int:
+    """Return how many weights of its own a module multiplies a token by."""
+    if isinstance(module, nn.Linear | Conv1D):
+        return _weights(module)
+    if is_routed(module):
+        each = sum(weight[0].numel() for weight in module.parameters(recurse=False) if weight.dim() == 3)
+        return each * active_experts(module)
+    weight = getattr(module, "weight", None)  # a router that is no linear map of torch's
+    return weight.numel() if isinstance(weight, nn.Parameter) and weight.dim() == 2 else 0
+
+
+def _down(module: nn.Module) -> int:
+    """Return how many weights of a down projection, or of the experts' ones, a token is multiplied by."""
+    if not is_routed(module):
+        return _weights(module)
+    return module.down_proj[0].numel() * active_experts(module)  # type: ignore[operator, index]
 
 
 def _weights(module: nn.Module) -> int:

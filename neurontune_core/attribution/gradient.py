@@ -9,10 +9,11 @@ from torch import Tensor
 from neurontune_core.attribution.encode import EncodedPair
 from neurontune_core.attribution.pair_scores import PairScores, check_finite
 from neurontune_core.attribution.precision import at_least_float32
+from neurontune_core.experts import Routing
 from neurontune_core.model import head
 from neurontune_core.model.batches import padded
 from neurontune_core.model.load import ChatModel
-from neurontune_core.neurons import edited
+from neurontune_core.neurons import banks, edited_banks
 
 
 def gradient_scores(chat: ChatModel, layers: Mapping[int, int], pairs: Sequence[EncodedPair]) -> list[PairScores]:
@@ -42,8 +43,10 @@ def gradient_scores(chat: ChatModel, layers: Mapping[int, int], pairs: Sequence[
     rows = [row for row, pair in enumerate(pairs) for _ in pair.response]
     places = [len(pair.answered) - 1 + place for pair in pairs for place in range(len(pair.response))]
     tokens = torch.tensor([token for pair in pairs for token in pair.response], device=chat.device)
+    found = banks(chat.model)
+    edits = {bank: partial(_scaled, alpha[layer][:, bank.places]) for layer in alpha for bank in found[layer]}
     with torch.enable_grad():
-        with edited(chat.model, {layer: partial(_scaled, factors) for layer, factors in alpha.items()}):
+        with edited_banks(chat.model, edits):
             hidden = head.hidden_states(chat.model, ids, mask)[rows, places]
         logs = torch.log_softmax(head.logits(chat.model, hidden), dim=-1).gather(-1, tokens[:, None])
         gradients = torch.autograd.grad(logs.sum(), list(alpha.values()))
@@ -53,6 +56,6 @@ def gradient_scores(chat: ChatModel, layers: Mapping[int, int], pairs: Sequence[
     return [PairScores(pair.id, mine) for pair, mine in zip(pairs, scores, strict=True)]
 
 
-def _scaled(factors: Tensor, values: Tensor) -> Tensor:
-    """Multiply values `[pair, position, neuron]` by factors `[pair, neuron]`, in the wider format of the two."""
-    return (values.to(factors.dtype) * factors[:, None]).to(values.dtype)
+def _scaled(factors: Tensor, values: Tensor, routing: Routing) -> Tensor:
+    """Multiply values `[pair, position, channel]` by factors `[pair, neuron]`, in the wider format of the two."""
+    return (values.to(factors.dtype) * routing.take(factors)).to(values.dtype)

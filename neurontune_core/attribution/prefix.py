@@ -96,6 +96,7 @@ def _attention(
         query.shape[-1] ** -0.5 if scaling is None else float(scaling),
         settings.get("softcap"),
         settings.get("sliding_window"),
+        settings.get("s_aux"),
     )
     session.called.add(layer)
     if session.lengths is not None:
@@ -106,15 +107,14 @@ def _attention(
 
 
 def _refuse_unknown(layer: int, settings: dict[str, Any]) -> None:
-    for name in ("s_aux", "position_bias"):
-        if settings.get(name) is not None:
-            raise InputError(f"model: attention of layer {layer} uses {name}, which attribution does not support")
+    if settings.get("position_bias") is not None:
+        raise InputError(f"model: attention of layer {layer} uses position_bias, which attribution does not support")
     if settings.get("is_causal") is False:
         raise InputError(f"model: attention of layer {layer} is not causal, which attribution does not support")
 
 
 def _whole_prompt(query: Tensor, key: Tensor, value: Tensor, rule: Rule) -> Tensor:
-    if rule.softcap is not None or (rule.window is not None and rule.window < query.shape[2]):
+    if rule.softcap is not None or rule.sinks is not None or (rule.window is not None and rule.window < query.shape[2]):
         return attend(query, key, value, None, rule)
     grouped = query.shape[1] != key.shape[1]
     output = nn.functional.scaled_dot_product_attention(

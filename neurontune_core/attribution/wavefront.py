@@ -10,6 +10,7 @@ hooks, and nothing is edited in place.
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -21,8 +22,9 @@ from neurontune_core.attribution.encode import Batch
 from neurontune_core.attribution.precision import at_least_float32
 from neurontune_core.attribution.prefix import attending_to, capture_prefix
 from neurontune_core.attribution.response_head import response_log_probability
+from neurontune_core.experts import Routing
 from neurontune_core.model.head import Head
-from neurontune_core.neurons import captured, decoder_layers, edited
+from neurontune_core.neurons import Bank, banks, captured, decoder_layers, edited_banks
 
 
 @dataclass(frozen=True)
@@ -111,13 +113,15 @@ def run_wave(
     batch, pairs = context.batch, context.batch.row.shape[0]
     chosen = context.covered(wave.layers)
     paths = _Paths(context, wave, with_gradient)
+    found = banks(model)
+    edits = {bank: partial(paths.replace, bank) for layer in chosen for bank in found[layer]}
     with ExitStack() as stack:
         stack.enter_context(torch.set_grad_enabled(with_gradient))
         stack.enter_context(attending_to(model, context.prefixes))
         for index, layer in enumerate(decoder_layers(model)):
             hook = _joining(pairs, len(wave.moving) if index in chosen else 0)
             stack.callback(layer.register_forward_pre_hook(hook, with_kwargs=True).remove)
-        stack.enter_context(edited(model, {layer: paths.replacer(layer) for layer in chosen}))
+        stack.enter_context(edited_banks(model, edits))
         output = model.base_model(input_ids=batch.row, position_ids=batch.positions, use_cache=False)
         hidden = output.last_hidden_state
     copies = hidden.shape[0] // pairs
@@ -128,7 +132,8 @@ def run_wave(
     logs = values[pairs:].view(len(chosen), len(wave.moving), pairs)
     if len(wave.moving) < len(wave.points):
         logs = torch.cat([logs, clean.expand(len(chosen), 1, pairs)], 1)
-    contribution = [] if gradient is None else paths.contributions(hidden, gradient, values.dtype)
+    each = {} if gradient is None else paths.contributions(hidden, gradient, values.dtype)
+    contribution = [torch.cat([each[bank] for bank in found[layer]], -1) for layer in chosen] if each else []
     return WaveResult(chosen, clean, logs, contribution)
 
 
@@ -137,47 +142,51 @@ class _Paths:
 
     def __init__(self, context: Context, wave: Wave, with_gradient: bool) -> None:
         self.context, self.wave, self.with_gradient = context, wave, with_gradient
-        self.places: list[list[Tensor]] = []
-        self.changes: list[Tensor] = []
+        self.places: dict[Bank, list[tuple[Tensor, Callable[[Tensor], Tensor]]]] = {}
+        self.changes: dict[Bank, Tensor] = {}
 
-    def replacer(self, layer: int) -> Callable[[Tensor], Tensor]:
-        """Return an edit `[row, position, neuron]` that puts the layer's newly joined rows on the path."""
+    def replace(self, bank: Bank, values: Tensor, routing: Routing) -> Tensor:
+        """Return a bank's activations `[row, position, channel]` with its layer's newly joined rows on the path.
+
+        The path is one of neurons: a token moves along it as far as it is routed to their experts.
+        """
         pairs, steps = self.context.batch.row.shape[0], self.context.path_positions
         moving, ends = self.wave.moving, len(self.wave.moving) < len(self.wave.points)
+        precise = at_least_float32(values.dtype)
+        start = self.context.query_values[bank.layer][..., bank.places].to(precise)
+        clean, clean_routing = values[:pairs, :steps], routing.part(slice(pairs), slice(steps))
+        change = clean_routing.spread(clean.detach().to(precise)) - start
+        if steps > 1:
+            change = change * self.context.batch.mask[:, :, None]
+        times = torch.tensor(moving, dtype=precise, device=values.device)[:, None, None, None]
+        leaf = (start + times * change).flatten(0, 1).to(values.dtype).requires_grad_(self.with_gradient)
+        self.changes[bank] = change
+        self.places[bank] = [(leaf, _unchanged)] if moving else []
+        kept = values.shape[0] - leaf.shape[0]
+        placed = routing.part(slice(kept, None), slice(steps)).take(leaf)
+        parts = [values[:kept], torch.cat([placed, values[kept:, steps:].detach()], 1)]
+        if ends and self.with_gradient:
+            # the first layer's clean activations are a leaf, the next ones depend on them: both have gradients
+            clean = clean if clean.requires_grad else clean.detach().requires_grad_(True)
+            self.places[bank].append((clean, clean_routing.spread))
+            parts = [torch.cat([clean, values[:pairs, steps:]], 1), values[pairs:kept], parts[1]]
+        return torch.cat(parts)
 
-        def replace(values: Tensor) -> Tensor:
-            precise = at_least_float32(values.dtype)
-            start = self.context.query_values[layer].to(precise)
-            clean = values[:pairs, :steps]
-            change = clean.detach().to(precise) - start
-            if steps > 1:
-                change = change * self.context.batch.mask[:, :, None]
-            times = torch.tensor(moving, dtype=precise, device=values.device)[:, None, None, None]
-            leaf = (start + times * change).flatten(0, 1).to(values.dtype).requires_grad_(self.with_gradient)
-            self.changes.append(change)
-            self.places.append([leaf] if moving else [])
-            kept = values.shape[0] - leaf.shape[0]
-            parts = [values[:kept], torch.cat([leaf, values[kept:, steps:].detach()], 1)]
-            if ends and self.with_gradient:
-                # the first layer's clean activations are a leaf, the next ones depend on them: both have gradients
-                clean = clean if clean.requires_grad else clean.detach().requires_grad_(True)
-                self.places[-1].append(clean)
-                parts = [torch.cat([clean, values[:pairs, steps:]], 1), values[pairs:kept], parts[1]]
-            return torch.cat(parts)
-
-        return replace
-
-    def contributions(self, hidden: Tensor, gradient: Tensor, dtype: torch.dtype) -> list[Tensor]:
-        """Return `(v_pq - v_q)_i * d log P / d v_i` summed over positions, `[point, pair, neuron]` for each layer."""
-        wanted = [place for places in self.places for place in places]
+    def contributions(self, hidden: Tensor, gradient: Tensor, dtype: torch.dtype) -> dict[Bank, Tensor]:
+        """Return `(v_pq - v_q)_i * d log P / d v_i` summed over positions, `[point, pair, neuron]` for each bank."""
+        wanted = [place for places in self.places.values() for place, _ in places]
         gradients = iter(torch.autograd.grad(hidden, wanted, gradient) if wanted else ())
-        result = []
-        for places, change in zip(self.places, self.changes, strict=True):
-            slopes = torch.cat([next(gradients) for _ in places])
+        result = {}
+        for bank, change in self.changes.items():
+            slopes = torch.cat([spread(next(gradients)) for _, spread in self.places[bank]])
             # the change is the same at every point of a path: [pair, position, neuron], against [point * pair, ...]
             each = slopes.view(len(self.wave.points), *change.shape).to(change.dtype) * change
-            result.append(each.sum(2, dtype=dtype))
+            result[bank] = each.sum(2, dtype=dtype)
         return result
+
+
+def _unchanged(values: Tensor) -> Tensor:
+    return values
 
 
 def _joining(pairs: int, copies: int) -> Callable[[nn.Module, tuple[Any, ...], dict[str, Any]], Any]:

@@ -22,7 +22,9 @@ class ExcitingPrompt:
 class NeuronCard:
     """A neuron's score with its 95% interval over pairs, what its output column says, and what excites it most.
 
-    A score or bound that does not exist is NaN. Tokens and prompts come strongest first.
+    A score or bound that does not exist is NaN. Tokens and prompts come strongest first. Of a neuron in a mixture of
+    experts, `expert` and `place` are its address (`expert_address.expert_of`), and `routed` the shares of harmful and of
+    harmless plain prompts whose last token is sent to the expert; "", 0 and () otherwise.
     """
 
     role: Role
@@ -34,6 +36,9 @@ class NeuronCard:
     promoted: tuple[str, ...]
     suppressed: tuple[str, ...]
     prompts: tuple[ExcitingPrompt, ...]
+    expert: str = ""
+    place: int = 0
+    routed: tuple[float, ...] = ()
 
     @property
     def neuron(self) -> NeuronId:
@@ -51,7 +56,7 @@ def cards_of(table: pd.DataFrame) -> list[NeuronCard]:
     return [
         NeuronCard(
             **row
-            | {name: tuple(row[name]) for name in ("promoted", "suppressed")}
+            | {name: tuple(row[name]) for name in ("promoted", "suppressed", "routed") if name in row}
             | {"prompts": tuple(ExcitingPrompt(**prompt) for prompt in row["prompts"])}
         )
         for row in table.to_dict("records")

@@ -5,11 +5,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
-from transformers.pytorch_utils import Conv1D
 
 from neurontune_core.model.head import Head, final_norm
 from neurontune_core.model.load import ChatModel
-from neurontune_core.neurons import down_projections
+from neurontune_core.neurons import bank_module, banks, output_column
 from neurontune_core.records import NeuronId
 
 COLUMNS_AT_ONCE = 64
@@ -17,13 +16,12 @@ COLUMNS_AT_ONCE = 64
 
 
 def output_columns(model: PreTrainedModel, neurons: Sequence[NeuronId]) -> Tensor:
-    """Return what each neuron adds to the residual stream at activation 1, `[neuron, hidden]`."""
-    modules = down_projections(model)
+    """Return what each neuron adds to the residual stream at activation 1 and routing weight 1, `[neuron, hidden]`."""
+    found = banks(model)
     columns = []
-    for neuron in neurons:
-        module = modules[neuron.layer]
-        weight: Tensor = module.weight  # type: ignore[assignment]
-        columns.append(weight[neuron.index, :] if isinstance(module, Conv1D) else weight[:, neuron.index])
+    for layer, index in neurons:
+        bank = next(bank for bank in found[layer] if index < bank.places.stop)
+        columns.append(output_column(bank_module(model, bank), bank, index - bank.start))
     return torch.stack(columns)
 
 

@@ -6,10 +6,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from neurontune_core.cards.activations import last_activations, plain_prompts
+from neurontune_core.cards.activations import last_states, plain_prompts
 from neurontune_core.cards.card import ExcitingPrompt, NeuronCard
 from neurontune_core.cards.columns import promoted_and_suppressed
+from neurontune_core.expert_address import SHARED, expert_of
 from neurontune_core.model.load import ChatModel
+from neurontune_core.neurons import expert_counts
 from neurontune_core.progress import Track, silent
 from neurontune_core.records import NeuronId, NeuronSet, PromptPair, Role
 
@@ -53,8 +55,9 @@ def make_cards(
     if not neurons:
         return []
     prompts = plain_prompts(pairs)
-    activations = last_activations(chat, [pair.conversation for pair in prompts], neurons, batch_tokens, track)
+    activations, routed = last_states(chat, [pair.conversation for pair in prompts], neurons, batch_tokens, track)
     tokens = promoted_and_suppressed(chat, neurons, TOKENS)
+    shapes, harmful = expert_counts(chat.model), np.array([prompt.role == "safety" for prompt in prompts], dtype=bool)
     cards = []
     for place, (row, neuron, (promoted, suppressed)) in enumerate(zip(records, neurons, tokens, strict=True)):
         mine = activations[:, place]
@@ -63,5 +66,11 @@ def make_cards(
             for i in np.argsort(-mine, kind="stable")[:PROMPTS]
         ]
         score, low, high = (float(row[name]) for name in ("score", "low", "high"))
-        cards.append(NeuronCard(row["role"], *neuron, score, low, high, promoted, suppressed, tuple(excited)))
+        address = expert_of(neuron, shapes)
+        shares: tuple[float, ...] = ()
+        if address[0] not in ("", SHARED):
+            shares = tuple(float(routed[kind, place].mean()) if kind.any() else np.nan for kind in (harmful, ~harmful))
+        cards.append(
+            NeuronCard(row["role"], *neuron, score, low, high, promoted, suppressed, tuple(excited), *address, shares)
+        )
     return cards

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from neurontune_core.cards.card import NeuronCard
+from neurontune_core.expert_address import in_words
 from neurontune_core.records import ScalingFactors
 
 LONGEST_PROMPT = 100
@@ -21,7 +22,10 @@ class ShownPrompt:
 
 @dataclass(frozen=True)
 class ShownCard:
-    """A card's figures and texts; `factor` is "" where the neuron has none."""
+    """A card's figures and texts; `factor` is "" where the neuron has none, `routed` where it is in no routed expert.
+
+    `neuron` is what it is called within its layer.
+    """
 
     role: str
     layer: int
@@ -31,6 +35,8 @@ class ShownCard:
     promoted: tuple[str, ...]
     suppressed: tuple[str, ...]
     prompts: tuple[ShownPrompt, ...]
+    neuron: str
+    routed: str
 
 
 def shown_cards(cards: Sequence[NeuronCard], scaling: ScalingFactors | None) -> list[ShownCard]:
@@ -46,9 +52,17 @@ def shown_cards(cards: Sequence[NeuronCard], scaling: ScalingFactors | None) -> 
             promoted=tuple(map(repr, card.promoted)),
             suppressed=tuple(map(repr, card.suppressed)),
             prompts=tuple(ShownPrompt(f"{p.activation:.2f}", one_line(p.text), p.harmful) for p in card.prompts),
+            neuron=in_words(card.neuron, card.expert, card.place),
+            routed=routing(card),
         )
         for card in cards
     ]
+
+
+def routing(card: NeuronCard) -> str:
+    """Return how many prompts are sent to the neuron's expert, "" if it is in none."""
+    shares = zip(("harmful", "harmless"), card.routed, strict=False)
+    return ", ".join(f"{share:.0%} of {kind}" for kind, share in shares if not math.isnan(share))
 
 
 def score_with_interval(card: NeuronCard) -> str:

@@ -14,6 +14,10 @@ from neurontune_core.records import ScalingFactors
 
 FORMAT = 1
 DESCRIPTION = "alpha.json"
+NEURON = (
+    "input channel `index` of the down projection of decoder layer `layer`, both counted from 0; of a mixture of experts "
+    "`index` is expert * neurons of an expert + channel, the shared expert's channels last"
+)
 
 
 def write_alpha(target: Path, scaling: ScalingFactors, base: ModelReference, origin: dict[str, Any]) -> None:
@@ -39,7 +43,8 @@ def write_alpha(target: Path, scaling: ScalingFactors, base: ModelReference, ori
             "neurons_per_layer": list(base.neurons_per_layer),
             "safety_neurons": len(scaling.neurons.safety),
             "utility_neurons": len(scaling.neurons.utility),
-            "neuron": "input channel `index` of the down projection of decoder layer `layer`, both counted from 0",
+            "neuron": NEURON,
+            **({"experts_per_layer": [list(shape) for shape in base.experts_per_layer]} if base.experts_per_layer else {}),
             "alpha_sha256": artifacts.file_digest(folder / tables.ALPHA),
             "origin": origin,
         }

@@ -17,6 +17,7 @@ from transformers import (
 
 from neurontune_core import neurons
 from neurontune_core.errors import NumericalError
+from neurontune_core.experts import run_apart
 from neurontune_core.export.target import new_folder
 from neurontune_core.model.chat import encode_prompt
 from neurontune_core.model.load import load_files
@@ -84,8 +85,8 @@ def write_folder(
         hooked, folded, check = _compare(scaling, base, root)
         model, tokenizer = load_files(base, root, "auto")
         with torch.no_grad():  # the very weights that were compared, rounded once
-            for layer, module in neurons.down_projections(model).items():
-                module.weight.copy_(folded[layer])  # type: ignore[operator]
+            for bank, weight in neurons.output_weights(model).items():
+                weight.copy_(folded[bank])
         _save(model, tokenizer, folder)
         written = _largest(hooked, _read_back(model, tokenizer, folder))
         check = replace(check, written=written, dtype=str(model.dtype).removeprefix("torch."))
@@ -107,16 +108,17 @@ def write_folder(
 
 def _compare(
     scaling: ScalingFactors, base: ModelReference, root: str
-) -> tuple[list[Tensor], dict[int, Tensor], ExportCheck]:
-    """Return the hooked model's logits, the folded down projections by layer, and how far their logits are apart."""
+) -> tuple[list[Tensor], dict[neurons.Bank, Tensor], ExportCheck]:
+    """Return the hooked model's logits, the folded down projections, and how far their logits are apart."""
     model, tokenizer = load_files(base, root, torch.float32)
+    run_apart(model)
     alpha = torch.from_numpy(scaling.alpha)
     plain = _logits(model, tokenizer)
     with neurons.scaled(model, scaling.neurons, alpha):
         roughly = _logits(model, tokenizer)
         hooked = _logits(model.double(), tokenizer)
     neurons.fold(model.float(), scaling)  # back again: both ways are exact
-    weights = {layer: module.weight.clone() for layer, module in neurons.down_projections(model).items()}  # type: ignore[operator]
+    weights = {bank: weight.clone() for bank, weight in neurons.output_weights(model).items()}
     difference = _largest(roughly, _logits(model, tokenizer))
     folded = _largest(hooked, _logits(model.double(), tokenizer))
     _require_equal("hooked and folded", folded)
@@ -154,6 +156,7 @@ def _read_back(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folde
     reread = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
     if any(encode_prompt(reread, prompt) != encode_prompt(tokenizer, prompt) for prompt in CHECK_PROMPTS):
         raise NumericalError("export: the tokenizer read back writes other prompts; nothing was written")
+    run_apart(again)
     return _logits(again.eval().double(), tokenizer)
 
 

@@ -7,6 +7,8 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from neurontune_core.experts import active_experts, is_routed, outputs_and_width
+
 SHARE_OF_MEMORY = 0.25
 """Of the device's memory, for the activations of a batch; the rest holds weights, caches and other programs."""
 MOST_TOKENS_ON_A_PROCESSOR = 3072
@@ -74,12 +76,16 @@ def tokens_that_fit(model: PreTrainedModel) -> int:
 def bytes_per_token(model: PreTrainedModel) -> int:
     """Return about how many bytes a token keeps for the backward pass.
 
-    `12 hidden + 4 neurons` numbers of 4 bytes a layer, and three of the vocabulary's size.
+    `12 hidden + 4 neurons` numbers of 4 bytes a layer, and three of the vocabulary's size. Of experts the neurons count
+    that a token is sent to, and once those of a whole layer, which are laid out when they are looked at.
     """
     shape = model.config.get_text_config()
     layers, hidden = int(shape.num_hidden_layers), int(shape.hidden_size)
     neurons = int(getattr(shape, "intermediate_size", None) or 4 * hidden)
-    return 4 * (layers * (12 * hidden + 4 * neurons) + 3 * int(shape.vocab_size))
+    experts = [module for module in model.modules() if is_routed(module)]
+    used = max((active_experts(module) * outputs_and_width(module)[1] for module in experts), default=0)
+    looked_at = max((module.num_experts * outputs_and_width(module)[1] for module in experts), default=0)
+    return 4 * (layers * (12 * hidden + 4 * max(neurons, used)) + 3 * int(shape.vocab_size) + 2 * looked_at)
 
 
 def common_length(one: Sequence[int], other: Sequence[int]) -> int:

@@ -29,7 +29,8 @@ class ModelReference(BaseModel):
     """A model, pinned: what it is called, what it is, and how many neurons each layer has.
 
     `name` is absolute where it is a path. `dequantised` names the quantised formats that weights were worked out from
-    (`Q4_K and Q6_K`), "" where there were none.
+    (`Q4_K and Q6_K`), "" where there were none. `experts_per_layer` is what `neurons.expert_counts` returns, empty for a
+    dense model.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -43,6 +44,7 @@ class ModelReference(BaseModel):
     neurons_per_layer: tuple[int, ...]
     skip_uncovered_layers: bool = False
     dequantised: str = ""
+    experts_per_layer: tuple[tuple[int, int], ...] = ()
 
     @property
     def identity(self) -> str:
@@ -69,6 +71,7 @@ def describe(config: ModelConfig) -> ModelReference:
     found = _find(config, whole=True)
     model = _without_weights(config, found.shape)
     check_address_space(sum(weight.numel() for weight in model.parameters()))
+    shapes = neurons.expert_counts(model)
     dtype = _exact_format(model) if config.dtype == "auto" else config.dtype
     return ModelReference(
         name=found.name,
@@ -80,6 +83,7 @@ def describe(config: ModelConfig) -> ModelReference:
         neurons_per_layer=tuple(neurons.neuron_counts(model)),
         skip_uncovered_layers=config.skip_uncovered_layers,
         dequantised=found.dequantised,
+        experts_per_layer=tuple(shapes) if any(count for count, _ in shapes) else (),
     )
 
 

@@ -9,10 +9,9 @@ from transformers import AutoConfig, AutoModelForCausalLM, PretrainedConfig, Pre
 from neurontune_core.errors import InputError
 
 VERSION = 1
-FAMILIES = (
-    "llama", "qwen2", "qwen3", "mistral", "gemma2", "gemma3_text", "phi3", "gpt2", "gpt_neox", "opt",
-    "mixtral", "qwen3_moe",
-)  # fmt: skip
+DENSE = ("llama", "qwen2", "qwen3", "mistral", "gemma2", "gemma3_text", "phi3", "gpt2", "gpt_neox", "opt")
+EXPERTS = ("mixtral", "qwen3_moe", "qwen2_moe", "olmoe", "deepseek_v2", "deepseek_v3", "gpt_oss")
+FAMILIES = DENSE + EXPERTS
 _SPECIAL = ("<|end|>", "<|user|>", "<|assistant|>", "<|system|>")
 _TEMPLATE = (
     "{% for m in messages %}<|{{ m['role'] }}|>{{ m['content'] }}<|end|>{% endfor %}"
@@ -23,6 +22,19 @@ _SPECIFIC: dict[str, dict[str, Any]] = {
     "opt": {"ffn_dim": 48, "word_embed_proj_dim": 32},
     "mixtral": {"num_local_experts": 4, "num_experts_per_tok": 2},
     "qwen3_moe": {"num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 16},
+    "qwen2_moe": {"num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 16,
+                  "shared_expert_intermediate_size": 24, "decoder_sparse_step": 1},
+    "olmoe": {"num_experts": 4, "num_experts_per_tok": 2, "intermediate_size": 16},
+    "deepseek_v2": {"n_routed_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 16,
+                    "n_shared_experts": 3, "first_k_dense_replace": 1, "q_lora_rank": None, "kv_lora_rank": 16,
+                    "qk_nope_head_dim": 8, "qk_rope_head_dim": 8, "v_head_dim": 8, "n_group": 1, "topk_group": 1,
+                    "num_key_value_heads": 4, "head_dim": 8},
+    "deepseek_v3": {"n_routed_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 16,
+                    "n_shared_experts": 1, "first_k_dense_replace": 1, "q_lora_rank": None, "kv_lora_rank": 16,
+                    "qk_nope_head_dim": 8, "qk_rope_head_dim": 8, "v_head_dim": 8, "n_group": 2, "topk_group": 1,
+                    "num_key_value_heads": 4},
+    "gpt_oss": {"num_local_experts": 4, "num_experts_per_tok": 2, "intermediate_size": 16, "head_dim": 8,
+                "sliding_window": 16},
     "gemma2": {"head_dim": 8, "sliding_window": 16, "query_pre_attn_scalar": 8},
     "gemma3_text": {"head_dim": 8, "sliding_window": 16, "query_pre_attn_scalar": 8},
     "mistral": {"sliding_window": 16},

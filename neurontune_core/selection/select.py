@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from neurontune_core.attribution.settings import AttributionMethod
 from neurontune_core.errors import InputError
+from neurontune_core.expert_address import ExpertShapes, expert_of
 from neurontune_core.records import ROLES, NeuronId, NeuronSet, Role, neurons_at
 from neurontune_core.selection.controls import Chosen, matched_random, random_neurons, shuffled, whole_layers
 from neurontune_core.selection.ranking import Ranking, rank, scored_role
@@ -59,6 +60,7 @@ def select_neurons(
     config: SelectionConfig,
     neurons_per_layer: Sequence[int],
     method: AttributionMethod = "integrated_gradients",
+    experts: ExpertShapes = (),
 ) -> Selection:
     """Return the `safety_neurons` and `utility_neurons` highest-ranked attributed neurons, disjoint.
 
@@ -72,6 +74,8 @@ def select_neurons(
             resolved.
         neurons_per_layer: `neuron_counts` of the model, `[layer]`.
         method: how the scores were made (`attribution.method`).
+        experts: `expert_counts` of the model, `[layer]`; adds their addresses to the table and, as facts, how many
+            experts hold the neurons of either set.
 
     Raises:
         InputError: more neurons are asked for than the model has, or a role has no scores.
@@ -88,7 +92,12 @@ def select_neurons(
     facts = {"safety_neurons": float(len(chosen[0])), "utility_neurons": float(len(chosen[1]))}
     if config.method == "score":
         facts |= {"overlap": float(overlap)} | _agreement(scores, config, widths, counts, method)
-    return Selection(neurons, _table(rankings, chosen, neurons), facts)
+    ranking = _table(rankings, chosen, neurons)
+    if any(count for count, _ in experts):
+        ranking = _with_experts(ranking, experts)
+        for role, mine in ranking[ranking["expert"] != ""].groupby("role"):
+            facts[f"{role}_experts"] = float(len(mine[["layer", "expert"]].drop_duplicates()))
+    return Selection(neurons, ranking, facts)
 
 
 def _rankings(
@@ -162,6 +171,13 @@ def _table(rankings: Mapping[Role, Ranking], chosen: Chosen, neurons: NeuronSet)
         table = pd.DataFrame({"role": role, "layer": [n.layer for n in names], "index": [n.index for n in names]})
         parts.append(table.assign(score=score, low=score - margin, high=score + margin).iloc[order])
     return pd.concat(parts, ignore_index=True)
+
+
+def _with_experts(table: pd.DataFrame, experts: ExpertShapes) -> pd.DataFrame:
+    """Return a table of neurons with `expert` ("" in a dense layer) and `place`, the index within it."""
+    neurons = [NeuronId(int(layer), int(index)) for layer, index in zip(table["layer"], table["index"], strict=True)]
+    addresses = [expert_of(neuron, experts) for neuron in neurons]
+    return table.assign(expert=[expert for expert, _ in addresses], place=[place for _, place in addresses])
 
 
 def _raised(neurons: NeuronSet, first: int) -> NeuronSet:

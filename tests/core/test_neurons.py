@@ -10,7 +10,7 @@ from neurontune_core.errors import InputError
 from neurontune_core.model import tiny
 from neurontune_core.records import NeuronId, NeuronSet, ScalingFactors
 
-DENSE = tuple(family for family in tiny.FAMILIES if family not in ("mixtral", "qwen3_moe"))
+DENSE, EXPERTS = tiny.DENSE, tiny.EXPERTS
 PATHS = {
     "gpt2": ("mlp.c_proj", "Conv1D"), "gpt_neox": ("mlp.dense_4h_to_h", "Linear"), "opt": ("fc2", "Linear"),
 }  # fmt: skip
@@ -23,16 +23,6 @@ def test_coverage_finds_the_down_projection_of_every_layer(family):
     assert neurons.coverage(tiny.model(family)) == [
         neurons.LayerCoverage(layer, path, layout, 48, "") for layer in range(2)
     ]
-
-
-@pytest.mark.parametrize("family", ["mixtral", "qwen3_moe"])
-def test_experts_are_reported_layer_by_layer_and_refused(family):
-    model = tiny.model(family)
-    rows = neurons.coverage(model)
-    assert [row.layer for row in rows] == [0, 1]
-    assert all(row.neurons == 0 and "mixture of experts" in row.problem for row in rows)
-    with pytest.raises(InputError, match=r"2 of 2 layers.*layer 0: mixture of experts.*layer 1: mixture of experts"):
-        neurons.down_projections(model)
 
 
 def test_one_uncovered_layer_is_named():

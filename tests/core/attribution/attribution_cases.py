@@ -12,11 +12,12 @@ from neurontune_core.attribution import setup
 from neurontune_core.attribution.encode import EncodedPair
 from neurontune_core.attribution.pair_scores import PairScores
 from neurontune_core.attribution.settings import AttributionConfig
+from neurontune_core.experts import run_apart
 from neurontune_core.model import tiny
 from neurontune_core.model.load import ChatModel
 from neurontune_core.records import PromptPair
 
-DENSE = tuple(family for family in tiny.FAMILIES if family not in ("mixtral", "qwen3_moe"))
+DENSE, EXPERTS = tiny.DENSE, tiny.EXPERTS
 SLIDING = ("sliding_attention", "full_attention", "sliding_attention")
 
 
@@ -31,6 +32,7 @@ def tiny_chat(family: str, dtype: torch.dtype = torch.float64, layers: int = 3) 
     with torch.random.fork_rng():
         torch.manual_seed(0)
         model: PreTrainedModel = AutoModelForCausalLM.from_config(config)
+    run_apart(model)
     return ChatModel(model.eval().to(dtype).requires_grad_(False), tiny.tokenizer(), torch.device("cpu"))
 
 
@@ -83,6 +85,7 @@ def float64_throughout() -> Iterator[None]:
     """Keep transformers from dropping to float32 in norms, rotary embeddings and softmax of a float64 model."""
     with (
         mock.patch.object(torch, "float32", torch.float64),
+        mock.patch.object(torch, "float", torch.float64),
         mock.patch.object(torch.Tensor, "float", torch.Tensor.double),
     ):
         yield

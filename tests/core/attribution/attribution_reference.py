@@ -1,13 +1,16 @@
 """Attribution the slow and obvious way: a full forward for every layer and every step, nothing shared or cached."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+from unittest import mock
 
 import numpy as np
 import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from neurontune_core.neurons import down_projections
+from neurontune_core.neurons import bank_module, banks, decoder_layers
 
 
 def reference_scores(
@@ -22,7 +25,7 @@ def reference_scores(
     """Return per layer: scores `[neuron]`, and P(v_pq) - P(v_q), which they add up to with enough nodes."""
     points, weights = radau(nodes)
     scores, differences = [], []
-    for layer in down_projections(model):
+    for layer in banks(model):
         start = activations(model, layer, query, response, every_position)
         end = activations(model, layer, prompt, response, every_position)
         change, total = end - start, torch.zeros_like(end)
@@ -77,11 +80,56 @@ def objective(
 
 
 def _run(model: PreTrainedModel, layer: int, ids: Sequence[int], edit: Callable[[Tensor], Tensor]) -> Tensor:
+    block = getattr(decoder_layers(model)[layer], "mlp", None)
+    if hasattr(block, "experts"):
+        with mock.patch.object(block, "forward", partial(_plain_experts, block, edit)):
+            return model(input_ids=torch.tensor([list(ids)]), use_cache=False).logits[0]
+
     def hook(module: torch.nn.Module, inputs: tuple[Tensor, ...]) -> Tensor:
         return edit(inputs[0].flatten(0, -2)).view(inputs[0].shape)
 
-    handle = down_projections(model)[layer].register_forward_pre_hook(hook)
+    (bank,) = banks(model)[layer]
+    handle = bank_module(model, bank).register_forward_pre_hook(hook)
     try:
         return model(input_ids=torch.tensor([list(ids)]), use_cache=False).logits[0]
     finally:
         handle.remove()
+
+
+def _plain_experts(block: Any, edit: Callable[[Tensor], Tensor], hidden: Tensor) -> Any:
+    """A mixture of experts, token by token: activations `[position, neuron]`, 0 where a token is not routed."""
+    tokens = hidden[0]
+    router = block.gate if hasattr(block, "gate") else block.router
+    _, weights, chosen = router(tokens)
+    experts = block.experts
+    transposed, count = experts.is_transposed, experts.num_experts
+    width = experts.down_proj.shape[1 if transposed else 2]
+    rows = []
+    for token, mine in zip(tokens, chosen.tolist(), strict=True):
+        parts = [tokens.new_zeros(width) for _ in range(count)]
+        for expert in mine:
+            up = experts.gate_up_proj[expert]
+            bias = experts.gate_up_proj_bias[expert] if experts.has_bias else 0
+            parts[expert] = experts._apply_gate(token @ (up if transposed else up.T) + bias)
+        rows.append(torch.cat(parts))
+    activations = torch.stack(rows)
+    shared = getattr(block, "shared_expert", None) or getattr(block, "shared_experts", None)
+    if shared is not None:
+        own = shared.act_fn(shared.gate_proj(tokens)) * shared.up_proj(tokens)
+        activations = torch.cat([activations, own], -1)
+    activations = edit(activations)
+    result = []
+    for place, mine in enumerate(chosen.tolist()):
+        total = torch.zeros_like(tokens[0])
+        for slot, expert in enumerate(mine):
+            down = experts.down_proj[expert]
+            own = activations[place, expert * width : (expert + 1) * width] @ (down if transposed else down.T)
+            total = total + weights[place, slot] * (own + (experts.down_proj_bias[expert] if experts.has_bias else 0))
+        result.append(total)
+    output = torch.stack(result)
+    if shared is not None:
+        own = shared.down_proj(activations[:, count * width :])
+        gate = getattr(block, "shared_expert_gate", None)
+        output = output + (own if gate is None else torch.sigmoid(gate(tokens)) * own)
+    output = output[None]
+    return (output, weights) if hasattr(block, "router") else output

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from attribution_cases import DENSE, attribute, encoded_pairs, float64_throughout, relative_difference, tiny_chat
+from attribution_cases import DENSE, EXPERTS, attribute, encoded_pairs, float64_throughout, relative_difference, tiny_chat
 from attribution_reference import reference_scores
 
 SETTINGS = [
@@ -21,7 +21,7 @@ def expected_scores(chat, pair, settings):
 
 
 @pytest.mark.parametrize("settings", SETTINGS, ids=lambda settings: "-".join(settings.values()))
-@pytest.mark.parametrize("family", DENSE)
+@pytest.mark.parametrize("family", DENSE + EXPERTS)
 def test_float64_agrees_with_the_reference_alone_and_in_a_batch(family, settings):
     with float64_throughout():
         chat, pairs = tiny_chat(family), encoded_pairs()
@@ -34,7 +34,7 @@ def test_float64_agrees_with_the_reference_alone_and_in_a_batch(family, settings
 
 
 @pytest.mark.parametrize("settings", SETTINGS[::3], ids=lambda settings: "-".join(settings.values()))
-@pytest.mark.parametrize("family", DENSE)
+@pytest.mark.parametrize("family", DENSE + EXPERTS)
 def test_float32_agrees_with_the_float64_reference(family, settings):
     chat, exact = tiny_chat(family, torch.float32), tiny_chat(family)
     exact.model.load_state_dict(chat.model.state_dict())

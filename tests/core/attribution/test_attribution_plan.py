@@ -4,7 +4,7 @@ import time
 
 import pytest
 import torch
-from attribution_cases import DENSE, encoded_pairs, prompt_pair, tiny_chat, tokens
+from attribution_cases import DENSE, EXPERTS, encoded_pairs, prompt_pair, tiny_chat, tokens
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import AutoModelForCausalLM
 
@@ -23,8 +23,13 @@ from neurontune_core.model import tiny
 from neurontune_core.model.load import ChatModel
 
 
+def tolerance(family: str) -> float:
+    """Of latent attention the mean of keys' and values' channels is counted, not each where it is used."""
+    return 0.05 if family.startswith("deepseek") else 0.01
+
+
 @pytest.mark.parametrize(("position", "first"), [("last", 0), ("response", 0), ("last", 1)])
-@pytest.mark.parametrize("family", DENSE)
+@pytest.mark.parametrize("family", DENSE + EXPERTS)
 def test_counted_operations(family, position, first, monkeypatch):
     # torch's counter does not know the fused attention of CPUs, so that all attention is made of products here
     monkeypatch.setattr(prefix, "_whole_prompt", lambda query, key, value, rule: attend(query, key, value, None, rule))
@@ -39,12 +44,12 @@ def test_counted_operations(family, position, first, monkeypatch):
         waves = cut(range(first, 3), 3, engine.points, limit)
         counted = pair_flops(sizes_of(chat.model), pair, waves, position == "response")
         counted += check_flops(sizes_of(chat.model), pair, range(first, 3)) if with_difference else 0
-        assert counted == pytest.approx(counter.get_total_flops(), rel=0.01)
+        assert counted == pytest.approx(counter.get_total_flops(), rel=tolerance(family))
 
 
 @pytest.mark.parametrize("first", [0, 1])
 @pytest.mark.parametrize("method", ["gradient", "activation"])
-@pytest.mark.parametrize("family", DENSE)
+@pytest.mark.parametrize("family", DENSE + EXPERTS)
 def test_counted_operations_of_the_other_methods(family, method, first):
     chat = tiny_chat(family, torch.float32)
     chat.model.set_attn_implementation("eager")
@@ -55,7 +60,7 @@ def test_counted_operations_of_the_other_methods(family, method, first):
         ready.score([pair], False)
     positions = methods.positions(config, pair)
     counted = one_pass_flops(sizes_of(chat.model), positions, 6, list(ready.layers), method == "gradient")
-    assert counted == pytest.approx(counter.get_total_flops(), rel=0.01)
+    assert counted == pytest.approx(counter.get_total_flops(), rel=tolerance(family))
 
 
 def test_operations_grow_linearly_in_pairs_and_not_with_their_number_in_a_batch():

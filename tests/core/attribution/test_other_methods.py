@@ -7,7 +7,15 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from attribution_cases import DENSE, encoded_pairs, float64_throughout, prompt_pair, relative_difference, tiny_chat
+from attribution_cases import (
+    DENSE,
+    EXPERTS,
+    encoded_pairs,
+    float64_throughout,
+    prompt_pair,
+    relative_difference,
+    tiny_chat,
+)
 
 from neurontune_core.attribution import methods
 from neurontune_core.attribution.encode import EncodedPair, encode_pair
@@ -55,7 +63,7 @@ def central_differences(chat: ChatModel, text: Sequence[int], response: Sequence
     return (logs[0] - logs[1]) / 2e-4
 
 
-@pytest.mark.parametrize("family", DENSE)
+@pytest.mark.parametrize("family", DENSE + EXPERTS)
 def test_gradients_are_those_of_finite_differences(family):
     """Of several pairs in one batch; the response of a safety pair follows its query, else the attacked prompt."""
     with float64_throughout():

@@ -8,7 +8,7 @@ from neurontune_core.model import tiny
 from neurontune_core.model.load import ChatModel
 from neurontune_core.records import PromptPair, Role, Split
 
-DENSE = tuple(family for family in tiny.FAMILIES if family not in ("mixtral", "qwen3_moe"))
+DENSE = tiny.DENSE
 
 
 def chat_of(family: str) -> ChatModel:

@@ -8,7 +8,7 @@ from torch import Tensor
 from neurontune_core.cards import columns
 from neurontune_core.cards.columns import output_columns, promoted_and_suppressed
 from neurontune_core.model.load import ChatModel
-from neurontune_core.neurons import edited
+from neurontune_core.neurons import down_projections, edited
 from neurontune_core.records import NeuronId
 
 NEURONS = [NeuronId(0, 3), NeuronId(1, 47), NeuronId(1, 0)]
@@ -60,7 +60,7 @@ def test_a_column_is_what_a_neuron_adds(family: str) -> None:
     ids = torch.arange(5)[None]
     for neuron in NEURONS:
         outputs = []
-        module = columns.down_projections(chat.model)[neuron.layer]
+        module = down_projections(chat.model)[neuron.layer]
         handle = module.register_forward_hook(lambda _, inputs, output, seen=outputs: seen.append(output.view(-1, 32)))
         unit = torch.zeros(48).index_fill(0, torch.tensor([neuron.index]), 1.0)
         chat.model(input_ids=ids)

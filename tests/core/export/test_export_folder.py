@@ -14,7 +14,7 @@ from neurontune_core import neurons
 from neurontune_core.errors import InputError, NumericalError
 from neurontune_core.export import folder as exporting
 from neurontune_core.export.folder import write_folder
-from neurontune_core.model import source
+from neurontune_core.model import source, tiny
 from neurontune_core.model.settings import ModelConfig
 
 PLAIN = """
@@ -34,7 +34,7 @@ with torch.no_grad():
 """
 
 
-@pytest.mark.parametrize("family", ["llama", "gpt2", "phi3", "gpt_neox", "opt", "gemma2"])
+@pytest.mark.parametrize("family", ["llama", "gpt2", "phi3", "gpt_neox", "opt", "gemma2", *tiny.EXPERTS])
 def test_written_model_is_the_hooked_one(family, base_folder, factors, tmp_path):
     base = base_folder(family)
     (tmp_path / "readable").touch()

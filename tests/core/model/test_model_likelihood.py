@@ -17,7 +17,7 @@ SEQUENCES = [
     )
     for prompt, response in [(5, 3), (1, 9), (30, 1), (12, 0), (7, 7), (2, 20)]
 ]
-FLOAT32_ONLY = ("gemma2", "mixtral", "qwen3_moe")  # transformers' eager attention and experts compute in float32
+FLOAT32_ONLY = ("gemma2", *tiny.EXPERTS)  # transformers' eager attention and experts compute in float32
 
 
 @torch.no_grad()

@@ -116,15 +116,17 @@ def test_the_packaged_model_is_converted_once_and_can_chat(tmp_path: Path, monke
 
 
 def test_layers_without_neurons_are_left_out_only_if_told_so(tmp_path: Path) -> None:
-    shape = tiny.configuration("qwen3_moe")
-    shape.mlp_only_layers = [1]
+    shape = tiny.configuration("deepseek_v2")
+    shape.n_shared_experts = 2  # gate, up and down projection of one shape: nothing tells which is which
     AutoModelForCausalLM.from_config(shape).save_pretrained(tmp_path / "model")
     tiny.tokenizer().save_pretrained(tmp_path / "model")
-    with pytest.raises(InputError, match=r"1 of 2 layers.*layer 0: mixture of experts.*model.skip_uncovered_layers"):
+    with pytest.raises(InputError, match=r"1 of 2 layers.*layer 1: several candidates beside the experts.*model.skip_uncovered_layers"):
         describe(ModelConfig(name=str(tmp_path / "model")))
     reference = describe(ModelConfig(name=str(tmp_path / "model"), skip_uncovered_layers=True))
-    assert reference.neurons_per_layer == (0, 48)
+    assert reference.neurons_per_layer == (48, 0)
     assert reference.identity.endswith(":covered layers")
-    assert neurons.neuron_counts(load(reference, str(tmp_path / "root"), CPU).model) == [0, 48]
+    assert neurons.neuron_counts(load(reference, str(tmp_path / "root"), CPU).model) == [48, 0]
+    shape.first_k_dense_replace = 0
+    AutoModelForCausalLM.from_config(shape).save_pretrained(tmp_path / "model")
     with pytest.raises(InputError, match="2 of 2 layers"):
-        describe(ModelConfig(name="random:mixtral", skip_uncovered_layers=True))
+        describe(ModelConfig(name=str(tmp_path / "model"), skip_uncovered_layers=True))

@@ -13,7 +13,7 @@ from neurontune_core.model.identity import folder_digest
 from neurontune_core.model.settings import ModelConfig
 from neurontune_core.model.source import ModelReference, describe, skeleton
 
-DENSE = [family for family in tiny.FAMILIES if family not in ("mixtral", "qwen3_moe")]
+DENSE = tiny.DENSE
 
 
 @pytest.fixture
@@ -36,10 +36,11 @@ def test_neurons_are_counted_without_weights(family: str) -> None:
     assert {parameter.device.type for parameter in skeleton(config).parameters()} == {"meta"}
 
 
-@pytest.mark.parametrize("family", ["mixtral", "qwen3_moe"])
-def test_mixtures_of_experts_are_refused(family: str) -> None:
-    with pytest.raises(InputError, match="mixture of experts"):
-        describe(ModelConfig(name=f"random:{family}"))
+def test_experts_are_counted_without_weights() -> None:
+    shared = describe(ModelConfig(name="random:deepseek_v3"))
+    assert (shared.neurons_per_layer, shared.experts_per_layer) == ((48, 80), ((0, 0), (4, 16)))
+    assert describe(ModelConfig(name="random:mixtral")).neuron_total == 2 * 4 * 48
+    assert describe(ModelConfig(name="random:llama")).experts_per_layer == ()
 
 
 def test_identity_changes_with_what_changes_a_result() -> None:
