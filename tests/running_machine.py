@@ -192,7 +192,10 @@ def machine_on(place: Path, root: Path) -> Iterator[Machine]:
     finally:
         process.send_signal(signal.SIGINT)
         assert process.wait(timeout=60) == 130
-        assert (place / "stderr").read_text().splitlines()[-2:] == ["stopping Prefect, MLflow and the workers", "stopped"]
+        assert (place / "stderr").read_text().splitlines()[-2:] == [
+            "stopping Prefect, MLflow and the workers",
+            "stopped",
+        ]
         for number in (port, mlflow_port):
             with socket.socket() as probe:
                 assert probe.connect_ex(("127.0.0.1", number)) != 0, "all of it is stopped"

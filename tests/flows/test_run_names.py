@@ -18,7 +18,19 @@ def test_made_up_names_are_told_from_typed_ones() -> None:
     assert all(is_made_up(generate_slug(2)) for _ in range(300))
     assert is_made_up("gamma3-crucis-void") and is_made_up("xi1234-canis-majoris")
     assert is_made_up("Licensed-Saiga") and is_made_up("Ergonomic-Coral")
-    for name in ("first try", "llama-tiny", "qwen · tiny", "sweep-2", "my-run", "alphabet", "", "run", "Llama-tiny", "SmolLM2-Safe", "Safe llama"):
+    for name in (
+        "first try",
+        "llama-tiny",
+        "qwen · tiny",
+        "sweep-2",
+        "my-run",
+        "alphabet",
+        "",
+        "run",
+        "Llama-tiny",
+        "SmolLM2-Safe",
+        "Safe llama",
+    ):
         assert not is_made_up(name)
 
 
