@@ -125,7 +125,9 @@ def down_projections(model: nn.Module) -> dict[int, nn.Module]:
     found = banks(model)
     for layer, mine in found.items():
         if len(mine) > 1 or mine[0].routed:
-            raise InputError(f"model: layer {layer} of {type(model).__name__} has no single down projection, but experts")
+            raise InputError(
+                f"model: layer {layer} of {type(model).__name__} has no single down projection, but experts"
+            )
     return {layer: bank_module(model, mine[0]) for layer, mine in found.items()}
 
 
@@ -389,9 +391,7 @@ def _by_bank(model: nn.Module, neurons: NeuronSet) -> dict[Bank, tuple[list[int]
     """Group neurons by bank: their indices within it, and their places in `neurons.all`."""
     found, groups = banks(model), {}
     for place, neuron in enumerate(neurons.all):
-        mine = [
-            bank for bank in found.get(neuron.layer, []) if bank.places.start <= neuron.index < bank.places.stop
-        ]
+        mine = [bank for bank in found.get(neuron.layer, []) if bank.places.start <= neuron.index < bank.places.stop]
         if not mine:
             raise InputError(
                 f"neurons: the model has no neuron {neuron.index} in layer {neuron.layer}; use the model they were "

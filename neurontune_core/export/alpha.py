@@ -44,7 +44,11 @@ def write_alpha(target: Path, scaling: ScalingFactors, base: ModelReference, ori
             "safety_neurons": len(scaling.neurons.safety),
             "utility_neurons": len(scaling.neurons.utility),
             "neuron": NEURON,
-            **({"experts_per_layer": [list(shape) for shape in base.experts_per_layer]} if base.experts_per_layer else {}),
+            **(
+                {"experts_per_layer": [list(shape) for shape in base.experts_per_layer]}
+                if base.experts_per_layer
+                else {}
+            ),
             "alpha_sha256": artifacts.file_digest(folder / tables.ALPHA),
             "origin": origin,
         }

@@ -2,7 +2,15 @@
 
 import pytest
 import torch
-from attribution_cases import DENSE, EXPERTS, attribute, encoded_pairs, float64_throughout, relative_difference, tiny_chat
+from attribution_cases import (
+    DENSE,
+    EXPERTS,
+    attribute,
+    encoded_pairs,
+    float64_throughout,
+    relative_difference,
+    tiny_chat,
+)
 from attribution_reference import reference_scores
 
 SETTINGS = [

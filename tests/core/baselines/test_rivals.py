@@ -56,7 +56,7 @@ def test_ia3_multiplies_every_neuron_by_its_factor(
 ) -> None:
     chat = ChatModel(tiny.model(family).requires_grad_(False), tiny.tokenizer(), torch.device("cpu"))
     before = logits(chat)
-    made = fitted(chat, pairs, neurons, settings, method="ia3", ia3_learning_rate=0.1)
+    made = fitted(chat, pairs, neurons, settings, method="ia3", learning_rate=0.1)
     assert isinstance(made.change, Ia3) and torch.equal(logits(chat), before)
     factors = list(made.change.weights.values())
     assert made.change.parameters == sum(factor.numel() for factor in factors) == 2 * factors[0].numel()
@@ -157,7 +157,7 @@ def test_harmful_prompts_are_to_be_refused_and_harmless_ones_answered(
 def test_dpo_learns_to_prefer(
     chat: ChatModel, pairs: list[PromptPair], neurons: NeuronSet, settings: TrainingSettings
 ) -> None:
-    made = fitted(chat, pairs, neurons, settings, method="dpo", dpo_learning_rate=0.05)
+    made = fitted(chat, pairs, neurons, settings, method="dpo", learning_rate=0.05)
     assert made.facts["loss_last"] < 0.6 < math.log(2)
 
 

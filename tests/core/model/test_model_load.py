@@ -120,7 +120,9 @@ def test_layers_without_neurons_are_left_out_only_if_told_so(tmp_path: Path) -> 
     shape.n_shared_experts = 2  # gate, up and down projection of one shape: nothing tells which is which
     AutoModelForCausalLM.from_config(shape).save_pretrained(tmp_path / "model")
     tiny.tokenizer().save_pretrained(tmp_path / "model")
-    with pytest.raises(InputError, match=r"1 of 2 layers.*layer 1: several candidates beside the experts.*model.skip_uncovered_layers"):
+    with pytest.raises(
+        InputError, match=r"1 of 2 layers.*layer 1: several candidates beside the experts.*model.skip_uncovered_layers"
+    ):
         describe(ModelConfig(name=str(tmp_path / "model")))
     reference = describe(ModelConfig(name=str(tmp_path / "model"), skip_uncovered_layers=True))
     assert reference.neurons_per_layer == (48, 0)

@@ -9,7 +9,6 @@ import pytest
 from neurontune_core.model.load import ChatModel
 from neurontune_core.records import NeuronSet, PromptPair
 from neurontune_core.scaling import own_refusals
-from neurontune_core.scaling.problem import Problem
 from neurontune_core.scaling.learn import learn_scaling
 from neurontune_core.scaling.own_refusals import USUAL_OPENINGS, own_openings
 from neurontune_core.scaling.problem import Problem

@@ -13,7 +13,6 @@ from neurontune_core.model import tiny
 from neurontune_core.model.load import ChatModel
 from neurontune_core.records import NeuronSet, PromptPair
 from neurontune_core.scaling import state as room
-from neurontune_core.scaling.problem import Problem
 from neurontune_core.scaling.learn import LearnedScaling, learn_scaling
 from neurontune_core.scaling.problem import Problem
 from neurontune_core.scaling.state import SAVE_SECONDS, Saving, State, from_bytes, to_bytes
