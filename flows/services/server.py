@@ -26,7 +26,7 @@ START_SECONDS = 600  # a machine busy with something else takes minutes
 POLL_SECONDS = 0.1
 SINGLE_RUN = {
     f"PREFECT_SERVER_SERVICES_{name}_ENABLED": "false"
-    for name in ("SCHEDULER", "LATE_RUNS", "TRIGGERS", "FOREMAN", "PAUSE_EXPIRATIONS")
+    for name in ("SCHEDULER", "LATE_RUNS", "TRIGGERS", "FOREMAN", "PAUSE_EXPIRATIONS", "CLEANUP_RECONCILER")
 }
 """Services for deployments, automations and workers, which the server of a single run has none of."""
 
