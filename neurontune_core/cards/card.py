@@ -23,7 +23,7 @@ class NeuronCard:
     """A neuron's score with its 95% interval over pairs, what its output column says, and what excites it most.
 
     A score or bound that does not exist is NaN. Tokens and prompts come strongest first. Of a neuron in a mixture of
-    experts, `expert` and `place` are its address (`expert_address.expert_of`), and `routed` the shares of harmful and of
+    experts, `expert` and `place` are its address (`expert_address.expert_of`), and `routed` the shares of harmful and
     harmless plain prompts whose last token is sent to the expert; "", 0 and () otherwise.
     """
 

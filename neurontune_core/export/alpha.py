@@ -15,8 +15,8 @@ from neurontune_core.records import ScalingFactors
 FORMAT = 1
 DESCRIPTION = "alpha.json"
 NEURON = (
-    "input channel `index` of the down projection of decoder layer `layer`, both counted from 0; of a mixture of experts "
-    "`index` is expert * neurons of an expert + channel, the shared expert's channels last"
+    "input channel `index` of the down projection of decoder layer `layer`, both counted from 0; of a mixture of "
+    "experts `index` is expert * neurons of an expert + channel, the shared expert's channels last"
 )
 
 

@@ -29,7 +29,7 @@ class ModelReference(BaseModel):
     """A model, pinned: what it is called, what it is, and how many neurons each layer has.
 
     `name` is absolute where it is a path. `dequantised` names the quantised formats that weights were worked out from
-    (`Q4_K and Q6_K`), "" where there were none. `experts_per_layer` is what `neurons.expert_counts` returns, empty for a
+    (`Q4_K and Q6_K`), "" where there were none. `experts_per_layer` is what `neurons.expert_counts` returns, () for a
     dense model.
     """
 
