@@ -164,8 +164,8 @@ def _steer(fit: _Fit) -> tuple[Attempt, Trials]:
     """Return the layer and strength, of a few or of those that Optuna suggests, that validate best."""
     chat, config, pairs = fit.chat, fit.config, distinct(fit.batches)
     harmful, harmless = ([pair for pair in pairs if pair.role == role] for role in ("safety", "utility"))
-    asked = ([pair.conversation for pair in own] for own in (harmful, harmless))
-    directions = refusal_directions(chat, *asked, fit.batch_tokens)
+    asked, other = ([pair.conversation for pair in own] for own in (harmful, harmless))
+    directions = refusal_directions(chat, asked, other, fit.batch_tokens)
     layers = sorted({round(depth * (len(directions) - 1)) for depth in DEPTHS})
     readings: dict[int, Any] = {}
     facts: dict[int, dict[str, float]] = {layer: {} for layer in layers}

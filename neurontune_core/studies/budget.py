@@ -60,7 +60,7 @@ def _budget(config: PipelineConfig) -> str:
 
 
 def _summary(name: str, trials: pd.DataFrame) -> dict[str, str]:
-    best = trials.loc[trials[SCORE].idxmax()]
+    best = trials.iloc[int(trials[SCORE].to_numpy().argmax())]
     return {
         "method": name,
         "trials": str(len(trials)),
