@@ -1,5 +1,6 @@
 """The small search of a baseline over its step size or strength, on the validation split alone."""
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -21,8 +22,9 @@ class Attempt:
 
     @property
     def score(self) -> float:
-        """The score on validation prompts, 0 where none was measured."""
-        return self.facts.get("validation_score", 0.0)
+        """The score on validation prompts, 0 where none was measured or the model gives no numbers."""
+        score = self.facts.get("validation_score", 0.0)
+        return score if math.isfinite(score) else 0.0
 
 
 def best_of(

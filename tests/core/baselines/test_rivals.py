@@ -320,6 +320,7 @@ def test_a_step_size_that_diverges_scores_nothing_and_the_search_goes_on() -> No
 
     best, rows = best_of(attempt, [{"x": 2.0}, {"x": 0.5}, {"x": 0.25}], 3, silent)
     assert best.score == 0.5 and [row["validation_score"] for row in rows] == [0, 0.5, 0.25]
+    assert Attempt(SystemPrompt("x"), {"validation_score": math.nan}).score == 0
     with pytest.raises(NumericalError, match="too large"):
         best_of(attempt, [{"x": 2.0}], 1, silent)
 
