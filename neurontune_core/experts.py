@@ -108,7 +108,8 @@ def edited_experts(module: nn.Module, edit: Edit, positions: Callable[[], int]) 
         positions: returns how many positions a row has, because the experts are given tokens of all rows in one line.
     """
     config: Any = module.config
-    before, edits = config._experts_implementation, getattr(module, "neuron_edits", [])
+    before = config._experts_implementation
+    edits: Any = getattr(module, "neuron_edits", [])
     config._experts_implementation = IMPLEMENTATION
     module.neuron_edits = [*edits, (edit, positions)]  # type: ignore[assignment]
     try:

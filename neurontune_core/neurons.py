@@ -7,7 +7,7 @@ of all experts, and of the shared expert if there is one. Its neurons are number
 expert last; a neuron of an expert that a token is not routed to is 0 there.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -146,9 +146,9 @@ def output_column(module: nn.Module, bank: Bank, index: int) -> Tensor:
     """Return a view of the weights `[hidden]` that a neuron is written by; `index` counts within the bank."""
     if bank.routed:
         expert, place = divmod(index, bank.width)
-        weight: Tensor = module.down_proj[expert]  # type: ignore[index, assignment]
+        weight: Tensor = module.down_proj[expert]  # type: ignore[index]
         return weight[place] if module.is_transposed else weight[:, place]
-    return module.weight[index] if isinstance(module, Conv1D) else module.weight[:, index]  # type: ignore[index, return-value]
+    return module.weight[index] if isinstance(module, Conv1D) else module.weight[:, index]  # type: ignore[index]
 
 
 def neuron_counts(model: nn.Module) -> list[int]:
@@ -217,7 +217,7 @@ def _edit_whole(edit: Callable[[Tensor], Tensor], bank: Bank, neurons: int, valu
 
 
 @contextmanager
-def edited_banks(model: nn.Module, edits: dict[Bank, Edit]) -> Iterator[None]:
+def edited_banks(model: nn.Module, edits: Mapping[Bank, Edit]) -> Iterator[None]:
     """Pass the activations of banks through functions `(activations, routing)`; undone on exit."""
     layers = decoder_layers(model)
     with ExitStack() as stack:
@@ -253,7 +253,7 @@ def scaled(model: nn.Module, neurons: NeuronSet, alpha: Tensor) -> Iterator[None
 
 
 def _scale(values: Tensor, routing: Routing, factors: Tensor, index: Tensor) -> Tensor:
-    return _Scale.apply(values, factors, index, routing)  # type: ignore[no-any-return]
+    return _Scale.apply(values, factors, index, routing)
 
 
 @contextmanager
@@ -389,7 +389,8 @@ def _edit_hook(edit: Edit, bank: Bank, watch: _Watch) -> Callable[..., Tensor]:
 
 def _by_bank(model: nn.Module, neurons: NeuronSet) -> dict[Bank, tuple[list[int], list[int]]]:
     """Group neurons by bank: their indices within it, and their places in `neurons.all`."""
-    found, groups = banks(model), {}
+    found = banks(model)
+    groups: dict[Bank, tuple[list[int], list[int]]] = {}
     for place, neuron in enumerate(neurons.all):
         mine = [bank for bank in found.get(neuron.layer, []) if bank.places.start <= neuron.index < bank.places.stop]
         if not mine:
@@ -436,7 +437,7 @@ def _cover(model: nn.Module, index: int, layer: nn.Module) -> tuple[list[Bank], 
     result = []
     for path, module in stacks:
         width = outputs_and_width(module)[1]
-        result.append(Bank(index, path, 0, module.down_proj.shape[0], width, True))  # type: ignore[union-attr]
+        result.append(Bank(index, path, 0, module.down_proj.shape[0], width, True))
     for path, module in found:
         result.append(Bank(index, path, result[-1].places.stop if result else 0, 1, _width(module), False))
     return result, ""
@@ -473,8 +474,8 @@ def _is_expert_bank(module: nn.Module) -> bool:
 
 
 def _outputs(module: nn.Module) -> int:
-    return module.weight.shape[1 if isinstance(module, Conv1D) else 0]  # type: ignore[index, return-value]
+    return int(module.weight.shape[1 if isinstance(module, Conv1D) else 0])  # type: ignore[index]
 
 
 def _width(module: nn.Module) -> int:
-    return module.weight.shape[0 if isinstance(module, Conv1D) else 1]  # type: ignore[index, return-value]
+    return int(module.weight.shape[0 if isinstance(module, Conv1D) else 1])  # type: ignore[index]

@@ -118,7 +118,7 @@ def _down(module: nn.Module) -> int:
     """Return how many weights of a down projection, or of the experts' ones, a token is multiplied by."""
     if not is_routed(module):
         return _weights(module)
-    return module.down_proj[0].numel() * active_experts(module)  # type: ignore[operator, index]
+    return module.down_proj[0].numel() * active_experts(module)  # type: ignore[index]
 
 
 def _weights(module: nn.Module) -> int:

@@ -1,6 +1,7 @@
 """Batches of token sequences: grouped by length, padded, with a bound on the tokens a batch holds."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import psutil
 import torch
@@ -82,9 +83,9 @@ def bytes_per_token(model: PreTrainedModel) -> int:
     shape = model.config.get_text_config()
     layers, hidden = int(shape.num_hidden_layers), int(shape.hidden_size)
     neurons = int(getattr(shape, "intermediate_size", None) or 4 * hidden)
-    experts = [module for module in model.modules() if is_routed(module)]
+    experts: list[Any] = [module for module in model.modules() if is_routed(module)]
     used = max((active_experts(module) * outputs_and_width(module)[1] for module in experts), default=0)
-    looked_at = max((module.num_experts * outputs_and_width(module)[1] for module in experts), default=0)
+    looked_at = max((int(module.num_experts) * outputs_and_width(module)[1] for module in experts), default=0)
     return 4 * (layers * (12 * hidden + 4 * max(neurons, used)) + 3 * int(shape.vocab_size) + 2 * looked_at)
 
 
