@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from neurontune_core.pairs.build import build_pairs
     from neurontune_core.records import NeuronId, NeuronSet, PromptPair, ScalingFactors
     from neurontune_core.scaling.learn import learn_scaling
+    from neurontune_core.scaling.problem import Problem
     from neurontune_core.scores.merge import merge_tables
     from neurontune_core.selection.select import select_neurons
 
@@ -44,6 +45,7 @@ _ROOM = {
     "evaluate_answers": "evaluation.answers_judged",
     "fold": "neurons",
     "learn_scaling": "scaling.learn",
+    "Problem": "scaling.problem",
     "load_alpha": "export.alpha",
     "load_config": "config",
     "load_model": "model.load",
@@ -65,6 +67,7 @@ __all__ = [
     "NeuronId",
     "NeuronSet",
     "PipelineConfig",
+    "Problem",
     "PromptPair",
     "ScalingFactors",
     "attribute_shard",

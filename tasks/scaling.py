@@ -46,7 +46,7 @@ def learn_scaling(
         prompts = tables.load_pairs(artifacts.open_folder(pairs))
         selected = tables.load_neurons(artifacts.open_folder(neurons))
         with loaded(model, runtime, working=True) as chat:
-            problem = Problem(chat, selected, prompts, (), batch_tokens(chat, runtime), labels)
+            problem = Problem(chat, selected, prompts, batch_tokens(chat, runtime), labels)
             learned = learn.learn_scaling(
                 problem,
                 config,

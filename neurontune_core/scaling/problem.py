@@ -19,17 +19,17 @@ class Problem:
         neurons: the selected neurons.
         pairs: for `learn_scaling` all pairs; for a method the training pairs with the responses that are trained
             (`training_pairs`).
-        openings: how refusals begin; none where the method does not ask for them.
         batch_tokens: tokens a forward pass holds at most.
         labels: judge of answers for validation; without one the last factors are kept.
+        openings: how refusals begin, for a method that asks for them; `learn_scaling` finds them.
     """
 
     chat: ChatModel
     neurons: NeuronSet
     pairs: Sequence[PromptPair]
-    openings: tuple[str, ...]
     batch_tokens: int
     labels: LabelJudge | None = None
+    openings: tuple[str, ...] = ()
 
     def base(self, examples: Iterable[Example]) -> Mapping[str, Tensor]:
         """Return the base model's states `[token, hidden]` of the harmless examples that have a response, by id."""

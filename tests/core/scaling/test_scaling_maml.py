@@ -125,7 +125,7 @@ class Toy:
 @pytest.fixture
 def toy(chat: ChatModel, monkeypatch: pytest.MonkeyPatch) -> Problem:
     monkeypatch.setattr(room, "gradients", Toy())
-    return Problem(chat, NeuronSet((NeuronId(0, 0),), (NeuronId(0, 1),)), [], (), MANY)
+    return Problem(chat, NeuronSet((NeuronId(0, 0),), (NeuronId(0, 1),)), [], MANY)
 
 
 def test_inner_steps_by_hand(toy: Problem, batches: tuple[list[Example], list[Example]], maml: Settings) -> None:
@@ -186,7 +186,7 @@ def test_second_order_equals_finite_differences_through_the_inner_loop(
 ) -> None:  # fmt: skip
     config = maml(order="second", inner_steps=inner_steps, inner_learning_rate=1.0)
     support, query = batches
-    problem = Problem(chat, neurons, [], (), batch_tokens)
+    problem = Problem(chat, neurons, [], batch_tokens)
 
     def outer(place: Tensor) -> Tensor:
         return joint(problem, adapted_by_hand(problem, place, support, base, config), query, base, config)

@@ -74,5 +74,5 @@ def test_scaling_asks_the_model_only_where_no_opening_is_given(
         (dial(safety_factors=(1.0,), utility_factors=(1.0,)), 0),
         (margin_fit(steps=0, refusal_openings=()), 1),
     ):
-        learn_scaling(Problem(chat, neurons, corpus, (), 4096), config)
+        learn_scaling(Problem(chat, neurons, corpus, 4096), config)
         assert len(asked) == times
