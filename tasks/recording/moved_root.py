@@ -7,8 +7,12 @@ from pathlib import Path
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
-# what else lies below an experiment's place: its registered models
-_BELOW = {"logged_models": ["artifact_location"], "model_versions": ["source", "storage_location"]}
+# what else lies below an experiment's place: its models, registered or not, and its traces
+_BELOW = {
+    "logged_models": ["artifact_location"],
+    "model_versions": ["source", "storage_location"],
+    "trace_tags": ["value"],
+}
 
 
 def readdress(root: str) -> None:

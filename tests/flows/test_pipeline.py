@@ -61,7 +61,7 @@ def test_second_run_reuses_every_stage(config: PipelineConfig, core_calls: Count
     assert pipeline(config) == first
     assert core_calls == ALL_ONCE
     records = [path for path in (Path(config.runtime.root) / ".prefect-results").rglob("*") if path.is_file()]
-    assert len(records) == 9 + 3, "a record a stage and a record a shard"
+    assert len(records) == 11 + 3, "a record a stage and a record a shard"
     assert all(b"pickle" not in path.read_bytes() for path in records)
     for path in records:
         path.unlink()

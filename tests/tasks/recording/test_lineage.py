@@ -67,5 +67,5 @@ def test_what_an_evaluation_reads_is_part_of_it_and_not_of_the_model(
     leaves = {node.name for node in all_nodes(trace(find_run("latest", config.runtime)))}
     assert {"advbench/harmful", "judge/precomputed", "shipped/harmful_queries.jsonl"} <= leaves
     made = made_from("advbench", config.runtime)
-    assert sorted({node.name for node in made.artifacts}) == ["base", "evaluation", "tuned"]
+    assert sorted({node.name for node in made.artifacts}) == ["base", "evaluation", "triggers", "tuned"]
     assert made.runs == []

@@ -372,7 +372,7 @@ def test_a_server_that_fails_now_and_then_stops_no_run(config: PipelineConfig, m
 
     monkeypatch.setattr(mlflow_spool, "open_experiment", failing)
     record = tracking.start_run(config, "run", "model")
-    assert calls["all"] == 2 and record.run_id and not record.experiment_id
+    assert calls["all"] > 2 and record.run_id and not record.experiment_id
     assert tracking.run_link(record) == ""
     tracking.finish_run(record, [], None)
     assert [run.info.status for run in runs_of(config)[0]] == ["FINISHED"]
