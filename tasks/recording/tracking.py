@@ -329,6 +329,8 @@ def finish_run(tracking: Tracking, made: Sequence[Artifact], error: BaseExceptio
     It ends FINISHED, FAILED, or KILLED where it was interrupted. Evaluation is recorded first, because the plot of
     MLflow's comparison starts from the metric that was logged first.
     """
+    status = "FINISHED" if error is None else "FAILED" if isinstance(error, Exception) else "KILLED"
+    close_leftovers(tracking, status)
     for artifact in reversed(made):
         record_headline(tracking, artifact)
     finish_model(tracking, list(made))
@@ -336,8 +338,6 @@ def finish_run(tracking: Tracking, made: Sequence[Artifact], error: BaseExceptio
         describe_run(tracking, evaluation)
         for model in ("base", "tuned"):
             record_answers(tracking, evaluation, model)
-    status = "FINISHED" if error is None else "FAILED" if isinstance(error, Exception) else "KILLED"
-    close_leftovers(tracking, status)
     offer_view(tracking)
     close_step(tracking, tracking.run_id or None, status, str(error or ""))
 

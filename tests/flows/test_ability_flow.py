@@ -77,6 +77,7 @@ def test_scores_stand_beside_the_results_of_the_run(
     assert asked == [False, True], "what was asked is not asked again"
 
 
+@pytest.mark.slow
 def test_another_tuning_reuses_the_base_model_s_scores(config: PipelineConfig, asked: list[bool]) -> None:
     pipeline(config)
     ability("latest", ("mmlu",), settings=places(config))

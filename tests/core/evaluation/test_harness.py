@@ -163,6 +163,7 @@ def write_task(folder: Path) -> None:
     )
 
 
+@pytest.mark.slow
 def test_a_task_of_ones_own_is_asked_of_a_tiny_model(
     tiny_chat: Callable[..., ChatModel], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
