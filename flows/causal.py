@@ -1,13 +1,12 @@
 """Cause and effect: what a model does when the neurons that were found are silenced, amplified or patched."""
 
 from collections.abc import Mapping
-from typing import Any
 
 from prefect import flow
 from prefect.artifacts import create_markdown_artifact
 
 from flows.pipeline import DEFAULTS, Inputs, check_inputs, find_neurons
-from flows.run_names import named, rename, typed_name
+from flows.run_names import named, of_config, rename, typed_name
 from flows.shards import run_parts
 from flows.stages import PipelineRun, noted, recorded, run_stage
 from neurontune_core import artifacts
@@ -20,12 +19,7 @@ from tasks.recording import tracking
 from tasks.recording.runs import LATEST, find_run
 
 
-def _of_config(parameters: dict[str, Any]) -> str:
-    config = parameters["config"]
-    return f"causal {run_name(PipelineConfig.model_validate(config) if isinstance(config, Mapping) else config)}"
-
-
-@flow(name="causal-study", flow_run_name=named(_of_config))
+@flow(name="causal-study", flow_run_name=named(lambda given: f"causal {of_config(given)}"))
 @noted
 def causal_study(config: PipelineConfig = DEFAULTS) -> dict[str, Artifact]:
     """Find the neurons of a configuration, and ask the model with sets of them changed.

@@ -3,12 +3,12 @@
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from prefect import flow
 
 from flows.commands import summary
-from flows.run_names import named, rename, typed_name
+from flows.run_names import named, of_config, rename, typed_name
 from flows.shards import run_shards
 from flows.stage_names import STAGES, Stage
 from flows.stages import PipelineRun, noted, recorded, run_stage
@@ -95,12 +95,7 @@ def _data_digests(config: PairsConfig) -> list[str]:
     return known[name]
 
 
-def _of_config(parameters: dict[str, Any]) -> str:
-    config = parameters["config"]
-    return run_name(PipelineConfig.model_validate(config) if isinstance(config, Mapping) else config)
-
-
-_name_flow_run = named(_of_config)
+_name_flow_run = named(of_config)
 
 
 @flow(name="pairs", flow_run_name=_name_flow_run)

@@ -1,12 +1,11 @@
 """Attacks by someone who knows: on the base model, and on a model tuned by factors or by a baseline."""
 
 from collections.abc import Mapping
-from typing import Any
 
 from prefect import flow
 
 from flows.pipeline import DEFAULTS, Inputs, check_inputs, find_neurons, learn_change
-from flows.run_names import named, typed_name
+from flows.run_names import named, of_config, typed_name
 from flows.shards import run_parts
 from flows.stages import PipelineRun, noted, recorded, run_stage
 from neurontune_core import artifacts
@@ -21,12 +20,7 @@ from tasks.baseline import changing_stage
 from tasks.recording import tracking
 
 
-def _of_config(parameters: dict[str, Any]) -> str:
-    config = parameters["config"]
-    return f"robustness {run_name(PipelineConfig.model_validate(config) if isinstance(config, Mapping) else config)}"
-
-
-@flow(name="robustness-study", flow_run_name=named(_of_config))
+@flow(name="robustness-study", flow_run_name=named(lambda given: f"robustness {of_config(given)}"))
 @noted
 def robustness_study(config: PipelineConfig = DEFAULTS) -> dict[str, Artifact]:
     """Learn the change of a configuration, and put the base and the changed model to every attack.

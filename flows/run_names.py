@@ -1,12 +1,15 @@
 """Names of flow runs: one that a person typed stays, one that Prefect made up gives way to one that says something."""
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from typing import Any
 
 import prefect.runtime
 from prefect.client.orchestration import get_client
+
+from neurontune_core.config import PipelineConfig
+from neurontune_core.run_name import run_name
 
 STARS = re.compile(
     "(alpha|beta|gamma|delta|epsilon|zeta|eta|theta|iota|kappa|lambda|mu|nu|xi|omicron|pi|rho|sigma|tau|upsilon|phi|chi"
@@ -38,6 +41,12 @@ def named(default: Callable[[dict[str, Any]], str]) -> Callable[[], str]:
         return typed_name() or default(dict(prefect.runtime.flow_run.parameters))
 
     return name
+
+
+def of_config(parameters: dict[str, Any]) -> str:
+    """Return what a run of the parameter `config` is called: the configuration, or its fields as Prefect gives them."""
+    config = parameters["config"]
+    return run_name(PipelineConfig.model_validate(config) if isinstance(config, Mapping) else config)
 
 
 def rename(wanted: str, instead_of: str) -> str:

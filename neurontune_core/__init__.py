@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 _ROOM = {
     "ChatModel": "model.load",
-    "ModelConfig": "config",
+    "ModelConfig": "model.settings",
     "NeuronId": "records",
     "NeuronSet": "records",
     "PipelineConfig": "config",

@@ -19,6 +19,7 @@ from neurontune_core.model.source import ModelReference
 from neurontune_core.pairs.own_refusals import warning
 from neurontune_core.records import Artifact
 from neurontune_core.selection.knockout import statement
+from tasks import scores
 from tasks.baseline import changing_stage
 from tasks.cards import cards_in
 from tasks.models import describe
@@ -104,13 +105,9 @@ def _works(made: Mapping[str, Artifact]) -> list[Work]:
     works = []
     for stage, artifact in made.items():
         manifest = artifacts.read_manifest(artifact)
-        if stage == "scores":
-            root = artifact.uri.removesuffix(f"/{stage}/{artifact.key}")
-            parts = [artifacts.at(root, one["stage"], one["key"]) for one in manifest["inputs"]]
-            found = [artifacts.read_manifest(part) for part in parts if artifacts.find(root, part.stage, part.key)]
-            if found:
-                seconds = sum(one["seconds"] for one in found)
-                works.append(Work(ATTRIBUTION, min(one["started"] for one in found), seconds))
+        if stage == scores.STAGE and (shards := scores.shard_manifests(artifact)):
+            seconds = sum(shard["seconds"] for shard in shards)
+            works.append(Work(ATTRIBUTION, min(shard["started"] for shard in shards), seconds))
         works.append(Work(stage, manifest["started"], manifest["seconds"]))
     return works
 

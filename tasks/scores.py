@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from neurontune_core import artifacts, tables
 from neurontune_core.config import RuntimeConfig
@@ -32,3 +33,11 @@ def merge_scores(shards: Sequence[Artifact], runtime: RuntimeConfig, record: Tra
         return {"rows": len(merged), "shards": len(shards)}
 
     return carry_out(STAGE, key(shards), fill, {}, shards, runtime, record)
+
+
+def shard_manifests(scores: Artifact) -> list[dict[str, Any]]:
+    """Return the manifests of the shards that scores were merged from, of those that are still there."""
+    root = scores.uri.removesuffix(f"/{STAGE}/{scores.key}")
+    shards = artifacts.read_manifest(scores)["inputs"]
+    found = [artifacts.find(root, shard["stage"], shard["key"]) for shard in shards]
+    return [artifacts.read_manifest(shard) for shard in found if shard]

@@ -20,6 +20,7 @@ from tasks.baseline import changing_stage
 from tasks.recording import tracking
 from tasks.recording.mlflow_entities import facts_of
 from tasks.recording.mlflow_store import Tracking
+from tasks.scores import shard_manifests
 
 STAGE = "study"
 TABLE, TRIALS, PAGE, PLOT = "table", "trials", "page.md", "plot.svg"
@@ -120,10 +121,7 @@ def _searches(variants: Mapping[str, Variant]) -> dict[str, pd.DataFrame]:
 
 def _seconds_of_attribution(made: Mapping[str, Artifact]) -> float:
     """Return what computing the scores of all pairs took, from the shards the scores were merged from."""
-    root = made["scores"].uri.removesuffix(f"/scores/{made['scores'].key}")
-    shards = artifacts.read_manifest(made["scores"])["inputs"]
-    found = [artifacts.find(root, shard["stage"], shard["key"]) for shard in shards]
-    return sum(float(artifacts.read_manifest(shard)["seconds"]) for shard in found if shard)
+    return sum(float(shard["seconds"]) for shard in shard_manifests(made["scores"]))
 
 
 def _measured(made: Mapping[str, Artifact]) -> Measured:

@@ -76,11 +76,11 @@ def _last_line(log: Path) -> str:
 
 
 def start_server(home: Path, log: Path, port: int | None = None) -> EmbeddedServer:
-    """Start a server, without a port that of a single run on a free one; it takes some seconds until it answers.
+    """Start a server, without a port that of a single run on a free one, and do not wait until it answers.
 
     Its password is that of the Prefect home, and goes to it by environment, which other users cannot read.
     """
-    login, port_given = make_login(home), port
+    login, of_single_run = make_login(home), port is None
     log.parent.mkdir(parents=True, exist_ok=True)
     # the server is given a socket that is bound already: a free port could be taken by another until it starts
     with socket.socket() as bound, log.open("ab") as output:
@@ -95,7 +95,7 @@ def start_server(home: Path, log: Path, port: int | None = None) -> EmbeddedServ
             # what errors point to holds the reason, also where the terminal is kept for this project's own lines
             "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "WARNING",
         }
-        if port_given is None:
+        if of_single_run:
             environment = SINGLE_RUN | environment
         if (encoded := database_path(home / "prefect.db")) != str(home / "prefect.db"):
             # Prefect would take the folder's name as it is for an address

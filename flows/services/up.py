@@ -23,8 +23,8 @@ from neurontune_core.config import change_runtime, load_config
 from neurontune_core.errors import InputError, NeuronTuneError
 from tasks.recording.mlflow_store import tracking_uri, without_password
 
-PROJECT = Path(__file__).resolve().parent.parent.parent
 DEPLOYMENTS = work_pools.DEPLOYMENTS
+PROJECT = DEPLOYMENTS.parent.parent
 STOP_SECONDS = 15
 NEURONTUNE = [sys.executable, "-c", "from flows.commands.cli import main; main()"]
 
@@ -70,7 +70,7 @@ def up(settings: Sequence[str], port: int, mlflow_port: int, show_password: bool
     for option, number in (("--port", port), ("--mlflow-port", mlflow_port)):
         _check_free(option, number)
     logs = home / "logs"
-    _say("starting Prefect, MLflow and the workers; this takes about 20 seconds")
+    _say("starting Prefect, MLflow and the workers")
     prefect = server.start_server(home, logs / "server.log", port)
     shared = {
         "PREFECT_API_URL": f"{prefect.address}/api",

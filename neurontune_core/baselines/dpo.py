@@ -10,10 +10,9 @@ from torch.nn.functional import logsigmoid
 
 from neurontune_core.baselines.training import Batches, distinct
 from neurontune_core.errors import InputError
-from neurontune_core.model import head
 from neurontune_core.model.chat import encode_response
 from neurontune_core.model.generate import decode, generate
-from neurontune_core.model.likelihood import TokenSequence, response_hidden, response_log_probabilities, shared_prefix
+from neurontune_core.model.likelihood import TokenSequence, response_log_probabilities, token_log_probabilities
 from neurontune_core.model.load import ChatModel
 from neurontune_core.records import REFUSED, LabelJudge, PromptPair
 from neurontune_core.scaling.examples import encode
@@ -116,7 +115,5 @@ def preferences(
 def _preferred(chat: ChatModel, pairs: Sequence[Preference]) -> Tensor:
     """Return `log p(chosen) - log p(rejected)` `[pair]` in nats, differentiable."""
     sequences = [pair.chosen for pair in pairs] + [pair.rejected for pair in pairs]
-    hidden, tokens, _ = response_hidden(chat, sequences, shared_prefix(chat, sequences))
-    each = torch.log_softmax(head.logits(chat.model, hidden), dim=-1).gather(-1, tokens[:, None])[:, 0]
-    sums = torch.stack([part.sum() for part in each.split([len(s.response) for s in sequences])])
+    sums = torch.stack([part.sum() for part in token_log_probabilities(chat, sequences)])
     return sums[: len(pairs)] - sums[len(pairs) :]

@@ -155,8 +155,8 @@ def measure(
         batch_tokens: tokens a batch holds at most.
         track: progress of the batches.
     """
-    asked = false_refusals(completions)
-    total = len(false_refusals(completions, len(completions)))
+    every = false_refusals(completions, len(completions))
+    asked, total = every.head(PROMPTS), len(every)
     if asked.empty:
         return pd.DataFrame(columns=list(COLUMNS)), {"false_refusals": 0.0, "prompts": 0.0, "set_off": 0.0}
     prompts = asked.to_dict("records")

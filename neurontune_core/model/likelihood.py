@@ -62,6 +62,13 @@ def response_hidden(
     return hidden[rows, positions], tokens, places
 
 
+def token_log_probabilities(chat: ChatModel, sequences: Sequence[TokenSequence]) -> list[Tensor]:
+    """Return `log p(y_j)` `[token]` in nats of each sequence's response tokens, differentiable."""
+    hidden, tokens, _ = response_hidden(chat, sequences, shared_prefix(chat, sequences))
+    each = torch.log_softmax(head.logits(chat.model, hidden), dim=-1).gather(-1, tokens[:, None])[:, 0]
+    return list(each.split([len(sequence.response) for sequence in sequences]))
+
+
 @torch.inference_mode()
 def response_log_probabilities(
     chat: ChatModel, sequences: Sequence[TokenSequence], batch_tokens: int, track: Track = silent
@@ -75,9 +82,6 @@ def response_log_probabilities(
     ]
     totals = [0.0] * len(sequences)
     for group in track(groups, "scoring responses", len(groups)):
-        batch = [sequences[i] for i in group]
-        hidden, tokens, _ = response_hidden(chat, batch, shared_prefix(chat, batch))
-        chosen = torch.log_softmax(head.logits(chat.model, hidden), dim=-1).gather(-1, tokens[:, None])[:, 0]
-        for i, part in zip(group, chosen.split([len(s.response) for s in batch]), strict=True):
+        for i, part in zip(group, token_log_probabilities(chat, [sequences[i] for i in group]), strict=True):
             totals[i] = float(part.double().sum())
     return totals

@@ -12,7 +12,7 @@ import pandas as pd
 
 from neurontune_core import artifacts, tables
 from neurontune_core.records import Artifact
-from neurontune_core.shown_text import markdown_text
+from neurontune_core.shown_text import group_in_words, markdown_text
 from tasks.recording.mlflow_entities import dataset_of, facts_of, metrics_of
 from tasks.recording.mlflow_links import NOTE
 from tasks.recording.mlflow_spool import best_effort, create_run, experiment_of, now, prefect_tags
@@ -163,7 +163,7 @@ def description(evaluation: Artifact) -> str:
     for benchmark, group in rates.groupby("benchmark", sort=False):
         shown = {str(row["model"]): _rate(row) for row in group.to_dict("records")}
         if {"base", "tuned"} <= shown.keys():
-            title = markdown_text(str(benchmark).replace("_", " "))
+            title = markdown_text(group_in_words(str(benchmark)))
             lines.append(f"| refused: {title} | {shown['base']} | {shown['tuned']} |")
     return "\n".join([
         *lines, "", f"At most {MOST_PROMPTS} prompts, an equal share of each benchmark, are shown as traces; "

@@ -86,7 +86,8 @@ def register(run: str, name: str, alias: str, runtime: RuntimeConfig) -> Registe
 
 def _model_of_run(run_id: str, name: str, runtime: RuntimeConfig) -> str:
     """Return the id of the model that a run logged; one by an earlier version gets it now."""
-    client, uri = client_of(tracking_uri(runtime)), tracking_uri(runtime)
+    uri = tracking_uri(runtime)
+    client = client_of(uri)
     experiment = client.get_run(run_id).info.experiment_id
     found = model_of(Tracking(uri=uri, root=runtime.root, experiment_id=experiment, run_id=run_id))
     return found or str(client.create_logged_model(experiment, model_name(name), run_id, model_type=KIND).model_id)

@@ -3,7 +3,7 @@
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -34,7 +34,7 @@ def sampled() -> Iterator[list[Sample]]:
         thread.join()
 
 
-def points(samples: Sequence[Sample]) -> "list[Metric]":
+def points(samples: Sequence[Mapping[str, float]]) -> "list[Metric]":
     """Return samples as MLflow's page of system metrics shows them."""
     from mlflow.entities import Metric
 

@@ -145,7 +145,7 @@ def step(
 def record_samples(tracking: Tracking, run_id: str | None, samples: Sequence[Mapping[str, float]]) -> None:
     """Record what a stage took of its machine."""
     if run_id is not None and samples:
-        _log_metrics(tracking, run_id, system_metrics.points([dict(sample) for sample in samples]))
+        _log_metrics(tracking, run_id, system_metrics.points(samples))
 
 
 @best_effort
@@ -230,7 +230,7 @@ def record_shard(
     tags |= {"step.outcome": "executed", "step.artifact": place_of(artifact), "step.shard": str(shard)} | prefect_tags()
     run_id = create_run(tracking, name, tags)
     name_output(tracking, run_id)
-    taken = system_metrics.points([dict(sample) for sample in samples])
+    taken = system_metrics.points(samples)
     _log_metrics(tracking, run_id, metrics_of(artifact.stage, facts_of(artifact)) + taken)
     client_of(tracking.uri).log_inputs(run_id, datasets=[dataset_of(artifact, "output")])
     client_of(tracking.uri).set_terminated(run_id, "FINISHED", end_time=now())
