@@ -90,7 +90,7 @@ def study(
         ran = {}
         for name, config in configs.items():
             with of_variant(name):
-                ran[name] = Variant(run_one(config), models[name], reproduce.command(config))
+                ran[name] = Variant(config, run_one(config), models[name])
         common = load_config(preset, settings)
         command = reproduce.study_command(
             study, preset, settings, variants or {}, trials if chosen.chosen_by_trials or chosen.searched else None

@@ -9,11 +9,12 @@ import pandas as pd
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from neurontune_core import artifacts, tables
+from neurontune_core import artifacts, reproduce, tables
 from neurontune_core.config import PipelineConfig
 from neurontune_core.model.source import ModelReference
-from neurontune_core.records import Artifact
-from neurontune_core.studies import budget, page, plots, results
+from neurontune_core.records import ROLES, Artifact, Role
+from neurontune_core.selection.ranking import Values, rank
+from neurontune_core.studies import budget, overlap, page, plots, results
 from neurontune_core.studies.catalogue import Study
 from neurontune_core.studies.results import Measured
 from tasks.baseline import changing_stage
@@ -23,17 +24,17 @@ from tasks.recording.mlflow_store import Tracking
 from tasks.scores import shard_manifests
 
 STAGE = "study"
-TABLE, TRIALS, PAGE, PLOT = "table", "trials", "page.md", "plot.svg"
-VERSION = 3
+TABLE, TRIALS, OVERLAP, PAGE, PLOT = "table", "trials", "overlap", "page.md", "plot.svg"
+VERSION = 4
 
 
 @dataclass(frozen=True)
 class Variant:
-    """A variant that was run: what its stages made, on which model, and the command that makes it again."""
+    """A variant that was run: its configuration, what its stages made, and on which model."""
 
+    config: PipelineConfig
     made: Mapping[str, Artifact]
     model: ModelReference
-    command: str
 
 
 @task(name=STAGE, task_run_name=STAGE, cache_policy=NO_CACHE)
@@ -64,8 +65,12 @@ def write_study(
             notes = budget.section(common, searches)
         # `neurontune run` makes neither a causal table nor one of attacks
         alone = {} if study.through in ("causal", "robustness") else variants
-        commands = {variant: one.command for variant, one in alone.items()}
+        commands = {variant: reproduce.command(one.config) for variant, one in alone.items()}
         body = page.render_body(table, study, f"{name}.svg")
+        if study.layout == "layers":
+            shared = overlap.overlap_table({variant: _strengths(one) for variant, one in variants.items()})
+            tables.save_table(folder, OVERLAP, shared)
+            body += "\n\n" + page.overlap_section(shared)
         (folder / PAGE).write_text(page.render_page(study, body, command, commands, notes), encoding="utf-8")
         (folder / PLOT).write_text(plots.draw(table, study.layout, study.title), encoding="utf-8")
         return {}
@@ -76,7 +81,8 @@ def write_study(
     digests = [*(artifact.digest for artifact in inputs), command, *shown]
     key = artifacts.stage_key(STAGE, VERSION, settings, "", digests)
     artifact = artifacts.find(root, STAGE, key) or artifacts.write(root, STAGE, key, fill, settings, inputs)
-    for file in (PAGE, PLOT, f"{TABLE}.parquet", *([f"{TRIALS}.parquet"] if len(tried) else [])):
+    more = [f"{TRIALS}.parquet"] * bool(len(tried)) + [f"{OVERLAP}.parquet"] * (study.layout == "layers")
+    for file in (PAGE, PLOT, f"{TABLE}.parquet", *more):
         tracking.record_file(record, artifact, file)
     return artifact
 
@@ -110,6 +116,15 @@ def _table(study: Study, variants: Mapping[str, Variant]) -> pd.DataFrame:
         return results.dataset_table(measured)
     table = results.comparison_table(measured)
     return pd.concat([table, results.spread(table)], ignore_index=True) if study.layout == "seeds" else table
+
+
+def _strengths(one: Variant) -> dict[Role, Values]:
+    """Return how strongly every neuron carries each role, by the variant's scores and its way of ranking."""
+    table = tables.load_table(artifacts.open_folder(one.made["scores"]), "scores")
+    widths = one.model.neurons_per_layer
+    return {
+        role: rank(table, role, one.config.selection, widths, one.config.attribution.method).strength for role in ROLES
+    }
 
 
 def _searches(variants: Mapping[str, Variant]) -> dict[str, pd.DataFrame]:

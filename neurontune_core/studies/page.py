@@ -10,6 +10,7 @@ from neurontune_core.causal import page as causal_page
 from neurontune_core.causal.cells import BASE, OPPOSING, RANDOM, SAFETY, ZERO
 from neurontune_core.robustness import page as robustness_page
 from neurontune_core.shown_text import markdown_block
+from neurontune_core.studies import overlap
 from neurontune_core.studies.catalogue import Study
 
 Rows = list[dict[str, str]]
@@ -55,6 +56,11 @@ def ranking_rows(table: pd.DataFrame) -> Rows:
             shown |= {f"{row['share']:.2%}": causal_page.random_rate(row) for row in drawn.to_dict("records")}
             rows.append(shown | {"seconds to rank": "", "n": f"{base['n']:.0f}"})
     return rows
+
+
+def overlap_section(table: pd.DataFrame) -> str:
+    """Return how many neurons both rankings put first, as a Markdown section (`overlap.overlap_table`)."""
+    return f"## How far the two sets overlap\n\n{causal_page.markdown(overlap.shown_rows(table))}"
 
 
 def trial_rows(trials: Sequence[Mapping[str, float]]) -> str:

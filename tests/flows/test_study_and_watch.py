@@ -74,9 +74,12 @@ def test_a_sweep_of_four_settings_uses_one_attribution(common: tuple[str, ...], 
 
 
 def test_layers_are_looked_at_without_learning(common: tuple[str, ...], core_calls: Counter[str]) -> None:
-    table = tables.load_table(artifacts.open_folder(study("layers", "tiny", common)), "table")
+    folder = artifacts.open_folder(study("layers", "tiny", common))
+    table = tables.load_table(folder, "table")
     assert (table["safety"].sum(), table["utility"].sum()) == (5, 4) and table["neurons"].tolist() == [48, 48]
     assert core_calls == {"pairs": 1, "attribution": 2}
+    assert set(tables.load_table(folder, "overlap")["neurons"]) >= {1}
+    assert "How far the two sets overlap" in (folder / "page.md").read_text()
 
 
 def test_counts_are_chosen_on_validation_data(common: tuple[str, ...], core_calls: Counter[str]) -> None:

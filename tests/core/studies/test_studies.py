@@ -13,7 +13,7 @@ from neurontune_core.data.categories import ATTACK_TYPES
 from neurontune_core.evaluation.rates import summarise
 from neurontune_core.pairs.prepare import prepare
 from neurontune_core.records import NeuronId, NeuronSet
-from neurontune_core.studies import page, plots, results
+from neurontune_core.studies import overlap, page, plots, results
 from neurontune_core.studies.catalogue import STUDIES, Study
 from neurontune_core.studies.results import Measured
 
@@ -111,6 +111,19 @@ def test_layers_by_hand() -> None:
         [1, 0, 0, 0],
         [2, 6, 2, 1],
     ]
+
+
+def test_overlap_by_hand() -> None:
+    safety, utility = np.arange(1000.0), np.arange(1000.0)
+    utility[[999, 998]] = -1.0  # the two first neurons of safety are the last of utility
+    table = overlap.overlap_table(
+        {"same": {"safety": safety, "utility": safety}, "moved": {"safety": safety, "utility": utility}}
+    )
+    found = table.set_index(["variant", "share"])
+    assert found.loc[("same", 0.01), ["neurons", "both", "by_chance", "correlation"]].tolist() == [10, 10, 0.1, 1.0]
+    assert found.loc[("moved", 0.003), ["neurons", "both"]].tolist() == [3, 1]
+    assert found.loc[("moved", 0.01), "both"] == 8 and found.loc[("moved", 0.01), "correlation"] < 1
+    assert overlap.shown_rows(table)[0]["in both"] == "1 (100%)"
 
 
 @pytest.mark.parametrize("name", STUDIES)
