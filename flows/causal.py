@@ -17,6 +17,7 @@ from tasks import causal as tasks
 from tasks import progress
 from tasks.recording import tracking
 from tasks.recording.runs import LATEST, find_run
+from tasks.report import shown_stages, write_report
 
 
 @flow(name="causal-study", flow_run_name=named(lambda given: f"causal {of_config(given)}"))
@@ -35,13 +36,18 @@ def causal_study(config: PipelineConfig = DEFAULTS) -> dict[str, Artifact]:
 
 @flow(name="causal", flow_run_name=named(lambda given: f"causal {given['run']}"))
 @noted
-def causal(run: str = LATEST, settings: tuple[str, ...] = ()) -> Artifact:
+def causal(run: str = LATEST, settings: tuple[str, ...] = ()) -> dict[str, Artifact]:
     """Ask a recorded run's model with sets of its neurons silenced, amplified and patched.
+
+    Of a run that was evaluated the report is written again, with the curves.
 
     Args:
         run: MLflow run id, Prefect flow run id, name of the run, or `latest`.
         settings: What is asked and where it runs, as `causal.field=value`, `evaluation.field=value` (the benchmarks) or
             `runtime.field=value`.
+
+    Returns:
+        The artifacts `causal` and, of an evaluated run, `report`.
 
     Raises:
         InputError: no such run, or a setting of another section.
@@ -51,8 +57,13 @@ def causal(run: str = LATEST, settings: tuple[str, ...] = ()) -> Artifact:
     inputs = check_inputs(config)
     name = rename(f"causal {found.name}", f"causal {run}")
     with recorded(config, name, inputs.model.identity, ()) as record:
-        made = find_neurons(record, config, inputs)
-        return ask(record, config, inputs, made)
+        made = {tasks.STAGE: ask(record, config, inputs, find_neurons(record, config, inputs))}
+        if "evaluation" in found.stages:
+            shown = shown_stages(found) | made
+            made["report"] = write_report(
+                found.config, found.name, shown, inputs.model, record.runtime.root, record.record
+            )
+        return made
 
 
 def ask(run: PipelineRun, config: PipelineConfig, inputs: Inputs, made: Mapping[str, Artifact]) -> Artifact:

@@ -19,7 +19,7 @@ from neurontune_core.model.source import ModelReference
 from neurontune_core.pairs.own_refusals import warning
 from neurontune_core.records import Artifact
 from neurontune_core.selection.knockout import statement
-from tasks import scores
+from tasks import causal, scores
 from tasks.baseline import changing_stage
 from tasks.cards import cards_in
 from tasks.models import describe
@@ -65,8 +65,16 @@ def page_of(run: RecordedRun) -> str:
     runtime = run.config.runtime
     record = Tracking(uri=tracking_uri(runtime), run_id=run.run_id, experiment_id=store_of(runtime)[1])
     earlier = [EarlierRun(*each) for each in tracking.earlier_runs(record)]
-    made = {stage: run.artifact(stage) for stage in run.stages if stage not in (ATTRIBUTION, STAGE)}
-    return report.render_report(_gathered(run.config, run.name, made, describe(run.config.model), earlier))
+    return report.render_report(_gathered(run.config, run.name, shown_stages(run), describe(run.config.model), earlier))
+
+
+def shown_stages(run: RecordedRun) -> dict[str, Artifact]:
+    """Return what a recorded run's report is made of.
+
+    Raises:
+        ArtifactError: an artifact is gone, or its manifest is damaged.
+    """
+    return {stage: run.artifact(stage) for stage in run.stages if stage not in (ATTRIBUTION, STAGE)}
 
 
 def _gathered(
@@ -97,6 +105,7 @@ def _gathered(
         device=_in_words(choose_device(config.runtime.device)),
         weights=model.weights,
         triggers=tables.load_table(artifacts.open_folder(made["triggers"]), "words") if "triggers" in made else None,
+        causal=(artifacts.open_folder(made["causal"]) / causal.PLOT).read_bytes() if "causal" in made else b"",
     )
 
 

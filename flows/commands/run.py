@@ -169,9 +169,13 @@ def run_causal(run: str, settings: Sequence[str], to: str | None, debug: bool) -
         from flows.causal import causal
         from neurontune_core import artifacts
         from tasks.causal import PAGE, PLOT
+        from tasks.report import FILE
 
-        folder = artifacts.open_folder(causal(found.run_id, tuple(settings)))
+        made = causal(found.run_id, tuple(settings))
+        folder = artifacts.open_folder(made["causal"])
     _show_page(folder, PAGE, PLOT, "causal", to)
+    if "report" in made:
+        print(f"report, with these curves: {made['report'].uri.removeprefix('file://')}/{FILE}")
     print(f"{folder}\n{time.monotonic() - started:.0f} s in all")
 
 

@@ -63,7 +63,8 @@ class RunRecord:
     where it was not tried), `warning` what makes the safety neurons doubtful ("" if nothing does), `cards` those of the
     strongest neurons, if there are any. A baseline has neither factors nor a curve. `completions` may have `cut`, true
     of answers that took all the tokens they may have. `works` are the computations of the stages, `device` what the
-    run ran on, `weights` the digest of the model's weights, `triggers` the table of `over_refusal.false_refusals`.
+    run ran on, `weights` the digest of the model's weights, `triggers` the table of `over_refusal.false_refusals`,
+    `causal` the drawing of a causal study of the run's neurons, as SVG (empty without one).
     """
 
     title: str
@@ -87,6 +88,7 @@ class RunRecord:
     device: str = ""
     weights: str = ""
     triggers: pd.DataFrame | None = None
+    causal: bytes = b""
 
 
 def render_report(record: RunRecord) -> str:
@@ -116,6 +118,7 @@ def render_report(record: RunRecord) -> str:
         disputed_total=len(disputed),
         over_refusal=over_refusal_tables(record.completions),
         triggers=trigger_rows(record.triggers),
+        causal=base64.b64encode(record.causal).decode(),
         categories=[(title, rows) for title, rows in _categories(record.completions) if rows],
         factors=factor_charts(record.scaling, record.neurons_per_layer) if record.scaling else {},
         factor_counts=factor_counts(record.scaling) if record.scaling else [],

@@ -14,6 +14,7 @@ from neurontune_core import artifacts, tables
 from neurontune_core.causal.measure import COLUMNS
 from neurontune_core.config import PipelineConfig
 from neurontune_core.errors import InputError
+from neurontune_core.evaluation import report
 from tasks import causal as tasks
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
@@ -44,18 +45,21 @@ def places(config: PipelineConfig, *more: str) -> tuple[str, ...]:
 
 
 def test_the_neurons_of_a_recorded_run_are_studied_in_parts(
-    config: PipelineConfig, measured: list[list[str]], core_calls: Counter[str]
+    config: PipelineConfig, measured: list[list[str]], core_calls: Counter[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pipeline(config)
+    monkeypatch.setattr(report, "render_report", lambda record: record.causal.decode())
     before = Counter(core_calls)
     settings = places(config, "causal.shards=3", "causal.draws=2", "causal.counts=[0.1]")
     result = causal("latest", settings)
-    folder = artifacts.open_folder(result)
+    folder = artifacts.open_folder(result["causal"])
+    page = (artifacts.open_folder(result["report"]) / "report.html").read_bytes()
+    assert page == (folder / "plot.svg").read_bytes(), "the run's report has the curves"
     table = tables.load_table(folder, "table")
     assert set(table["neurons"]) >= {"no change", "empty set", "safety", "opposing", "random 2"}
     assert "Cause and effect" in (folder / "page.md").read_text() and (folder / "plot.svg").is_file()
     assert len(measured) == 3 and core_calls == before, "nothing of the pipeline runs again"
-    assert causal("latest", settings) == result and len(measured) == 3
+    assert causal("latest", settings)["causal"] == result["causal"] and len(measured) == 3
     causal("latest", (*settings, "causal.tokens=5"))
     assert len(measured) == 6, "another question is another study"
 

@@ -1,3 +1,4 @@
+import base64
 import dataclasses
 import html
 import re
@@ -69,6 +70,13 @@ def test_the_report_says_what_silencing_the_safety_set_does(record: RunRecord, p
     facts = {**record.facts, "selection/knockout_prompts": 32.0}
     told = render_report(dataclasses.replace(record, silenced=said, facts=facts))
     assert "plain refusals 56% -&gt; 2%, matched random 55%" in told and "n = 32 plain harmful prompts" in told
+
+
+def test_causal_curves_are_an_image_that_can_run_nothing(record: RunRecord, page: str) -> None:
+    drawing = b"<svg><script>alert(1)</script></svg>"
+    shown = render_report(dataclasses.replace(record, causal=drawing))
+    assert f'src="data:image/svg+xml;base64,{base64.b64encode(drawing).decode()}"' in shown
+    assert "alert(1)" not in shown and 'id="causal"' not in page
 
 
 def test_a_warning_stands_above_the_first_number(record: RunRecord, page: str) -> None:
