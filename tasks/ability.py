@@ -12,7 +12,7 @@ from neurontune_core.config import RuntimeConfig
 from neurontune_core.evaluation import ability
 from neurontune_core.model.source import ModelReference
 from neurontune_core.records import Artifact
-from tasks.models import batch_tokens, loaded
+from tasks.models import loaded
 from tasks.progress import tracker
 from tasks.recording.mlflow_store import Tracking
 from tasks.stage import carry_out, stage_task
@@ -42,7 +42,7 @@ def measure_base(model: ModelReference, runtime: RuntimeConfig, record: Tracking
 
     def fill(folder: Path) -> Mapping[str, float]:
         with loaded(model, runtime, working=True) as chat:
-            table, facts = ability.base_choices(chat, batch_tokens(chat, runtime), tracker(BASE))
+            table, facts = ability.base_choices(chat, tracker(BASE))
         tables.save_table(folder, TABLE, table)
         return facts
 
@@ -59,7 +59,7 @@ def measure_ability(
         before = tables.load_table(artifacts.open_folder(base), TABLE)
         changing = load_change(artifacts.open_folder(change))
         with loaded(model, runtime, working=True) as chat:
-            table, facts = ability.tuned_choices(before, changing, chat, batch_tokens(chat, runtime), tracker(STAGE))
+            table, facts = ability.tuned_choices(before, changing, chat, tracker(STAGE))
         tables.save_table(folder, TABLE, table)
         return facts
 

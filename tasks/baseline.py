@@ -13,7 +13,7 @@ from neurontune_core.evaluation.refusals import judge_version, labels
 from neurontune_core.model.source import ModelReference
 from neurontune_core.records import Artifact
 from neurontune_core.scaling.settings import ScalingConfig
-from tasks.models import batch_tokens, loaded
+from tasks.models import loaded
 from tasks.progress import tracker
 from tasks.recording.mlflow_store import Tracking
 from tasks.stage import carry_out, stage_task
@@ -51,9 +51,7 @@ def fit_baseline(
         prompts = tables.load_pairs(artifacts.open_folder(pairs))
         selected = tables.load_neurons(artifacts.open_folder(neurons))
         with loaded(model, runtime, working=True) as chat:
-            fitted = fit.fit_baseline(
-                prompts, selected, config, scaling, chat, batch_tokens(chat, runtime), labels, tracker(STAGE)
-            )
+            fitted = fit.fit_baseline(prompts, selected, config, scaling, chat, labels, tracker(STAGE))
         storage.save_baseline(folder, fitted.change, model.identity)
         if fitted.trials:
             tables.save_table(folder, TRIALS, pd.DataFrame(fitted.trials))

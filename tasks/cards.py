@@ -14,7 +14,7 @@ from neurontune_core.model.load import ChatModel, choose_device, load
 from neurontune_core.model.source import ModelReference
 from neurontune_core.records import Artifact, ScalingFactors
 from tasks.baseline import changing_stage
-from tasks.models import batch_tokens, describe, loaded
+from tasks.models import describe, loaded
 from tasks.progress import tracker
 from tasks.recording.mlflow_store import Tracking
 from tasks.recording.runs import RecordedRun
@@ -83,7 +83,7 @@ def cards_of_run(run: RecordedRun, count: int, runtime: RuntimeConfig) -> list[N
 @contextmanager
 def _loaded_alone(model: ModelReference, runtime: RuntimeConfig) -> Iterator[ChatModel]:
     """Lend a model outside of a run, where no Prefect server says whose turn on the device it is."""
-    yield load(model, runtime.root, choose_device(runtime.device))
+    yield load(model, runtime.root, choose_device(runtime.device), batch_tokens=runtime.batch_tokens)
 
 
 def factors_of_run(run: RecordedRun) -> ScalingFactors | None:
@@ -105,7 +105,7 @@ def _made(
         ranking = make.strongest(tables.load_table(opened, RANKING), tables.load_neurons(opened), count)
         prompts = tables.load_pairs(artifacts.open_folder(pairs))
         with lent as chat:
-            cards = make.make_cards(ranking, prompts, chat, batch_tokens(chat, runtime), tracker(STAGE))
+            cards = make.make_cards(ranking, prompts, chat, tracker(STAGE))
         tables.save_table(folder, STAGE, cards_table(cards))
         return {"neurons": float(len(cards))}
 

@@ -22,7 +22,7 @@ from neurontune_core.records import Artifact, Role
 from neurontune_core.selection.ranking import rank
 from neurontune_core.selection.settings import SelectionConfig
 from neurontune_core.studies.plots import as_svg
-from tasks.models import batch_tokens, loaded
+from tasks.models import loaded
 from tasks.progress import tracker
 from tasks.recording.data_files import data_file
 from tasks.recording.mlflow_store import Tracking
@@ -74,9 +74,7 @@ def measure_part(inputs: CausalInputs, shard: int, runtime: RuntimeConfig, recor
         ]
         with loaded(model, runtime, working=True) as chat:
             fitting, left_out = prompts.fitting(asked, chat, config.tokens)
-            study = measure.Study(
-                chat, _sets(inputs), fitting, harmless, labels, config.tokens, batch_tokens(chat, runtime)
-            )
+            study = measure.Study(chat, _sets(inputs), fitting, harmless, labels, config.tokens)
             kinds = {name: prompts.kind_of(own) for name, own in asked.items()}
             mine = cells.in_shard(cells.plan_cells(config, kinds), shard, config.shards)
             measured = measure.measure(study, mine, tracker(f"{STAGE} {shard + 1}/{config.shards}"))

@@ -15,7 +15,7 @@ from neurontune_core.evaluation import answers, evaluate
 from neurontune_core.evaluation.settings import EvaluationConfig
 from neurontune_core.model.source import ModelReference
 from neurontune_core.records import Artifact
-from tasks.models import batch_tokens, loaded
+from tasks.models import loaded
 from tasks.progress import tracker
 from tasks.recording.data_files import data_file
 from tasks.recording.mlflow_entities import facts_of
@@ -58,9 +58,7 @@ def answer_base(
     def fill(folder: Path) -> Mapping[str, float]:
         prompts = tables.load_pairs(artifacts.open_folder(pairs))
         with loaded(model, runtime, working=True) as chat:
-            given, left_out = answers.base_answers(
-                prompts, config, chat, batch_tokens(chat, runtime), tracker(BASE), library=PublicLibrary(config)
-            )
+            given, left_out = answers.base_answers(prompts, config, chat, tracker(BASE), library=PublicLibrary(config))
         tables.save_table(folder, "answers", given)
         tables.save_table(folder, "left_out", left_out)
         return answers.facts_of(given) | {"left_out": float(len(left_out))}
@@ -84,9 +82,7 @@ def answer_tuned(
         before = tables.load_table(artifacts.open_folder(base), "answers")
         changing = load_change(artifacts.open_folder(change))
         with loaded(model, runtime, working=True) as chat:
-            given, moved = answers.tuned_answers(
-                before, changing, config, chat, batch_tokens(chat, runtime), tracker(TUNED)
-            )
+            given, moved = answers.tuned_answers(before, changing, config, chat, tracker(TUNED))
         tables.save_table(folder, "answers", given)
         return answers.facts_of(given) | moved
 

@@ -15,7 +15,7 @@ from neurontune_core.interventions import applied
 from neurontune_core.model.source import ModelReference
 from neurontune_core.records import Artifact
 from tasks.ability import asked_model
-from tasks.models import batch_tokens, loaded
+from tasks.models import loaded
 from tasks.recording.mlflow_store import Tracking
 from tasks.stage import carry_out, stage_task
 
@@ -42,7 +42,7 @@ def score_base(
 
     def fill(folder: Path) -> Mapping[str, float]:
         with loaded(model, runtime, working=True) as chat:
-            scores, rows = harness.ask(chat, asked, batch_tokens(chat, runtime))
+            scores, rows = harness.ask(chat, asked)
         _save(folder, scores, rows)
         return {"rows": float(len(rows))}
 
@@ -66,7 +66,7 @@ def score_tuned(
         before = tables.load_table(known, SCORES), tables.load_table(known, ROWS)
         changing = load_change(artifacts.open_folder(change))
         with loaded(model, runtime, working=True) as chat, applied(changing, chat) as changed:
-            after = harness.ask(changed, asked, batch_tokens(chat, runtime))
+            after = harness.ask(changed, asked)
         table, facts = harness.compare(asked.tasks, before, after)
         _save(folder, table, after[1])
         return facts

@@ -10,7 +10,7 @@ from neurontune_core.model.source import ModelReference
 from neurontune_core.pairs import build
 from neurontune_core.pairs.settings import PairsConfig
 from neurontune_core.records import Artifact
-from tasks.models import batch_tokens, loaded
+from tasks.models import loaded
 from tasks.progress import tracker
 from tasks.recording.data_files import data_file
 from tasks.recording.mlflow_store import Tracking
@@ -32,7 +32,7 @@ def make_pairs(
 
     def fill(folder: Path) -> Mapping[str, float]:
         with loaded(model, runtime, working=True) as chat:
-            built = build.build_pairs(config, chat, batch_tokens(chat, runtime), tracker(STAGE), labels)
+            built = build.build_pairs(config, chat, tracker(STAGE), labels)
         tables.save_pairs(folder, built.pairs)
         for name in ("ranking", "rejected", "sources", "own_refusals"):
             tables.save_table(folder, name, getattr(built, name))

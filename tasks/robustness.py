@@ -19,7 +19,7 @@ from neurontune_core.records import Artifact
 from neurontune_core.robustness import attacks, measure, summary
 from neurontune_core.robustness.settings import RobustnessConfig
 from tasks.ability import asked_model
-from tasks.models import batch_tokens, loaded
+from tasks.models import loaded
 from tasks.progress import tracker
 from tasks.recording.data_files import data_file
 from tasks.recording.mlflow_store import Tracking
@@ -67,9 +67,7 @@ def measure_part(
         changing = load_change(artifacts.open_folder(change)) if change else attacks.UNCHANGED
         selected = tables.load_neurons(artifacts.open_folder(inputs.neurons))
         with loaded(inputs.model, runtime, working=True) as chat:
-            study = measure.Study(
-                chat, changing, selected, asked, config, judge_by_name(JUDGE), batch_tokens(chat, runtime)
-            )
+            study = measure.Study(chat, changing, selected, asked, config, judge_by_name(JUDGE))
             measured = measure.measure(study, attack, tracker(f"{STAGE}, {attack}"))
         tables.save_table(folder, "answers", measured.assign(model="tuned" if change else "base"))
         return {"answers": float(len(measured))}

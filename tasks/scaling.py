@@ -13,7 +13,7 @@ from neurontune_core.scaling import learn
 from neurontune_core.scaling.problem import Problem
 from neurontune_core.scaling.settings import ScalingConfig
 from neurontune_core.unfinished import UnfinishedStage
-from tasks.models import batch_tokens, loaded
+from tasks.models import loaded
 from tasks.progress import tracker
 from tasks.recording import tracking
 from tasks.recording.mlflow_store import Tracking
@@ -46,7 +46,7 @@ def learn_scaling(
         prompts = tables.load_pairs(artifacts.open_folder(pairs))
         selected = tables.load_neurons(artifacts.open_folder(neurons))
         with loaded(model, runtime, working=True) as chat:
-            problem = Problem(chat, selected, prompts, batch_tokens(chat, runtime), labels)
+            problem = Problem(chat, selected, prompts, labels)
             learned = learn.learn_scaling(
                 problem,
                 config,

@@ -11,7 +11,7 @@ from neurontune_core.model.source import ModelReference
 from neurontune_core.records import Artifact, NeuronSet
 from neurontune_core.selection import knockout, select
 from neurontune_core.selection.settings import SelectionConfig
-from tasks.models import batch_tokens, loaded
+from tasks.models import loaded
 from tasks.recording.mlflow_store import Tracking
 from tasks.stage import carry_out, stage_task
 
@@ -53,8 +53,6 @@ def select_neurons(
         if not prompts:
             return {}
         with loaded(model, runtime, working=True) as chat:
-            return knockout.knock_out(
-                chat, neurons, model.neurons_per_layer, prompts, labels, batch_tokens(chat, runtime), config.seed
-            )
+            return knockout.knock_out(chat, neurons, model.neurons_per_layer, prompts, labels, config.seed)
 
     return carry_out(STAGE, key(config, method, pairs, scores, model), fill, config, [pairs, scores], runtime, record)

@@ -10,7 +10,7 @@ from neurontune_core.evaluation import over_refusal
 from neurontune_core.evaluation.refusals import judge_version, labels
 from neurontune_core.model.source import ModelReference
 from neurontune_core.records import REFUSED, Artifact
-from tasks.models import batch_tokens, loaded
+from tasks.models import loaded
 from tasks.progress import tracker
 from tasks.recording.mlflow_store import Tracking
 from tasks.stage import carry_out, stage_task
@@ -34,9 +34,7 @@ def find_triggers(
         completions = tables.load_table(artifacts.open_folder(evaluation), "completions")
         changing = load_change(artifacts.open_folder(change))
         with loaded(model, runtime, working=True) as chat:
-            table, facts = over_refusal.measure(
-                chat, changing, completions, refuses, batch_tokens(chat, runtime), tracker(STAGE)
-            )
+            table, facts = over_refusal.measure(chat, changing, completions, refuses, tracker(STAGE))
         tables.save_table(folder, TABLE, table)
         return facts
 

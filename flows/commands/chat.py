@@ -84,7 +84,13 @@ def open_session(run: str, runtime: RuntimeConfig) -> tuple[str, ChatSession]:
     config = tuned.run.config.evaluation
     # a judge that looks verdicts up in a file has none for what is said here
     named = ("rules", None) if config.judge == "precomputed" else (config.judge, config.judge_path)
-    model = load(tuned.base, tuned.run.config.runtime.root, choose_device(runtime.device), working=True)
+    model = load(
+        tuned.base,
+        tuned.run.config.runtime.root,
+        choose_device(runtime.device),
+        working=True,
+        batch_tokens=runtime.batch_tokens,
+    )
     return tuned.run.name, ChatSession(model, tuned.scaling, judge_by_name(*named))
 
 

@@ -55,7 +55,6 @@ def collect(
     harmful: Sequence[list[int]],
     harmless: Sequence[TokenSequence],
     layers: Sequence[int],
-    batch_tokens: int,
 ) -> dict[int, States]:
     """Return the states after some layers, float64: harmful ones at the last prompt position, harmless ones everywhere.
 
@@ -74,7 +73,7 @@ def collect(
         if layer in last:
             last[layer].append(states[:, -1].double().cpu())
 
-    visit_states(chat, [sequence.tokens for sequence in harmless], batch_tokens, add)
-    visit_states(chat, harmful, batch_tokens, keep)
+    visit_states(chat, [sequence.tokens for sequence in harmless], add)
+    visit_states(chat, harmful, keep)
     count = sum(len(sequence.tokens) for sequence in harmless)
     return {layer: States(moments[layer], count, torch.cat(last[layer])) for layer in layers}

@@ -82,22 +82,21 @@ class Imitation:
     examples: Mapping[str, Example]
     base: Mapping[str, Tensor]
     utility_weight: float
-    batch_tokens: int
 
     def gradients(self, trained: Sequence[Tensor], batch: Sequence[PromptPair]) -> tuple[list[Tensor], float]:
         """Return the loss's gradients in the trained weights, and the loss in nats."""
         weights: dict[Role, float] = {"safety": 1.0, "utility": self.utility_weight}
         mine = [self.examples[pair.id] for pair in batch]
         loss = JointLoss(self.base, weights, POSITIONS)
-        found, losses = gradients(self.chat, nullcontext, trained, mine, loss, self.batch_tokens)
+        found, losses = gradients(self.chat, nullcontext, trained, mine, loss)
         return found, sum(weights[role] * loss for role, loss in losses.items())
 
 
-def imitation(chat: ChatModel, batches: Batches, budget: TrainingSettings, batch_tokens: int) -> Imitation:
+def imitation(chat: ChatModel, batches: Batches, budget: TrainingSettings) -> Imitation:
     """Return the loss of likelihood on the pairs of all batches."""
     examples = {e.id: e for e in encode(chat, distinct(batches), budget.response_tokens)}
-    base = base_states(chat, [e for e in examples.values() if e.role == "utility"], batch_tokens)
-    return Imitation(chat, examples, base, budget.utility_weight, batch_tokens)
+    base = base_states(chat, [e for e in examples.values() if e.role == "utility"])
+    return Imitation(chat, examples, base, budget.utility_weight)
 
 
 def learn(

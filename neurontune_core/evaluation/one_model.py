@@ -16,7 +16,7 @@ from neurontune_core.progress import Track, silent
 
 
 def evaluate_model(
-    chat: ChatModel, config: EvaluationConfig, library: Library, batch_tokens: int, track: Track = silent
+    chat: ChatModel, config: EvaluationConfig, library: Library, track: Track = silent
 ) -> tuple[pd.DataFrame, dict[str, AnswerRates], pd.DataFrame]:
     """Let a model answer the prompts of benchmarks, and judge the answers.
 
@@ -29,7 +29,7 @@ def evaluate_model(
     """
     check(config)
     chosen = {short_name(name): public_prompts(name, [], config, needed(library, name)) for name in config.benchmarks}
-    prompts, left_out = answers.answers_to(chosen, config, chat, batch_tokens, track)
+    prompts, left_out = answers.answers_to(chosen, config, chat, track)
     tables, rates = [], {}
     for name, part in prompts.groupby("benchmark", sort=False):
         harmful = (part["role"] == "safety").tolist()

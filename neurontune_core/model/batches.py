@@ -16,16 +16,16 @@ MOST_TOKENS_ON_A_PROCESSOR = 3072
 """More tokens a batch make a processor no faster."""
 
 
-def by_length(lengths: Sequence[int], batch_tokens: int, fullness: float = 0.0) -> list[list[int]]:
-    """Return groups of indices, longest first, so that rows times the longest row stays within `batch_tokens`.
+def by_length(lengths: Sequence[int], most_tokens: int, fullness: float = 0.0) -> list[list[int]]:
+    """Return groups of indices, longest first, so that rows times the longest row stays within `most_tokens`.
 
     No row of a group is shorter than `fullness` times its longest, which bounds the share of padding. A row longer
-    than `batch_tokens` gets a group of its own.
+    than `most_tokens` gets a group of its own.
     """
     groups: list[list[int]] = []
     widest = 0
     for index in sorted(range(len(lengths)), key=lambda i: (-lengths[i], i)):
-        fits = (len(groups[-1]) + 1) * widest <= batch_tokens if groups else False
+        fits = (len(groups[-1]) + 1) * widest <= most_tokens if groups else False
         if fits and lengths[index] >= fullness * widest:
             groups[-1].append(index)
         else:

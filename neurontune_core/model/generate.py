@@ -33,7 +33,6 @@ def generate(
     chat: ChatModel,
     prompts: Sequence[Sequence[int]],
     max_new_tokens: int,
-    batch_tokens: int,
     track: Track = silent,
     while_reading: WhileReading = lambda places: nullcontext(),
     choose: Choose | None = None,
@@ -44,8 +43,6 @@ def generate(
         chat: the model.
         prompts: token ids of each prompt.
         max_new_tokens: longest continuation, in tokens.
-        batch_tokens: tokens a forward pass with gradients holds at most; a batch holds four times as many here, prompt
-            and continuation, padding included.
         track: progress of the batches.
         while_reading: a change of the model for the pass that ends the prompts, whose last position is theirs; it ends
             before the continuations are read.
@@ -60,7 +57,7 @@ def generate(
     # a group of its own costs a pass for each new token, and saves what its prompts begin with
     for alike in by_beginning(prompts, PASS_TOKENS * max_new_tokens):
         lengths = [len(prompts[i]) + max_new_tokens for i in alike]
-        groups += [[alike[i] for i in group] for group in by_length(lengths, WITHOUT_GRADIENTS * batch_tokens)]
+        groups += [[alike[i] for i in group] for group in by_length(lengths, WITHOUT_GRADIENTS * chat.batch_tokens)]
     completions: list[list[int]] = [[] for _ in prompts]
     for group in track(groups, "generating", len(groups)):
         batch = [prompts[i] for i in group]
@@ -116,16 +113,13 @@ def _generate_batch(
     return completions
 
 
-def respond(
-    chat: ChatModel, prompts: Sequence[str | Conversation], max_new_tokens: int = 128, batch_tokens: int = 3072
-) -> list[str]:
+def respond(chat: ChatModel, prompts: Sequence[str | Conversation], max_new_tokens: int = 128) -> list[str]:
     """Return the model's greedy response to every prompt.
 
     Args:
         chat: the model.
         prompts: what the user says, alone or with the turns before it.
         max_new_tokens: longest response, in tokens.
-        batch_tokens: tokens a batch holds at most.
 
     Returns:
         The responses in the order of `prompts`, without the token that ends the turn.
@@ -134,7 +128,7 @@ def respond(
         InputError: prompt and response are longer than the model's positions.
     """
     encoded = [chat.prompt_tokens(prompt) for prompt in prompts]
-    return decode(chat, generate(chat, encoded, max_new_tokens, batch_tokens))
+    return decode(chat, generate(chat, encoded, max_new_tokens))
 
 
 def decode(chat: ChatModel, completions: Sequence[Sequence[int]]) -> list[str]:

@@ -33,7 +33,7 @@ class OwnRefusals:
 
 
 def find_own_refusals(
-    pairs: Sequence[PromptPair], judge: LabelJudge | None, chat: ChatModel, batch_tokens: int, track: Track = silent
+    pairs: Sequence[PromptPair], judge: LabelJudge | None, chat: ChatModel, track: Track = silent
 ) -> OwnRefusals:
     """Have the model answer the safety training pairs under selected attacks, plainly and attacked, and keep refusals.
 
@@ -46,7 +46,6 @@ def find_own_refusals(
         pairs: all pairs, in any order.
         judge: labels responses; without one nothing is asked, and there are no counts.
         chat: the model.
-        batch_tokens: tokens a batch holds at most.
         track: progress of the batches.
 
     Returns:
@@ -58,7 +57,7 @@ def find_own_refusals(
     asked = [p for p in pairs if p.role == "safety" and p.split == "train" and p.attack_name and p.selected]
     # a query in several attacks is answered plainly once
     conversations = list(dict.fromkeys(each for p in asked for each in (p.plain_conversation, p.conversation)))
-    texts = _answers(conversations, chat, batch_tokens, track)
+    texts = _answers(conversations, chat, track)
     labels = judge([each.prompt for each in conversations], texts)
     answers = dict(zip(conversations, texts, strict=True))
     verdicts = dict(zip(conversations, labels, strict=True))
@@ -120,13 +119,13 @@ def _measured(facts: Mapping[str, float]) -> str:
     )
 
 
-def _answers(conversations: Sequence[Conversation], chat: ChatModel, batch_tokens: int, track: Track) -> list[str]:
+def _answers(conversations: Sequence[Conversation], chat: ChatModel, track: Track) -> list[str]:
     prompts = [chat.prompt_tokens(each) for each in conversations]
     limit = position_limit(chat.model)
     longest = max(map(len, prompts), default=0)
     # every prompt that got here leaves room for a response, though not always for so many tokens
     tokens = TOKENS if limit is None else min(TOKENS, limit - longest)
-    return [without_thought(text) for text in decode(chat, generate(chat, prompts, tokens, batch_tokens, track))]
+    return [without_thought(text) for text in decode(chat, generate(chat, prompts, tokens, track))]
 
 
 def _reason(plain: str, attacked: str) -> str:

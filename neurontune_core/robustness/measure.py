@@ -36,7 +36,6 @@ class Study:
         prompts: plain harmful prompts.
         config: samples, shots, fractions, bits, tokens.
         judge: of the answers.
-        batch_tokens: tokens a batch holds at most.
     """
 
     chat: ChatModel
@@ -45,7 +44,6 @@ class Study:
     prompts: Sequence[PromptPair]
     config: RobustnessConfig
     judge: Judge
-    batch_tokens: int
 
 
 def measure(study: Study, attack: str, track: Track = silent) -> pd.DataFrame:
@@ -138,7 +136,7 @@ def _answered(
     prompts = [prompt for _, _, prompt in asked]
     names = [f"{study.config.seed}/{pair.id}/{sample}" for sample, pair, _ in asked]
     choose = Sampler(names) if samples else None
-    found = decode(chat, generate(chat, prompts, tokens, study.batch_tokens, track, choose=choose))
+    found = decode(chat, generate(chat, prompts, tokens, track, choose=choose))
     answers = [f"{beginning}{text}" for text in found]
     batch = [Completion(str(i), pair.prompt, answers[i]) for i, (_, pair, _) in enumerate(asked)]
     return [

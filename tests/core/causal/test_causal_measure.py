@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -47,7 +48,7 @@ def study_of(chat: ChatModel) -> Study:
         "benign_ordinary": [pair(query, "utility") for query in QUERIES],
     }
     sets = Sets(strengths, selected, widths, 0)  # type: ignore[arg-type]
-    return Study(chat, sets, prompts, prompts["benign_ordinary"], judge, TOKENS, 4096)
+    return Study(chat, sets, prompts, prompts["benign_ordinary"], judge, TOKENS)
 
 
 @torch.no_grad()
@@ -96,7 +97,7 @@ def test_silencing_and_amplifying_against_edits_by_hand(
 ) -> None:
     study, answers = measured
     chosen = study.sets.neurons("safety", 0.2)
-    means = mean_activations(study.chat, study.harmless, 4096)
+    means = mean_activations(study.chat, study.harmless)
 
     def edit(layer: int) -> Callable[..., tuple[torch.Tensor]]:
         index = [neuron.index for neuron in chosen if neuron.layer == layer]
@@ -185,7 +186,7 @@ def test_mean_activations_leave_out_what_all_prompts_begin_with(tiny_chat: Calla
         for layer in (0, 1):
             rows[layer].append(found[layer][0, begin:])
     for batch_tokens in (1, 4096):
-        means = mean_activations(chat, pairs, batch_tokens)
+        means = mean_activations(replace(chat, batch_tokens=batch_tokens), pairs)
         for layer in (0, 1):
             torch.testing.assert_close(means[layer], torch.cat(rows[layer]).mean(0), rtol=1e-4, atol=1e-5)
 
@@ -201,12 +202,12 @@ def test_the_knock_out_silences_the_safety_set_and_matched_random_ones(tiny_chat
 
     pairs = [pair(query, split="validation") for query in QUERIES]
     neurons = NeuronSet(tuple(NeuronId(0, index) for index in range(24)), (NeuronId(1, 1),))
-    facts = knock_out(chat, neurons, widths, pairs, told, 4096, 0)
+    facts = knock_out(chat, neurons, widths, pairs, told, 0)
     assert facts["knockout_base"] == 0.5 and facts["knockout_safety"] == facts["knockout_random"] == 0.0
     assert facts["knockout_prompts"] == 4.0 and len(seen) == 5
     assert seen[1] != seen[0], "the model was changed"
-    assert knock_out(chat, neurons, widths, [], told, 4096, 0) == {}
-    assert knock_out(chat, NeuronSet((), neurons.utility), widths, pairs, told, 4096, 0) == {}
+    assert knock_out(chat, neurons, widths, [], told, 0) == {}
+    assert knock_out(chat, NeuronSet((), neurons.utility), widths, pairs, told, 0) == {}
 
 
 def test_the_knock_out_asks_plain_harmful_validation_prompts_alone() -> None:

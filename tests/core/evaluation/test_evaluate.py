@@ -19,14 +19,12 @@ from neurontune_core.evaluation.settings import EvaluationConfig
 from neurontune_core.model.load import ChatModel
 from neurontune_core.records import PromptPair, ScalingFactors
 
-BATCH_TOKENS = 400
-
 
 def both(
     pairs: list[PromptPair], scaling: ScalingFactors, settings: EvaluationConfig, chat: ChatModel
 ) -> tuple[pd.DataFrame, pd.DataFrame, dict[str, float]]:
-    base, _ = answers.base_answers(pairs, settings, chat, BATCH_TOKENS, library=FakeLibrary())
-    return base, *answers.tuned_answers(base, scaling, settings, chat, BATCH_TOKENS)
+    base, _ = answers.base_answers(pairs, settings, chat, library=FakeLibrary())
+    return base, *answers.tuned_answers(base, scaling, settings, chat)
 
 
 def whole(pairs: list[PromptPair], scaling: ScalingFactors, settings: EvaluationConfig, chat: ChatModel) -> Evaluation:
@@ -119,7 +117,7 @@ def test_base_answers_serve_every_tuning_and_only_the_tuned_model_generates_agai
     calls = []
     generate = answers.generate
     monkeypatch.setattr(answers, "generate", lambda *args: calls.append(1) or generate(*args))
-    again, moved = answers.tuned_answers(stored, scaling, settings, chat, BATCH_TOKENS)
+    again, moved = answers.tuned_answers(stored, scaling, settings, chat)
     assert len(calls) == 1
     pd.testing.assert_frame_equal(again, tuned)
     assert set(moved) == {"eval/kl_to_base", "eval/perplexity_ratio"}

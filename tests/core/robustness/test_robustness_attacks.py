@@ -54,7 +54,7 @@ class Judge:
 @pytest.fixture
 def study(tiny_chat: Callable[..., ChatModel]) -> measure.Study:
     config = RobustnessConfig(tokens=4, samples=6, shots=(2,), fractions=(0.5, 1), bits=(8, 4))
-    return measure.Study(tiny_chat(), FACTORS, NEURONS, [pair(n) for n in range(5)], config, Judge(), 400)
+    return measure.Study(tiny_chat(), FACTORS, NEURONS, [pair(n) for n in range(5)], config, Judge())
 
 
 def logits(chat: ChatModel) -> torch.Tensor:
