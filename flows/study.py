@@ -97,7 +97,7 @@ def study(
         )
         title = typed_name() or f"study {study} {common.runtime.preset}"
         with recorded(common, title, describe(common.model).identity, ()) as run:
-            result = write_study(study, chosen, ran, found, common, command, run.runtime.root, run.record)
+            result = write_study(study, chosen, ran, found, common, command, run.record)
     _publish(result, chosen)
     return result
 

@@ -153,7 +153,7 @@ def _train(fit: _Fit, config: AdapterSettings, budget: TrainingSettings, paramet
 
     def attempt(settings: Settings) -> Attempt:
         rate = settings["learning_rate"]
-        made, facts = learn(new, objective, fit.batches, rate, budget, chat, lambda: fit.score(chat), fit.track)
+        made, facts = learn(new, objective, fit.batches, rate, budget, fit.score, fit.track)
         return Attempt(made, facts | {"learning_rate": rate})
 
     rate = config.learning_rate

@@ -67,7 +67,12 @@ def distinct(batches: Batches) -> list[PromptPair]:
 
 
 class Objective(Protocol):
-    """A loss of training pairs, differentiable in an adapter's weights."""
+    """A loss of training pairs under a model, differentiable in an adapter's weights."""
+
+    @property
+    def chat(self) -> ChatModel:
+        """The model that the adapter is put in."""
+        ...
 
     def gradients(self, trained: Sequence[Tensor], batch: Sequence[PromptPair]) -> tuple[list[Tensor], float]:
         """Return the loss's gradients in the trained weights, and the loss."""
@@ -105,8 +110,7 @@ def learn(
     batches: Batches,
     learning_rate: float,
     budget: TrainingSettings,
-    chat: ChatModel,
-    score: Callable[[], Score],
+    score: Callable[[ChatModel], Score],
     track: Track = silent,
 ) -> tuple[Kind, dict[str, float]]:
     """Train an adapter by Adam, a step a batch, and keep the weights that score best on the validation split.
@@ -122,7 +126,7 @@ def learn(
     due = validated_steps(len(batches), budget)
     best, best_value, stale = new, float("-inf"), 0
     facts: dict[str, float] = {"steps": float(len(batches))}
-    with new.put_in(chat) as adapter:
+    with new.put_in(objective.chat) as adapter:
         trained = [weight for weight in adapter.parameters() if weight.requires_grad]
         optimiser = torch.optim.Adam(trained, lr=learning_rate)
         for number, batch in enumerate(track(batches, f"learning {type(new).__name__}", len(batches)), 1):
@@ -139,7 +143,7 @@ def learn(
             optimiser.step()
             facts["loss_last"] = loss
             if number in due:
-                now = score()
+                now = score(objective.chat)
                 stale += 1
                 if now.value > best_value:
                     best, best_value, stale = new.taken(adapter), now.value, 0

@@ -36,6 +36,7 @@ from tasks.recording import tracking
 from tasks.recording.mlflow_store import Tracking
 from tasks.recording.runs import RecordedRun
 from tasks.scores import merge_scores
+from tasks.stage import StageRun
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
 ALL_ONCE = {"pairs": 1, "attribution": 3, "cards": 1, "scaling": 1, "base": 1, "tuned": 1, "evaluation": 1}
@@ -287,7 +288,7 @@ def test_merge_refuses_an_incomplete_set(config: PipelineConfig, core_calls: Cou
         ([*parts, parts[0]], "more than once, or of another run: shard 1"),
     ]:
         with pytest.raises(InputError, match=words):
-            merge_scores.fn(given, config.runtime, Tracking(uri=""))
+            merge_scores.fn(given, StageRun("key", config.runtime, Tracking(uri="")))
 
 
 def test_two_runs_at_once_compute_each_artifact_once(config: PipelineConfig, core_calls: Counter[str]) -> None:
