@@ -25,7 +25,7 @@ def command(config: PipelineConfig) -> str:
         same = own.scaling.method == wanted[METHOD]
         preset = dict(leaves(own if same else load_config(name, [method])))
         changes = {} if same else {METHOD: wanted[METHOD]}
-        changes |= {field: value for field, value in wanted.items() if field not in preset or preset[field] != value}
+        changes |= {field: value for field, value in wanted.items() if preset.get(field) != value}
         # a setting can be changed, but neither taken away nor set to nothing
         if preset.keys() <= wanted.keys() and None not in changes.values():
             found.append((len(changes), name != DEFAULT, name, changes))

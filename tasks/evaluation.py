@@ -103,5 +103,5 @@ def evaluate_model(
         tables.save_table(folder, "rates", result.rates)
         return result.facts
 
-    inputs = [base, tuned, *(Artifact(f"judge/{config.judge}", digest, "", digest) for digest in judges)]
+    inputs = [base, tuned, *(Artifact(f"judge/{config.judge.method}", digest, "", digest) for digest in judges)]
     return carry_out(STAGE, run, fill, config, inputs)

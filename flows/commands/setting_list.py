@@ -4,6 +4,7 @@ import json
 import types
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from operator import attrgetter
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from annotated_types import Ge, Gt, Le, Lt
@@ -39,7 +40,7 @@ def show_settings(words: Sequence[str], preset: str | None, as_json: bool) -> No
     values = load_config(preset)
     found = list(_of_section(PipelineConfig, values, load_config(), ""))
     for section in METHODS:
-        found += _of_other_methods(section, getattr(values, section).method)
+        found += _of_other_methods(section, attrgetter(section)(values).method)
     shown = [setting for setting in found if all(word in setting.name for word in words)]
     if not shown:
         nearest = nearest_first(words[0], [setting.name for setting in found]).split(", ")[:3]
@@ -80,7 +81,8 @@ def _of_other_methods(section: str, chosen: str) -> Iterator[Setting]:
         for name, field in form.model_fields.items():
             if name in owners and owners[name][0] == method:
                 meaning = f"With {section}.method={' or '.join(owners[name])}. {field.description}"
-                yield Setting(f"{section}.{name}", _plain(field.default), _plain(field.default), _kind(field), meaning)
+                default = None if field.is_required() else _plain(field.default)
+                yield Setting(f"{section}.{name}", default, default, _kind(field), meaning)
 
 
 def _kind(field: FieldInfo) -> str:

@@ -9,6 +9,7 @@ from neurontune_core.data_names import short_name
 from neurontune_core.errors import InputError
 from neurontune_core.evaluation import answers, benchmarks
 from neurontune_core.evaluation.answers_judged import AnswerRates, evaluate_answers
+from neurontune_core.evaluation.judging import judge_of
 from neurontune_core.evaluation.public_sets import SHIPPED, Library, needed, public_prompts
 from neurontune_core.evaluation.settings import EvaluationConfig
 from neurontune_core.model.load import ChatModel
@@ -33,9 +34,7 @@ def evaluate_model(
     tables, rates = [], {}
     for name, part in prompts.groupby("benchmark", sort=False):
         harmful = (part["role"] == "safety").tolist()
-        judged = evaluate_answers(
-            part["prompt"].tolist(), part["completion"].tolist(), harmful, config.judge, config.judge_path
-        )
+        judged = evaluate_answers(part["prompt"].tolist(), part["completion"].tolist(), harmful, judge_of(config))
         rates[str(name)] = judged
         columns = part[["benchmark", "id", "role"]].reset_index(drop=True)
         tables.append(pd.concat([columns, judged.verdicts], axis=1))

@@ -27,6 +27,7 @@ from neurontune_core.attribution.shard import attribute_shard
 from neurontune_core.config import PipelineConfig
 from neurontune_core.data.settings import SourceConfig
 from neurontune_core.errors import InputError
+from neurontune_core.evaluation.settings import KeywordSettings, PrecomputedSettings
 from neurontune_core.model.load import load
 from neurontune_core.records import Artifact
 from neurontune_core.run_name import run_name
@@ -106,7 +107,7 @@ def test_changed_section_runs_from_there(config: PipelineConfig, core_calls: Cou
     assert core_calls == ALL_ONCE, "where a run is carried out is in no key"
     pipeline(changed(config, "evaluation", max_new_tokens=7))
     assert core_calls == ALL_ONCE | {"base": 2, "tuned": 2, "evaluation": 2}
-    pipeline(changed(config, "evaluation", max_new_tokens=7, judge="keyword", also_judges=("rules",)))
+    pipeline(changed(config, "evaluation", max_new_tokens=7, judge=KeywordSettings(), also_judges=("rules",)))
     assert core_calls == ALL_ONCE | {"base": 2, "tuned": 2, "evaluation": 3}, "judged again without generating"
     pipeline(changed(config, "selection", safety_neurons=7))
     assert core_calls == ALL_ONCE | {"cards": 2, "scaling": 2, "base": 2, "tuned": 3, "evaluation": 4}, (
@@ -348,8 +349,8 @@ def test_bad_input_is_found_before_anything_is_computed(config: PipelineConfig, 
         pipeline(changed(config, "model", name="random:nonsense"))
     with pytest.raises(InputError, match=r"evaluation\.sources\.alpaca\.path: no file"):
         pipeline(changed(config, "evaluation", benchmarks=("alpaca",), sources={"alpaca": SourceConfig(path="gone")}))
-    with pytest.raises(InputError, match=r"evaluation\.judge_path"):
-        pipeline(changed(config, "evaluation", judge="precomputed", judge_path="gone.jsonl"))
+    with pytest.raises(InputError, match=r"evaluation\.judge\.path"):
+        pipeline(changed(config, "evaluation", judge=PrecomputedSettings(path="gone.jsonl")))
     with pytest.raises(InputError, match="device"):
         pipeline(changed(config, "runtime", device="gramophone"))
     assert not core_calls
