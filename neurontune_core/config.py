@@ -162,6 +162,8 @@ def contents(section: PairsConfig | EvaluationConfig) -> dict[str, Any]:
         name: source.system_prompt for name, source in section.sources.items() if source.system_prompt is not None
     }
     lists = {name: [short_name(text) for text in settings[name]] for name in DATA_LISTS if name in settings}
+    if isinstance(section, PairsConfig):
+        settings["holdout_unsafety_categories"] = []  # gone, but in the keys of the runs there are
     return settings | lists | {"sources": limits} | ({"system_prompts": prompts} if prompts else {})
 
 
@@ -202,7 +204,14 @@ def _validated(tree: dict[str, Any]) -> PipelineConfig:
         raise InputError(_explain(error)) from error
 
 
-GONE = {"pairs": {"attacks_per_type": 1, "ranking_success_tokens": 0, "refusal_phrasings": 1}}
+GONE = {
+    "pairs": {
+        "attacks_per_type": 1,
+        "ranking_success_tokens": 0,
+        "refusal_phrasings": 1,
+        "holdout_unsafety_categories": [],
+    }
+}
 """Settings that earlier versions had, and the value of each that does what is done now."""
 
 

@@ -102,7 +102,7 @@ class EvaluationConfig(Section):
         default_factory=dict,
         description="Per public set or file, by its name: local path, revision, row limit, columns, system prompt.",
     )
-    prompts_per_benchmark: int = Field(default=80, ge=1, description="Most prompts taken from each benchmark.")
+    prompts_per_benchmark: int = Field(default=50, ge=1, description="Most prompts taken from each benchmark.")
     max_new_tokens: int = Field(default=150, ge=1, description="Longest completion, in tokens.")
     judge: JudgeConfig = Field(default=RulesSettings(), description=JUDGE_MEANING)
     also_judges: Annotated[tuple[Annotated[str, Field(pattern=ALSO_JUDGE)], ...], BeforeValidator(as_list)] = Field(

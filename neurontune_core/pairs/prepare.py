@@ -36,10 +36,10 @@ def prepare(config: PairsConfig, fit: Callable[[Sequence[str]], load.Unfit] = lo
         InputError: unknown dataset or category, a missing or unreadable file, or a split without queries.
     """
     loaded = load.load(config, fit)
-    check_holdouts(loaded.attacks, loaded.queries, config)
+    check_holdouts(loaded.attacks, config)
     groups = list(_groups(tuple(query.conversation.text for query in loaded.queries)))
     splits = assign_splits(loaded.queries, groups, config)
-    check_splits(loaded.queries, groups, splits, config)
+    check_splits(loaded.queries, groups, splits)
     return Prepared(
         queries=loaded.queries,
         groups=groups,
