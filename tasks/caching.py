@@ -66,7 +66,9 @@ def cached_by_key(stage: str) -> CacheKeyFnPolicy:
 
 
 def _read_below(root: str) -> None:
-    """A function of its own: Dask sends a policy by value, with all it names, and a context variable cannot be sent."""
+    """Set `reading_root`. A separate function, because Dask pickles a policy with its globals, and a context variable
+    cannot be pickled.
+    """
     reading_root.set(root)
 
 

@@ -25,7 +25,7 @@ BETA = 0.1
 
 @dataclass(frozen=True)
 class Preference:
-    """A prompt with the response that is wanted and one that is not, and by how many nats the base model prefers."""
+    """A prompt with a chosen and a rejected response; `reference` is the base model's margin between them in nats."""
 
     chosen: TokenSequence
     rejected: TokenSequence

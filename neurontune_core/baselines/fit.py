@@ -40,13 +40,13 @@ STRENGTHS = (0.5, 1.0, 2.0)
 """Without a search, steering tries each of these depths with each of these strengths."""
 STRENGTH_RANGE = (0.25, 4.0)
 RATE_SPAN = 10.0
-"""A search takes step sizes from so many times less to so many times more than the one that is set."""
+"""A search tries step sizes from a tenth of the one that is set to ten times it."""
 RESPONSE_TOKENS = 32
 
 
 @dataclass(frozen=True)
 class FittedBaseline:
-    """What a baseline does to the model, facts about how it was chosen or learned, and a row for all that was tried."""
+    """The change a baseline makes to the model, facts about how it was learned, and a row for each trial."""
 
     change: Intervention
     facts: dict[str, float]
@@ -108,7 +108,7 @@ def fit_baseline(
     labels: LabelJudge,
     track: Track = silent,
 ) -> FittedBaseline:
-    """Fit a baseline: what it learns from is the training split, what chooses is the validation split.
+    """Fit a baseline on the training split; the validation split chooses its step size, or its layer and strength.
 
     Args:
         pairs: all pairs.
@@ -142,7 +142,7 @@ def fit_baseline(
 
 
 def _train(fit: _Fit, config: AdapterSettings, budget: TrainingSettings, parameters: int) -> tuple[Attempt, Trials]:
-    """Return the adapter with the step size that is set, or with the one that validates best."""
+    """Return the adapter learned with the step size of the settings, or with the best one of a search."""
     chat = fit.chat
     new = Ia3(paths(chat), {}) if isinstance(config, Ia3Settings) else Lora(targets_for(chat, parameters), {})
     objective: Objective
@@ -168,7 +168,7 @@ def _train(fit: _Fit, config: AdapterSettings, budget: TrainingSettings, paramet
 
 
 def _steer(fit: _Fit) -> tuple[Attempt, Trials]:
-    """Return the layer and strength, of a few or of those that Optuna suggests, that validate best."""
+    """Return the layer and strength that validate best, on a fixed grid or among Optuna's suggestions."""
     chat, config, pairs = fit.chat, fit.config, distinct(fit.batches)
     harmful, harmless = ([pair for pair in pairs if pair.role == role] for role in ("safety", "utility"))
     asked = [[pair.conversation for pair in own] for own in (harmful, harmless)]

@@ -44,7 +44,7 @@ def reading(states: States) -> NDArray[np.float32]:
 
 
 def moved(states: States, reading: NDArray[np.float32]) -> dict[str, float]:
-    """Return by how much of the direction states are moved: the mean of harmful, the root mean square of harmless."""
+    """Return `w . h`, the share of the direction added to a state: its mean if harmful, its root mean square if not."""
     w = torch.from_numpy(reading).double()
     harmless = float((w @ states.moment @ w).clamp(min=0) / max(1, states.count)) ** 0.5
     return {"harmful_moved": float((states.harmful @ w).mean()), "harmless_moved": harmless}

@@ -98,7 +98,7 @@ class Imitation:
 
 
 def imitation(chat: ChatModel, batches: Batches, budget: TrainingSettings) -> Imitation:
-    """Return the loss of likelihood on the pairs of all batches."""
+    """Return the imitation loss for the pairs of all batches."""
     examples = {e.id: e for e in encode(chat, distinct(batches), budget.response_tokens)}
     base = base_states(chat, [e for e in examples.values() if e.role == "utility"])
     return Imitation(chat, examples, base, budget.utility_weight)

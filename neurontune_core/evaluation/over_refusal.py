@@ -28,7 +28,7 @@ FUNCTION_WORDS = frozenset(
         "them their this that these those what which who whom whose when where why how there some any not no please",
     )
 )
-"""Words left in place where a prompt has more words than are tried: they rarely carry what is asked about."""
+"""Words that are never left out of a long prompt: function words rarely carry the topic."""
 COLUMNS = ("id", "benchmark", "query_category", "prompt", "word", "opening", "refused")
 Refuses = Callable[[Sequence[str], Sequence[str]], list[bool]]
 
@@ -63,7 +63,7 @@ def occlude(
     track: Track = silent,
     most_words: int | None = None,
 ) -> list[Occlusion]:
-    """Return the opening of the answer to each prompt without each of its words, in order.
+    """Return, for each prompt and each of its words, the opening of the answer to the prompt without that word.
 
     Args:
         chat: the model that refused.
@@ -80,7 +80,7 @@ def occlude(
     if not cases:
         return []
     openings = openings_of(chat, [case for _, _, case in cases], track)
-    # judged with the whole prompt: what is asked for has not changed
+    # judged with the whole prompt, because the request is the same
     refused = refuses([asked[place].prompt for place, _, _ in cases], openings)
     return [
         Occlusion(place, word, opening, still)

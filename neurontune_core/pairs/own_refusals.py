@@ -14,11 +14,11 @@ from neurontune_core.progress import Track, silent
 from neurontune_core.records import REFUSED, Conversation, LabelJudge, PromptPair
 
 TOKENS = 24
-"""Length of a response that is judged; a refusal is told from its first sentence."""
+"""Length of the responses that are judged; the first sentence of a refusal is enough for the judge."""
 LEAST = 6
-"""With fewer usable pairs the model refuses too little to tell which neurons carry its refusals."""
+"""With fewer usable pairs the neurons that carry the model's refusals cannot be found."""
 LEAST_SHARE = 0.2
-"""So does one that plainly refuses a smaller share of the queries: what it refuses then is chance."""
+"""A model that refuses a smaller share of the plain queries refuses by chance, and also has no own refusal."""
 REASONS = ("not_refused_plainly", "refused_under_attack", "broken_under_attack")
 COLUMNS = ["pair", "attack", "plain", "attacked", "reason"]
 
@@ -123,7 +123,7 @@ def _answers(conversations: Sequence[Conversation], chat: ChatModel, track: Trac
     prompts = [chat.prompt_tokens(each) for each in conversations]
     limit = position_limit(chat.model)
     longest = max(map(len, prompts), default=0)
-    # every prompt that got here leaves room for a response, though not always for so many tokens
+    # every prompt here leaves room for a response, but not always for `TOKENS` tokens
     tokens = TOKENS if limit is None else min(TOKENS, limit - longest)
     return [without_thought(text) for text in decode(chat, generate(chat, prompts, tokens, track))]
 

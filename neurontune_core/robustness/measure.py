@@ -103,7 +103,7 @@ def _asked(
 
 @contextmanager
 def quantised_model(chat: ChatModel, change: Change, bits: int) -> Iterator[ChatModel]:
-    """Lend the changed model with its weights rounded: factors folded in before, a LoRA's matrices beside them."""
+    """Lend the changed model with rounded weights; factors are folded in before rounding, a LoRA is not rounded."""
     scaled = isinstance(change, ScalingFactors)
     with nullcontext(chat) if scaled else applied(change, chat) as changed, weights_kept(changed.model):
         if isinstance(change, ScalingFactors):
@@ -120,9 +120,9 @@ def _answered(
     beginning: str = "",
     samples: int = 0,
 ) -> list[tuple[object, ...]]:
-    """Return sample, id, query_id, label, gave and answer of the answers to prompts, which begin with given words.
+    """Return sample, id, query_id, label, gave and answer for answers that are made to begin with `beginning`.
 
-    Greedy ones, or so many `samples` a prompt.
+    Decoding is greedy, or `samples` answers are drawn for each prompt.
     """
     given = encode_response(chat.tokenizer, beginning, None) if beginning else []
     tokens = study.config.tokens
