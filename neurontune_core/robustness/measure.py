@@ -103,7 +103,7 @@ def _asked(
 
 @contextmanager
 def quantised_model(chat: ChatModel, change: Change, bits: int) -> Iterator[ChatModel]:
-    """Lend the changed model with rounded weights; factors are folded in before rounding, a LoRA is not rounded."""
+    """Lend the changed model with rounded weights: factors are folded in first, a LoRA's matrices are rounded too."""
     scaled = isinstance(change, ScalingFactors)
     with nullcontext(chat) if scaled else applied(change, chat) as changed, weights_kept(changed.model):
         if isinstance(change, ScalingFactors):
