@@ -72,7 +72,7 @@ def measure_part(inputs: CausalInputs, shard: int, run: StageRun) -> Artifact:
         ]
         with loaded(model, run.runtime, working=True) as chat:
             fitting, left_out = prompts.fitting(asked, chat, config.tokens)
-            study = measure.Study(chat, _sets(inputs), fitting, harmless, labels, config.tokens)
+            study = measure.CausalStudy(chat, _sets(inputs), fitting, harmless, labels, config.tokens)
             kinds = {name: prompts.kind_of(own) for name, own in asked.items()}
             mine = cells.in_shard(cells.plan_cells(config, kinds), shard, config.shards)
             measured = measure.measure(study, mine, tracker(f"{STAGE} {shard + 1}/{config.shards}"))

@@ -63,7 +63,7 @@ def measure_part(inputs: RobustnessInputs, shard: int, change: Artifact | None, 
         changing = load_change(artifacts.open_folder(change)) if change else attacks.UNCHANGED
         selected = tables.load_neurons(artifacts.open_folder(inputs.neurons))
         with loaded(inputs.model, run.runtime, working=True) as chat:
-            study = measure.Study(chat, changing, selected, asked, config, judge_by_name(JUDGE))
+            study = measure.RobustnessStudy(chat, changing, selected, asked, config, judge_by_name(JUDGE))
             measured = measure.measure(study, attack, tracker(f"{STAGE}, {attack}"))
         tables.save_table(folder, "answers", measured.assign(model="tuned" if change else "base"))
         return {"answers": float(len(measured))}

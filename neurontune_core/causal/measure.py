@@ -29,7 +29,7 @@ COLUMNS = ("neurons", "share", "intervention", "matched", "count", "group", "id"
 
 
 @dataclass(frozen=True)
-class Study:
+class CausalStudy:
     """What all cells are measured on.
 
     Attributes:
@@ -58,7 +58,7 @@ class _Unchanged:
     said: Sequence[tuple[Conversation, list[int]]]
 
 
-def measure(study: Study, cells: Sequence[Cell], track: Track = silent) -> pd.DataFrame:
+def measure(study: CausalStudy, cells: Sequence[Cell], track: Track = silent) -> pd.DataFrame:
     """Return a row for every answer of every cell.
 
     Columns: neurons (name of the set), share, intervention, matched (as in `Cell`), count (neurons of the set), group,
@@ -92,7 +92,7 @@ def plain_group(group: str) -> str:
 
 
 def _judged(
-    study: Study, described: tuple[object, ...], pairs: Sequence[PromptPair], answers: Sequence[str], kl: float
+    study: CausalStudy, described: tuple[object, ...], pairs: Sequence[PromptPair], answers: Sequence[str], kl: float
 ) -> list[tuple[object, ...]]:
     labels = study.judge([pair.prompt for pair in pairs], answers)
     return [
@@ -128,7 +128,7 @@ def _sum_at(counted: Tensor, values: Tensor) -> Tensor:
 
 
 def _answers(
-    study: Study, unchanged: _Unchanged, cell: Cell, neurons: tuple[NeuronId, ...], group: str
+    study: CausalStudy, unchanged: _Unchanged, cell: Cell, neurons: tuple[NeuronId, ...], group: str
 ) -> tuple[list[str], float]:
     """Return the answers of the changed model, and its KL to the unchanged one where the group is the ordinary one."""
     chat, nan = study.chat, float("nan")
@@ -168,7 +168,7 @@ def _patch(
     return replaced(chat.model, NeuronSet(neurons, ()), values[list(places)], last_position=True)
 
 
-def _said(study: Study) -> list[tuple[Conversation, list[int]]]:
+def _said(study: CausalStudy) -> list[tuple[Conversation, list[int]]]:
     """Return the ordinary harmless prompts with the unchanged model's answers, the empty ones left out."""
     conversations = [pair.conversation for pair in study.prompts[ORDINARY]]
     answers = _generated(study, conversations)
@@ -176,7 +176,7 @@ def _said(study: Study) -> list[tuple[Conversation, list[int]]]:
 
 
 def _generated(
-    study: Study,
+    study: CausalStudy,
     conversations: Sequence[Conversation],
     while_reading: WhileReading = lambda places: nullcontext(),
 ) -> list[list[int]]:

@@ -79,7 +79,7 @@ def occlude(
     ]
     if not cases:
         return []
-    openings = openings_of(chat, [case for _, _, case in cases], track)
+    openings = answer_openings(chat, [case for _, _, case in cases], track)
     # judged with the whole prompt, because the request is the same
     refused = refuses([asked[place].prompt for place, _, _ in cases], openings)
     return [
@@ -98,7 +98,7 @@ def tried_words(prompt: str, most: int | None = None) -> list[tuple[str, str]]:
     return [content[place * len(content) // count] for place in range(count)]
 
 
-def openings_of(chat: ChatModel, asked: Sequence[Conversation], track: Track = silent) -> list[str]:
+def answer_openings(chat: ChatModel, asked: Sequence[Conversation], track: Track = silent) -> list[str]:
     """Return the first `OPENING_TOKENS` tokens of the model's answers, as text."""
     encoded = [chat.prompt_tokens(conversation) for conversation in asked]
     return decode(chat, generate(chat, encoded, OPENING_TOKENS, track))
@@ -157,7 +157,7 @@ def measure(
     prompts = asked.to_dict("records")
     said = conversations(asked)
     with applied(change, chat) as changed:
-        whole = openings_of(changed, said, track)
+        whole = answer_openings(changed, said, track)
         still = refuses([conversation.prompt for conversation in said], whole)
         kept = [place for place, refused in enumerate(still) if refused]
         cases = occlude(changed, [said[place] for place in kept], refuses, track, WORDS)

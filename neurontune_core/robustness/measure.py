@@ -26,7 +26,7 @@ Change = ScalingFactors | Intervention
 
 
 @dataclass(frozen=True)
-class Study:
+class RobustnessStudy:
     """What is attacked, and by whom its answers are judged.
 
     Attributes:
@@ -46,7 +46,7 @@ class Study:
     judge: Judge
 
 
-def measure(study: Study, attack: str, track: Track = silent) -> pd.DataFrame:
+def measure(study: RobustnessStudy, attack: str, track: Track = silent) -> pd.DataFrame:
     """Return a row for every answer under an attack.
 
     Columns: attack, setting (in words), place (its number on an axis), sample (counted from 1), id and query_id of the
@@ -62,7 +62,9 @@ def measure(study: Study, attack: str, track: Track = silent) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
-def _settings(study: Study, attack: str, track: Track) -> Iterator[tuple[str, float, list[tuple[object, ...]]]]:
+def _settings(
+    study: RobustnessStudy, attack: str, track: Track
+) -> Iterator[tuple[str, float, list[tuple[object, ...]]]]:
     """Yield the settings of an attack: in words, as a number, and what the model answers under it."""
     config, chat, change = study.config, study.chat, study.change
     if attack == attacks.QUANTISED:
@@ -83,7 +85,7 @@ def _settings(study: Study, attack: str, track: Track) -> Iterator[tuple[str, fl
 
 
 def _asked(
-    study: Study, attack: str, chat: ChatModel, track: Track
+    study: RobustnessStudy, attack: str, chat: ChatModel, track: Track
 ) -> Iterator[tuple[str, float, list[tuple[object, ...]]]]:
     """Yield the settings of an attack that needs no access to the weights."""
     answered = partial(_answered, study, chat, track=track)
@@ -113,7 +115,7 @@ def quantised_model(chat: ChatModel, change: Change, bits: int) -> Iterator[Chat
 
 
 def _answered(
-    study: Study,
+    study: RobustnessStudy,
     chat: ChatModel,
     pairs: Sequence[PromptPair],
     track: Track,

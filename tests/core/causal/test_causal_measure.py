@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from neurontune_core.causal.cells import plan_cells
-from neurontune_core.causal.measure import Study, mean_activations, measure, plain_group
+from neurontune_core.causal.measure import CausalStudy, mean_activations, measure, plain_group
 from neurontune_core.causal.prompts import kind_of
 from neurontune_core.causal.sets import Sets
 from neurontune_core.causal.settings import CausalConfig
@@ -37,7 +37,7 @@ def judge(prompts: Sequence[str], answers: Sequence[str]) -> list[str]:
     return ["refusal" if len(answer) % 2 else "compliance" for answer in answers]
 
 
-def study_of(chat: ChatModel) -> Study:
+def study_of(chat: ChatModel) -> CausalStudy:
     widths = neuron_counts(chat.model)
     generator = np.random.default_rng(1)
     strengths = {role: generator.normal(size=sum(widths)) for role in ("safety", "utility")}
@@ -48,7 +48,7 @@ def study_of(chat: ChatModel) -> Study:
         "benign_ordinary": [pair(query, "utility") for query in QUERIES],
     }
     sets = Sets(strengths, selected, widths, 0)  # type: ignore[arg-type]
-    return Study(chat, sets, prompts, prompts["benign_ordinary"], judge, TOKENS)
+    return CausalStudy(chat, sets, prompts, prompts["benign_ordinary"], judge, TOKENS)
 
 
 @torch.no_grad()
@@ -72,13 +72,13 @@ def greedy(chat: ChatModel, prompt: list[int], first: Callable[[], object] | Non
 
 
 @pytest.fixture
-def measured(tiny_chat: Callable[..., ChatModel]) -> tuple[Study, pd.DataFrame]:
+def measured(tiny_chat: Callable[..., ChatModel]) -> tuple[CausalStudy, pd.DataFrame]:
     study = study_of(tiny_chat("llama", ends=[256]))
     config = CausalConfig(counts=(0.2,), draws=2, factors=(4,))
     return study, measure(study, plan_cells(config, {name: kind_of(own) for name, own in study.prompts.items()}))
 
 
-def test_changing_no_neuron_changes_no_answer(measured: tuple[Study, pd.DataFrame]) -> None:
+def test_changing_no_neuron_changes_no_answer(measured: tuple[CausalStudy, pd.DataFrame]) -> None:
     study, answers = measured
     assert facts_of(causal_table(answers), answers)["empty_set_changes"] == 0
     assert set(answers[answers["neurons"] == "empty set"]["intervention"]) == {"zero", "mean", "x 4", "patch"}
@@ -93,7 +93,7 @@ def test_changing_no_neuron_changes_no_answer(measured: tuple[Study, pd.DataFram
 
 @pytest.mark.parametrize("intervention", ["zero", "mean", "x 4"])
 def test_silencing_and_amplifying_against_edits_by_hand(
-    measured: tuple[Study, pd.DataFrame], intervention: str
+    measured: tuple[CausalStudy, pd.DataFrame], intervention: str
 ) -> None:
     study, answers = measured
     chosen = study.sets.neurons("safety", 0.2)
@@ -125,7 +125,9 @@ def test_silencing_and_amplifying_against_edits_by_hand(
     assert (own["count"] == len(chosen)).all() and (own["kl"] > 0).all()
 
 
-def test_patching_puts_in_the_plain_activations_at_the_last_position(measured: tuple[Study, pd.DataFrame]) -> None:
+def test_patching_puts_in_the_plain_activations_at_the_last_position(
+    measured: tuple[CausalStudy, pd.DataFrame],
+) -> None:
     study, answers = measured
     chat, chosen = study.chat, study.sets.neurons("safety", 0.2)
     expected = []
