@@ -13,7 +13,6 @@ from neurontune_core.data.settings import SourceConfig
 from neurontune_core.errors import InputError
 from neurontune_core.evaluation.settings import ModelJudgeSettings, PrecomputedSettings, RulesSettings
 from neurontune_core.preset_files import preset_names
-from neurontune_core.reproduce import command
 from neurontune_core.section_methods import METHODS
 
 
@@ -419,7 +418,6 @@ def test_a_judge_is_given_by_its_name_or_with_what_it_reads(tmp_path: Path, give
     assert load_config(str(tmp_path / "next.toml"), ["evaluation.judge=rules"]).evaluation.judge == RulesSettings()
     changed = load_config("tiny", ["evaluation.judge=wildguard"])
     assert PipelineConfig.model_validate_json(changed.model_dump_json()) == changed
-    assert command(changed) == "neurontune run --preset tiny --set evaluation.judge.method=wildguard"
 
 
 def test_a_judge_that_does_not_exist_or_lacks_what_it_reads_is_told() -> None:
