@@ -81,8 +81,7 @@ def _of_other_methods(section: str, chosen: str) -> Iterator[Setting]:
         for name, field in form.model_fields.items():
             if name in owners and owners[name][0] == method:
                 meaning = f"With {section}.method={' or '.join(owners[name])}. {field.description}"
-                default = None if field.is_required() else _plain(field.default)
-                yield Setting(f"{section}.{name}", default, default, _kind(field), meaning)
+                yield Setting(f"{section}.{name}", _plain(field.default), _plain(field.default), _kind(field), meaning)
 
 
 def _kind(field: FieldInfo) -> str:

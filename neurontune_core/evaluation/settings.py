@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal, get_args
 
-from pydantic import BeforeValidator, Field, Tag
+from pydantic import BeforeValidator, Field, Tag, field_validator
 
 from neurontune_core.data.settings import SourceConfig
 from neurontune_core.section import Names, Section, as_list, by_method
@@ -33,24 +33,35 @@ class KeywordSettings(Section):
     method: Literal["keyword"] = Field(default="keyword", description=JUDGE_MEANING)
 
 
-class ClassifierSettings(Section):
+class ReadingJudgeSettings(Section):
+    """A judge that reads a model or a file of its own, without which it is no judge."""
+
+    path: str = Field(default="", validate_default=True, description=PATH_MEANING)
+
+    @field_validator("path")
+    @classmethod
+    def _is_given(cls, path: str) -> str:
+        if not path:
+            raise ValueError("this judge reads a model folder or a verdict file; give its path")
+        return path
+
+
+class ClassifierSettings(ReadingJudgeSettings):
     """A Hugging Face classifier, or a guard model, in a local folder."""
 
     method: Literal["classifier"] = Field(default="classifier", description=JUDGE_MEANING)
-    path: str = Field(min_length=1, description=PATH_MEANING)
 
 
-class PrecomputedSettings(Section):
+class PrecomputedSettings(ReadingJudgeSettings):
     """Verdicts looked up in a file by the id of each answer."""
 
     method: Literal["precomputed"] = Field(default="precomputed", description=JUDGE_MEANING)
-    path: str = Field(min_length=1, description=PATH_MEANING)
 
 
 class ModelJudgeSettings(Section):
     """A model trained to judge, with the prompt it was trained with."""
 
-    method: ModelJudgeName = Field(description=JUDGE_MEANING)
+    method: ModelJudgeName = Field(default=MODEL_JUDGES[0], description=JUDGE_MEANING)
     path: str | None = Field(default=None, min_length=1, description=PATH_MEANING)
 
 

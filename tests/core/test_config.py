@@ -426,7 +426,8 @@ def test_a_judge_that_does_not_exist_or_lacks_what_it_reads_is_told() -> None:
         assert message.startswith("evaluation.judge.method: unknown method; choose one of rules, keyword, classifier")
         assert message.endswith("(got 'oracle')")
     for judge in ("classifier", "precomputed"):
-        assert error_of(f"evaluation.judge={judge}").startswith("evaluation.judge.path: Field required")
+        message = error_of(f"evaluation.judge={judge}")
+        assert message.startswith("evaluation.judge.path: this judge reads a model folder or a verdict file; give its")
 
 
 def test_the_judge_of_a_run_that_an_earlier_version_recorded_is_read() -> None:
