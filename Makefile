@@ -25,6 +25,7 @@ check: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/python -m pytest -q tests/test_document_links.py
 	$(BIN)/codespell flows tasks neurontune_core benchmarks docs deployments tests *.md
 
 bench: $(READY)

@@ -53,10 +53,9 @@ def main() -> None:
     lengths = sorted(map(len, prompts))
     print(f"{len(prompts)} prompts of {lengths[0]} to {lengths[-1]} tokens, median {lengths[len(lengths) // 2]}")
     print(f"at most {arguments.tokens} new tokens, {arguments.threads} threads, {platform.processor() or 'cpu'}\n")
-    budget = RuntimeConfig().batch_tokens
 
     def ours(chat: ChatModel) -> Ids:
-        return generate(chat, prompts, arguments.tokens, budget)
+        return generate(chat, prompts, arguments.tokens)
 
     rows: list[Row] = []
     plain = _measure(

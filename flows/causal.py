@@ -78,10 +78,8 @@ def ask(run: PipelineRun, config: PipelineConfig, inputs: Inputs, made: Mapping[
         config.causal, config.selection, config.evaluation, config.attribution.method, made["pairs"], made["scores"],
         made["selection"], tuple(inputs.sets), inputs.model,
     )  # fmt: skip
-    shared = {"inputs": asked, "runtime": run.runtime, "record": run.record}
-    parts = run_parts(
-        tasks.measure_part, run.runtime, [shared | {"shard": shard} for shard in range(config.causal.shards)]
-    )
+    calls = [{"inputs": asked, "shard": shard} for shard in range(config.causal.shards)]
+    parts = run_parts(tasks.measure_part, run, calls)
     study = run_stage(run, tasks.summarise_parts, config=config.causal, parts=parts)
     for file in (tasks.PAGE, tasks.PLOT, f"{tasks.TABLE}.parquet"):
         tracking.record_file(run.record, study, file)

@@ -46,14 +46,13 @@ def attack(run: PipelineRun, config: PipelineConfig, inputs: Inputs, made: Mappi
     asked = tasks.RobustnessInputs(
         config.robustness, config.evaluation, made["pairs"], made["selection"], tuple(inputs.sets), inputs.model
     )
-    shared = {"inputs": asked, "runtime": run.runtime, "record": run.record}
     changed = made[changing_stage(made)]
     parts = []
     for artifact in (None, changed):
         change = load_change(artifacts.open_folder(artifact)) if artifact else None
         shards = [number for number, name in enumerate(ATTACKS) if fits(name, change)]
-        calls = [shared | {"change": artifact, "shard": shard} for shard in shards]
-        parts += run_parts(tasks.measure_part, run.runtime, calls)
+        calls = [{"inputs": asked, "change": artifact, "shard": shard} for shard in shards]
+        parts += run_parts(tasks.measure_part, run, calls)
     study = run_stage(run, tasks.summarise_parts, config=config.robustness, parts=parts)
     tracking.record_file(run.record, study, f"{tasks.TABLE}.parquet")
     return study

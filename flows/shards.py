@@ -17,10 +17,10 @@ from neurontune_core.config import RuntimeConfig
 from neurontune_core.errors import InputError, NeuronTuneError
 from neurontune_core.model.source import ModelReference
 from neurontune_core.records import Artifact
-from tasks import attribution, caching, progress, retries
+from tasks import attribution, progress, retries
 from tasks.recording import tracking
 from tasks.recording.mlflow_spool import is_kept
-from tasks.stage import configured
+from tasks.stage import configured, with_key
 
 logger = logging.getLogger("neurontune")
 
@@ -53,20 +53,16 @@ def run_shards(
     """
     progress.check()
     stage = attribution.attribute_shard
-    key = attribution.stage_key(config, pairs, model)
+    key = attribution.attribution_key(config, pairs, model)
     step = tracking.open_step(run.record, stage.name, key, config, [pairs])
-    shared = {
-        "config": config,
-        "pairs": pairs,
-        "model": model,
-        "runtime": run.runtime,
-        "record": run.record.model_copy(update={"step_run_id": step or ""}),
-    }
+    record = run.record.model_copy(update={"step_run_id": step or ""})
+    shared = {"config": config, "pairs": pairs, "model": model}
     numbers = list(range(config.shards)) if only is None else [only]
-    reused = _found(run, {shard: caching.key_of(stage, shared | {"shard": shard}) for shard in numbers})
+    calls = [with_key(stage, run.runtime, record, shared | {"shard": shard}) for shard in numbers]
+    reused = _found(run, {call["shard"]: call["run"].key for call in calls})
     began = time.monotonic()
     try:
-        parts = _settle(run, config, [shared | {"shard": shard} for shard in numbers])
+        parts = _settle(run, config, calls)
     except BaseException as error:
         tracking.close_step(run.record, step, "FAILED" if isinstance(error, Exception) else "KILLED", str(error))
         raise
@@ -125,14 +121,15 @@ def run_side_by_side(
     return results
 
 
-def run_parts(stage: Task[..., Artifact], runtime: RuntimeConfig, calls: Sequence[dict[str, Any]]) -> list[Artifact]:
+def run_parts(stage: Task[..., Artifact], run: PipelineRun, calls: Sequence[dict[str, Any]]) -> list[Artifact]:
     """Run the parts of a study side by side and return their artifacts in order.
 
     Raises:
         InputError: all of them failed for bad input.
         ShardError: some failed, or for another reason; the others are kept.
     """
-    results = run_side_by_side(stage, runtime, calls)
+    keyed = [with_key(stage, run.runtime, run.record, call) for call in calls]
+    results = run_side_by_side(stage, run.runtime, keyed)
     failures = [result for result in results.values() if isinstance(result, Exception)]
     if failures and all(isinstance(error, InputError) for error in failures):
         raise InputError("; ".join(sorted({str(error) for error in failures})))

@@ -26,7 +26,7 @@ from tasks.recording import tracking
 from tasks.recording.killed_runs import at_work, end_killed
 from tasks.recording.mlflow_spool import is_kept
 from tasks.recording.mlflow_store import Tracking
-from tasks.stage import configured
+from tasks.stage import configured, with_key
 
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
@@ -123,8 +123,8 @@ def run_stage(run: PipelineRun, stage: Task[..., Artifact], **arguments: Any) ->
     """
     progress.check()
     inputs = _inputs(arguments)
-    arguments |= {"runtime": run.runtime, "record": run.record}
-    key = caching.key_of(stage, arguments)
+    arguments = with_key(stage, run.runtime, run.record, arguments)
+    key = arguments["run"].key
     refresh(run, stage.name, key)
     reused = artifacts.find(run.runtime.root, stage.name, key) is not None
     artifact = configured(stage, run.runtime)(**arguments)

@@ -12,13 +12,14 @@ from flows.robustness import robustness_study
 from flows.run_names import named, typed_name
 from flows.stages import noted, of_variant, recorded
 from flows.trials import run_trials
-from neurontune_core import artifacts, reproduce, tables
+from neurontune_core import artifacts, tables
 from neurontune_core.baselines.settings import SearchedSettings
 from neurontune_core.config import PipelineConfig, load_config
 from neurontune_core.records import Artifact
 from neurontune_core.studies.catalogue import Study, choose
 from neurontune_core.studies.page import shown_rows
 from tasks.models import describe
+from tasks.recording import reproduce
 from tasks.study import PAGE, TABLE, Variant, write_study
 
 StudyName = Literal[
@@ -97,7 +98,7 @@ def study(
         )
         title = typed_name() or f"study {study} {common.runtime.preset}"
         with recorded(common, title, describe(common.model).identity, ()) as run:
-            result = write_study(study, chosen, ran, found, common, command, run.runtime.root, run.record)
+            result = write_study(study, chosen, ran, found, common, command, run.record)
     _publish(result, chosen)
     return result
 

@@ -12,7 +12,7 @@ Below it threads cannot start and torch ends by a segmentation fault.
 PARAMETER = 8
 """Bytes a parameter: the mapped file and the weights in float32."""
 LIMIT, _ = resource.getrlimit(resource.RLIMIT_AS)
-"""As the process was started: what renders a model's template is given less for a moment."""
+"""The limit when the process started: rendering a chat template lowers it for a moment."""
 
 
 def check_address_space(parameters: int = 0) -> None:

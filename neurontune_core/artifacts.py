@@ -213,7 +213,7 @@ def verify(artifact: Artifact) -> None:
     manifest = read_manifest(artifact)
     if manifest["digest"] != artifact.digest or _digest_of(manifest["files"]) != artifact.digest:
         raise ArtifactError(_damaged(artifact, MANIFEST, "does not match the expected digest"))
-    filesystem.invalidate_cache(target)  # what it remembers of a listing is old once another machine has written
+    filesystem.invalidate_cache(target)  # fsspec caches directory listings, and another machine may have written since
     for name, entry in manifest["files"].items():
         if Path(name).is_absolute() or ".." in Path(name).parts:
             raise ArtifactError(_damaged(artifact, name, "is not inside the artifact"))

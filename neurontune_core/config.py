@@ -28,7 +28,7 @@ from neurontune_core.preset_files import preset_names, read_preset
 from neurontune_core.robustness.settings import RobustnessConfig
 from neurontune_core.scaling.settings import MarginFitSettings, ScalingConfig
 from neurontune_core.section import UNKNOWN_METHOD, Section
-from neurontune_core.section_methods import METHODS, without_foreign
+from neurontune_core.section_methods import METHODS, section_at, with_section, without_foreign
 from neurontune_core.selection.settings import SelectionConfig
 from neurontune_core.shown_text import quoted
 
@@ -156,12 +156,14 @@ def contents(section: PairsConfig | EvaluationConfig) -> dict[str, Any]:
     So the same data give the same key under any path, or from the hub. The name of a file of one's own is part of the
     settings, its folder is not.
     """
-    settings = section.model_dump(mode="json", exclude={"judge_path"})
+    settings = section.model_dump(mode="json")
     limits = {name: source.limit for name, source in section.sources.items() if source.limit is not None}
     prompts = {
         name: source.system_prompt for name, source in section.sources.items() if source.system_prompt is not None
     }
     lists = {name: [short_name(text) for text in settings[name]] for name in DATA_LISTS if name in settings}
+    if isinstance(section, PairsConfig):
+        settings["holdout_unsafety_categories"] = []  # gone, but in the keys of the runs there are
     return settings | lists | {"sources": limits} | ({"system_prompts": prompts} if prompts else {})
 
 
@@ -202,7 +204,14 @@ def _validated(tree: dict[str, Any]) -> PipelineConfig:
         raise InputError(_explain(error)) from error
 
 
-GONE = {"pairs": {"attacks_per_type": 1, "ranking_success_tokens": 0, "refusal_phrasings": 1}}
+GONE = {
+    "pairs": {
+        "attacks_per_type": 1,
+        "ranking_success_tokens": 0,
+        "refusal_phrasings": 1,
+        "holdout_unsafety_categories": [],
+    }
+}
 """Settings that earlier versions had, and the value of each that does what is done now."""
 
 
@@ -222,6 +231,10 @@ def recorded_config(tree: Mapping[str, Any]) -> PipelineConfig:
                     f"run: it was made with {section}.{name}, which this version does not have; use the version that "
                     "made it"
                 )
+    evaluation = tree.get("evaluation", {})
+    path = evaluation.pop("judge_path", None)
+    if path is not None and isinstance(evaluation.get("judge"), str):
+        evaluation["judge"] = {"method": evaluation["judge"], "path": path}
     baseline = tree.get("baseline", {})
     tree["baseline"] = without_foreign("baseline", baseline, baseline.get("method"))
     return PipelineConfig.model_validate(tree)
@@ -260,10 +273,19 @@ METHOD = "scaling.method"
 def _apply_settings(tree: dict[str, Any], settings: Sequence[str]) -> None:
     """Apply changes in their order, changes of a method before all others: they take the old method's settings away."""
     sections = {f"{section}.method": section for section in METHODS}
-    for setting in sorted(settings, key=lambda each: each.partition("=")[0] not in sections):
+    written = [_with_method(setting) for setting in settings]
+    for setting in sorted(written, key=lambda each: each.partition("=")[0] not in sections):
         _apply_setting(tree, setting)
         if section := sections.get(setting.partition("=")[0]):
-            tree[section] = without_foreign(section, tree[section], tree[section]["method"])
+            known = section_at(tree, section)
+            tree |= with_section(tree, section, without_foreign(section, known, known["method"]))
+
+
+def _with_method(setting: str) -> str:
+    """Return a setting that names a judge, `evaluation.judge=keyword`, as the one of its method that it stands for."""
+    name, _, text = setting.partition("=")
+    is_name = "." in name and name in METHODS and isinstance(set_value(text), str)
+    return f"{name}.method={text}" if is_name else setting
 
 
 def _apply_setting(tree: dict[str, Any], setting: str) -> None:
@@ -301,7 +323,9 @@ def _explain(error: ValidationError) -> str:
         place = ".".join(_plain(part) for part in location if part not in ("int", "float"))
         if item["type"] == "extra_forbidden":
             listed = nearest_first(str(item["loc"][-1]), _fields_at(item["loc"][:-1]))
-            lines[place] = f"{place}: unknown field; the fields there are {listed or 'none'}"
+            owners = ", ".join(_owners(item["loc"]))
+            belongs = f"; it belongs to {owners}" if owners else ""
+            lines[place] = f"{place}: unknown field; the fields there are {listed or 'none'}{belongs}"
         else:
             value = item["input"]
             if item["type"] == UNKNOWN_METHOD:
@@ -322,14 +346,34 @@ def _plain(part: int | str) -> str:
 
 def _without_method(location: tuple[int | str, ...]) -> tuple[int | str, ...]:
     """Return the place of an error without the method, which pydantic adds: `scaling`, `maml`, `steps`."""
-    has_method = len(location) > 1 and location[1] in METHODS.get(str(location[0]), {})
-    return (location[0], *location[2:]) if has_method else location
+    section, method = _method_at(location)
+    return (*location[:section], *location[section + 1 :]) if method else location
+
+
+def _method_at(location: tuple[int | str, ...]) -> tuple[int, str]:
+    """Return how many parts of the place of an error name its section, and the method that follows, "" without one."""
+    for section, methods in METHODS.items():
+        parts = section.split(".")
+        count = len(parts)
+        if len(location) > count and list(location[:count]) == parts and location[count] in methods:
+            return count, str(location[count])
+    return len(location), ""
+
+
+def _owners(location: tuple[int | str, ...]) -> list[str]:
+    """Return the methods that have a field which is unknown to a method without settings of its own."""
+    count, method = _method_at(location)
+    methods = METHODS.get(".".join(map(str, location[:count])), {})
+    if not method or list(methods[method].model_fields) != ["method"]:
+        return []
+    return [name for name, form in methods.items() if location[-1] in form.model_fields]
 
 
 def _fields_at(location: tuple[int | str, ...]) -> list[str]:
     section: type[BaseModel] = PipelineConfig
-    if len(location) > 1 and location[1] in METHODS.get(str(location[0]), {}):
-        section, location = METHODS[str(location[0])][str(location[1])], location[2:]
+    count, method = _method_at(location)
+    if method:
+        section, location = METHODS[".".join(map(str, location[:count]))][method], location[count + 1 :]
     for part in location:
         field = section.model_fields.get(str(part))
         annotation = field.annotation if field else SourceConfig

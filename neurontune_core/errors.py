@@ -4,7 +4,7 @@ import difflib
 from collections.abc import Iterable
 
 MOST_NAMES = 40
-"""A message lists so many names in whole, and of more only a few."""
+"""A message lists at most this many names; of a longer list it gives only the nearest few."""
 FEW_NAMES = 8
 
 
@@ -29,7 +29,7 @@ class NumericalError(NeuronTuneError):
 
 
 def nearest_first(word: str, names: Iterable[str]) -> str:
-    """Return names as a message lists them: those most like a word come first, and of many names only a few."""
+    """Return names for an error message, the most similar to `word` first; a long list is cut to a few."""
     known = list(names)
     near = difflib.get_close_matches(word, known, max(1, len(known)), cutoff=0.4)
     ordered = [*near, *(name for name in known if name not in near)]

@@ -20,7 +20,7 @@ IMPLEMENTATION = "neurontune_experts"
 
 @dataclass(frozen=True)
 class Routing:
-    """Which neurons of a bank the channels of an activation tensor `[batch, position, channel]` are.
+    """Maps the channels of activations `[batch, position, channel]` to the neurons of a bank.
 
     Attributes:
         width: neurons of an expert.
@@ -86,14 +86,14 @@ def outputs_and_width(module: nn.Module) -> tuple[int, int]:
 
 
 def run_apart(model: PreTrainedModel) -> None:
-    """Have a model's experts run one after the other from now on: slower, and in any number format, float64 too."""
+    """Make a model run its experts one after the other: slower, but in any number format, float64 included."""
     for module in model.modules():
         if is_routed(module):
             module.config._experts_implementation = IMPLEMENTATION  # type: ignore[union-attr]
 
 
 def active_experts(module: nn.Module) -> int:
-    """Return how many experts a token is sent to: as the configuration says, all of them if it does not."""
+    """Return how many experts a token is routed to, by the model's configuration; by default all."""
     chosen = getattr(module.config, "num_experts_per_tok", None)
     return chosen if isinstance(chosen, int) else module.num_experts  # type: ignore[return-value]
 
@@ -148,7 +148,7 @@ def _run(module: Any, hidden_states: Tensor, top_k_index: Tensor, top_k_weights:
 
 
 def _each(module: Any, name: str, bias_name: str, rows: Tensor, counts: list[int]) -> Tensor:
-    """Return the linear map of every expert, of its own rows; the rows are sorted by expert."""
+    """Apply each expert's linear map to that expert's rows; the rows are sorted by expert."""
     weights: Tensor = getattr(module, name)
     biases = getattr(module, bias_name) if module.has_bias else None
     return torch.cat(

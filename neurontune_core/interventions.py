@@ -13,7 +13,7 @@ from neurontune_core.records import NeuronSet, ScalingFactors
 
 
 class Intervention(Protocol):
-    """A reversible change of a chat model, with so many numbers that were learned for it."""
+    """A reversible change of a chat model; `parameters` counts the numbers learned for it."""
 
     @property
     def parameters(self) -> int:

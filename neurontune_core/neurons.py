@@ -94,12 +94,12 @@ def coverage(model: nn.Module) -> list[LayerCoverage]:
 
 
 def leave_out_uncovered(model: nn.Module) -> None:
-    """Have layers without a single down projection left out of `model` from now on, instead of refused."""
+    """Make `banks` skip layers of `model` without a down projection, instead of raising an error."""
     model.leaves_out_uncovered = True  # type: ignore[assignment]
 
 
 def banks(model: nn.Module) -> dict[int, list[Bank]]:
-    """Return what reads the neurons of every decoder layer, or of every covered one after `leave_out_uncovered`.
+    """Return the banks of every decoder layer, or of every covered one after `leave_out_uncovered`.
 
     Raises:
         InputError: a layer has no MLP neurons; the message names every such layer and the reason.
@@ -137,13 +137,13 @@ def bank_module(model: nn.Module, bank: Bank) -> nn.Module:
 
 
 def output_weights(model: nn.Module) -> dict[Bank, Tensor]:
-    """Return the weights that neurons are written to the residual stream by, of all experts of a bank together."""
+    """Return the output weights of each bank, which map neurons to the residual stream; all experts in one tensor."""
     modules = {bank: bank_module(model, bank) for mine in banks(model).values() for bank in mine}
     return {bank: module.down_proj if bank.routed else module.weight for bank, module in modules.items()}  # type: ignore[misc]
 
 
 def output_column(module: nn.Module, bank: Bank, index: int) -> Tensor:
-    """Return a view of the weights `[hidden]` that a neuron is written by; `index` counts within the bank."""
+    """Return a view of a neuron's output weights `[hidden]`; `index` counts within the bank."""
     if bank.routed:
         expert, place = divmod(index, bank.width)
         weight: Tensor = module.down_proj[expert]  # type: ignore[index]
@@ -195,7 +195,8 @@ def captured(model: nn.Module, keep: Callable[[Tensor], Tensor] = lambda values:
 def edited(model: nn.Module, edits: dict[int, Callable[[Tensor], Tensor]]) -> Iterator[None]:
     """Pass the activations `[batch, position, neuron]` of the given layers through functions; undone on exit.
 
-    A layer with a shared expert calls its function twice, for the neurons of either part, with 0 for the others.
+    In a layer with a shared expert the function is called twice, for the routed and for the shared neurons; the other
+    part is 0 in each call.
     """
     widths = neuron_counts(model)
     changes = {
@@ -264,7 +265,7 @@ def replaced(model: nn.Module, neurons: NeuronSet, values: Tensor, last_position
         model: the model to change.
         neurons: the selected neurons; `values` is in the order of `neurons.all`.
         values: activations `[neuron]`, or `[row, neuron]` for a batch whose rows have their own.
-        last_position: at the last position of what goes through the model alone, not at all of them.
+        last_position: replace only at the last position of the input; by default at every position.
 
     Raises:
         InputError: the model has no such neuron.
@@ -291,9 +292,10 @@ def _replace(activations: Tensor, routing: Routing, index: Tensor, values: Tenso
 
 
 class _Scale(torch.autograd.Function):
-    """`a_j <- a_j + (alpha_j - 1) a_j` for the selected neurons: bfloat16 has 0.003, though no 1.003.
+    """`a_j <- a_j + (alpha_j - 1) a_j` for the selected neurons.
 
-    So nothing is multiplied in a wider format, and only selected neurons' activations are summed for the gradient.
+    bfloat16 can represent alpha - 1 = 0.003 but not alpha = 1.003, so this form is exact enough without a wider format.
+    Only the selected neurons' activations are summed for the gradient.
     """
 
     @staticmethod
@@ -365,7 +367,7 @@ def fold(model: nn.Module, scaling: ScalingFactors) -> None:
 
 
 class _Watch:
-    """A hook for a decoder layer that notes how many positions a row has: some code joins them with the rows."""
+    """A hook on a decoder layer that notes the sequence length, for MLPs that flatten batch and position."""
 
     positions = 0
 
@@ -417,7 +419,7 @@ def _row(index: int, layer: nn.Module, found: list[Bank], problem: str) -> Layer
 
 
 def _cover(model: nn.Module, index: int, layer: nn.Module) -> tuple[list[Bank], str]:
-    """Return what reads the neurons of a layer, or the reason why nothing was found."""
+    """Return the banks of a layer, or the reason why none was found."""
     hidden = model.config.get_text_config().hidden_size  # type: ignore[union-attr, operator]
     stacks = [(path, module) for path, module in layer.named_modules() if _is_expert_bank(module)]
     if stacks and (problem := _problem_of_experts(stacks, hidden)):

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from neurontune_core.errors import InputError, nearest_first
-from neurontune_core.section_methods import DEFAULTS, without_foreign
+from neurontune_core.section_methods import DEFAULTS, section_at, with_section, with_tables, without_foreign
 from neurontune_core.shown_text import quoted
 
 _LONGEST = 2**20
@@ -40,7 +40,7 @@ def read_preset(preset: str, extended_by: tuple[str, ...] = ()) -> dict[str, Any
     """
     if preset in extended_by:
         raise InputError(f"preset: {' extends '.join([*extended_by, preset])}, a circle; take one `extends` out")
-    tree = _toml(preset)
+    tree = with_tables(_toml(preset))
     base = tree.pop("extends", None)
     if base is None:
         return tree
@@ -54,11 +54,11 @@ def read_preset(preset: str, extended_by: tuple[str, ...] = ()) -> dict[str, Any
 def _extended(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
     """Return a preset's settings with those of one that extends it; another method drops the settings of the old."""
     for section, default in DEFAULTS.items():
-        given, known = changes.get(section), base.get(section)
+        given, known = section_at(changes, section), section_at(base, section)
         if isinstance(given, dict) and isinstance(known, dict):
             method = known.get("method", default)
             if given.get("method", method) != method:
-                base = base | {section: without_foreign(section, known, given["method"])}
+                base = with_section(base, section, without_foreign(section, known, given["method"]))
     return _merged(base, changes)
 
 

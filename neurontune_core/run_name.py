@@ -3,12 +3,12 @@
 import json
 import os
 from collections import Counter
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from neurontune_core.artifacts import text_digest
 from neurontune_core.config import PipelineConfig, load_config
 from neurontune_core.preset_files import preset_names
-from neurontune_core.reproduce import leaves
 
 SEPARATOR = " · "
 SHOWN_CHANGES = 6
@@ -59,6 +59,19 @@ def described(changed: dict[str, str]) -> str:
         rest = text_digest(json.dumps(list(changed.items())))[:4]
         words = [*words[: SHOWN_CHANGES - 1], f"{len(words) - SHOWN_CHANGES + 1} more ({rest})"]
     return SEPARATOR.join(words)
+
+
+def leaves(config: PipelineConfig) -> Iterator[tuple[str, Any]]:
+    """Yield every setting as `section.field` and value; of the sources only what is set."""
+
+    def walk(branch: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
+        for name, value in branch.items():
+            if isinstance(value, dict):
+                yield from walk(value, f"{prefix}{name}.")
+            elif value is not None or ".sources." not in prefix:
+                yield f"{prefix}{name}", value
+
+    return walk(config.model_dump(mode="json", exclude={"runtime"}), "")
 
 
 def _text(value: Any) -> str:

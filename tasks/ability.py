@@ -8,14 +8,12 @@ from pathlib import Path
 
 from neurontune_core import artifacts, tables
 from neurontune_core.baselines.storage import load_change
-from neurontune_core.config import RuntimeConfig
 from neurontune_core.evaluation import ability
 from neurontune_core.model.source import ModelReference
 from neurontune_core.records import Artifact
-from tasks.models import batch_tokens, loaded
+from tasks.models import loaded
 from tasks.progress import tracker
-from tasks.recording.mlflow_store import Tracking
-from tasks.stage import carry_out, stage_task
+from tasks.stage import StageRun, carry_out, stage_task
 
 BASE, STAGE = "base-ability", "ability"
 TABLE = "questions"
@@ -31,36 +29,34 @@ def base_key(model: ModelReference) -> str:
     return artifacts.stage_key(BASE, ability.VERSION, {}, asked_model(model), [ability.questions_digest()])
 
 
-def key(base: Artifact, change: Artifact, model: ModelReference) -> str:
+def ability_key(base: Artifact, change: Artifact, model: ModelReference) -> str:
     """Return the content key of the answers to the same questions under a change."""
     return artifacts.stage_key(STAGE, ability.VERSION, {}, asked_model(model), [base.digest, change.digest])
 
 
 @stage_task(BASE, base_key)
-def measure_base(model: ModelReference, runtime: RuntimeConfig, record: Tracking) -> Artifact:
+def measure_base(model: ModelReference, run: StageRun) -> Artifact:
     """Ask the base model the shipped questions."""
 
     def fill(folder: Path) -> Mapping[str, float]:
-        with loaded(model, runtime, working=True) as chat:
-            table, facts = ability.base_choices(chat, batch_tokens(chat, runtime), tracker(BASE))
+        with loaded(model, run.runtime, working=True) as chat:
+            table, facts = ability.base_choices(chat, tracker(BASE))
         tables.save_table(folder, TABLE, table)
         return facts
 
-    return carry_out(BASE, base_key(model), fill, {}, [], runtime, record)
+    return carry_out(BASE, run, fill, {}, [])
 
 
-@stage_task(STAGE, key)
-def measure_ability(
-    base: Artifact, change: Artifact, model: ModelReference, runtime: RuntimeConfig, record: Tracking
-) -> Artifact:
+@stage_task(STAGE, ability_key)
+def measure_ability(base: Artifact, change: Artifact, model: ModelReference, run: StageRun) -> Artifact:
     """Ask the tuned model the same questions."""
 
     def fill(folder: Path) -> Mapping[str, float]:
         before = tables.load_table(artifacts.open_folder(base), TABLE)
         changing = load_change(artifacts.open_folder(change))
-        with loaded(model, runtime, working=True) as chat:
-            table, facts = ability.tuned_choices(before, changing, chat, batch_tokens(chat, runtime), tracker(STAGE))
+        with loaded(model, run.runtime, working=True) as chat:
+            table, facts = ability.tuned_choices(before, changing, chat, tracker(STAGE))
         tables.save_table(folder, TABLE, table)
         return facts
 
-    return carry_out(STAGE, key(base, change, model), fill, {}, [base, change], runtime, record)
+    return carry_out(STAGE, run, fill, {}, [base, change])

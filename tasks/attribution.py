@@ -6,25 +6,23 @@ from pathlib import Path
 from neurontune_core import artifacts, tables
 from neurontune_core.attribution import shard as shards
 from neurontune_core.attribution.settings import AttributionConfig
-from neurontune_core.config import RuntimeConfig
 from neurontune_core.model.source import ModelReference
 from neurontune_core.records import Artifact
 from tasks.models import loaded
 from tasks.progress import tracker
 from tasks.recording import tracking
-from tasks.recording.mlflow_store import Tracking
 from tasks.recording.system_metrics import sampled
-from tasks.stage import stage_task
+from tasks.stage import StageRun, stage_task
 
 STAGE = "attribution"
 
 
-def key(config: AttributionConfig, shard: int, pairs: Artifact, model: ModelReference) -> str:
+def shard_key(config: AttributionConfig, shard: int, pairs: Artifact, model: ModelReference) -> str:
     """Return the content key of shard `shard`, counted from 0, of `config.shards`."""
     return artifacts.stage_key(STAGE, shards.VERSION, config, model.identity, [pairs.digest, f"shard {shard}"])
 
 
-def stage_key(config: AttributionConfig, pairs: Artifact, model: ModelReference) -> str:
+def attribution_key(config: AttributionConfig, pairs: Artifact, model: ModelReference) -> str:
     """Return the key that stands for all shards together."""
     return artifacts.stage_key(STAGE, shards.VERSION, config, model.identity, [pairs.digest])
 
@@ -40,14 +38,13 @@ def _run_name() -> str:
     return shard_name(task_run.parameters["shard"], task_run.parameters["config"])
 
 
-@stage_task(STAGE, key, _run_name)
+@stage_task(STAGE, shard_key, _run_name)
 def attribute_shard(
     config: AttributionConfig,
     shard: int,
     pairs: Artifact,
     model: ModelReference,
-    runtime: RuntimeConfig,
-    record: Tracking,
+    run: StageRun,
 ) -> Artifact:
     """Attribute one shard of the pairs; its facts go to a run below the attribution run that all shards share."""
 
@@ -55,18 +52,17 @@ def attribute_shard(
         chosen = shards.choose_pairs(tables.load_pairs(artifacts.open_folder(pairs)), config)
         mine = shards.in_shard(chosen, shard, config.shards)
         track = tracker(shard_name(shard, config))
-        with loaded(model, runtime, working=False) as chat:
-            scores = shards.attribute_shard(mine, config, chat, runtime.memory_mib, track)
+        with loaded(model, run.runtime, working=False) as chat:
+            scores = shards.attribute_shard(mine, config, chat, run.runtime.memory_mib, track)
         tables.save_table(folder, "part", scores.table)
         tables.save_table(folder, "completeness", scores.completeness)
         return scores.facts
 
-    own_key = key(config, shard, pairs, model)
-    if found := artifacts.find(runtime.root, STAGE, own_key):
+    if found := artifacts.find(run.runtime.root, STAGE, run.key):
         return found
     settings = config.model_dump(mode="json") | {"shard": shard}
     with sampled() as samples:
-        artifact = artifacts.write(runtime.root, STAGE, own_key, fill, settings, [pairs])
-    tracking.record_executed(record, record.step_run_id or None, {shard: artifact}, True)
-    tracking.record_shard(record, shard, shard_name(shard, config), artifact, samples)
+        artifact = artifacts.write(run.runtime.root, STAGE, run.key, fill, settings, [pairs])
+    tracking.record_executed(run.record, run.record.step_run_id or None, {shard: artifact}, True)
+    tracking.record_shard(run.record, shard, shard_name(shard, config), artifact, samples)
     return artifact

@@ -8,15 +8,13 @@ import pandas as pd
 from neurontune_core import artifacts, tables
 from neurontune_core.baselines import fit, storage
 from neurontune_core.baselines.settings import BaselineConfig
-from neurontune_core.config import RuntimeConfig
 from neurontune_core.evaluation.refusals import judge_version, labels
 from neurontune_core.model.source import ModelReference
 from neurontune_core.records import Artifact
 from neurontune_core.scaling.settings import ScalingConfig
-from tasks.models import batch_tokens, loaded
+from tasks.models import loaded
 from tasks.progress import tracker
-from tasks.recording.mlflow_store import Tracking
-from tasks.stage import carry_out, stage_task
+from tasks.stage import StageRun, carry_out, stage_task
 
 STAGE, TRIALS = "baseline", "trials"
 
@@ -26,7 +24,7 @@ def changing_stage(stages: Container[str]) -> str:
     return STAGE if STAGE in stages else "scaling"
 
 
-def key(
+def baseline_key(
     config: BaselineConfig, scaling: ScalingConfig, pairs: Artifact, neurons: Artifact, model: ModelReference
 ) -> str:
     """Return the content key of a baseline with the budget of these scaling settings."""
@@ -35,29 +33,25 @@ def key(
     return artifacts.stage_key(STAGE, fit.VERSION, settings, model.identity, inputs)
 
 
-@stage_task(STAGE, key)
+@stage_task(STAGE, baseline_key)
 def fit_baseline(
     config: BaselineConfig,
     scaling: ScalingConfig,
     pairs: Artifact,
     neurons: Artifact,
     model: ModelReference,
-    runtime: RuntimeConfig,
-    record: Tracking,
+    run: StageRun,
 ) -> Artifact:
     """Fit the baseline on the data and with the budget of the scaling factors."""
 
     def fill(folder: Path) -> Mapping[str, float]:
         prompts = tables.load_pairs(artifacts.open_folder(pairs))
         selected = tables.load_neurons(artifacts.open_folder(neurons))
-        with loaded(model, runtime, working=True) as chat:
-            fitted = fit.fit_baseline(
-                prompts, selected, config, scaling, chat, batch_tokens(chat, runtime), labels, tracker(STAGE)
-            )
+        with loaded(model, run.runtime, working=True) as chat:
+            fitted = fit.fit_baseline(prompts, selected, config, scaling, chat, labels, tracker(STAGE))
         storage.save_baseline(folder, fitted.change, model.identity)
         if fitted.trials:
             tables.save_table(folder, TRIALS, pd.DataFrame(fitted.trials))
         return fitted.facts
 
-    own_key = key(config, scaling, pairs, neurons, model)
-    return carry_out(STAGE, own_key, fill, config, [pairs, neurons], runtime, record)
+    return carry_out(STAGE, run, fill, config, [pairs, neurons])

@@ -1,8 +1,6 @@
 """Caching by content key: a stage whose artifact is there and undamaged is never computed again."""
 
-import inspect
 import json
-from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from functools import lru_cache
 from pathlib import Path
@@ -10,7 +8,6 @@ from typing import Any, Literal
 
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
-from prefect import Task
 from prefect.cache_policies import CacheKeyFnPolicy
 from prefect.context import TaskRunContext
 from prefect.filesystems import RemoteFileSystem, WritableFileSystem
@@ -57,27 +54,22 @@ class ArtifactSerializer(Serializer):
         return artifact
 
 
-def cached_by(stage: str, key: Callable[..., str]) -> CacheKeyFnPolicy:
-    """Return the cache policy of a stage; `key` takes those of the task's arguments that the result depends on."""
-    names = list(inspect.signature(key).parameters)
+def cached_by_key(stage: str) -> CacheKeyFnPolicy:
+    """Return the cache policy of a stage: Prefect's key is the content key that the task is given with its `run`."""
 
     def cache_key(context: TaskRunContext | None, arguments: dict[str, Any]) -> str:
-        _read_below(getattr(arguments.get("runtime"), "root", ""))
-        return f"{stage}/{key(**{name: arguments[name] for name in names})}"
+        run = arguments["run"]
+        _read_below(run.runtime.root)
+        return f"{stage}/{run.key}"
 
     return CacheKeyFnPolicy(cache_key_fn=cache_key)
 
 
 def _read_below(root: str) -> None:
-    """A function of its own: Dask sends a policy by value, with all it names, and a context variable cannot be sent."""
+    """Set `reading_root`. A separate function, because Dask pickles a policy with its globals, and a context variable
+    cannot be pickled.
+    """
     reading_root.set(root)
-
-
-def key_of(task: Task[..., Artifact], arguments: Mapping[str, Any]) -> str:
-    """Return the content key of the artifact a stage's task makes from these arguments."""
-    policy = task.cache_policy
-    assert isinstance(policy, CacheKeyFnPolicy) and policy.cache_key_fn is not None
-    return str(policy.cache_key_fn(None, dict(arguments))).split("/")[1]  # type: ignore[arg-type]
 
 
 def result_storage(root: str) -> Path | WritableFileSystem:

@@ -14,12 +14,12 @@ from neurontune_core.model.load import ChatModel, choose_device, load
 from neurontune_core.model.source import ModelReference
 from neurontune_core.records import Artifact, ScalingFactors
 from tasks.baseline import changing_stage
-from tasks.models import batch_tokens, describe, loaded
+from tasks.models import describe, loaded
 from tasks.progress import tracker
 from tasks.recording.mlflow_store import Tracking
 from tasks.recording.runs import RecordedRun
 from tasks.recording.tuned import base_of
-from tasks.stage import carry_out, stage_task
+from tasks.stage import StageRun, carry_out, stage_task
 
 STAGE, RANKING = "cards", "ranking"
 SETS = ("safety", "utility")
@@ -27,17 +27,15 @@ COUNT = 10
 """Neurons of each set in a run's own cards."""
 
 
-def key(count: int, pairs: Artifact, neurons: Artifact, model: ModelReference) -> str:
+def cards_key(count: int, pairs: Artifact, neurons: Artifact, model: ModelReference) -> str:
     """Return the content key of the cards of the first `count` neurons of each set."""
     return artifacts.stage_key(STAGE, make.VERSION, {"count": count}, model.identity, [pairs.digest, neurons.digest])
 
 
-@stage_task(STAGE, key)
-def make_cards(
-    count: int, pairs: Artifact, neurons: Artifact, model: ModelReference, runtime: RuntimeConfig, record: Tracking
-) -> Artifact:
+@stage_task(STAGE, cards_key)
+def make_cards(count: int, pairs: Artifact, neurons: Artifact, model: ModelReference, run: StageRun) -> Artifact:
     """Describe the strongest neurons of each set."""
-    return _made(count, pairs, neurons, model, runtime, record, loaded(model, runtime, working=False))
+    return _made(count, pairs, neurons, run, loaded(model, run.runtime, working=False))
 
 
 def has_ranking(neurons: Artifact) -> bool:
@@ -75,15 +73,16 @@ def cards_of_run(run: RecordedRun, count: int, runtime: RuntimeConfig) -> list[N
         known = changed_model(artifacts.open_folder(run.artifact(change))) if change in run.stages else None
         model = base_of(run, known) if known else describe(run.config.model)
         place = runtime.model_copy(update={"root": run.config.runtime.root})
-        lent = _loaded_alone(model, place)
-        cards = cards_in(_made(count, run.artifact("pairs"), neurons, model, place, Tracking(uri=""), lent))
+        pairs, alone = run.artifact("pairs"), _loaded_alone(model, place)
+        here = StageRun(cards_key(count, pairs, neurons, model), place, Tracking(uri=""))
+        cards = cards_in(_made(count, pairs, neurons, here, alone))
     return [card for role in SETS for card in [card for card in cards if card.role == role][:count]]
 
 
 @contextmanager
 def _loaded_alone(model: ModelReference, runtime: RuntimeConfig) -> Iterator[ChatModel]:
     """Lend a model outside of a run, where no Prefect server says whose turn on the device it is."""
-    yield load(model, runtime.root, choose_device(runtime.device))
+    yield load(model, runtime.root, choose_device(runtime.device), batch_tokens=runtime.batch_tokens)
 
 
 def factors_of_run(run: RecordedRun) -> ScalingFactors | None:
@@ -92,23 +91,15 @@ def factors_of_run(run: RecordedRun) -> ScalingFactors | None:
 
 
 def _made(
-    count: int,
-    pairs: Artifact,
-    neurons: Artifact,
-    model: ModelReference,
-    runtime: RuntimeConfig,
-    record: Tracking,
-    lent: AbstractContextManager[ChatModel],
+    count: int, pairs: Artifact, neurons: Artifact, run: StageRun, lent: AbstractContextManager[ChatModel]
 ) -> Artifact:
     def fill(folder: Path) -> Mapping[str, float]:
         opened = artifacts.open_folder(neurons)
         ranking = make.strongest(tables.load_table(opened, RANKING), tables.load_neurons(opened), count)
         prompts = tables.load_pairs(artifacts.open_folder(pairs))
         with lent as chat:
-            cards = make.make_cards(ranking, prompts, chat, batch_tokens(chat, runtime), tracker(STAGE))
+            cards = make.make_cards(ranking, prompts, chat, tracker(STAGE))
         tables.save_table(folder, STAGE, cards_table(cards))
         return {"neurons": float(len(cards))}
 
-    return carry_out(
-        STAGE, key(count, pairs, neurons, model), fill, {"count": count}, [pairs, neurons], runtime, record
-    )
+    return carry_out(STAGE, run, fill, {"count": count}, [pairs, neurons])

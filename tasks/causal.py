@@ -12,7 +12,6 @@ from neurontune_core.causal import cells, measure, page, prompts, summary
 from neurontune_core.causal.drawing import draw_responses
 from neurontune_core.causal.sets import Sets
 from neurontune_core.causal.settings import CausalConfig
-from neurontune_core.config import RuntimeConfig
 from neurontune_core.data.library import PublicLibrary
 from neurontune_core.evaluation import answers
 from neurontune_core.evaluation.refusals import judge_version, labels
@@ -22,11 +21,10 @@ from neurontune_core.records import Artifact, Role
 from neurontune_core.selection.ranking import rank
 from neurontune_core.selection.settings import SelectionConfig
 from neurontune_core.studies.plots import as_svg
-from tasks.models import batch_tokens, loaded
+from tasks.models import loaded
 from tasks.progress import tracker
 from tasks.recording.data_files import data_file
-from tasks.recording.mlflow_store import Tracking
-from tasks.stage import carry_out, stage_task
+from tasks.stage import StageRun, carry_out, stage_task
 
 PART, STAGE = "causal-part", "causal"
 TABLE, PAGE, PLOT = "table", "page.md", "plot.svg"
@@ -62,7 +60,7 @@ def part_key(inputs: CausalInputs, shard: int) -> str:
 
 
 @stage_task(PART, part_key, f"{STAGE} {{shard}}")
-def measure_part(inputs: CausalInputs, shard: int, runtime: RuntimeConfig, record: Tracking) -> Artifact:
+def measure_part(inputs: CausalInputs, shard: int, run: StageRun) -> Artifact:
     """Ask the model with the sets of neurons of one part of the cells changed."""
     config, model = inputs.config, inputs.model
 
@@ -72,11 +70,9 @@ def measure_part(inputs: CausalInputs, shard: int, runtime: RuntimeConfig, recor
         harmless = [
             pair for pair in all_pairs if pair.role == "utility" and pair.split == "train" and not pair.attack_name
         ]
-        with loaded(model, runtime, working=True) as chat:
+        with loaded(model, run.runtime, working=True) as chat:
             fitting, left_out = prompts.fitting(asked, chat, config.tokens)
-            study = measure.Study(
-                chat, _sets(inputs), fitting, harmless, labels, config.tokens, batch_tokens(chat, runtime)
-            )
+            study = measure.CausalStudy(chat, _sets(inputs), fitting, harmless, labels, config.tokens)
             kinds = {name: prompts.kind_of(own) for name, own in asked.items()}
             mine = cells.in_shard(cells.plan_cells(config, kinds), shard, config.shards)
             measured = measure.measure(study, mine, tracker(f"{STAGE} {shard + 1}/{config.shards}"))
@@ -85,7 +81,7 @@ def measure_part(inputs: CausalInputs, shard: int, runtime: RuntimeConfig, recor
         return {"answers": float(len(measured)), "cells": float(len(mine)), "left_out": float(len(left_out))}
 
     made_from = [inputs.pairs, inputs.scores, inputs.neurons, *map(data_file, inputs.sets)]
-    return carry_out(PART, part_key(inputs, shard), fill, config, made_from, runtime, record)
+    return carry_out(PART, run, fill, config, made_from)
 
 
 def _sets(inputs: CausalInputs) -> Sets:
@@ -98,15 +94,13 @@ def _sets(inputs: CausalInputs) -> Sets:
     return Sets(strengths, selected, widths, inputs.config.seed)
 
 
-def key(parts: Sequence[Artifact]) -> str:
+def table_key(parts: Sequence[Artifact]) -> str:
     """Return the content key of the table of these parts."""
     return artifacts.stage_key(STAGE, VERSION, {}, "", [part.digest for part in parts])
 
 
-@stage_task(STAGE, key)
-def summarise_parts(
-    config: CausalConfig, parts: Sequence[Artifact], runtime: RuntimeConfig, record: Tracking
-) -> Artifact:
+@stage_task(STAGE, table_key)
+def summarise_parts(config: CausalConfig, parts: Sequence[Artifact], run: StageRun) -> Artifact:
     """Put the parts together: a row a set, size, intervention and group, drawn, and written as a page."""
 
     def fill(folder: Path) -> Mapping[str, float]:
@@ -120,4 +114,4 @@ def summarise_parts(
         (folder / PAGE).write_text(f"# Cause and effect\n\n{page.render_body(table, PLOT)}\n", encoding="utf-8")
         return summary.facts_of(table, every)
 
-    return carry_out(STAGE, key(parts), fill, config, list(parts), runtime, record)
+    return carry_out(STAGE, run, fill, config, list(parts))

@@ -9,18 +9,16 @@ from pathlib import Path
 
 from neurontune_core import artifacts, tables
 from neurontune_core.baselines.storage import load_change
-from neurontune_core.config import RuntimeConfig
 from neurontune_core.data.library import PublicLibrary
 from neurontune_core.evaluation import answers, evaluate
 from neurontune_core.evaluation.settings import EvaluationConfig
 from neurontune_core.model.source import ModelReference
 from neurontune_core.records import Artifact
-from tasks.models import batch_tokens, loaded
+from tasks.models import loaded
 from tasks.progress import tracker
 from tasks.recording.data_files import data_file
 from tasks.recording.mlflow_entities import facts_of
-from tasks.recording.mlflow_store import Tracking
-from tasks.stage import carry_out, stage_task
+from tasks.stage import StageRun, carry_out, stage_task
 
 BASE, TUNED, STAGE = "base", "tuned", "evaluation"
 MOVED = ("eval/kl_to_base", "eval/perplexity_ratio")
@@ -38,7 +36,7 @@ def tuned_key(config: EvaluationConfig, base: Artifact, change: Artifact, model:
     return artifacts.stage_key(TUNED, answers.VERSION, answers.settings(config), model.identity, inputs)
 
 
-def key(config: EvaluationConfig, base: Artifact, tuned: Artifact, judges: Sequence[str]) -> str:
+def evaluation_key(config: EvaluationConfig, base: Artifact, tuned: Artifact, judges: Sequence[str]) -> str:
     """Return the content key of the verdicts and rates; `judges` are the digests of files a judge reads."""
     inputs = [base.digest, tuned.digest, *judges]
     return artifacts.stage_key(STAGE, evaluate.VERSION, evaluate.settings(config), "", inputs)
@@ -50,23 +48,20 @@ def answer_base(
     pairs: Artifact,
     sets: Sequence[str],
     model: ModelReference,
-    runtime: RuntimeConfig,
-    record: Tracking,
+    run: StageRun,
 ) -> Artifact:
     """Let the base model answer the test prompts."""
 
     def fill(folder: Path) -> Mapping[str, float]:
         prompts = tables.load_pairs(artifacts.open_folder(pairs))
-        with loaded(model, runtime, working=True) as chat:
-            given, left_out = answers.base_answers(
-                prompts, config, chat, batch_tokens(chat, runtime), tracker(BASE), library=PublicLibrary(config)
-            )
+        with loaded(model, run.runtime, working=True) as chat:
+            given, left_out = answers.base_answers(prompts, config, chat, tracker(BASE), library=PublicLibrary(config))
         tables.save_table(folder, "answers", given)
         tables.save_table(folder, "left_out", left_out)
         return answers.facts_of(given) | {"left_out": float(len(left_out))}
 
     inputs = [pairs, *map(data_file, sets)]
-    return carry_out(BASE, base_key(config, pairs, sets, model), fill, config, inputs, runtime, record)
+    return carry_out(BASE, run, fill, config, inputs)
 
 
 @stage_task(TUNED, tuned_key)
@@ -75,32 +70,28 @@ def answer_tuned(
     base: Artifact,
     change: Artifact,
     model: ModelReference,
-    runtime: RuntimeConfig,
-    record: Tracking,
+    run: StageRun,
 ) -> Artifact:
     """Let the tuned model answer the same prompts."""
 
     def fill(folder: Path) -> Mapping[str, float]:
         before = tables.load_table(artifacts.open_folder(base), "answers")
         changing = load_change(artifacts.open_folder(change))
-        with loaded(model, runtime, working=True) as chat:
-            given, moved = answers.tuned_answers(
-                before, changing, config, chat, batch_tokens(chat, runtime), tracker(TUNED)
-            )
+        with loaded(model, run.runtime, working=True) as chat:
+            given, moved = answers.tuned_answers(before, changing, config, chat, tracker(TUNED))
         tables.save_table(folder, "answers", given)
         return answers.facts_of(given) | moved
 
-    return carry_out(TUNED, tuned_key(config, base, change, model), fill, config, [base, change], runtime, record)
+    return carry_out(TUNED, run, fill, config, [base, change])
 
 
-@stage_task(STAGE, key)
+@stage_task(STAGE, evaluation_key)
 def evaluate_model(
     config: EvaluationConfig,
     base: Artifact,
     tuned: Artifact,
     judges: Sequence[str],
-    runtime: RuntimeConfig,
-    record: Tracking,
+    run: StageRun,
 ) -> Artifact:
     """Judge the answers of both models, and count."""
 
@@ -112,5 +103,5 @@ def evaluate_model(
         tables.save_table(folder, "rates", result.rates)
         return result.facts
 
-    inputs = [base, tuned, *(Artifact(f"judge/{config.judge}", digest, "", digest) for digest in judges)]
-    return carry_out(STAGE, key(config, base, tuned, judges), fill, config, inputs, runtime, record)
+    inputs = [base, tuned, *(Artifact(f"judge/{config.judge.method}", digest, "", digest) for digest in judges)]
+    return carry_out(STAGE, run, fill, config, inputs)

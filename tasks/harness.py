@@ -8,16 +8,14 @@ import pandas as pd
 
 from neurontune_core import artifacts, tables
 from neurontune_core.baselines.storage import load_change
-from neurontune_core.config import RuntimeConfig
 from neurontune_core.evaluation import harness
 from neurontune_core.evaluation.harness import HarnessTasks
 from neurontune_core.interventions import applied
 from neurontune_core.model.source import ModelReference
 from neurontune_core.records import Artifact
 from tasks.ability import asked_model
-from tasks.models import batch_tokens, loaded
-from tasks.recording.mlflow_store import Tracking
-from tasks.stage import carry_out, stage_task
+from tasks.models import loaded
+from tasks.stage import StageRun, carry_out, stage_task
 
 BASE, STAGE = "base-harness", "harness"
 SCORES, ROWS = "scores", "rows"
@@ -28,36 +26,35 @@ def base_key(asked: HarnessTasks, data: Sequence[str], model: ModelReference) ->
     return artifacts.stage_key(BASE, harness.VERSION, _settings(asked), asked_model(model), data)
 
 
-def key(asked: HarnessTasks, base: Artifact, data: Sequence[str], change: Artifact, model: ModelReference) -> str:
+def harness_key(
+    asked: HarnessTasks, base: Artifact, data: Sequence[str], change: Artifact, model: ModelReference
+) -> str:
     """Return the content key of the tuned model's scores beside the base model's."""
     inputs = [base.digest, change.digest, *data]
     return artifacts.stage_key(STAGE, harness.VERSION, _settings(asked), asked_model(model), inputs)
 
 
 @stage_task(BASE, base_key)
-def score_base(
-    asked: HarnessTasks, data: Sequence[str], model: ModelReference, runtime: RuntimeConfig, record: Tracking
-) -> Artifact:
+def score_base(asked: HarnessTasks, data: Sequence[str], model: ModelReference, run: StageRun) -> Artifact:
     """Ask the base model the tasks."""
 
     def fill(folder: Path) -> Mapping[str, float]:
-        with loaded(model, runtime, working=True) as chat:
-            scores, rows = harness.ask(chat, asked, batch_tokens(chat, runtime))
+        with loaded(model, run.runtime, working=True) as chat:
+            scores, rows = harness.ask(chat, asked)
         _save(folder, scores, rows)
         return {"rows": float(len(rows))}
 
-    return carry_out(BASE, base_key(asked, data, model), fill, _settings(asked), [], runtime, record)
+    return carry_out(BASE, run, fill, _settings(asked), [])
 
 
-@stage_task(STAGE, key)
+@stage_task(STAGE, harness_key)
 def score_tuned(
     asked: HarnessTasks,
     base: Artifact,
     data: Sequence[str],
     change: Artifact,
     model: ModelReference,
-    runtime: RuntimeConfig,
-    record: Tracking,
+    run: StageRun,
 ) -> Artifact:
     """Ask the tuned model the same tasks, and compare."""
 
@@ -65,14 +62,13 @@ def score_tuned(
         known = artifacts.open_folder(base)
         before = tables.load_table(known, SCORES), tables.load_table(known, ROWS)
         changing = load_change(artifacts.open_folder(change))
-        with loaded(model, runtime, working=True) as chat, applied(changing, chat) as changed:
-            after = harness.ask(changed, asked, batch_tokens(chat, runtime))
+        with loaded(model, run.runtime, working=True) as chat, applied(changing, chat) as changed:
+            after = harness.ask(changed, asked)
         table, facts = harness.compare(asked.tasks, before, after)
         _save(folder, table, after[1])
         return facts
 
-    own_key = key(asked, base, data, change, model)
-    return carry_out(STAGE, own_key, fill, _settings(asked), [base, change], runtime, record)
+    return carry_out(STAGE, run, fill, _settings(asked), [base, change])
 
 
 def _settings(asked: HarnessTasks) -> dict[str, Any]:

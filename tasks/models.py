@@ -11,7 +11,6 @@ from transformers.utils import logging as transformers_logging
 
 from neurontune_core.config import RuntimeConfig
 from neurontune_core.model import source
-from neurontune_core.model.batches import tokens_that_fit
 from neurontune_core.model.load import ChatModel, choose_device, load
 from neurontune_core.model.settings import ModelConfig
 from neurontune_core.model.source import ModelReference
@@ -21,7 +20,7 @@ LEASE_SECONDS = 60
 """How long the slot of a killed run stays taken; a living one renews its own."""
 
 _in_use = threading.Lock()
-_loaded: dict[tuple[ModelReference, str, torch.device, bool], ChatModel] = {}
+_loaded: dict[tuple[ModelReference, str, torch.device, bool, int | None], ChatModel] = {}
 
 
 @lru_cache(maxsize=8)
@@ -46,7 +45,7 @@ def loaded(reference: ModelReference, runtime: RuntimeConfig, working: bool) -> 
     """
     device = choose_device(runtime.device)
     with _in_use, _turn(device, runtime.concurrency_limit):
-        place = (reference, runtime.root, device, working)
+        place = (reference, runtime.root, device, working, runtime.batch_tokens)
         if runtime.threads is not None:
             torch.set_num_threads(runtime.threads)
         if place not in _loaded:
@@ -60,11 +59,6 @@ def loaded(reference: ModelReference, runtime: RuntimeConfig, working: bool) -> 
                 _loaded.clear()
                 torch.cuda.empty_cache()
             raise
-
-
-def batch_tokens(chat: ChatModel, runtime: RuntimeConfig) -> int:
-    """Return how many tokens a batch of a stage holds at most: the setting, or what fits the device's memory."""
-    return runtime.batch_tokens or tokens_that_fit(chat.model)
 
 
 def _turn(device: torch.device, limit: str | None) -> AbstractContextManager[None]:

@@ -9,7 +9,7 @@ import torch
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from neurontune_core import artifacts, reproduce, tables
+from neurontune_core import artifacts, tables
 from neurontune_core.config import PipelineConfig
 from neurontune_core.evaluation import report
 from neurontune_core.evaluation.judging import MODELS
@@ -23,7 +23,7 @@ from tasks import causal, scores
 from tasks.baseline import changing_stage
 from tasks.cards import cards_in
 from tasks.models import describe
-from tasks.recording import tracking
+from tasks.recording import reproduce, tracking
 from tasks.recording.mlflow_entities import facts_of
 from tasks.recording.mlflow_store import Tracking, tracking_uri
 from tasks.recording.run_list import store_of

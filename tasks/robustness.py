@@ -8,7 +8,6 @@ import pandas as pd
 
 from neurontune_core import artifacts, tables
 from neurontune_core.baselines.storage import load_change
-from neurontune_core.config import RuntimeConfig
 from neurontune_core.data.library import PublicLibrary
 from neurontune_core.evaluation import answers
 from neurontune_core.evaluation.judges import judge_by_name
@@ -19,11 +18,10 @@ from neurontune_core.records import Artifact
 from neurontune_core.robustness import attacks, measure, summary
 from neurontune_core.robustness.settings import RobustnessConfig
 from tasks.ability import asked_model
-from tasks.models import batch_tokens, loaded
+from tasks.models import loaded
 from tasks.progress import tracker
 from tasks.recording.data_files import data_file
-from tasks.recording.mlflow_store import Tracking
-from tasks.stage import carry_out, stage_task
+from tasks.stage import StageRun, carry_out, stage_task
 
 PART, STAGE = "robustness-part", "robustness"
 TABLE = "table"
@@ -55,9 +53,7 @@ def part_key(inputs: RobustnessInputs, shard: int, change: Artifact | None) -> s
 
 
 @stage_task(PART, part_key, f"{STAGE} {{shard}}")
-def measure_part(
-    inputs: RobustnessInputs, shard: int, change: Artifact | None, runtime: RuntimeConfig, record: Tracking
-) -> Artifact:
+def measure_part(inputs: RobustnessInputs, shard: int, change: Artifact | None, run: StageRun) -> Artifact:
     """Put a model to one attack."""
     attack, config, evaluation = attacks.ATTACKS[shard], inputs.config, inputs.evaluation
 
@@ -66,27 +62,23 @@ def measure_part(
         asked = attacks.study_prompts(all_pairs, config, evaluation, PublicLibrary(evaluation))
         changing = load_change(artifacts.open_folder(change)) if change else attacks.UNCHANGED
         selected = tables.load_neurons(artifacts.open_folder(inputs.neurons))
-        with loaded(inputs.model, runtime, working=True) as chat:
-            study = measure.Study(
-                chat, changing, selected, asked, config, judge_by_name(JUDGE), batch_tokens(chat, runtime)
-            )
+        with loaded(inputs.model, run.runtime, working=True) as chat:
+            study = measure.RobustnessStudy(chat, changing, selected, asked, config, judge_by_name(JUDGE))
             measured = measure.measure(study, attack, tracker(f"{STAGE}, {attack}"))
         tables.save_table(folder, "answers", measured.assign(model="tuned" if change else "base"))
         return {"answers": float(len(measured))}
 
     made_from = [inputs.pairs, inputs.neurons, *([change] if change else []), *map(data_file, inputs.sets)]
-    return carry_out(PART, part_key(inputs, shard, change), fill, config, made_from, runtime, record)
+    return carry_out(PART, run, fill, config, made_from)
 
 
-def key(parts: Sequence[Artifact]) -> str:
+def table_key(parts: Sequence[Artifact]) -> str:
     """Return the content key of the table of these parts."""
     return artifacts.stage_key(STAGE, VERSION, {}, "", [part.digest for part in parts])
 
 
-@stage_task(STAGE, key)
-def summarise_parts(
-    config: RobustnessConfig, parts: Sequence[Artifact], runtime: RuntimeConfig, record: Tracking
-) -> Artifact:
+@stage_task(STAGE, table_key)
+def summarise_parts(config: RobustnessConfig, parts: Sequence[Artifact], run: StageRun) -> Artifact:
     """Put the parts together: a row a model, attack and setting."""
 
     def fill(folder: Path) -> Mapping[str, float]:
@@ -98,4 +90,4 @@ def summarise_parts(
         tables.save_table(folder, "answers", every)
         return summary.facts_of(table)
 
-    return carry_out(STAGE, key(parts), fill, config, list(parts), runtime, record)
+    return carry_out(STAGE, run, fill, config, list(parts))

@@ -6,22 +6,20 @@ from pathlib import Path
 from typing import Any
 
 from neurontune_core import artifacts, tables
-from neurontune_core.config import RuntimeConfig
 from neurontune_core.records import Artifact
 from neurontune_core.scores import merge
-from tasks.recording.mlflow_store import Tracking
-from tasks.stage import carry_out, stage_task
+from tasks.stage import StageRun, carry_out, stage_task
 
 STAGE = "scores"
 
 
-def key(shards: Sequence[Artifact]) -> str:
+def scores_key(shards: Sequence[Artifact]) -> str:
     """Return the content key of the merged table of these shards."""
     return artifacts.stage_key(STAGE, merge.VERSION, {}, "", [shard.digest for shard in shards])
 
 
-@stage_task(STAGE, key)
-def merge_scores(shards: Sequence[Artifact], runtime: RuntimeConfig, record: Tracking) -> Artifact:
+@stage_task(STAGE, scores_key)
+def merge_scores(shards: Sequence[Artifact], run: StageRun) -> Artifact:
     """Add up the shard tables."""
     manifests = [artifacts.read_manifest(shard)["settings"] for shard in shards]
     if manifests:
@@ -32,7 +30,7 @@ def merge_scores(shards: Sequence[Artifact], runtime: RuntimeConfig, record: Tra
         tables.save_table(folder, STAGE, merged)
         return {"rows": len(merged), "shards": len(shards)}
 
-    return carry_out(STAGE, key(shards), fill, {}, shards, runtime, record)
+    return carry_out(STAGE, run, fill, {}, shards)
 
 
 def shard_manifests(scores: Artifact) -> list[dict[str, Any]]:

@@ -5,20 +5,18 @@ from pathlib import Path
 
 from neurontune_core import artifacts, tables
 from neurontune_core.attribution.settings import AttributionMethod
-from neurontune_core.config import RuntimeConfig
 from neurontune_core.evaluation.refusals import judge_version, labels
 from neurontune_core.model.source import ModelReference
 from neurontune_core.records import Artifact, NeuronSet
 from neurontune_core.selection import knockout, select
 from neurontune_core.selection.settings import SelectionConfig
-from tasks.models import batch_tokens, loaded
-from tasks.recording.mlflow_store import Tracking
-from tasks.stage import carry_out, stage_task
+from tasks.models import loaded
+from tasks.stage import StageRun, carry_out, stage_task
 
 STAGE = "selection"
 
 
-def key(
+def selection_key(
     config: SelectionConfig, method: AttributionMethod, pairs: Artifact, scores: Artifact, model: ModelReference
 ) -> str:
     """Return the content key of the neurons selected by these scores, which this method made."""
@@ -27,15 +25,14 @@ def key(
     return artifacts.stage_key(STAGE, select.VERSION, settings, model.identity, [scores.digest, *asked])
 
 
-@stage_task(STAGE, key)
+@stage_task(STAGE, selection_key)
 def select_neurons(
     config: SelectionConfig,
     method: AttributionMethod,
     pairs: Artifact,
     scores: Artifact,
     model: ModelReference,
-    runtime: RuntimeConfig,
-    record: Tracking,
+    run: StageRun,
 ) -> Artifact:
     """Take the neurons that carry safety and utility most strongly, and silence those of safety for a check."""
 
@@ -52,9 +49,7 @@ def select_neurons(
         )
         if not prompts:
             return {}
-        with loaded(model, runtime, working=True) as chat:
-            return knockout.knock_out(
-                chat, neurons, model.neurons_per_layer, prompts, labels, batch_tokens(chat, runtime), config.seed
-            )
+        with loaded(model, run.runtime, working=True) as chat:
+            return knockout.knock_out(chat, neurons, model.neurons_per_layer, prompts, labels, config.seed)
 
-    return carry_out(STAGE, key(config, method, pairs, scores, model), fill, config, [pairs, scores], runtime, record)
+    return carry_out(STAGE, run, fill, config, [pairs, scores])

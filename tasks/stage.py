@@ -1,6 +1,8 @@
 """What every stage's task has in common: its cache, its retries, and how its artifact is made and recorded."""
 
+import inspect
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ParamSpec
 
@@ -11,12 +13,23 @@ from pydantic import BaseModel
 from neurontune_core import artifacts
 from neurontune_core.config import RuntimeConfig
 from neurontune_core.records import Artifact
-from tasks.caching import ArtifactSerializer, cached_by, result_storage
+from tasks.caching import ArtifactSerializer, cached_by_key, result_storage
 from tasks.recording import tracking
 from tasks.recording.mlflow_store import Tracking
 from tasks.retries import FIRST_DELAY_SECONDS, JITTER, retry_transient
 
 Arguments = ParamSpec("Arguments")
+_keys: dict[str, Callable[..., str]] = {}
+"""What computes the content key of each stage, by the stage's name."""
+
+
+@dataclass(frozen=True)
+class StageRun:
+    """The run of one stage: the content key of its artifact, where it is computed, and where it is recorded."""
+
+    key: str
+    runtime: RuntimeConfig
+    record: Tracking
 
 
 def stage_task(
@@ -27,18 +40,28 @@ def stage_task(
     Args:
         stage: name of the stage: of the task, and of its folder under the artifact root. Not a tag: Prefect asks the
             server about the limits of every tag of a task before it starts, which takes two seconds.
-        key: the stage's content key, from those of the task's arguments that the result depends on.
+        key: computes the stage's content key, from those of the task's arguments that the result depends on.
         run_name: template of the task run's name, where it is not the stage's.
     """
+    _keys[stage] = key
     return task(
         name=stage,
         task_run_name=run_name or stage,
-        cache_policy=cached_by(stage, key),
+        cache_policy=cached_by_key(stage),
         persist_result=True,
         result_serializer=ArtifactSerializer(),
         retry_condition_fn=retry_transient,
         retry_jitter_factor=JITTER,
     )
+
+
+def with_key(
+    stage: Task[..., Artifact], runtime: RuntimeConfig, record: Tracking, arguments: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return the arguments of a stage's task together with its `run`, whose key is computed from them here alone."""
+    key = _keys[stage.name]
+    own_key = key(**{name: arguments[name] for name in inspect.signature(key).parameters})
+    return {**arguments, "run": StageRun(own_key, runtime, record)}
 
 
 def configured(stage: Task[Arguments, Artifact], runtime: RuntimeConfig) -> Task[Arguments, Artifact]:
@@ -53,17 +76,16 @@ def configured(stage: Task[Arguments, Artifact], runtime: RuntimeConfig) -> Task
 
 def carry_out(
     stage: str,
-    key: str,
+    run: StageRun,
     fill: Callable[[Path], Mapping[str, Any]],
     settings: BaseModel | Mapping[str, Any],
     inputs: Sequence[Artifact],
-    runtime: RuntimeConfig,
-    record: Tracking,
 ) -> Artifact:
     """Return the stage's artifact: the finished one if it is there, else the one whose files `fill` writes."""
-    if found := artifacts.find(runtime.root, stage, key):
+    root, key = run.runtime.root, run.key
+    if found := artifacts.find(root, stage, key):
         return found
-    with tracking.step(record, stage, key, settings, inputs) as run_id:
-        artifact = artifacts.write(runtime.root, stage, key, fill, settings, inputs)
-        tracking.record_artifact(record, run_id, artifact)
+    with tracking.step(run.record, stage, key, settings, inputs) as run_id:
+        artifact = artifacts.write(root, stage, key, fill, settings, inputs)
+        tracking.record_artifact(run.record, run_id, artifact)
     return artifact

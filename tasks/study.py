@@ -45,7 +45,6 @@ def write_study(
     trials: Sequence[Mapping[str, float]],
     common: PipelineConfig,
     command: str,
-    root: str,
     record: Tracking,
 ) -> Artifact:
     """Write a study's table, drawing and page below the artifact root, and record them to MLflow."""
@@ -79,6 +78,7 @@ def write_study(
     settings = {"study": name, "variants": {variant: list(study.variants.get(variant, ())) for variant in variants}}
     shown = [table.to_json(orient="records"), tried.to_json(orient="records")]
     digests = [*(artifact.digest for artifact in inputs), command, *shown]
+    root = artifacts.absolute_root(common.runtime.root)
     key = artifacts.stage_key(STAGE, VERSION, settings, "", digests)
     artifact = artifacts.find(root, STAGE, key) or artifacts.write(root, STAGE, key, fill, settings, inputs)
     more = [f"{TRIALS}.parquet"] * bool(len(tried)) + [f"{OVERLAP}.parquet"] * (study.layout == "layers")

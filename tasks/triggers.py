@@ -5,42 +5,36 @@ from pathlib import Path
 
 from neurontune_core import artifacts, tables
 from neurontune_core.baselines.storage import load_change
-from neurontune_core.config import RuntimeConfig
 from neurontune_core.evaluation import over_refusal
 from neurontune_core.evaluation.refusals import judge_version, labels
 from neurontune_core.model.source import ModelReference
 from neurontune_core.records import REFUSED, Artifact
-from tasks.models import batch_tokens, loaded
+from tasks.models import loaded
 from tasks.progress import tracker
-from tasks.recording.mlflow_store import Tracking
-from tasks.stage import carry_out, stage_task
+from tasks.stage import StageRun, carry_out, stage_task
 
 STAGE, TABLE = "triggers", "words"
 
 
-def key(change: Artifact, evaluation: Artifact, model: ModelReference) -> str:
+def triggers_key(change: Artifact, evaluation: Artifact, model: ModelReference) -> str:
     """Return the content key of the words that set off the false refusals of an evaluation."""
     inputs = [change.digest, evaluation.digest, judge_version()]
     return artifacts.stage_key(STAGE, over_refusal.VERSION, {}, model.identity, inputs)
 
 
-@stage_task(STAGE, key)
-def find_triggers(
-    change: Artifact, evaluation: Artifact, model: ModelReference, runtime: RuntimeConfig, record: Tracking
-) -> Artifact:
+@stage_task(STAGE, triggers_key)
+def find_triggers(change: Artifact, evaluation: Artifact, model: ModelReference, run: StageRun) -> Artifact:
     """Leave the words of falsely refused prompts out, one at a time, and let the tuned model answer again."""
 
     def fill(folder: Path) -> Mapping[str, float]:
         completions = tables.load_table(artifacts.open_folder(evaluation), "completions")
         changing = load_change(artifacts.open_folder(change))
-        with loaded(model, runtime, working=True) as chat:
-            table, facts = over_refusal.measure(
-                chat, changing, completions, refuses, batch_tokens(chat, runtime), tracker(STAGE)
-            )
+        with loaded(model, run.runtime, working=True) as chat:
+            table, facts = over_refusal.measure(chat, changing, completions, refuses, tracker(STAGE))
         tables.save_table(folder, TABLE, table)
         return facts
 
-    return carry_out(STAGE, key(change, evaluation, model), fill, {}, [change, evaluation], runtime, record)
+    return carry_out(STAGE, run, fill, {}, [change, evaluation])
 
 
 def refuses(prompts: Sequence[str], openings: Sequence[str]) -> list[bool]:

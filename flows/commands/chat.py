@@ -77,15 +77,22 @@ def chat_with(
 def open_session(run: str, runtime: RuntimeConfig) -> tuple[str, ChatSession]:
     """Load both models of a run and the judge of its evaluation; return them with the run's name."""
     from neurontune_core.evaluation.judges import judge_by_name
+    from neurontune_core.evaluation.judging import judge_of
     from neurontune_core.model.load import choose_device, load
     from tasks.recording.tuned import find_tuned
 
     tuned = find_tuned(run, runtime)
     config = tuned.run.config.evaluation
     # a judge that looks verdicts up in a file has none for what is said here
-    named = ("rules", None) if config.judge == "precomputed" else (config.judge, config.judge_path)
-    model = load(tuned.base, tuned.run.config.runtime.root, choose_device(runtime.device), working=True)
-    return tuned.run.name, ChatSession(model, tuned.scaling, judge_by_name(*named))
+    judge = judge_by_name("rules") if config.judge.method == "precomputed" else judge_of(config)
+    model = load(
+        tuned.base,
+        tuned.run.config.runtime.root,
+        choose_device(runtime.device),
+        working=True,
+        batch_tokens=runtime.batch_tokens,
+    )
+    return tuned.run.name, ChatSession(model, tuned.scaling, judge)
 
 
 def obey(session: ChatSession, line: str) -> str:

@@ -172,9 +172,9 @@ def runs(
     debug: Debug = False,
 ) -> None:
     """List the recorded runs, newest first: what they were and what came of them."""
-    from flows.commands.run_table import show_runs
+    from flows.commands.run_table import RunFilter, show_runs
 
-    show_runs(words or [], model, preset, state, most, as_json, settings or [], debug)
+    show_runs(RunFilter(words or (), model, preset, state), most, as_json, settings or [], debug)
 
 
 @app.command()

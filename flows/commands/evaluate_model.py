@@ -16,15 +16,14 @@ def evaluate_folder(model: str, benchmarks: str, settings: list[str], to: str | 
     from neurontune_core.evaluation.judging import judge_digests
     from neurontune_core.evaluation.one_model import as_plain, check, evaluate_model
     from neurontune_core.model.load import load_model
-    from tasks.models import batch_tokens
     from tasks.progress import tracker
 
     check(config.evaluation)
     judge_digests(config.evaluation)
-    chat = load_model(config.model, config.runtime.device, config.runtime.root)
+    runtime = config.runtime
+    chat = load_model(config.model, runtime.device, runtime.root, runtime.batch_tokens)
     library = PublicLibrary(config.evaluation)
-    tokens = batch_tokens(chat, config.runtime)
-    table, rates, left_out = evaluate_model(chat, config.evaluation, library, tokens, tracker("evaluate"))
+    table, rates, left_out = evaluate_model(chat, config.evaluation, library, tracker("evaluate"))
     if to:
         table.to_json(to, orient="records", lines=True, force_ascii=False)
     print(json.dumps(as_plain(rates, left_out), indent=1))

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -19,27 +19,28 @@ WIDE = 150
 """Columns from which on a run is a row of a table; below that it takes lines of its own."""
 
 
-def show_runs(
-    words: Sequence[str],
-    model: str | None,
-    preset: str | None,
-    state: str | None,
-    most: int,
-    as_json: bool,
-    settings: Sequence[str],
-    debug: bool,
-) -> None:
+@dataclass(frozen=True)
+class RunFilter:
+    """Which runs are listed: those with all of the words, of a model, of a preset, and in a state."""
+
+    words: Sequence[str] = ()
+    model: str | None = None
+    preset: str | None = None
+    state: str | None = None
+
+
+def show_runs(wanted: RunFilter, most: int, as_json: bool, settings: Sequence[str], debug: bool) -> None:
     """Print the newest runs that fit, as a table where there is room, as JSON where it is asked for.
 
     Raises:
         InputError: no such state, or nothing is recorded there.
     """
-    if state is not None and state not in RUN_STATES:
-        raise InputError(f"--state: {state!r} is unknown; choose among {', '.join(RUN_STATES)}")
+    if wanted.state is not None and wanted.state not in RUN_STATES:
+        raise InputError(f"--state: {wanted.state!r} is unknown; choose among {', '.join(RUN_STATES)}")
     runtime = environment.ready(settings, debug)
     from tasks.recording.run_list import listed, search
 
-    fitting = [run for run in map(listed, search(runtime)) if _fits(run, words, model, preset, state)]
+    fitting = [run for run in map(listed, search(runtime)) if _fits(run, wanted)]
     shown = fitting[:most]
     if as_json:
         print(json.dumps([asdict(run) for run in shown], indent=1, ensure_ascii=False))
@@ -53,16 +54,17 @@ def show_runs(
     if len(fitting) > len(shown):
         console.print(f"{len(fitting) - len(shown)} more; --most {len(fitting)} shows all")
     if not fitting:
-        console.print("no run fits" if words or model or preset or state else "no run is recorded yet")
+        console.print("no run fits" if wanted != RunFilter() else "no run is recorded yet")
 
 
-def _fits(run: "ListedRun", words: Sequence[str], model: str | None, preset: str | None, state: str | None) -> bool:
+def _fits(run: "ListedRun", wanted: RunFilter) -> bool:
+    model = wanted.model
     text = " ".join((run.run_id, run.name, run.model, run.preset, run.differs)).lower()
     return (
-        all(word.lower() in text for word in words)
+        all(word.lower() in text for word in wanted.words)
         and (model is None or model.rstrip("/").split("/")[-1].split(":")[-1].lower() in run.model.lower())
-        and preset in (None, run.preset)
-        and state in (None, run.state)
+        and wanted.preset in (None, run.preset)
+        and wanted.state in (None, run.state)
     )
 
 

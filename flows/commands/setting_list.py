@@ -4,6 +4,7 @@ import json
 import types
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from operator import attrgetter
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from annotated_types import Ge, Gt, Le, Lt
@@ -39,7 +40,7 @@ def show_settings(words: Sequence[str], preset: str | None, as_json: bool) -> No
     values = load_config(preset)
     found = list(_of_section(PipelineConfig, values, load_config(), ""))
     for section in METHODS:
-        found += _of_other_methods(section, getattr(values, section).method)
+        found += _of_other_methods(section, attrgetter(section)(values).method)
     shown = [setting for setting in found if all(word in setting.name for word in words)]
     if not shown:
         nearest = nearest_first(words[0], [setting.name for setting in found]).split(", ")[:3]

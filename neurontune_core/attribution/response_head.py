@@ -45,7 +45,7 @@ def response_log_probability(
             if head.scale != 1.0:
                 logits.mul_(head.scale)
             gradient[part] = logits.to(flat.dtype) @ head.weight
-        del logits, slope  # or the next chunk would be made while this one is still held
+        del logits, slope  # frees this chunk before the next one is allocated
     if gradient is not None:
         gradient = gradient.view_as(hidden) * mask.unsqueeze(-1)
     return (values.view(mask.shape) * mask).sum(-1), gradient

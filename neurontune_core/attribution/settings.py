@@ -20,14 +20,14 @@ class AttributionConfig(Section):
         "(equation 4); `gradient` of log P(response) in a factor on the neuron, at 1; `activation`, its own at the "
         "last position of the plain query.",
     )
-    pairs_per_role: int = Field(default=32, ge=2, description="Attacked prompts attributed for each of the two roles.")
+    pairs_per_role: int = Field(default=24, ge=2, description="Attacked prompts attributed for each of the two roles.")
     first_layer: int | float = Field(
         default=0,
         ge=0,
         description="Layers below this one are left alone: not attributed, none of their neurons selected. A layer, or "
         "a fraction of all layers if below 1. Lower layers take longer to attribute than upper ones.",
     )
-    shards: int = Field(default=4, ge=1, le=10_000, description="Independent parts the pairs are divided into.")
+    shards: int = Field(default=2, ge=1, le=10_000, description="Independent parts the pairs are divided into.")
     nodes: int = Field(
         default=4,
         ge=1,

@@ -15,7 +15,7 @@ Result = TypeVar("Result")
 
 @dataclass
 class Budget:
-    """How many row-layers (a row of every pair of a batch, in one decoder layer) may be kept for the backward pass.
+    """Memory budget: how many row-layers (one row of each pair, in one decoder layer) the backward pass may keep.
 
     Halved for good whenever the device runs out of memory, so that one failure is not repeated for every pair.
     """
@@ -34,7 +34,7 @@ def cut(chosen: Sequence[int], layers: int, points: Sequence[float], limit: int)
 
     Layers are divided first, then the points of a layer that is too large.
 
-    In the same memory, some layers at all points are more rows a matrix product than all layers at some points, because
+    In the same memory, few layers at all points give larger matrix products than all layers at few points, because
     no layer of a wave has to wait for its rows. A wave of one layer and one point is never cut.
     """
     waves: list[Wave] = []
@@ -63,7 +63,7 @@ def _cut_layer(alone: Sequence[int], layers: int, points: Sequence[float], limit
 
 
 def halve(wave: Wave) -> list[Wave]:
-    """Return the two halves of a wave, by points if it has several, else by layers; itself if it is the smallest."""
+    """Return the two halves of a wave, split by points if it has several, else by layers; the smallest wave is kept."""
     if len(wave.points) > 1:
         middle = len(wave.points) // 2
         return [Wave(wave.layers, wave.points[:middle]), Wave(wave.layers, wave.points[middle:])]
@@ -95,7 +95,7 @@ def run_within(
 
 
 def in_halves(run: Callable[[Sequence[Item]], list[Result]], items: Sequence[Item]) -> list[Result]:
-    """Return what `run` returns of all items at once, or of one half after the other if memory does not suffice.
+    """Return the results of `run` on all items at once, or on one half after the other if memory is too small.
 
     Raises:
         torch.OutOfMemoryError: a single item does not fit.
@@ -108,7 +108,7 @@ def in_halves(run: Callable[[Sequence[Item]], list[Result]], items: Sequence[Ite
 
 
 def unless_out_of_memory(run: Callable[[], Result], recoverable: bool) -> Result | None:
-    """Return what `run` returns, or None if it ran out of memory and the caller can go on with less."""
+    """Return the result of `run`, or None if it ran out of memory and the caller can retry with less."""
     try:
         return run()
     except (RuntimeError, MemoryError) as error:

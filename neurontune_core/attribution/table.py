@@ -13,7 +13,7 @@ COLUMNS = ("role", "attack_category", "layer", "neuron", "half", "score_sum", "s
 
 
 def half_of(pair_id: str) -> int:
-    """Return which half of the pairs (0 or 1) a pair belongs to, from a digest of its id alone."""
+    """Return the half (0 or 1) that a pair belongs to for split-half agreement, from a digest of its id."""
     return int(text_digest(pair_id)[:8], 16) % 2
 
 

@@ -1,4 +1,4 @@
-"""Proof, before anything is attributed, that the engine's way through the model is the model's own."""
+"""Check, before anything is attributed, that the engine computes the same logits as the model itself."""
 
 import torch
 from transformers import PreTrainedModel
@@ -16,8 +16,8 @@ TOLERANCE = {torch.float64: 1e-5, torch.float32: 1e-3, torch.bfloat16: 0.1, torc
 def check_logits(model: PreTrainedModel, head: Head) -> None:
     """Compare logits after a shared prefix with the model's own on a short text.
 
-    This is what rules out attention with biases, positions or caches that the shared prefix does not know of. Where the
-    model's own logits are NaN or infinite there is nothing to compare.
+    A difference shows attention with biases, positions or caches that the shared prefix does not support. Nothing is
+    compared if the model's own logits are NaN or infinite.
 
     Raises:
         InputError: they differ.
@@ -31,7 +31,7 @@ def check_logits(model: PreTrainedModel, head: Head) -> None:
     with attending_to(model, prefixes):
         hidden = model.base_model(input_ids=ids[:, split:], position_ids=places, use_cache=False).last_hidden_state
     found = head.logits(hidden.flatten(0, 1)).view_as(expected)
-    # the logits of broken weights say nothing about the way through the model: the first pair's scores will say it
+    # NaN or infinite logits come from broken weights, and the first pair's scores will report them
     finite = expected.isfinite()
     found, expected = found[finite], expected[finite]
     error = float((found - expected).norm() / expected.norm()) if len(expected) else 0.0

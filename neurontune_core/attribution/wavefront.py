@@ -83,7 +83,7 @@ class WaveResult:
 def make_context(model: PreTrainedModel, batch: Batch, every_position: bool) -> Context:
     """Encode the prefixes of a batch and capture the activations v_q of its plain queries."""
     steps = batch.row.shape[1] if every_position else 1
-    # padded pairs of a batch must not read past the end; what they read there is masked out later
+    # indices of padding must stay in range; the values read there are masked out later
     places = (batch.query_ends[:, None] + torch.arange(steps, device=batch.row.device)).clamp_max(
         batch.query.shape[1] - 1
     )

@@ -16,7 +16,7 @@ from neurontune_core.neurons import coverage, down_projections, layers_path
 
 @dataclass(frozen=True)
 class Adapter:
-    """Learned numbers beside the down projections of some layers; peft names the `weights`, none for a new adapter."""
+    """Learned tensors beside some down projections; `weights` has them by peft's names, or is empty."""
 
     targets: tuple[str, ...]
     weights: Mapping[str, Tensor]
@@ -59,7 +59,7 @@ class Adapter:
             yield chat
 
     def taken(self, adapter: Any) -> Self:
-        """Return the same adapter with the weights that one in a model has now."""
+        """Return this adapter with the present weights of one that is in a model."""
         from peft import get_peft_model_state_dict
 
         state = get_peft_model_state_dict(adapter)

@@ -25,7 +25,7 @@ BETA = 0.1
 
 @dataclass(frozen=True)
 class Preference:
-    """A prompt with the response that is wanted and one that is not, and by how many nats the base model prefers."""
+    """A prompt with a chosen and a rejected response; `reference` is the base model's margin between them in nats."""
 
     chosen: TokenSequence
     rejected: TokenSequence
@@ -49,13 +49,12 @@ class Preferences:
 
     chat: ChatModel
     pairs: Mapping[str, Preference]
-    batch_tokens: int
 
     def gradients(self, trained: Sequence[Tensor], batch: Sequence[PromptPair]) -> tuple[list[Tensor], float]:
         """Return the loss's gradients in the trained weights, and the loss in nats."""
         mine = [self.pairs[pair.id] for pair in batch if pair.id in self.pairs]
         totals, value = [torch.zeros_like(weight) for weight in trained], 0.0
-        for part in micro_batches(mine, max(1, self.batch_tokens // 2)):  # each has two sequences
+        for part in micro_batches(mine, max(1, self.chat.batch_tokens // 2)):  # each has two sequences
             with explicit_attention(self.chat.model):
                 preferred = _preferred(self.chat, part)
             reference = torch.tensor([each.reference for each in part]).to(preferred)
@@ -66,9 +65,7 @@ class Preferences:
         return totals, value
 
 
-def preferences(
-    chat: ChatModel, batches: Batches, labels: LabelJudge, budget: TrainingSettings, batch_tokens: int
-) -> Preferences:
+def preferences(chat: ChatModel, batches: Batches, labels: LabelJudge, budget: TrainingSettings) -> Preferences:
     """Return the pairs of all batches with what is rejected, judged once and scored by the base model.
 
     Of a harmful prompt the refusal is chosen and the model's own answer rejected (none where it refuses by itself); of
@@ -81,7 +78,7 @@ def preferences(
     harmful = [pair for pair in pairs if pair.role == "safety"]
     prompts = [chat.prompt_tokens(pair.conversation) for pair in harmful]
     with torch.no_grad():
-        answers = generate(chat, prompts, budget.response_tokens, batch_tokens)
+        answers = generate(chat, prompts, budget.response_tokens)
     found = labels([pair.prompt for pair in harmful], decode(chat, answers))
     rejected = {
         pair.id: answer
@@ -100,7 +97,7 @@ def preferences(
             rejected[pair.id] = encode_response(chat.tokenizer, refusal, chat.end_tokens[0])
     wanted = [e for e in encode(chat, pairs, budget.response_tokens) if e.id in rejected and e.sequence.response]
     sequences = [e.sequence for e in wanted] + [TokenSequence(e.sequence.prompt, rejected[e.id]) for e in wanted]
-    known = response_log_probabilities(chat, sequences, batch_tokens)
+    known = response_log_probabilities(chat, sequences)
     count = len(wanted)
     return Preferences(
         chat,
@@ -108,7 +105,6 @@ def preferences(
             e.id: Preference(sequences[i], sequences[count + i], e.wrapper, known[i] - known[count + i])
             for i, e in enumerate(wanted)
         },
-        batch_tokens,
     )
 
 

@@ -40,13 +40,13 @@ STRENGTHS = (0.5, 1.0, 2.0)
 """Without a search, steering tries each of these depths with each of these strengths."""
 STRENGTH_RANGE = (0.25, 4.0)
 RATE_SPAN = 10.0
-"""A search takes step sizes from so many times less to so many times more than the one that is set."""
+"""A search tries step sizes from a tenth of the one that is set to ten times it."""
 RESPONSE_TOKENS = 32
 
 
 @dataclass(frozen=True)
 class FittedBaseline:
-    """What a baseline does to the model, facts about how it was chosen or learned, and a row for all that was tried."""
+    """The change a baseline makes to the model, facts about how it was learned, and a row for each trial."""
 
     change: Intervention
     facts: dict[str, float]
@@ -60,14 +60,13 @@ class _Fit:
     config: SearchedSettings
     settings: ChoosingSettings
     chat: ChatModel
-    batch_tokens: int
     labels: LabelJudge
     batches: Batches
     choosing: ValidationPrompts
     track: Track
 
     def score(self, chat: ChatModel) -> Score:
-        return validate(chat, self.choosing, self.labels, self.settings, self.batch_tokens)
+        return validate(chat, self.choosing, self.labels, self.settings)
 
 
 def check_baseline(config: BaselineConfig, scaling: ScalingConfig) -> None:
@@ -106,11 +105,10 @@ def fit_baseline(
     config: BaselineConfig,
     scaling: ScalingConfig,
     chat: ChatModel,
-    batch_tokens: int,
     labels: LabelJudge,
     track: Track = silent,
 ) -> FittedBaseline:
-    """Fit a baseline: what it learns from is the training split, what chooses is the validation split.
+    """Fit a baseline on the training split; the validation split chooses its step size, or its layer and strength.
 
     Args:
         pairs: all pairs.
@@ -118,7 +116,6 @@ def fit_baseline(
         config: which baseline.
         scaling: the budget: steps, batches, losses, validation.
         chat: the base model.
-        batch_tokens: tokens a batch holds at most.
         labels: judge of answers for validation.
         track: progress.
 
@@ -134,8 +131,8 @@ def fit_baseline(
         raise InputError("baseline.method: none names no baseline to fit; choose lora, for example")
     batches = draw_batches(pairs, scaling, labels)
     prompts, _ = draw_prompts(pairs, scaling)
-    choosing = with_base_answers(chat, prompts, labels, scaling, batch_tokens)
-    fit = _Fit(config, scaling, chat, batch_tokens, labels, batches, choosing, track)
+    choosing = with_base_answers(chat, prompts, labels, scaling)
+    fit = _Fit(config, scaling, chat, labels, batches, choosing, track)
     if isinstance(config, AdapterSettings) and isinstance(scaling, TrainingSettings):
         best, trials = _train(fit, config, scaling, len(neurons.all))
     else:
@@ -145,18 +142,18 @@ def fit_baseline(
 
 
 def _train(fit: _Fit, config: AdapterSettings, budget: TrainingSettings, parameters: int) -> tuple[Attempt, Trials]:
-    """Return the adapter with the step size that is set, or with the one that validates best."""
+    """Return the adapter learned with the step size of the settings, or with the best one of a search."""
     chat = fit.chat
     new = Ia3(paths(chat), {}) if isinstance(config, Ia3Settings) else Lora(targets_for(chat, parameters), {})
     objective: Objective
     if isinstance(config, DpoSettings):
-        objective = preferences(chat, fit.batches, fit.labels, budget, fit.batch_tokens)
+        objective = preferences(chat, fit.batches, fit.labels, budget)
     else:
-        objective = imitation(chat, fit.batches, budget, fit.batch_tokens)
+        objective = imitation(chat, fit.batches, budget)
 
     def attempt(settings: Settings) -> Attempt:
         rate = settings["learning_rate"]
-        made, facts = learn(new, objective, fit.batches, rate, budget, chat, lambda: fit.score(chat), fit.track)
+        made, facts = learn(new, objective, fit.batches, rate, budget, fit.score, fit.track)
         return Attempt(made, facts | {"learning_rate": rate})
 
     rate = config.learning_rate
@@ -171,11 +168,11 @@ def _train(fit: _Fit, config: AdapterSettings, budget: TrainingSettings, paramet
 
 
 def _steer(fit: _Fit) -> tuple[Attempt, Trials]:
-    """Return the layer and strength, of a few or of those that Optuna suggests, that validate best."""
+    """Return the layer and strength that validate best, on a fixed grid or among Optuna's suggestions."""
     chat, config, pairs = fit.chat, fit.config, distinct(fit.batches)
     harmful, harmless = ([pair for pair in pairs if pair.role == role] for role in ("safety", "utility"))
     asked = [[pair.conversation for pair in own] for own in (harmful, harmless)]
-    directions = refusal_directions(chat, asked[0], asked[1], fit.batch_tokens)
+    directions = refusal_directions(chat, asked[0], asked[1])
     layers = sorted({round(depth * (len(directions) - 1)) for depth in DEPTHS})
     readings: dict[int, Any] = {}
     facts: dict[int, dict[str, float]] = {layer: {} for layer in layers}
@@ -183,7 +180,7 @@ def _steer(fit: _Fit) -> tuple[Attempt, Trials]:
         tokens = getattr(fit.settings, "response_tokens", RESPONSE_TOKENS)
         known = [example.sequence for example in encode(chat, harmless, tokens)]
         last = [chat.prompt_tokens(pair.conversation) for pair in harmful]
-        for layer, states in collect(chat, last, known, layers, fit.batch_tokens).items():
+        for layer, states in collect(chat, last, known, layers).items():
             readings[layer] = reading(states)
             facts[layer] = moved(states, readings[layer])
 

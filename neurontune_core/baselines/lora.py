@@ -23,7 +23,7 @@ class Lora(Adapter):
 
 
 def targets_for(chat: ChatModel, parameters: int) -> tuple[str, ...]:
-    """Return the paths of as many down projections, evenly spread, as have about so many parameters at rank 1."""
+    """Return paths of evenly spread down projections whose rank-1 matrices together have about `parameters` numbers."""
     rows = [row for row in coverage(chat.model) if not row.problem]
     hidden = chat.model.config.get_text_config().hidden_size
     each = RANK * (rows[0].neurons + hidden)

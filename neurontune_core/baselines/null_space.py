@@ -44,7 +44,7 @@ def reading(states: States) -> NDArray[np.float32]:
 
 
 def moved(states: States, reading: NDArray[np.float32]) -> dict[str, float]:
-    """Return by how much of the direction states are moved: the mean of harmful, the root mean square of harmless."""
+    """Return `w . h`, the share of the direction added to a state: its mean if harmful, its root mean square if not."""
     w = torch.from_numpy(reading).double()
     harmless = float((w @ states.moment @ w).clamp(min=0) / max(1, states.count)) ** 0.5
     return {"harmful_moved": float((states.harmful @ w).mean()), "harmless_moved": harmless}
@@ -55,7 +55,6 @@ def collect(
     harmful: Sequence[list[int]],
     harmless: Sequence[TokenSequence],
     layers: Sequence[int],
-    batch_tokens: int,
 ) -> dict[int, States]:
     """Return the states after some layers, float64: harmful ones at the last prompt position, harmless ones everywhere.
 
@@ -74,7 +73,7 @@ def collect(
         if layer in last:
             last[layer].append(states[:, -1].double().cpu())
 
-    visit_states(chat, [sequence.tokens for sequence in harmless], batch_tokens, add)
-    visit_states(chat, harmful, batch_tokens, keep)
+    visit_states(chat, [sequence.tokens for sequence in harmless], add)
+    visit_states(chat, harmful, keep)
     count = sum(len(sequence.tokens) for sequence in harmless)
     return {layer: States(moments[layer], count, torch.cat(last[layer])) for layer in layers}

@@ -53,24 +53,24 @@ class Steering:
 
 @torch.inference_mode()
 def refusal_directions(
-    chat: ChatModel, harmful: Sequence[str | Conversation], harmless: Sequence[str | Conversation], batch_tokens: int
+    chat: ChatModel, harmful: Sequence[str | Conversation], harmless: Sequence[str | Conversation]
 ) -> NDArray[np.float32]:
     """Return the difference of means of the residual stream, harmful minus harmless prompts, `[layer, hidden]`.
 
     Taken after every decoder layer at the last prompt position (Arditi et al. 2024, https://arxiv.org/abs/2406.11717).
     """
-    means = [_mean_states(chat, prompts, batch_tokens) for prompts in (harmful, harmless)]
+    means = [_mean_states(chat, prompts) for prompts in (harmful, harmless)]
     return (means[0] - means[1]).float().cpu().numpy()
 
 
-def _mean_states(chat: ChatModel, prompts: Sequence[str | Conversation], batch_tokens: int) -> Tensor:
+def _mean_states(chat: ChatModel, prompts: Sequence[str | Conversation]) -> Tensor:
     layers = decoder_layers(chat.model)
     total = torch.zeros(len(layers), chat.model.config.get_text_config().hidden_size, dtype=torch.float64)
 
     def add(layer: int, states: Tensor, mask: Tensor) -> None:
         total[layer] += states[:, -1].double().sum(0).cpu()
 
-    visit_states(chat, [chat.prompt_tokens(prompt) for prompt in prompts], batch_tokens, add)
+    visit_states(chat, [chat.prompt_tokens(prompt) for prompt in prompts], add)
     return total / len(prompts)
 
 
@@ -78,14 +78,13 @@ def _mean_states(chat: ChatModel, prompts: Sequence[str | Conversation], batch_t
 def visit_states(
     chat: ChatModel,
     texts: Sequence[list[int]],
-    batch_tokens: int,
     visit: Callable[[int, Tensor, Tensor], None],
 ) -> None:
     """Show the residual stream `[batch, position, hidden]` after every layer, with the mask `[batch, position]`.
 
     Texts are padded on the left, so that every text ends in the last position.
     """
-    for group in by_length([len(tokens) for tokens in texts], batch_tokens):
+    for group in by_length([len(tokens) for tokens in texts], chat.batch_tokens):
         ids, mask = padded([texts[i] for i in group], chat.end_tokens[0], chat.device, left=True)
         positions = (mask.cumsum(-1) - 1).clamp(min=0)
         handles = [

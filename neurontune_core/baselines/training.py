@@ -67,7 +67,12 @@ def distinct(batches: Batches) -> list[PromptPair]:
 
 
 class Objective(Protocol):
-    """A loss of training pairs, differentiable in an adapter's weights."""
+    """A loss of training pairs under a model, differentiable in an adapter's weights."""
+
+    @property
+    def chat(self) -> ChatModel:
+        """The model that the adapter is put in."""
+        ...
 
     def gradients(self, trained: Sequence[Tensor], batch: Sequence[PromptPair]) -> tuple[list[Tensor], float]:
         """Return the loss's gradients in the trained weights, and the loss."""
@@ -82,22 +87,21 @@ class Imitation:
     examples: Mapping[str, Example]
     base: Mapping[str, Tensor]
     utility_weight: float
-    batch_tokens: int
 
     def gradients(self, trained: Sequence[Tensor], batch: Sequence[PromptPair]) -> tuple[list[Tensor], float]:
         """Return the loss's gradients in the trained weights, and the loss in nats."""
         weights: dict[Role, float] = {"safety": 1.0, "utility": self.utility_weight}
         mine = [self.examples[pair.id] for pair in batch]
         loss = JointLoss(self.base, weights, POSITIONS)
-        found, losses = gradients(self.chat, nullcontext, trained, mine, loss, self.batch_tokens)
+        found, losses = gradients(self.chat, nullcontext, trained, mine, loss)
         return found, sum(weights[role] * loss for role, loss in losses.items())
 
 
-def imitation(chat: ChatModel, batches: Batches, budget: TrainingSettings, batch_tokens: int) -> Imitation:
-    """Return the loss of likelihood on the pairs of all batches."""
+def imitation(chat: ChatModel, batches: Batches, budget: TrainingSettings) -> Imitation:
+    """Return the imitation loss for the pairs of all batches."""
     examples = {e.id: e for e in encode(chat, distinct(batches), budget.response_tokens)}
-    base = base_states(chat, [e for e in examples.values() if e.role == "utility"], batch_tokens)
-    return Imitation(chat, examples, base, budget.utility_weight, batch_tokens)
+    base = base_states(chat, [e for e in examples.values() if e.role == "utility"])
+    return Imitation(chat, examples, base, budget.utility_weight)
 
 
 def learn(
@@ -106,8 +110,7 @@ def learn(
     batches: Batches,
     learning_rate: float,
     budget: TrainingSettings,
-    chat: ChatModel,
-    score: Callable[[], Score],
+    score: Callable[[ChatModel], Score],
     track: Track = silent,
 ) -> tuple[Kind, dict[str, float]]:
     """Train an adapter by Adam, a step a batch, and keep the weights that score best on the validation split.
@@ -123,7 +126,7 @@ def learn(
     due = validated_steps(len(batches), budget)
     best, best_value, stale = new, float("-inf"), 0
     facts: dict[str, float] = {"steps": float(len(batches))}
-    with new.put_in(chat) as adapter:
+    with new.put_in(objective.chat) as adapter:
         trained = [weight for weight in adapter.parameters() if weight.requires_grad]
         optimiser = torch.optim.Adam(trained, lr=learning_rate)
         for number, batch in enumerate(track(batches, f"learning {type(new).__name__}", len(batches)), 1):
@@ -140,7 +143,7 @@ def learn(
             optimiser.step()
             facts["loss_last"] = loss
             if number in due:
-                now = score()
+                now = score(objective.chat)
                 stale += 1
                 if now.value > best_value:
                     best, best_value, stale = new.taken(adapter), now.value, 0

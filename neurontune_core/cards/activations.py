@@ -35,11 +35,10 @@ def last_activations(
     chat: ChatModel,
     prompts: Sequence[Conversation],
     neurons: Sequence[NeuronId],
-    batch_tokens: int,
     track: Track = silent,
 ) -> NDArray[np.float32]:
     """Return the neurons' activations at the last position of every prompt, `[prompt, neuron]`; as `last_states`."""
-    return last_states(chat, prompts, neurons, batch_tokens, track)[0]
+    return last_states(chat, prompts, neurons, track)[0]
 
 
 @torch.inference_mode()
@@ -47,7 +46,6 @@ def last_states(
     chat: ChatModel,
     prompts: Sequence[Conversation],
     neurons: Sequence[NeuronId],
-    batch_tokens: int,
     track: Track = silent,
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
     """Return activations at the last position of every prompt, and whether it is sent to the neuron's expert.
@@ -58,7 +56,6 @@ def last_states(
         chat: the model.
         prompts: conversations, each up to where the assistant speaks.
         neurons: of which neurons.
-        batch_tokens: most tokens of a batch.
         track: told of progress, a batch at a time.
     """
     encoded = [chat.prompt_tokens(prompt) for prompt in prompts]
@@ -66,7 +63,7 @@ def last_states(
     activations = np.zeros((len(prompts), len(neurons)), dtype=np.float32)
     routed = np.ones(activations.shape, dtype=np.bool_)
     parts = _experts(chat, neurons)
-    groups = by_length([len(tokens) - shared for tokens in encoded], batch_tokens)
+    groups = by_length([len(tokens) - shared for tokens in encoded], chat.batch_tokens)
     for group in track(groups, "prompts", len(groups)):
         # padded on the right: no token before the last one of a prompt is a stranger
         ids, mask = padded([encoded[i][shared:] for i in group], chat.end_tokens[0], chat.device)

@@ -45,7 +45,7 @@ def promoted_and_suppressed(
 
 
 def _known_tokens(tokenizer: PreTrainedTokenizerBase, rows: int) -> Tensor:
-    """Return the ids a tokenizer has a token for: heads have spare rows, whose weights mean nothing."""
+    """Return the token ids that the tokenizer knows: the output head may have more rows, which are unused."""
     return torch.tensor(sorted(token for token in tokenizer.get_vocab().values() if token < rows))
 
 

@@ -39,7 +39,7 @@ def strongest(ranking: pd.DataFrame, selected: NeuronSet, count: int) -> pd.Data
 
 
 def make_cards(
-    rows: pd.DataFrame, pairs: Sequence[PromptPair], chat: ChatModel, batch_tokens: int, track: Track = silent
+    rows: pd.DataFrame, pairs: Sequence[PromptPair], chat: ChatModel, track: Track = silent
 ) -> list[NeuronCard]:
     """Return the card of every neuron of a ranking's rows, in their order.
 
@@ -47,7 +47,6 @@ def make_cards(
         rows: of `strongest`.
         pairs: those of the run; prompts without an attack are read, of the splits but test.
         chat: the base model.
-        batch_tokens: most tokens of a batch.
         track: told of progress.
     """
     records: list[dict[Any, Any]] = rows.to_dict("records")
@@ -55,7 +54,7 @@ def make_cards(
     if not neurons:
         return []
     prompts = plain_prompts(pairs)
-    activations, routed = last_states(chat, [pair.conversation for pair in prompts], neurons, batch_tokens, track)
+    activations, routed = last_states(chat, [pair.conversation for pair in prompts], neurons, track)
     tokens = promoted_and_suppressed(chat, neurons, TOKENS)
     shapes, harmful = expert_counts(chat.model), np.array([prompt.role == "safety" for prompt in prompts], dtype=bool)
     cards = []

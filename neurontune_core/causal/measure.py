@@ -29,7 +29,7 @@ COLUMNS = ("neurons", "share", "intervention", "matched", "count", "group", "id"
 
 
 @dataclass(frozen=True)
-class Study:
+class CausalStudy:
     """What all cells are measured on.
 
     Attributes:
@@ -39,7 +39,6 @@ class Study:
         harmless: training prompts whose mean activations neurons are set to.
         judge: of the answers.
         tokens: longest answer.
-        batch_tokens: tokens a batch holds at most.
     """
 
     chat: ChatModel
@@ -48,7 +47,6 @@ class Study:
     harmless: Sequence[PromptPair]
     judge: LabelJudge
     tokens: int
-    batch_tokens: int
 
 
 @dataclass(frozen=True)
@@ -60,7 +58,7 @@ class _Unchanged:
     said: Sequence[tuple[Conversation, list[int]]]
 
 
-def measure(study: Study, cells: Sequence[Cell], track: Track = silent) -> pd.DataFrame:
+def measure(study: CausalStudy, cells: Sequence[Cell], track: Track = silent) -> pd.DataFrame:
     """Return a row for every answer of every cell.
 
     Columns: neurons (name of the set), share, intervention, matched (as in `Cell`), count (neurons of the set), group,
@@ -69,9 +67,7 @@ def measure(study: Study, cells: Sequence[Cell], track: Track = silent) -> pd.Da
     """
     patched = {group for cell in cells if cell.intervention == PATCH for group in cell.groups}
     unchanged = _Unchanged(
-        mean_activations(study.chat, study.harmless, study.batch_tokens)
-        if any(cell.intervention == MEAN for cell in cells)
-        else {},
+        mean_activations(study.chat, study.harmless) if any(cell.intervention == MEAN for cell in cells) else {},
         {group: _ends(study.chat, study.prompts[group]) for group in sorted(patched)},
         _said(study) if any(ORDINARY in cell.groups for cell in cells) else [],
     )
@@ -96,7 +92,7 @@ def plain_group(group: str) -> str:
 
 
 def _judged(
-    study: Study, described: tuple[object, ...], pairs: Sequence[PromptPair], answers: Sequence[str], kl: float
+    study: CausalStudy, described: tuple[object, ...], pairs: Sequence[PromptPair], answers: Sequence[str], kl: float
 ) -> list[tuple[object, ...]]:
     labels = study.judge([pair.prompt for pair in pairs], answers)
     return [
@@ -106,7 +102,7 @@ def _judged(
 
 
 @torch.inference_mode()
-def mean_activations(chat: ChatModel, harmless: Sequence[PromptPair], batch_tokens: int) -> dict[int, Tensor]:
+def mean_activations(chat: ChatModel, harmless: Sequence[PromptPair]) -> dict[int, Tensor]:
     """Return the mean activations `[neuron]` of every layer over the positions of harmless prompts.
 
     What all prompts begin with (a system message, and the first position, whose activations are of another size) does
@@ -116,7 +112,7 @@ def mean_activations(chat: ChatModel, harmless: Sequence[PromptPair], batch_toke
     shared = max(1, shared_length(prompts))
     sums: dict[int, Tensor] = {}
     count = 0
-    for group in by_length([len(prompt) for prompt in prompts], batch_tokens):
+    for group in by_length([len(prompt) for prompt in prompts], chat.batch_tokens):
         ids, mask = padded([prompts[i] for i in group], chat.end_tokens[0], chat.device)
         counted = mask.clone()
         counted[:, :shared] = 0
@@ -132,7 +128,7 @@ def _sum_at(counted: Tensor, values: Tensor) -> Tensor:
 
 
 def _answers(
-    study: Study, unchanged: _Unchanged, cell: Cell, neurons: tuple[NeuronId, ...], group: str
+    study: CausalStudy, unchanged: _Unchanged, cell: Cell, neurons: tuple[NeuronId, ...], group: str
 ) -> tuple[list[str], float]:
     """Return the answers of the changed model, and its KL to the unchanged one where the group is the ordinary one."""
     chat, nan = study.chat, float("nan")
@@ -146,7 +142,7 @@ def _answers(
         answers = decode(chat, _generated(study, conversations))
     if group != ORDINARY or cell.neurons == EMPTY:
         return answers, nan
-    divergence = response_divergence(chat, change, unchanged.said, study.batch_tokens)
+    divergence = response_divergence(chat, change, unchanged.said)
     return answers, divergence.kl if divergence else nan
 
 
@@ -172,7 +168,7 @@ def _patch(
     return replaced(chat.model, NeuronSet(neurons, ()), values[list(places)], last_position=True)
 
 
-def _said(study: Study) -> list[tuple[Conversation, list[int]]]:
+def _said(study: CausalStudy) -> list[tuple[Conversation, list[int]]]:
     """Return the ordinary harmless prompts with the unchanged model's answers, the empty ones left out."""
     conversations = [pair.conversation for pair in study.prompts[ORDINARY]]
     answers = _generated(study, conversations)
@@ -180,12 +176,12 @@ def _said(study: Study) -> list[tuple[Conversation, list[int]]]:
 
 
 def _generated(
-    study: Study,
+    study: CausalStudy,
     conversations: Sequence[Conversation],
     while_reading: WhileReading = lambda places: nullcontext(),
 ) -> list[list[int]]:
     prompts = [study.chat.prompt_tokens(conversation) for conversation in conversations]
-    return generate(study.chat, prompts, study.tokens, study.batch_tokens, while_reading=while_reading)
+    return generate(study.chat, prompts, study.tokens, while_reading=while_reading)
 
 
 @torch.inference_mode()

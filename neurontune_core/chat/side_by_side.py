@@ -13,7 +13,7 @@ from neurontune_core.model.load import ChatModel
 from neurontune_core.records import ScalingFactors
 
 Answers = tuple[str, str]
-"""What the base and the tuned model have said so far."""
+"""The answers of the base and the tuned model so far."""
 
 
 def stream(
@@ -41,7 +41,7 @@ def stream(
     positions = (mask.cumsum(-1) - 1).clamp(min=0)
     edits = _edits(chat, scaling, strength)
     for _ in range(max_new_tokens):
-        # hooks stand only while the model runs: whoever reads this may stop at any word, or use the model in between
+        # hooks exist only during a forward pass: the caller may stop after any word, or use the model in between
         with torch.inference_mode(), neurons.edited(chat.model, edits):
             output = chat.model.base_model(
                 input_ids=ids, attention_mask=mask, position_ids=positions, past_key_values=cache, use_cache=True

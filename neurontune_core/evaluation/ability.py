@@ -43,7 +43,7 @@ def questions_digest() -> str:
     return text_digest(_shipped_text())
 
 
-def choices(chat: ChatModel, questions: Sequence[Question], batch_tokens: int, track: Track = silent) -> list[int]:
+def choices(chat: ChatModel, questions: Sequence[Question], track: Track = silent) -> list[int]:
     """Return which option the model finds likeliest as an answer, `argmax_o log P(o | question) / letters(o)`.
 
     The question is put in the model's chat format; dividing by the letters keeps short options from winning.
@@ -53,7 +53,7 @@ def choices(chat: ChatModel, questions: Sequence[Question], batch_tokens: int, t
         for each in questions
         for option in each.options
     ]
-    scores = response_log_probabilities(chat, sequences, batch_tokens, track)
+    scores = response_log_probabilities(chat, sequences, track)
     found, start = [], 0
     for each in questions:
         part = scores[start : start + len(each.options)]
@@ -63,14 +63,14 @@ def choices(chat: ChatModel, questions: Sequence[Question], batch_tokens: int, t
 
 
 def base_choices(
-    chat: ChatModel, batch_tokens: int, track: Track = silent, questions: Sequence[Question] | None = None
+    chat: ChatModel, track: Track = silent, questions: Sequence[Question] | None = None
 ) -> tuple[pd.DataFrame, dict[str, float]]:
     """Return the questions with what the base model chose, which serves every tuning of it, and its accuracy.
 
     The table has a row a question: the fields of `Question`, and `chosen`, an option counted from 0.
     """
     asked = shipped_questions() if questions is None else list(questions)
-    table = pd.DataFrame([asdict(each) for each in asked]).assign(chosen=choices(chat, asked, batch_tokens, track))
+    table = pd.DataFrame([asdict(each) for each in asked]).assign(chosen=choices(chat, asked, track))
     accuracy = float((table["chosen"] == table["answer"]).mean())
     return table, {"ability/accuracy_base": accuracy}
 
@@ -79,7 +79,6 @@ def tuned_choices(
     base: pd.DataFrame,
     change: ScalingFactors | Intervention,
     chat: ChatModel,
-    batch_tokens: int,
     track: Track = silent,
 ) -> tuple[pd.DataFrame, dict[str, float]]:
     """Ask the changed model the questions of `base_choices`; return what both answer rightly, and their accuracies.
@@ -91,7 +90,7 @@ def tuned_choices(
         for _, row in base.iterrows()
     ]
     with applied(change, chat) as changed:
-        after = choices(changed, asked, batch_tokens, track)
+        after = choices(changed, asked, track)
     right = {"base": base["chosen"] == base["answer"], "tuned": base["answer"] == after}
     table = base[["id", "subject"]].assign(**right)
     return table, ability_facts(table)

@@ -39,7 +39,6 @@ def base_answers(
     pairs: Sequence[PromptPair],
     config: EvaluationConfig,
     chat: ChatModel,
-    batch_tokens: int,
     track: Track = silent,
     library: Library | None = None,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -52,21 +51,19 @@ def base_answers(
         pairs: all pairs; those of the test split are what the shipped benchmarks ask.
         config: benchmarks, prompts of each, longest answer.
         chat: the base model.
-        batch_tokens: tokens a batch holds at most.
         track: progress of the batches.
         library: the public datasets, where benchmarks name some.
 
     Raises:
         InputError: unknown benchmark, an empty test split, or one of which, or of a role, the model can take no prompt.
     """
-    return answers_to(benchmarks.test_prompts(pairs, config, library), config, chat, batch_tokens, track)
+    return answers_to(benchmarks.test_prompts(pairs, config, library), config, chat, track)
 
 
 def answers_to(
     prompts: Mapping[str, Sequence[PromptPair]],
     config: EvaluationConfig,
     chat: ChatModel,
-    batch_tokens: int,
     track: Track = silent,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return a model's answers to the prompts of these benchmarks, and what it cannot take: see `base_answers`.
@@ -75,7 +72,7 @@ def answers_to(
         InputError: a benchmark, or a role, of which the model can take no prompt.
     """
     fitting, left_out = _fitting(prompts, config, chat)
-    return _answered(prompt_table(fitting), config, chat, batch_tokens, track), left_out
+    return _answered(prompt_table(fitting), config, chat, track), left_out
 
 
 def tuned_answers(
@@ -83,7 +80,6 @@ def tuned_answers(
     change: ScalingFactors | Intervention,
     config: EvaluationConfig,
     chat: ChatModel,
-    batch_tokens: int,
     track: Track = silent,
 ) -> tuple[pd.DataFrame, dict[str, float]]:
     """Return the tuned model's answers to the prompts the base model has answered, and how far it has moved from it.
@@ -96,18 +92,17 @@ def tuned_answers(
         change: the factors, or a baseline.
         config: the same as the base model's.
         chat: the base model; it is changed while it answers.
-        batch_tokens: tokens a batch holds at most.
         track: progress of the batches.
 
     Raises:
         NumericalError: the tuned model's logits are not finite.
     """
     with applied(change, chat) as changed:
-        answers = _answered(base.drop(columns=["tokens", "completion"]), config, changed, batch_tokens, track)
+        answers = _answered(base.drop(columns=["tokens", "completion"]), config, changed, track)
     ordinary = base[benchmarks.are_ordinary(base)]
     said = zip(conversations(ordinary), token_lists(ordinary), strict=True)
     responses = [(conversation, ids) for conversation, ids in said if ids]
-    divergence = response_divergence(chat, change, responses, batch_tokens, track)
+    divergence = response_divergence(chat, change, responses, track)
     if divergence is None:
         return answers, {}
     return answers, {"eval/kl_to_base": divergence.kl, "eval/perplexity_ratio": divergence.perplexity_ratio}
@@ -150,11 +145,9 @@ def facts_of(answers: pd.DataFrame) -> dict[str, float]:
     return {"answers": float(len(answers)), "tokens_mean": float(answers["tokens"].map(len).mean())}
 
 
-def _answered(
-    prompts: pd.DataFrame, config: EvaluationConfig, chat: ChatModel, batch_tokens: int, track: Track
-) -> pd.DataFrame:
+def _answered(prompts: pd.DataFrame, config: EvaluationConfig, chat: ChatModel, track: Track) -> pd.DataFrame:
     encoded = [chat.prompt_tokens(conversation) for conversation in conversations(prompts)]
-    tokens = generate(chat, encoded, config.max_new_tokens, batch_tokens, track)
+    tokens = generate(chat, encoded, config.max_new_tokens, track)
     return prompts.assign(tokens=pd.Series(tokens, index=prompts.index), completion=decode(chat, tokens))
 
 

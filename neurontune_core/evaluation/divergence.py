@@ -32,7 +32,6 @@ def response_divergence(
     chat: ChatModel,
     change: ScalingFactors | Intervention,
     responses: Sequence[tuple[str | Conversation, list[int]]],
-    batch_tokens: int,
     track: Track = silent,
 ) -> Divergence | None:
     """Return the divergence of the tuned from the base model over prompts and the base's responses, None if empty.
@@ -52,7 +51,7 @@ def response_divergence(
         own = _sequences(changed, responses)
     kl, excess, count = 0.0, 0.0, 0
     longest = [max(len(a.tokens), len(b.tokens)) for a, b in zip(sequences, own, strict=True)]
-    groups = by_length(longest, batch_tokens)
+    groups = by_length(longest, chat.batch_tokens)
     for group in track(groups, "comparing with the base model", len(groups)):
         batch, same = [sequences[i] for i in group], [own[i] for i in group]
         base, tokens, _ = response_hidden(chat, batch, shared_prefix(chat, batch))

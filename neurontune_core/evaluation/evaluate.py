@@ -14,7 +14,7 @@ from neurontune_core.evaluation.rates import rate_table, summarise
 from neurontune_core.evaluation.settings import EvaluationConfig
 
 VERSION = 6
-FIELDS = ("judge", "also_judges", "bootstrap_samples", "seed")
+FIELDS = ("also_judges", "bootstrap_samples", "seed")
 
 
 @dataclass(frozen=True)
@@ -28,8 +28,9 @@ class Evaluation:
 
 def settings(config: EvaluationConfig) -> dict[str, Any]:
     """Return the settings an evaluation depends on besides its answers: the judges, their versions, the bootstrap."""
-    judges = [judge_title(name.partition("=")[0]) for name in (config.judge, *config.also_judges)]
-    return config.model_dump(mode="json", include=set(FIELDS)) | {"judges": judges}
+    judges = [judge_title(name.partition("=")[0]) for name in (config.judge.method, *config.also_judges)]
+    own = config.model_dump(mode="json", include=set(FIELDS))
+    return own | {"judge": config.judge.method, "judges": judges}
 
 
 def evaluate(

@@ -71,7 +71,7 @@ def digests(asked: HarnessTasks) -> list[str]:
     return [*found, text_digest(lines)]
 
 
-def ask(chat: ChatModel, asked: HarnessTasks, batch_tokens: int) -> tuple[pd.DataFrame, pd.DataFrame]:
+def ask(chat: ChatModel, asked: HarnessTasks) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return what a model scores on tasks: a row a task and metric, and a row for each of their rows.
 
     Prompts are written in the model's chat format, with its system message. See `result_table` and `row_table`.
@@ -85,7 +85,7 @@ def ask(chat: ChatModel, asked: HarnessTasks, batch_tokens: int) -> tuple[pd.Dat
     model = HFLM(
         pretrained=chat.model,
         tokenizer=deepcopy(chat.tokenizer),  # whose padding the harness changes
-        batch_size=max(1, batch_tokens // TOKENS_OF_A_ROW),
+        batch_size=max(1, chat.batch_tokens // TOKENS_OF_A_ROW),
         enable_thinking=False,
     )
     try:

@@ -11,7 +11,7 @@ from neurontune_core.evaluation.judges import Completion, Judge, Verdict, judge_
 from neurontune_core.evaluation.judges.agreement import judge_kappa
 from neurontune_core.evaluation.judges.presets import PRESETS
 from neurontune_core.evaluation.judges.verdict import REFUSED
-from neurontune_core.evaluation.settings import EvaluationConfig
+from neurontune_core.evaluation.settings import EvaluationConfig, path_of
 
 MODELS = ("base", "tuned")
 
@@ -64,12 +64,21 @@ def judge_all(completions: pd.DataFrame, config: EvaluationConfig) -> pd.DataFra
     Raises:
         InputError: a judge needs a path that is not given, or is not there.
     """
-    table = rejudge(completions, judge_by_name(config.judge, config.judge_path))
+    table = rejudge(completions, judge_of(config))
     for entry in config.also_judges:
         name, _, path = entry.partition("=")
-        if name != config.judge:
+        if name != config.judge.method:
             table = add_judge(table, judge_by_name(name, path or None))
     return table
+
+
+def judge_of(config: EvaluationConfig) -> Judge:
+    """Return the judge of a configuration.
+
+    Raises:
+        InputError: what it reads is not there.
+    """
+    return judge_by_name(config.judge.method, path_of(config.judge))
 
 
 def agreement(completions: pd.DataFrame) -> dict[str, float]:
@@ -96,13 +105,14 @@ def judge_digests(config: EvaluationConfig) -> list[str]:
     """
     also = [entry.partition("=")[2] for entry in config.also_judges]
     further = [digest for path in also if Path(path).is_dir() and path for digest in _path_digest(Path(path))]
-    if config.judge_path is None:
+    own = path_of(config.judge)
+    if own is None:
         return further
-    path = Path(config.judge_path)
+    path = Path(own)
     if not path.exists():
-        if config.judge in PRESETS:
+        if config.judge.method in PRESETS:
             return further  # a hub id
-        raise InputError(f"evaluation.judge_path: {path} does not exist; give a model folder or a verdict file")
+        raise InputError(f"evaluation.judge.path: {path} does not exist; give a model folder or a verdict file")
     return _path_digest(path) + further
 
 

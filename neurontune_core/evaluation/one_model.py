@@ -9,6 +9,7 @@ from neurontune_core.data_names import short_name
 from neurontune_core.errors import InputError
 from neurontune_core.evaluation import answers, benchmarks
 from neurontune_core.evaluation.answers_judged import AnswerRates, evaluate_answers
+from neurontune_core.evaluation.judging import judge_of
 from neurontune_core.evaluation.public_sets import SHIPPED, Library, needed, public_prompts
 from neurontune_core.evaluation.settings import EvaluationConfig
 from neurontune_core.model.load import ChatModel
@@ -16,7 +17,7 @@ from neurontune_core.progress import Track, silent
 
 
 def evaluate_model(
-    chat: ChatModel, config: EvaluationConfig, library: Library, batch_tokens: int, track: Track = silent
+    chat: ChatModel, config: EvaluationConfig, library: Library, track: Track = silent
 ) -> tuple[pd.DataFrame, dict[str, AnswerRates], pd.DataFrame]:
     """Let a model answer the prompts of benchmarks, and judge the answers.
 
@@ -29,13 +30,11 @@ def evaluate_model(
     """
     check(config)
     chosen = {short_name(name): public_prompts(name, [], config, needed(library, name)) for name in config.benchmarks}
-    prompts, left_out = answers.answers_to(chosen, config, chat, batch_tokens, track)
+    prompts, left_out = answers.answers_to(chosen, config, chat, track)
     tables, rates = [], {}
     for name, part in prompts.groupby("benchmark", sort=False):
         harmful = (part["role"] == "safety").tolist()
-        judged = evaluate_answers(
-            part["prompt"].tolist(), part["completion"].tolist(), harmful, config.judge, config.judge_path
-        )
+        judged = evaluate_answers(part["prompt"].tolist(), part["completion"].tolist(), harmful, judge_of(config))
         rates[str(name)] = judged
         columns = part[["benchmark", "id", "role"]].reset_index(drop=True)
         tables.append(pd.concat([columns, judged.verdicts], axis=1))

@@ -28,7 +28,7 @@ FUNCTION_WORDS = frozenset(
         "them their this that these those what which who whom whose when where why how there some any not no please",
     )
 )
-"""Words left in place where a prompt has more words than are tried: they rarely carry what is asked about."""
+"""Words that are never left out of a long prompt: function words rarely carry the topic."""
 COLUMNS = ("id", "benchmark", "query_category", "prompt", "word", "opening", "refused")
 Refuses = Callable[[Sequence[str], Sequence[str]], list[bool]]
 
@@ -60,17 +60,15 @@ def occlude(
     chat: ChatModel,
     asked: Sequence[Conversation],
     refuses: Refuses,
-    batch_tokens: int,
     track: Track = silent,
     most_words: int | None = None,
 ) -> list[Occlusion]:
-    """Return the opening of the answer to each prompt without each of its words, in order.
+    """Return, for each prompt and each of its words, the opening of the answer to the prompt without that word.
 
     Args:
         chat: the model that refused.
         asked: harmless prompts that it refused.
         refuses: whether openings refuse, from prompts and openings.
-        batch_tokens: tokens a batch holds at most.
         track: progress of the batches.
         most_words: words of a prompt that are left out in turn, all by default; see `tried_words`.
     """
@@ -81,8 +79,8 @@ def occlude(
     ]
     if not cases:
         return []
-    openings = openings_of(chat, [case for _, _, case in cases], batch_tokens, track)
-    # judged with the whole prompt: what is asked for has not changed
+    openings = answer_openings(chat, [case for _, _, case in cases], track)
+    # judged with the whole prompt, because the request is the same
     refused = refuses([asked[place].prompt for place, _, _ in cases], openings)
     return [
         Occlusion(place, word, opening, still)
@@ -100,17 +98,16 @@ def tried_words(prompt: str, most: int | None = None) -> list[tuple[str, str]]:
     return [content[place * len(content) // count] for place in range(count)]
 
 
-def openings_of(chat: ChatModel, asked: Sequence[Conversation], batch_tokens: int, track: Track = silent) -> list[str]:
+def answer_openings(chat: ChatModel, asked: Sequence[Conversation], track: Track = silent) -> list[str]:
     """Return the first `OPENING_TOKENS` tokens of the model's answers, as text."""
     encoded = [chat.prompt_tokens(conversation) for conversation in asked]
-    return decode(chat, generate(chat, encoded, OPENING_TOKENS, batch_tokens, track))
+    return decode(chat, generate(chat, encoded, OPENING_TOKENS, track))
 
 
 def trigger_words(
     chat: ChatModel,
     prompts: Sequence[str],
     refuses: Refuses,
-    batch_tokens: int,
     track: Track = silent,
 ) -> list[list[str]]:
     """Return for each refused prompt the words without which the opening no longer refuses, in order.
@@ -118,7 +115,7 @@ def trigger_words(
     Arguments as of `occlude`, which also gives the openings.
     """
     words: list[list[str]] = [[] for _ in prompts]
-    for case in occlude(chat, [Conversation(prompt) for prompt in prompts], refuses, batch_tokens, track):
+    for case in occlude(chat, [Conversation(prompt) for prompt in prompts], refuses, track):
         if not case.refused:
             words[case.prompt].append(case.word)
     return words
@@ -138,7 +135,6 @@ def measure(
     change: ScalingFactors | Intervention,
     completions: pd.DataFrame,
     refuses: Refuses,
-    batch_tokens: int,
     track: Track = silent,
 ) -> tuple[pd.DataFrame, dict[str, float]]:
     """Return what sets off the tuned model's false refusals, and how many were looked into.
@@ -152,7 +148,6 @@ def measure(
         change: the factors, or a baseline.
         completions: judged completions of both models.
         refuses: whether openings refuse, from prompts and openings.
-        batch_tokens: tokens a batch holds at most.
         track: progress of the batches.
     """
     every = false_refusals(completions, len(completions))
@@ -162,10 +157,10 @@ def measure(
     prompts = asked.to_dict("records")
     said = conversations(asked)
     with applied(change, chat) as changed:
-        whole = openings_of(changed, said, batch_tokens, track)
+        whole = answer_openings(changed, said, track)
         still = refuses([conversation.prompt for conversation in said], whole)
         kept = [place for place, refused in enumerate(still) if refused]
-        cases = occlude(changed, [said[place] for place in kept], refuses, batch_tokens, track, WORDS)
+        cases = occlude(changed, [said[place] for place in kept], refuses, track, WORDS)
     by_prompt: dict[int, list[Occlusion]] = defaultdict(list)
     for case in cases:
         by_prompt[kept[case.prompt]].append(case)

@@ -206,7 +206,7 @@ def by_model(completions: pd.DataFrame) -> dict[str, pd.DataFrame]:
 
 
 def served(benign: pd.DataFrame) -> NDArray[np.bool_]:
-    """Return which harmless prompts got an answer: neither refused nor broken, `[prompt]`."""
+    """Return which prompts were answered, neither refused nor broken, `[prompt]`."""
     return ~(_array(benign, "refused") | _array(benign, "broken"))
 
 

@@ -1,26 +1,99 @@
 """Settings of the evaluation stage."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, Tag, field_validator
 
 from neurontune_core.data.settings import SourceConfig
-from neurontune_core.section import Names, Section, as_list
+from neurontune_core.section import Names, Section, as_list, by_method
 
-JudgeName = Literal[
-    "rules",
-    "keyword",
-    "classifier",
-    "precomputed",
-    "llama-guard-3",
-    "llama-guard-4",
-    "wildguard",
-    "shieldgemma",
-    "harmbench",
-    "strongreject",
+ModelJudgeName = Literal["llama-guard-3", "llama-guard-4", "wildguard", "shieldgemma", "harmbench", "strongreject"]
+MODEL_JUDGES = get_args(ModelJudgeName)
+ALSO_JUDGE = rf"^(?:rules|keyword|(?:{'|'.join(MODEL_JUDGES)})(?:=.+)?)$"
+DEFAULT_JUDGE = "rules"
+JUDGE_MEANING = (
+    "Which judge reads the answers (docs/evaluation.md); `evaluation.judge=NAME` sets it too. A judge that reads a "
+    "model or a file has a path."
+)
+PATH_MEANING = (
+    "Model folder of the `classifier` judge, verdict file of the `precomputed` one, folder or hub id of a model judge "
+    "(its own hub id by default)."
+)
+
+
+class RulesSettings(Section):
+    """Rules: words and phrases that refuse, and what an answer consists of."""
+
+    method: Literal["rules"] = Field(default="rules", description=JUDGE_MEANING)
+
+
+class KeywordSettings(Section):
+    """A list of phrases, any of which makes an answer a refusal."""
+
+    method: Literal["keyword"] = Field(default="keyword", description=JUDGE_MEANING)
+
+
+class ReadingJudgeSettings(Section):
+    """A judge that reads a model or a file of its own, without which it is no judge."""
+
+    path: str = Field(default="", validate_default=True, description=PATH_MEANING)
+
+    @field_validator("path")
+    @classmethod
+    def _is_given(cls, path: str) -> str:
+        if not path:
+            raise ValueError("this judge reads a model folder or a verdict file; give its path")
+        return path
+
+
+class ClassifierSettings(ReadingJudgeSettings):
+    """A Hugging Face classifier, or a guard model, in a local folder."""
+
+    method: Literal["classifier"] = Field(default="classifier", description=JUDGE_MEANING)
+
+
+class PrecomputedSettings(ReadingJudgeSettings):
+    """Verdicts looked up in a file by the id of each answer."""
+
+    method: Literal["precomputed"] = Field(default="precomputed", description=JUDGE_MEANING)
+
+
+class ModelJudgeSettings(Section):
+    """A model trained to judge, with the prompt it was trained with."""
+
+    method: ModelJudgeName = Field(default=MODEL_JUDGES[0], description=JUDGE_MEANING)
+    path: str | None = Field(default=None, min_length=1, description=PATH_MEANING)
+
+
+JUDGES: dict[str, type[Section]] = {
+    "rules": RulesSettings,
+    "keyword": KeywordSettings,
+    "classifier": ClassifierSettings,
+    "precomputed": PrecomputedSettings,
+    **dict.fromkeys(MODEL_JUDGES, ModelJudgeSettings),
+}
+"""The settings of each judge by its name."""
+
+JudgeConfig = Annotated[
+    Annotated[RulesSettings, Tag("rules")]
+    | Annotated[KeywordSettings, Tag("keyword")]
+    | Annotated[ClassifierSettings, Tag("classifier")]
+    | Annotated[PrecomputedSettings, Tag("precomputed")]
+    | Annotated[ModelJudgeSettings, Tag("llama-guard-3")]
+    | Annotated[ModelJudgeSettings, Tag("llama-guard-4")]
+    | Annotated[ModelJudgeSettings, Tag("wildguard")]
+    | Annotated[ModelJudgeSettings, Tag("shieldgemma")]
+    | Annotated[ModelJudgeSettings, Tag("harmbench")]
+    | Annotated[ModelJudgeSettings, Tag("strongreject")],
+    by_method(JUDGES, DEFAULT_JUDGE),
+    BeforeValidator(lambda value: {"method": value} if isinstance(value, str) else value),
 ]
-MODEL_JUDGES = r"llama-guard-3|llama-guard-4|wildguard|shieldgemma|harmbench|strongreject"
-ALSO_JUDGE = rf"^(?:rules|keyword|(?:{MODEL_JUDGES})(?:=.+)?)$"
+"""Settings of one judge, or its name alone; a setting of another judge is an error."""
+
+
+def path_of(judge: JudgeConfig) -> str | None:
+    """Return the model or file that a judge reads, None for one that reads none."""
+    return None if isinstance(judge, RulesSettings | KeywordSettings) else judge.path
 
 
 class EvaluationConfig(Section):
@@ -40,14 +113,9 @@ class EvaluationConfig(Section):
         default_factory=dict,
         description="Per public set or file, by its name: local path, revision, row limit, columns, system prompt.",
     )
-    prompts_per_benchmark: int = Field(default=80, ge=1, description="Most prompts taken from each benchmark.")
+    prompts_per_benchmark: int = Field(default=50, ge=1, description="Most prompts taken from each benchmark.")
     max_new_tokens: int = Field(default=150, ge=1, description="Longest completion, in tokens.")
-    judge: JudgeName = Field(default="rules", description="Refusal judge.")
-    judge_path: str | None = Field(
-        default=None,
-        description="Model folder of the `classifier` judge, verdict file of the `precomputed` one, folder or hub id "
-        "of a named model judge.",
-    )
+    judge: JudgeConfig = Field(default=RulesSettings(), description=JUDGE_MEANING)
     also_judges: Annotated[tuple[Annotated[str, Field(pattern=ALSO_JUDGE)], ...], BeforeValidator(as_list)] = Field(
         default=(),
         description="Further judges, whose agreement with the first is measured: `rules`, `keyword`, or a model judge "

@@ -92,8 +92,7 @@ def _data(card: CardFacts) -> str:
         f"## Data\n\n"
         f"- harmful queries: {_named(pairs.harmful)}; harmless queries: {_named(pairs.benign)}\n"
         f"- split by query; {pairs.test_fraction:.0%} for testing, {pairs.validation_fraction:.0%} for validation\n"
-        f"- attack categories never trained on: {_listed(pairs.holdout_attack_categories)}\n"
-        f"- unsafety categories never trained on: {_listed(pairs.holdout_unsafety_categories)}"
+        f"- attack categories never trained on: {_listed(pairs.holdout_attack_categories)}"
     )
 
 

@@ -1,4 +1,4 @@
-"""The folder an export is written to: there whole or not at all, and never over something else."""
+"""The folder of an export: it appears complete or not at all, and never replaces existing files."""
 
 import os
 import shutil

@@ -11,21 +11,21 @@ from transformers import PreTrainedModel
 from neurontune_core.experts import active_experts, is_routed, outputs_and_width
 
 SHARE_OF_MEMORY = 0.25
-"""Of the device's memory, for the activations of a batch; the rest holds weights, caches and other programs."""
+"""Share of the device's memory for a batch's activations; the rest holds weights, caches and other programs."""
 MOST_TOKENS_ON_A_PROCESSOR = 3072
-"""More tokens a batch make a processor no faster."""
+"""Larger batches do not make a CPU faster."""
 
 
-def by_length(lengths: Sequence[int], batch_tokens: int, fullness: float = 0.0) -> list[list[int]]:
-    """Return groups of indices, longest first, so that rows times the longest row stays within `batch_tokens`.
+def by_length(lengths: Sequence[int], most_tokens: int, fullness: float = 0.0) -> list[list[int]]:
+    """Return groups of indices, longest first, so that rows times the longest row stays within `most_tokens`.
 
     No row of a group is shorter than `fullness` times its longest, which bounds the share of padding. A row longer
-    than `batch_tokens` gets a group of its own.
+    than `most_tokens` gets a group of its own.
     """
     groups: list[list[int]] = []
     widest = 0
     for index in sorted(range(len(lengths)), key=lambda i: (-lengths[i], i)):
-        fits = (len(groups[-1]) + 1) * widest <= batch_tokens if groups else False
+        fits = (len(groups[-1]) + 1) * widest <= most_tokens if groups else False
         if fits and lengths[index] >= fullness * widest:
             groups[-1].append(index)
         else:
@@ -37,8 +37,8 @@ def by_length(lengths: Sequence[int], batch_tokens: int, fullness: float = 0.0) 
 def by_beginning(prompts: Sequence[Sequence[int]], worth: int = 1) -> list[list[int]]:
     """Return groups of indices of prompts that share at least half of their tokens at the beginning; last, the rest.
 
-    So prompts in one wrapper come together, and what they begin with can be run once. What all prompts begin with (a
-    system message) does not count. A group in which that saves fewer than `worth` tokens joins the rest.
+    Example: prompts under one attack form a group, so the attack's first words run once. A beginning that all prompts
+    share (a system message) does not count. A group that saves fewer than `worth` tokens joins the rest.
     """
     common = shared_length(prompts)
     order = sorted(range(len(prompts)), key=lambda i: (list(prompts[i]), i))
@@ -47,7 +47,7 @@ def by_beginning(prompts: Sequence[Sequence[int]], worth: int = 1) -> list[list[
     longest = 0
     for index in order:
         prompt = prompts[index][common:]
-        # of sorted texts the first and the last of a group share least
+        # the texts are sorted, so the first and the last of a group have the shortest common beginning
         shared = common_length(prompts[groups[-1][0]][common:], prompt) if groups else 0
         if groups and 2 * shared >= max(longest, len(prompt)):
             groups[-1].append(index)
@@ -65,7 +65,7 @@ def by_beginning(prompts: Sequence[Sequence[int]], worth: int = 1) -> list[list[
 def tokens_that_fit(model: PreTrainedModel) -> int:
     """Return how many tokens a batch with gradients may hold, from the model's shape and the device's memory.
 
-    On a GPU memory is what is free with the model on it.
+    On a GPU this is the memory that is free once the model is loaded.
     """
     if model.device.type == "cuda":
         memory, most = torch.cuda.mem_get_info(model.device)[0], 1 << 20
@@ -77,8 +77,8 @@ def tokens_that_fit(model: PreTrainedModel) -> int:
 def bytes_per_token(model: PreTrainedModel) -> int:
     """Return about how many bytes a token keeps for the backward pass.
 
-    `12 hidden + 4 neurons` numbers of 4 bytes a layer, and three of the vocabulary's size. Of experts the neurons count
-    that a token is sent to, and once those of a whole layer, which are laid out when they are looked at.
+    Each layer keeps `12 hidden + 4 neurons` numbers of 4 bytes, the output head three times the vocabulary. Of experts,
+    `neurons` counts those that a token is routed to, and all neurons of one layer are added once.
     """
     shape = model.config.get_text_config()
     layers, hidden = int(shape.num_hidden_layers), int(shape.hidden_size)
@@ -112,5 +112,5 @@ def shared_length(prompts: Sequence[Sequence[int]]) -> int:
     """Return how many tokens all prompts begin with, their last token left out; 0 for a single prompt."""
     if len(prompts) < 2:
         return 0
-    # between the least and the greatest in dictionary order lie all others, with whatever these two share
+    # in dictionary order all texts lie between the first and the last, so they share what these two share
     return common_length(min(map(tuple, prompts))[:-1], max(map(tuple, prompts))[:-1])

@@ -12,9 +12,9 @@ from neurontune_core.errors import InputError
 from neurontune_core.records import Message
 
 PLAIN_TEMPLATE = "User: {prompt}\nAssistant:"
-"""What a base model without a chat template is given; earlier turns stand above it in the same form.
+"""Prompt format for a base model without a chat template; earlier turns precede it in the same format.
 
-A system message stands above all, set off by an empty line.
+A system message comes first, followed by an empty line.
 """
 
 ThinkingMode = Literal["none", "off", "closed", "stripped"]
@@ -94,7 +94,7 @@ def boundary_holds(
 ) -> bool:
     """Return whether prompt and response tokenised as one text give the same tokens as tokenised one after the other.
 
-    Where they do not, a tool that tokenises whole conversations would see other tokens than this project does.
+    If they do not, a tool that tokenises whole conversations sees other tokens than this project.
     """
     text = prompt_text(tokenizer, prompt, system, history) + neutralised(tokenizer, response)
     together = list(tokenizer(text, add_special_tokens=tokenizer.chat_template is None)["input_ids"])
@@ -106,7 +106,7 @@ def boundary_holds(
 def neutralised(tokenizer: PreTrainedTokenizerBase, text: str) -> str:
     """Return the text with every control token in it broken by a blank (`<|im_end|>` becomes `< |im_end|>`).
 
-    So a query cannot close its own turn or open another one. Text without such a token is returned unchanged.
+    A query therefore cannot end its own turn or begin another one. Text without such a token is returned unchanged.
     """
     for token in _control_tokens(tokenizer):
         while token in text:
@@ -152,13 +152,13 @@ def _rendered(
         text = str(tokenizer.apply_chat_template(messages, **settings))
     except TemplateError as error:
         if history:
-            # if the system message is at fault, this says so
+            # raises the error of the system message if that is the cause
             _rendered(tokenizer, content, system, thinking)
             raise _refused("user", str(error)) from error
         if not system:
             raise
         raise _refused("system", str(error)) from error
-    # some templates leave out without a word what they have no place for; what an assistant thought may go
+    # some templates silently drop messages they do not support; an assistant's thoughts may be dropped
     for message in messages[:-1]:
         if message["role"] != "assistant" and message["content"].strip() not in text:
             raise _refused(message["role"], "it leaves it out")

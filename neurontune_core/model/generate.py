@@ -16,16 +16,16 @@ from neurontune_core.progress import Track, silent
 from neurontune_core.records import Conversation
 
 PASS_TOKENS = 50
-"""What a forward pass costs whatever it holds (reading all weights), in tokens that could be computed meanwhile."""
+"""Fixed cost of a forward pass (reading all weights), as the number of tokens that take as long to compute."""
 WITHOUT_GRADIENTS = 4
-"""So many times the tokens of a pass that keeps what gradients need fit into the memory of one that does not."""
+"""Without gradients this many times more tokens fit into the same memory."""
 
 
 WhileReading = Callable[[Sequence[int]], AbstractContextManager[None]]
-"""Lends a change of the model for the pass that ends the prompts with these places, the rows of its batch."""
+"""Changes the model during the forward pass over the prompts at these indices, which are the rows of the batch."""
 
 Choose = Callable[[Tensor, Sequence[int]], Tensor]
-"""Returns the next tokens `[row]` from logits `[row, vocabulary]`; which prompts the rows are is told with them."""
+"""Returns the next tokens `[row]` from logits `[row, vocabulary]` and the index of each row's prompt."""
 
 
 @torch.inference_mode()
@@ -33,7 +33,6 @@ def generate(
     chat: ChatModel,
     prompts: Sequence[Sequence[int]],
     max_new_tokens: int,
-    batch_tokens: int,
     track: Track = silent,
     while_reading: WhileReading = lambda places: nullcontext(),
     choose: Choose | None = None,
@@ -44,12 +43,9 @@ def generate(
         chat: the model.
         prompts: token ids of each prompt.
         max_new_tokens: longest continuation, in tokens.
-        batch_tokens: tokens a forward pass with gradients holds at most; a batch holds four times as many here, prompt
-            and continuation, padding included.
         track: progress of the batches.
-        while_reading: a change of the model for the pass that ends the prompts, whose last position is theirs; it ends
-            before the continuations are read.
-        choose: takes the next tokens; the likeliest by default.
+        while_reading: a change of the model during the pass over the prompts; it is undone before the second new token.
+        choose: chooses the next tokens; by default the likeliest ones.
 
     Raises:
         InputError: prompt and continuation are longer than the model's positions.
@@ -57,10 +53,10 @@ def generate(
     if problem := overflow(chat, max(map(len, prompts), default=0), max_new_tokens):
         raise InputError(f"generate: {problem}; shorten the prompt, or ask for fewer tokens")
     groups = []
-    # a group of its own costs a pass for each new token, and saves what its prompts begin with
+    # a separate group costs one more pass for each new token, and saves the prompts' common beginning
     for alike in by_beginning(prompts, PASS_TOKENS * max_new_tokens):
         lengths = [len(prompts[i]) + max_new_tokens for i in alike]
-        groups += [[alike[i] for i in group] for group in by_length(lengths, WITHOUT_GRADIENTS * batch_tokens)]
+        groups += [[alike[i] for i in group] for group in by_length(lengths, WITHOUT_GRADIENTS * chat.batch_tokens)]
     completions: list[list[int]] = [[] for _ in prompts]
     for group in track(groups, "generating", len(groups)):
         batch = [prompts[i] for i in group]
@@ -96,7 +92,7 @@ def _generate_batch(
             output = chat.model.base_model(
                 input_ids=ids, attention_mask=mask, position_ids=positions, past_key_values=cache, use_cache=True
             )
-        # a copy of the last position alone: on a strided view torch expands the head's weights once a row
+        # a copy of the last position: on a strided view torch would copy the head's weights for every row
         logits = head.logits(chat.model, output.last_hidden_state[:, -1].contiguous())
         chosen = choose(logits, [places[row] for row in rows]) if choose else logits.argmax(-1)
         going = ~torch.isin(chosen, ends)
@@ -116,16 +112,13 @@ def _generate_batch(
     return completions
 
 
-def respond(
-    chat: ChatModel, prompts: Sequence[str | Conversation], max_new_tokens: int = 128, batch_tokens: int = 3072
-) -> list[str]:
+def respond(chat: ChatModel, prompts: Sequence[str | Conversation], max_new_tokens: int = 128) -> list[str]:
     """Return the model's greedy response to every prompt.
 
     Args:
         chat: the model.
         prompts: what the user says, alone or with the turns before it.
         max_new_tokens: longest response, in tokens.
-        batch_tokens: tokens a batch holds at most.
 
     Returns:
         The responses in the order of `prompts`, without the token that ends the turn.
@@ -134,7 +127,7 @@ def respond(
         InputError: prompt and response are longer than the model's positions.
     """
     encoded = [chat.prompt_tokens(prompt) for prompt in prompts]
-    return decode(chat, generate(chat, encoded, max_new_tokens, batch_tokens))
+    return decode(chat, generate(chat, encoded, max_new_tokens))
 
 
 def decode(chat: ChatModel, completions: Sequence[Sequence[int]]) -> list[str]:

@@ -71,14 +71,14 @@ def token_log_probabilities(chat: ChatModel, sequences: Sequence[TokenSequence])
 
 @torch.inference_mode()
 def response_log_probabilities(
-    chat: ChatModel, sequences: Sequence[TokenSequence], batch_tokens: int, track: Track = silent
+    chat: ChatModel, sequences: Sequence[TokenSequence], track: Track = silent
 ) -> list[float]:
     """Return `log P(response | prompt)` in nats of each sequence, summed over its response tokens."""
     # prompts in one attack come together, whose words are then run once
     groups = [
         [alike[place] for place in group]
         for alike in by_beginning([sequence.prompt for sequence in sequences])
-        for group in by_length([len(sequences[i].tokens) for i in alike], batch_tokens)
+        for group in by_length([len(sequences[i].tokens) for i in alike], chat.batch_tokens)
     ]
     totals = [0.0] * len(sequences)
     for group in track(groups, "scoring responses", len(groups)):

@@ -16,6 +16,7 @@ from transformers import (
 from neurontune_core import artifacts, neurons
 from neurontune_core.errors import InputError
 from neurontune_core.model import gguf, hub, tiny
+from neurontune_core.model.batches import MOST_TOKENS_ON_A_PROCESSOR, tokens_that_fit
 from neurontune_core.model.chat import encode_prompt, neutralised
 from neurontune_core.model.checks.folder import check_folder
 from neurontune_core.model.checks.loaded import check_loaded, check_logits
@@ -32,7 +33,8 @@ from neurontune_core.records import Conversation
 class ChatModel:
     """A loaded model, frozen and in evaluation mode, with its tokenizer.
 
-    `system_prompt` stands before every conversation that has no system message of its own, `reminder` before all.
+    `system_prompt` stands before every conversation that has no system message of its own, `reminder` before all. A
+    batch that keeps what gradients need holds at most `batch_tokens` tokens, padding included.
     """
 
     model: PreTrainedModel
@@ -40,6 +42,7 @@ class ChatModel:
     device: torch.device
     system_prompt: str | None = None
     reminder: str = ""
+    batch_tokens: int = MOST_TOKENS_ON_A_PROCESSOR
 
     def prompt_tokens(self, prompt: str | Conversation) -> list[int]:
         """Return the token ids of a conversation up to where the assistant speaks; a text is one of one turn.
@@ -92,24 +95,30 @@ def choose_device(name: str) -> torch.device:
     return device
 
 
-def load_model(config: ModelConfig, device: str = "auto", root: str = "neurontune-artifacts") -> ChatModel:
+def load_model(
+    config: ModelConfig, device: str = "auto", root: str = "neurontune-artifacts", batch_tokens: int | None = None
+) -> ChatModel:
     """Load the model of a configuration in its exact number format, gradients to its weights switched off.
 
     Args:
         config: which model; `ModelConfig(name=...)` takes a local folder, a GGUF file, a hub id, or a packaged model.
         device: `auto`, or the name of a torch device.
         root: folder or fsspec URL where the converted weights of a GGUF file are kept.
+        batch_tokens: tokens a batch holds at most; by default as many as fit the device's memory.
 
     Raises:
         InputError: the model or the device is not there, or the model has a layer without MLP neurons.
     """
-    return load(describe(config), root, choose_device(device))
+    return load(describe(config), root, choose_device(device), batch_tokens=batch_tokens)
 
 
-def load(reference: ModelReference, root: str, device: torch.device, working: bool = False) -> ChatModel:
+def load(
+    reference: ModelReference, root: str, device: torch.device, working: bool = False, batch_tokens: int | None = None
+) -> ChatModel:
     """Load a model with gradients to its weights switched off, in its exact or its working number format.
 
-    A GGUF file is converted to safetensors once, and kept under `root`.
+    A GGUF file is converted to safetensors once, and kept under `root`. A batch holds `batch_tokens` tokens at most, or
+    as many as fit the device's memory.
 
     Raises:
         InputError: a weight is missing, left over, of another shape or not finite, or the model gives other logits than
@@ -118,10 +127,10 @@ def load(reference: ModelReference, root: str, device: torch.device, working: bo
     dtype = getattr(torch, reference.working_dtype if working else reference.dtype)
     model, tokenizer = load_files(reference, root, dtype)
     model.requires_grad_(False).to(device)  # type: ignore[arg-type]  # transformers hides torch's signature
-    chat = ChatModel(model, tokenizer, device, reference.system_prompt)
     ids = encode_prompt(tokenizer, PROMPT)[: position_limit(model)]
     check_logits(model, ids, reference.name, (reference.identity, str(dtype), str(device)))
-    return chat
+    limit = batch_tokens or tokens_that_fit(model)
+    return ChatModel(model, tokenizer, device, reference.system_prompt, batch_tokens=limit)
 
 
 def load_files(

@@ -1,4 +1,4 @@
-"""Weights rounded to a few bits, as a quantised copy of a model has them, and back."""
+"""Weights rounded to a few bits, as in a quantised model, and restored."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -29,7 +29,7 @@ def quantise(model: PreTrainedModel, bits: int) -> None:
 
 @contextmanager
 def weights_kept(model: PreTrainedModel) -> Iterator[None]:
-    """Let the weights of linear maps be changed inside; they are put back on exit, after an error too."""
+    """Restore the weights of all linear maps on exit, after an error too."""
     kept = [(module.weight, module.weight.detach().clone()) for module in _linear_maps(model)]
     try:
         yield

@@ -1,4 +1,4 @@
-"""Tokens drawn at temperature 1, the same for the same name whatever else is in the batch."""
+"""Sampling at temperature 1 with one random stream for each name, so that other rows of a batch have no influence."""
 
 import hashlib
 from collections.abc import Sequence

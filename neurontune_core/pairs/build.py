@@ -65,7 +65,6 @@ def input_digests(config: PairsConfig) -> list[str]:
 def build_pairs(
     config: PairsConfig,
     chat: ChatModel,
-    batch_tokens: int,
     track: Track = silent,
     judge: LabelJudge | None = None,
 ) -> BuiltPairs:
@@ -79,7 +78,6 @@ def build_pairs(
     Args:
         config: datasets, hold-outs, split fractions, sizes.
         chat: the model.
-        batch_tokens: tokens a batch holds at most.
         track: progress of the batches.
         judge: labels responses, for own refusals; without one no pair has an own refusal.
 
@@ -97,16 +95,16 @@ def build_pairs(
     refusals = prepared.refusals
     room = room_for(chat, config, refusals)
     prepared = without_long_attacks(prepared, room)
-    ranking = _ranking(prepared, config, refusals[0], room, batch_tokens, track)
+    ranking = _ranking(prepared, config, refusals[0], room, track)
     names = set(ranking.loc[ranking["selected"], "attack_name"])
     chosen = [attack for attack in prepared.seen if attack.name in names]
     pairs = wrap_queries(prepared.queries, prepared.splits, prepared.seen, prepared.unseen, chosen, config)
     pairs = _with_refusals(pairs, prepared.queries, refusals[0])
     pairs, too_long = without_long_prompts(pairs, prepared.queries, room)
-    own = find_own_refusals(pairs, judge, chat, batch_tokens, track)
+    own = find_own_refusals(pairs, judge, chat, track)
     pairs = own.pairs
     asked = _asked([pair for pair in pairs if pair.role == "utility" and pair.split == "train"], config)
-    pairs = _with_own_responses(pairs, asked, config.response_tokens, chat, batch_tokens, track)
+    pairs = _with_own_responses(pairs, asked, config.response_tokens, chat, track)
     empty = {pair.id for pair in pairs if not pair.response} & {pair.id for pair in asked}
     rejected = [
         *prepared.rejected,
@@ -129,7 +127,6 @@ def _ranking(
     config: PairsConfig,
     refusal: str,
     room: Room,
-    batch_tokens: int,
     track: Track,
 ) -> pd.DataFrame:
     """Rank the attacks of training on a sample of harmful training queries."""
@@ -137,7 +134,7 @@ def _ranking(
     drawn = random.Random(f"{config.seed}/ranking").sample(harmful, min(config.ranking_queries, len(harmful)))
     fitting = [q for q in drawn if room.takes(q, prepared.seen)] or [shortest(prepared)]
     sample = [query.conversation for query in fitting]
-    return rank_attacks(room.chat, prepared.seen, sample, refusal, batch_tokens, track)
+    return rank_attacks(room.chat, prepared.seen, sample, refusal, track)
 
 
 def _with_refusals(pairs: Sequence[PromptPair], queries: Sequence[Query], refusal: str) -> list[PromptPair]:
@@ -164,12 +161,11 @@ def _with_own_responses(
     asked: Sequence[PromptPair],
     tokens: int,
     chat: ChatModel,
-    batch_tokens: int,
     track: Track,
 ) -> list[PromptPair]:
     """Fill in the model's own response to the prompts asked, without its thoughts."""
     prompts = [chat.prompt_tokens(pair.conversation) for pair in asked]
-    texts = decode(chat, generate(chat, prompts, tokens, batch_tokens, track))
+    texts = decode(chat, generate(chat, prompts, tokens, track))
     responses = {pair.id: without_thought(text) for pair, text in zip(asked, texts, strict=True)}
     return [replace(pair, response=responses.get(pair.id, pair.response)) for pair in pairs]
 

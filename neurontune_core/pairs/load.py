@@ -53,11 +53,11 @@ class Loaded:
 
 
 Unfit = Callable[[Query], str]
-"""Says why the model cannot take a query, "" if it can."""
+"""Returns why the model cannot take a query, "" if it can."""
 
 
 def all_fit(refusals: Sequence[str]) -> Unfit:
-    """Say of any query that the model can take it: what is to be assumed where there is no model."""
+    """Accept every query: used where no model is loaded yet."""
     return lambda query: ""
 
 

@@ -14,11 +14,11 @@ from neurontune_core.progress import Track, silent
 from neurontune_core.records import REFUSED, Conversation, LabelJudge, PromptPair
 
 TOKENS = 24
-"""Length of a response that is judged; a refusal is told from its first sentence."""
+"""Length of the responses that are judged; the first sentence of a refusal is enough for the judge."""
 LEAST = 6
-"""With fewer usable pairs the model refuses too little to tell which neurons carry its refusals."""
+"""With fewer usable pairs the neurons that carry the model's refusals cannot be found."""
 LEAST_SHARE = 0.2
-"""So does one that plainly refuses a smaller share of the queries: what it refuses then is chance."""
+"""A model that refuses a smaller share of the plain queries refuses by chance, and also has no own refusal."""
 REASONS = ("not_refused_plainly", "refused_under_attack", "broken_under_attack")
 COLUMNS = ["pair", "attack", "plain", "attacked", "reason"]
 
@@ -33,7 +33,7 @@ class OwnRefusals:
 
 
 def find_own_refusals(
-    pairs: Sequence[PromptPair], judge: LabelJudge | None, chat: ChatModel, batch_tokens: int, track: Track = silent
+    pairs: Sequence[PromptPair], judge: LabelJudge | None, chat: ChatModel, track: Track = silent
 ) -> OwnRefusals:
     """Have the model answer the safety training pairs under selected attacks, plainly and attacked, and keep refusals.
 
@@ -46,7 +46,6 @@ def find_own_refusals(
         pairs: all pairs, in any order.
         judge: labels responses; without one nothing is asked, and there are no counts.
         chat: the model.
-        batch_tokens: tokens a batch holds at most.
         track: progress of the batches.
 
     Returns:
@@ -58,7 +57,7 @@ def find_own_refusals(
     asked = [p for p in pairs if p.role == "safety" and p.split == "train" and p.attack_name and p.selected]
     # a query in several attacks is answered plainly once
     conversations = list(dict.fromkeys(each for p in asked for each in (p.plain_conversation, p.conversation)))
-    texts = _answers(conversations, chat, batch_tokens, track)
+    texts = _answers(conversations, chat, track)
     labels = judge([each.prompt for each in conversations], texts)
     answers = dict(zip(conversations, texts, strict=True))
     verdicts = dict(zip(conversations, labels, strict=True))
@@ -120,13 +119,13 @@ def _measured(facts: Mapping[str, float]) -> str:
     )
 
 
-def _answers(conversations: Sequence[Conversation], chat: ChatModel, batch_tokens: int, track: Track) -> list[str]:
+def _answers(conversations: Sequence[Conversation], chat: ChatModel, track: Track) -> list[str]:
     prompts = [chat.prompt_tokens(each) for each in conversations]
     limit = position_limit(chat.model)
     longest = max(map(len, prompts), default=0)
-    # every prompt that got here leaves room for a response, though not always for so many tokens
+    # every prompt here leaves room for a response, but not always for `TOKENS` tokens
     tokens = TOKENS if limit is None else min(TOKENS, limit - longest)
-    return [without_thought(text) for text in decode(chat, generate(chat, prompts, tokens, batch_tokens, track))]
+    return [without_thought(text) for text in decode(chat, generate(chat, prompts, tokens, track))]
 
 
 def _reason(plain: str, attacked: str) -> str:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 from neurontune_core.data.categories import ATTACK_TYPES
 from neurontune_core.data.corpus import Attack, Query
@@ -35,10 +36,10 @@ def prepare(config: PairsConfig, fit: Callable[[Sequence[str]], load.Unfit] = lo
         InputError: unknown dataset or category, a missing or unreadable file, or a split without queries.
     """
     loaded = load.load(config, fit)
-    check_holdouts(loaded.attacks, loaded.queries, config)
-    groups = near_copy_groups([query.conversation.text for query in loaded.queries])
+    check_holdouts(loaded.attacks, config)
+    groups = list(_groups(tuple(query.conversation.text for query in loaded.queries)))
     splits = assign_splits(loaded.queries, groups, config)
-    check_splits(loaded.queries, groups, splits, config)
+    check_splits(loaded.queries, groups, splits)
     return Prepared(
         queries=loaded.queries,
         groups=groups,
@@ -49,6 +50,12 @@ def prepare(config: PairsConfig, fit: Callable[[Sequence[str]], load.Unfit] = lo
         rejected=loaded.rejected,
         sources=loaded.sources,
     )
+
+
+@lru_cache(maxsize=1)
+def _groups(texts: tuple[str, ...]) -> tuple[int, ...]:
+    # a run groups its queries when its input is checked and again when its pairs are built: mostly the same ones
+    return tuple(near_copy_groups(texts))
 
 
 def _filed_under_holdout(attack: Attack, config: PairsConfig) -> Attack:

@@ -21,7 +21,6 @@ def rank_attacks(
     attacks: Sequence[Attack],
     queries: Sequence[str | Conversation],
     refusal: str,
-    batch_tokens: int,
     track: Track = silent,
 ) -> pd.DataFrame:
     """Rank attacks within their type by how far they lower the log-probability of a refusal.
@@ -35,7 +34,6 @@ def rank_attacks(
         attacks: what is ranked.
         queries: harmful queries, alone or with the turns before them, the same for every attack.
         refusal: the safe response.
-        batch_tokens: tokens a batch holds at most.
         track: progress of the batches.
     """
     response = encode_response(chat.tokenizer, refusal, None)
@@ -43,7 +41,7 @@ def rank_attacks(
     attacked = [replace(query, prompt=attack.wrap(query.prompt)) for attack in attacks for query in plain]
     encoded = [chat.prompt_tokens(prompt) for prompt in (*plain, *attacked)]
     sequences = [TokenSequence(tokens, response) for tokens in encoded]
-    values = np.array(response_log_probabilities(chat, sequences, batch_tokens, track))
+    values = np.array(response_log_probabilities(chat, sequences, track))
     count = len(queries)
     drops = values[:count] - values[count:].reshape(len(attacks), count)
     low, high = mean_intervals(drops)

@@ -36,19 +36,16 @@ class PairsConfig(Section):
         default=("research_experiment", "translation", "sudo_mode"),
         description="Attack categories kept out of training and validation: used in the test split only.",
     )
-    holdout_unsafety_categories: Names = Field(
-        default=(), description="Unsafety categories whose queries go to the test split only."
-    )
     validation_fraction: float = Field(default=0.1, gt=0, lt=1, description="Share of queries in the validation split.")
     test_fraction: float = Field(default=0.25, gt=0, lt=1, description="Share of queries in the test split.")
-    ranking_queries: int = Field(default=4, ge=1, description="Harmful training queries every attack is ranked on.")
+    ranking_queries: int = Field(default=1, ge=1, description="Harmful training queries every attack is ranked on.")
     selected_queries: int = Field(
         default=48,
         ge=2,
         description="Training queries of each role wrapped in the strongest attack of each type, for attribution.",
     )
     wrapped_queries: int = Field(
-        default=200,
+        default=1100,
         ge=1,
         description="Training queries of each role wrapped in any attack, the selected included.",
     )

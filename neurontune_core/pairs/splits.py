@@ -1,10 +1,9 @@
-"""Train, validation and test by query; near copies stay together, held-out categories go to test."""
+"""Train, validation and test by query; near copies stay together, and attacks of held-out categories are unseen."""
 
 import random
 from collections import defaultdict
 from collections.abc import Sequence
 
-from neurontune_core.data.categories import UNCATEGORISED
 from neurontune_core.data.corpus import Attack, Query
 from neurontune_core.errors import InputError
 from neurontune_core.pairs.settings import PairsConfig
@@ -14,10 +13,8 @@ from neurontune_core.records import Split
 def assign_splits(queries: Sequence[Query], groups: Sequence[int], config: PairsConfig) -> dict[str, Split]:
     """Return the split of every query id; `groups` numbers the near copies (`near_copy_groups`).
 
-    A group of near copies gets one split. A group with a query of a held-out unsafety category goes to test, and
-    while any category is held out so do harmful queries of unknown category. The others are dealt out category by
-    category, each to the split that lacks most of its share, so that every category is spread over the splits and
-    every role meets the fractions.
+    A group of near copies gets one split. Groups are dealt out category by category, each to the split that lacks most
+    of its share, so that every category is spread over the splits and every role meets the fractions.
     """
     members: dict[int, list[int]] = defaultdict(list)
     for index, group in enumerate(groups):
@@ -25,10 +22,7 @@ def assign_splits(queries: Sequence[Query], groups: Sequence[int], config: Pairs
     splits: dict[str, Split] = {}
     strata: dict[tuple[str, str], list[list[int]]] = defaultdict(list)
     for group, indices in members.items():
-        if any(_is_held_out(queries[i], config) for i in indices):
-            splits.update({queries[i].id: "test" for i in indices})
-        else:
-            strata[(queries[group].role, queries[group].category)].append(indices)
+        strata[(queries[group].role, queries[group].category)].append(indices)
     for role in ("safety", "utility"):
         dealt: list[list[int]] = []
         for stratum in sorted(stratum for stratum in strata if stratum[0] == role):
@@ -38,10 +32,8 @@ def assign_splits(queries: Sequence[Query], groups: Sequence[int], config: Pairs
     return splits
 
 
-def check_splits(
-    queries: Sequence[Query], groups: Sequence[int], splits: dict[str, Split], config: PairsConfig
-) -> None:
-    """Check that each role can be trained and tested on, that no near copies are parted and that hold-outs hold.
+def check_splits(queries: Sequence[Query], groups: Sequence[int], splits: dict[str, Split]) -> None:
+    """Check that each role can be trained and tested on, and that near copies are in one split.
 
     Raises:
         InputError: they do not; the message names the queries or the field.
@@ -49,20 +41,18 @@ def check_splits(
     for query, group in zip(queries, groups, strict=True):
         if splits[query.id] != splits[queries[group].id]:
             raise InputError(f"pairs: {queries[group].id} and {query.id} are near copies in different splits")
-        if splits[query.id] != "test" and _is_held_out(query, config):
-            raise InputError(f"pairs: {query.id} is of a held-out unsafety category but in split {splits[query.id]}")
     for role, field in (("safety", "harmful"), ("utility", "benign")):
         own = [group for query, group in zip(queries, groups, strict=True) if query.role == role]
         alike = f" (its {len(own)} queries are near copies, kept together)" if len(set(own)) < 3 < len(own) else ""
         for split in ("train", "test"):
             if not any(query.role == role and splits[query.id] == split for query in queries):
                 raise InputError(
-                    f"pairs.{field}: no query is left for split {split!r}{alike}; add a dataset, raise its limit, hold "
-                    "out fewer categories, or change pairs.test_fraction"
+                    f"pairs.{field}: no query is left for split {split!r}{alike}; add a dataset, raise its "
+                    "limit, or change pairs.test_fraction"
                 )
 
 
-def check_holdouts(attacks: Sequence[Attack], queries: Sequence[Query], config: PairsConfig) -> None:
+def check_holdouts(attacks: Sequence[Attack], config: PairsConfig) -> None:
     """Check that what is to be held out exists and leaves something to train on.
 
     Raises:
@@ -77,17 +67,6 @@ def check_holdouts(attacks: Sequence[Attack], queries: Sequence[Query], config: 
         )
     if attacks and all(is_held_out(attack, config) for attack in attacks):
         raise InputError("pairs.holdout_attack_categories: no attack is left to train on; hold out fewer categories")
-    unsafe = {query.category for query in queries if query.role == "safety"}
-    if unknown := set(config.holdout_unsafety_categories) - unsafe:
-        raise InputError(
-            f"pairs.holdout_unsafety_categories: unknown {sorted(unknown)}; choose among {', '.join(sorted(unsafe))}"
-        )
-    if (
-        unsafe
-        and not unsafe - {*config.holdout_unsafety_categories, UNCATEGORISED}
-        and config.holdout_unsafety_categories
-    ):
-        raise InputError("pairs.holdout_unsafety_categories: nothing is left to train on; hold out fewer categories")
     if config.validation_fraction + config.test_fraction >= 1:
         raise InputError(
             "pairs.validation_fraction, pairs.test_fraction: together "
@@ -98,11 +77,6 @@ def check_holdouts(attacks: Sequence[Attack], queries: Sequence[Query], config: 
 def is_held_out(attack: Attack, config: PairsConfig) -> bool:
     """Return whether any of an attack's categories is held out."""
     return any(category in config.holdout_attack_categories for category in attack.categories)
-
-
-def _is_held_out(query: Query, config: PairsConfig) -> bool:
-    held_out = config.holdout_unsafety_categories
-    return query.role == "safety" and bool(held_out) and query.category in (*held_out, UNCATEGORISED)
 
 
 def _deal(groups: Sequence[Sequence[int]], config: PairsConfig) -> list[tuple[int, Split]]:

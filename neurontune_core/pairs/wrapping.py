@@ -36,7 +36,7 @@ def wrap_queries(
             mixed = _from_all_categories(mine, f"{config.seed}/wrap/{role}/{split}")
             if split == "train":
                 selected, others = mixed[: config.selected_queries], mixed[config.selected_queries :]
-                # those in one attack are of similar length, so that little of a batch is padding
+                # prompts under one attack have similar lengths, so batches hold little padding
                 others = sorted(
                     others[: max(0, config.wrapped_queries - len(selected))], key=lambda q: len(q.conversation.text)
                 )
@@ -69,7 +69,7 @@ def in_turns(groups: Sequence[Sequence[Member]]) -> list[Member]:
 def _in_turn(attacks: Sequence[Attack], members: int, each: int, seed: str) -> list[Attack]:
     """Return an attack for every member, `each` times, as often as there are attacks at most.
 
-    Attacks are in shuffled order, each around members that follow one another; next time around the members before.
+    Attacks are shuffled. Each wraps consecutive members; in the next round the assignment is shifted by one attack.
     """
     order = random.Random(seed).sample(list(attacks), len(attacks))
     turns = range(min(each, len(order)))

@@ -43,7 +43,7 @@ SETTINGS = {
     AVERAGED: ("fractions",),
     QUANTISED: ("bits",),
 }
-"""The settings an attack has beside those that all have."""
+"""The settings of each attack, besides those that all attacks share."""
 COMMON = ("prompts", "tokens", "seed")
 UNCHANGED = ScalingFactors(NeuronSet((), ()), np.zeros(0, dtype=np.float32))
 """The base model, as a change that changes nothing."""
@@ -58,7 +58,7 @@ def settings_of(config: RobustnessConfig, attack: str) -> dict[str, Any]:
 def study_prompts(
     pairs: Sequence[PromptPair], config: RobustnessConfig, evaluation: EvaluationConfig, library: Library | None = None
 ) -> list[PromptPair]:
-    """Return the plain harmful prompts of the test split and of the public sets asked for, so many of each group.
+    """Return plain harmful prompts of the test split and of the public sets, at most `prompts` of each group.
 
     Raises:
         InputError: an unknown benchmark, or none with a harmful prompt.
@@ -69,7 +69,7 @@ def study_prompts(
 
 
 def with_shots(pairs: Sequence[PromptPair], count: int) -> list[PromptPair]:
-    """Return the prompts behind `count` answered questions of the project's own, harmless ones, over and over."""
+    """Return the prompts after `count` earlier turns: shipped harmless questions with answers, repeated as needed."""
     known = shots()
     turns = [known[number % len(known)] for number in range(count)]
     history = tuple(message for turn in turns for message in turn)
@@ -77,22 +77,22 @@ def with_shots(pairs: Sequence[PromptPair], count: int) -> list[PromptPair]:
 
 
 def shots() -> list[tuple[Message, Message]]:
-    """Return the shipped questions that sound harmful, and are not, each with its answer."""
+    """Return the shipped harmless questions that sound harmful, each with its answer."""
     text = resources.files("neurontune_core.data").joinpath("many_shot.jsonl").read_text(encoding="utf-8")
     rows = [json.loads(line) for line in text.splitlines()]
     return [(Message("user", row["question"]), Message("assistant", row["answer"])) for row in rows]
 
 
 def averaged(change: ScalingFactors | Intervention, fraction: float) -> ScalingFactors | Intervention:
-    """Return a change moved back to the base model: factors `1 + (1 - fraction)(alpha - 1)`, others in proportion.
+    """Return a weakened change: factors become `1 + (1 - fraction)(alpha - 1)`, other changes scale by `1 - fraction`.
 
-    So it is what averaging the weights of tuned and base model gives.
+    This equals averaging the weights of the tuned and the base model.
     """
     left = 1 - fraction
     if isinstance(change, ScalingFactors):
         return replace(change, alpha=(1 + left * (change.alpha - 1)).astype(np.float32))
     if isinstance(change, Lora):
-        # a product of two matrices: one of them carries the factor
+        # LoRA adds the product B A: scaling B scales the product
         weights = {name: left * value if "lora_B" in name else value for name, value in change.weights.items()}
         return replace(change, weights=weights)
     if isinstance(change, Ia3):
@@ -107,9 +107,9 @@ def silencing(neurons: NeuronSet) -> ScalingFactors:
 
 
 def without(change: ScalingFactors | Intervention, neurons: NeuronSet) -> ScalingFactors | Intervention:
-    """Return a change that reads no safety neuron: of a LoRA, whose matrices read them beside the weights, that part.
+    """Return a change without its part that reads safety neurons: a LoRA's matrix A has an input for each neuron.
 
-    Of every other change `silencing` alone is enough.
+    For every other change `silencing` is enough.
     """
     if not isinstance(change, Lora):
         return change
@@ -124,5 +124,5 @@ def without(change: ScalingFactors | Intervention, neurons: NeuronSet) -> Scalin
 
 
 def fits(attack: str, change: ScalingFactors | Intervention | None) -> bool:
-    """Tell whether an attack says anything of a method: nothing is to be averaged where no weight was changed."""
+    """Tell whether an attack applies to a method: `averaged` needs a method that changes weights."""
     return attack != AVERAGED or not (change is None or isinstance(change, SystemPrompt))

@@ -26,7 +26,7 @@ Change = ScalingFactors | Intervention
 
 
 @dataclass(frozen=True)
-class Study:
+class RobustnessStudy:
     """What is attacked, and by whom its answers are judged.
 
     Attributes:
@@ -36,7 +36,6 @@ class Study:
         prompts: plain harmful prompts.
         config: samples, shots, fractions, bits, tokens.
         judge: of the answers.
-        batch_tokens: tokens a batch holds at most.
     """
 
     chat: ChatModel
@@ -45,10 +44,9 @@ class Study:
     prompts: Sequence[PromptPair]
     config: RobustnessConfig
     judge: Judge
-    batch_tokens: int
 
 
-def measure(study: Study, attack: str, track: Track = silent) -> pd.DataFrame:
+def measure(study: RobustnessStudy, attack: str, track: Track = silent) -> pd.DataFrame:
     """Return a row for every answer under an attack.
 
     Columns: attack, setting (in words), place (its number on an axis), sample (counted from 1), id and query_id of the
@@ -64,7 +62,9 @@ def measure(study: Study, attack: str, track: Track = silent) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
-def _settings(study: Study, attack: str, track: Track) -> Iterator[tuple[str, float, list[tuple[object, ...]]]]:
+def _settings(
+    study: RobustnessStudy, attack: str, track: Track
+) -> Iterator[tuple[str, float, list[tuple[object, ...]]]]:
     """Yield the settings of an attack: in words, as a number, and what the model answers under it."""
     config, chat, change = study.config, study.chat, study.change
     if attack == attacks.QUANTISED:
@@ -85,7 +85,7 @@ def _settings(study: Study, attack: str, track: Track) -> Iterator[tuple[str, fl
 
 
 def _asked(
-    study: Study, attack: str, chat: ChatModel, track: Track
+    study: RobustnessStudy, attack: str, chat: ChatModel, track: Track
 ) -> Iterator[tuple[str, float, list[tuple[object, ...]]]]:
     """Yield the settings of an attack that needs no access to the weights."""
     answered = partial(_answered, study, chat, track=track)
@@ -105,7 +105,7 @@ def _asked(
 
 @contextmanager
 def quantised_model(chat: ChatModel, change: Change, bits: int) -> Iterator[ChatModel]:
-    """Lend the changed model with its weights rounded: factors folded in before, a LoRA's matrices beside them."""
+    """Lend the changed model with rounded weights: factors are folded in first, a LoRA's matrices are rounded too."""
     scaled = isinstance(change, ScalingFactors)
     with nullcontext(chat) if scaled else applied(change, chat) as changed, weights_kept(changed.model):
         if isinstance(change, ScalingFactors):
@@ -115,16 +115,16 @@ def quantised_model(chat: ChatModel, change: Change, bits: int) -> Iterator[Chat
 
 
 def _answered(
-    study: Study,
+    study: RobustnessStudy,
     chat: ChatModel,
     pairs: Sequence[PromptPair],
     track: Track,
     beginning: str = "",
     samples: int = 0,
 ) -> list[tuple[object, ...]]:
-    """Return sample, id, query_id, label, gave and answer of the answers to prompts, which begin with given words.
+    """Return sample, id, query_id, label, gave and answer for answers that are made to begin with `beginning`.
 
-    Greedy ones, or so many `samples` a prompt.
+    Decoding is greedy, or `samples` answers are drawn for each prompt.
     """
     given = encode_response(chat.tokenizer, beginning, None) if beginning else []
     tokens = study.config.tokens
@@ -138,7 +138,7 @@ def _answered(
     prompts = [prompt for _, _, prompt in asked]
     names = [f"{study.config.seed}/{pair.id}/{sample}" for sample, pair, _ in asked]
     choose = Sampler(names) if samples else None
-    found = decode(chat, generate(chat, prompts, tokens, study.batch_tokens, track, choose=choose))
+    found = decode(chat, generate(chat, prompts, tokens, track, choose=choose))
     answers = [f"{beginning}{text}" for text in found]
     batch = [Completion(str(i), pair.prompt, answers[i]) for i, (_, pair, _) in enumerate(asked)]
     return [

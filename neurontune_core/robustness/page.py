@@ -7,7 +7,7 @@ import pandas as pd
 from neurontune_core.robustness.attacks import ATTACKS, BEST_OF, MEANING
 
 SHOWN_COUNTS = (1, 2, 4, 8, 16, 25)
-"""Of best of N, so many samples are shown, and the most there are; the table that is kept has all."""
+"""Values of N for which best-of-N is shown, besides the largest N; the stored table has every N."""
 
 
 def shown_rows(table: pd.DataFrame) -> list[dict[str, str]]:

@@ -33,18 +33,16 @@ def gradients(
     parameters: Sequence[Tensor],
     examples: Sequence[Example],
     loss: JointLoss,
-    batch_tokens: int,
     create_graph: bool = False,
 ) -> tuple[list[Tensor], dict[Role, float]]:
     """Return the gradients of a joint loss in the parameters of any change, and both roles' losses in nats.
 
-    `change` lends the changed model once for every part of the batch,
-    which is run in parts that fit `batch_tokens`.
+    The batch is run in parts of at most `chat.batch_tokens` tokens; `change` lends the changed model once for each.
     """
     counts = {role: sum(example.role == role for example in examples) for role in ("safety", "utility")}
     totals = [torch.zeros_like(parameter) for parameter in parameters]
     means: dict[Role, float] = {}
-    for part in micro_batches(examples, batch_tokens):
+    for part in micro_batches(examples, chat.batch_tokens):
         with explicit_attention(chat.model), change():
             losses = response_losses(chat, part, loss.base, loss.positions)
         joint = torch.stack([loss.role_weights[role] / counts[role] * value for role, value in losses.items()]).sum()

@@ -96,7 +96,7 @@ def learn_scaling(
         InputError: a split lacks a role or attacks.
         NumericalError: a loss or gradient is not finite; the message names the step.
     """
-    chat, labels, batch_tokens = problem.chat, problem.labels, problem.batch_tokens
+    chat, labels = problem.chat, problem.labels
     method = _method(_training(problem, settings), settings)
     saved = checkpoint.load() if checkpoint else None
     state = from_bytes(saved, chat.device) if saved else method.start()
@@ -105,12 +105,12 @@ def learn_scaling(
 
     def prepared(prompts: Sequence[PromptPair]) -> ValidationPrompts:
         assert labels is not None
-        return with_base_answers(chat, prompts, labels, settings, batch_tokens)
+        return with_base_answers(chat, prompts, labels, settings)
 
     def score(prompts: ValidationPrompts, state: State) -> Score:
         assert labels is not None
         with scaled(chat.model, problem.neurons, state.alpha):
-            return validate(chat, prompts, labels, settings, batch_tokens)
+            return validate(chat, prompts, labels, settings)
 
     choosing = prepared(chosen) if due else None
     save, work = Saving(state, checkpoint), Work()
@@ -148,9 +148,7 @@ def _training(problem: Problem, settings: ScalingConfig) -> Problem:
     openings: tuple[str, ...] = ()
     if isinstance(settings, MarginFitSettings):
         trained = [pair.response for pair in train if pair.role == "safety"]
-        openings = settings.refusal_openings or own_openings(
-            problem.chat, problem.pairs, trained, problem.labels, problem.batch_tokens
-        )
+        openings = settings.refusal_openings or own_openings(problem.chat, problem.pairs, trained, problem.labels)
     return replace(problem, pairs=train, openings=openings)
 
 

@@ -110,7 +110,7 @@ def kl_to_base(chat: ChatModel, states: Tensor, base: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def base_states(chat: ChatModel, examples: Sequence[Example], batch_tokens: int) -> dict[str, Tensor]:
+def base_states(chat: ChatModel, examples: Sequence[Example]) -> dict[str, Tensor]:
     """Return the unscaled model's final hidden states `[token, hidden]` that predict each example's response.
 
     They belong to the example's `reference`. Hidden states are stored instead of logits because they are smaller and
@@ -118,7 +118,7 @@ def base_states(chat: ChatModel, examples: Sequence[Example], batch_tokens: int)
     """
     states: dict[str, Tensor] = {}
     asked = [_asked(example) for example in examples]
-    for group in micro_batches(asked, batch_tokens):
+    for group in micro_batches(asked, chat.batch_tokens):
         sequences = [example.sequence for example in group]
         hidden, _, _ = response_hidden(chat, sequences, shared_prefix(chat, sequences))
         parts = hidden.split([len(example.sequence.response) for example in group])
@@ -143,8 +143,8 @@ def by_wrapper(members: Sequence[Member]) -> list[list[Member]]:
     return list(wrappers.values())
 
 
-def micro_batches(members: Sequence[Member], batch_tokens: int) -> list[list[Member]]:
-    """Divide members into batches of at most `batch_tokens` tokens; a common prefix counts once.
+def micro_batches(members: Sequence[Member], most_tokens: int) -> list[list[Member]]:
+    """Divide members into batches of at most `most_tokens` tokens; a common prefix counts once.
 
     A batch has one attack, so that its common prefix runs once, and rows of similar length.
     """
@@ -152,5 +152,5 @@ def micro_batches(members: Sequence[Member], batch_tokens: int) -> list[list[Mem
     for mine in by_wrapper(members):
         shared = shared_length([member.sequence.prompt for member in mine])
         lengths = [len(member.sequence.tokens) - shared for member in mine]
-        groups += [[mine[i] for i in group] for group in by_length(lengths, batch_tokens, fullness=0.5)]
+        groups += [[mine[i] for i in group] for group in by_length(lengths, most_tokens, fullness=0.5)]
     return groups

@@ -166,7 +166,7 @@ def joint_gradient(
 
     positions = PositionWeights(settings.early_positions, settings.early_weight)
     loss = JointLoss(base, role_weights, positions)
-    (gradient,), means = gradients(problem.chat, change, [alpha], examples, loss, problem.batch_tokens, create_graph)
+    (gradient,), means = gradients(problem.chat, change, [alpha], examples, loss, create_graph)
     return gradient, means
 
 

@@ -34,7 +34,7 @@ def commonest_refusal(pairs: Sequence[PromptPair]) -> str:
 
 
 def own_openings(
-    chat: ChatModel, pairs: Sequence[PromptPair], trained: Sequence[str], labels: LabelJudge | None, batch_tokens: int
+    chat: ChatModel, pairs: Sequence[PromptPair], trained: Sequence[str], labels: LabelJudge | None
 ) -> tuple[str, ...]:
     """Return how refusals begin: those that are `trained`, then the model's own ones of harmful validation prompts.
 
@@ -45,7 +45,7 @@ def own_openings(
     own: list[str] = []
     if labels and asked:
         prompts = [chat.prompt_tokens(pair.conversation) for pair in asked]
-        texts = decode(chat, generate(chat, prompts, TOKENS, batch_tokens))
+        texts = decode(chat, generate(chat, prompts, TOKENS))
         found = labels([pair.prompt for pair in asked], texts)
         own = [text for text, label in zip(texts, found, strict=True) if label in REFUSED]
     openings = [*_commonest(trained, 1), *_commonest(own, MOST_OPENINGS)]

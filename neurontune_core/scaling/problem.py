@@ -19,7 +19,6 @@ class Problem:
         neurons: the selected neurons.
         pairs: for `learn_scaling` all pairs; for a method the training pairs with the responses that are trained
             (`training_pairs`).
-        batch_tokens: tokens a forward pass holds at most.
         labels: judge of answers for validation; without one the last factors are kept.
         openings: how refusals begin, for a method that asks for them; `learn_scaling` finds them.
     """
@@ -27,14 +26,13 @@ class Problem:
     chat: ChatModel
     neurons: NeuronSet
     pairs: Sequence[PromptPair]
-    batch_tokens: int
     labels: LabelJudge | None = None
     openings: tuple[str, ...] = ()
 
     def base(self, examples: Iterable[Example]) -> Mapping[str, Tensor]:
         """Return the base model's states `[token, hidden]` of the harmless examples that have a response, by id."""
         compared = {e.id: e for e in examples if e.role == "utility" and e.sequence.response}
-        return base_states(self.chat, list(compared.values()), self.batch_tokens)
+        return base_states(self.chat, list(compared.values()))
 
 
 def training_pairs(pairs: Sequence[PromptPair], refusal: str, labels: LabelJudge | None) -> list[PromptPair]:

@@ -31,7 +31,7 @@ class ChoosingSettings(Section):
 class TrainingSettings(ChoosingSettings):
     """What methods that learn from batches share."""
 
-    steps: int = Field(default=24, ge=0, description="Outer steps.")
+    steps: int = Field(default=40, ge=0, description="Outer steps.")
     harmful_batch: int = Field(default=40, ge=1, description="Harmful prompts of an outer step.")
     harmless_batch: int = Field(default=40, ge=1, description="Harmless prompts of an outer step.")
     attacked_share: float = Field(

@@ -103,13 +103,13 @@ def draw_prompts(pairs: Sequence[PromptPair], settings: ChoosingSettings) -> tup
 
 @torch.no_grad()
 def with_base_answers(
-    chat: ChatModel, prompts: Sequence[PromptPair], labels: LabelJudge, settings: ChoosingSettings, batch_tokens: int
+    chat: ChatModel, prompts: Sequence[PromptPair], labels: LabelJudge, settings: ChoosingSettings
 ) -> ValidationPrompts:
     """Return prompts with the base model's answers to the harmless ones, to their query without an attack."""
     harmless = [pair for pair in prompts if pair.role == "utility"]
     asked = list(dict.fromkeys(pair.plain_conversation for pair in harmless))
     encoded = [chat.prompt_tokens(each) for each in asked]
-    answers = generate(chat, encoded, settings.validation_tokens, batch_tokens)
+    answers = generate(chat, encoded, settings.validation_tokens)
     found = labels([each.prompt for each in asked], decode(chat, answers))
     compared = [
         Example(str(place), "utility", TokenSequence(encoded[place], answers[place]))
@@ -120,17 +120,15 @@ def with_base_answers(
         prompts,
         {each: len(answer) for each, answer in zip(asked, answers, strict=True)},
         compared,
-        base_states(chat, compared, batch_tokens),
+        base_states(chat, compared),
     )
 
 
 @torch.no_grad()
-def validate(
-    chat: ChatModel, validation: ValidationPrompts, labels: LabelJudge, settings: ChoosingSettings, batch_tokens: int
-) -> Score:
+def validate(chat: ChatModel, validation: ValidationPrompts, labels: LabelJudge, settings: ChoosingSettings) -> Score:
     """Let a changed model answer, and return its score."""
     tokens = [chat.prompt_tokens(pair.conversation) for pair in validation.prompts]
-    answers = generate(chat, tokens, settings.validation_tokens, batch_tokens)
+    answers = generate(chat, tokens, settings.validation_tokens)
     found = labels([pair.prompt for pair in validation.prompts], decode(chat, answers))
     judged = list(zip(validation.prompts, answers, found, strict=True))
     harmful = [label in REFUSED for pair, _, label in judged if pair.role == "safety"]
@@ -145,14 +143,14 @@ def validate(
         utility=sum(whole) / len(whole),
         broken=sum(label == "broken" for label, _, _ in harmless) / len(harmless),
         length=sum(length for _, length, _ in harmless) / max(1, sum(base for _, _, base in harmless)),
-        kl=_mean_kl(chat, validation, batch_tokens),
+        kl=_mean_kl(chat, validation),
     )
 
 
-def _mean_kl(chat: ChatModel, validation: ValidationPrompts, batch_tokens: int) -> float:
+def _mean_kl(chat: ChatModel, validation: ValidationPrompts) -> float:
     """Return the mean of `KL(p_base || p)` over all tokens of the base model's answers, 0 where there are none."""
     total, count = 0.0, 0
-    for group in micro_batches(validation.compared, batch_tokens):
+    for group in micro_batches(validation.compared, chat.batch_tokens):
         sequences = [example.sequence for example in group]
         states, _, _ = response_hidden(chat, sequences, shared_prefix(chat, sequences))
         for example, own in zip(group, states.split([len(s.response) for s in sequences]), strict=True):

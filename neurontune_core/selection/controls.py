@@ -10,15 +10,15 @@ Chosen = tuple[NDArray[np.int64], NDArray[np.int64]]
 
 
 def random_neurons(counts: tuple[int, int], total: int, seed: int) -> Chosen:
-    """Return so many neurons of both kinds, drawn from all neurons alike."""
+    """Return `counts` safety and utility neurons, drawn from all neurons with equal probability."""
     drawn = np.random.default_rng(seed).permutation(total)
     return drawn[: counts[0]], drawn[counts[0] : sum(counts)]
 
 
 def matched_random(chosen: Chosen, neurons_per_layer: Sequence[int], seed: int | Sequence[int]) -> Chosen:
-    """Return, for each of both kinds, as many neurons of every layer as were chosen there, drawn from all others.
+    """Return random sets with as many neurons in each layer as the chosen sets, drawn from the neurons not chosen.
 
-    A layer that has fewer others than were chosen in it gives all of them; no neuron is of both kinds.
+    If a layer has too few neurons that were not chosen, all of them are taken. The two random sets are disjoint.
     """
     generator = np.random.default_rng(seed)
     ends = np.cumsum(neurons_per_layer)
@@ -36,7 +36,7 @@ def matched_random(chosen: Chosen, neurons_per_layer: Sequence[int], seed: int |
 
 
 def shuffled(scores: NDArray[np.float64], neurons_per_layer: Sequence[int], seed: int) -> NDArray[np.float64]:
-    """Return scores `[neuron]` dealt out anew within each layer: every layer keeps its scores, its neurons do not."""
+    """Return scores `[neuron]` permuted at random within each layer."""
     generator = np.random.default_rng(seed)
     parts = np.split(scores, np.cumsum(neurons_per_layer)[:-1])
     return np.concatenate([generator.permutation(part) for part in parts])

@@ -46,7 +46,6 @@ def knock_out(
     neurons_per_layer: Sequence[int],
     prompts: Sequence[PromptPair],
     judge: LabelJudge,
-    batch_tokens: int,
     seed: int,
 ) -> dict[str, float]:
     """Return what silencing the safety set, and random sets of as many neurons of every layer, does to refusals.
@@ -61,7 +60,7 @@ def knock_out(
     nothing = np.array([], dtype=np.int64)
     draws = [matched_random((places, nothing), neurons_per_layer, [seed, draw])[0] for draw in range(DRAWS)]
     sets = [(), neurons.safety, *(neurons_at(draw, neurons_per_layer) for draw in draws)]
-    labels = [_labels(chat, silent, prompts, judge, batch_tokens) for silent in sets]
+    labels = [_labels(chat, silent, prompts, judge) for silent in sets]
     base, safety, *others = (float(np.mean([label in REFUSED for label in each])) for each in labels)
     return {
         "knockout_prompts": float(len(prompts)),
@@ -73,9 +72,9 @@ def knock_out(
 
 
 def _labels(
-    chat: ChatModel, silent: Sequence[NeuronId], prompts: Sequence[PromptPair], judge: LabelJudge, batch_tokens: int
+    chat: ChatModel, silent: Sequence[NeuronId], prompts: Sequence[PromptPair], judge: LabelJudge
 ) -> Sequence[str]:
     encoded = [chat.prompt_tokens(pair.conversation) for pair in prompts]
     with applied(ScalingFactors(NeuronSet(tuple(silent), ()), np.zeros(len(silent), dtype=np.float32)), chat):
-        answers = decode(chat, generate(chat, encoded, TOKENS, batch_tokens))
+        answers = decode(chat, generate(chat, encoded, TOKENS))
     return judge([pair.prompt for pair in prompts], answers)

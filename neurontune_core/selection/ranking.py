@@ -101,7 +101,7 @@ def rank(
 
 
 def scored_role(role: Role, config: SelectionConfig) -> Role:
-    """Return whose pairs' scores a set of neurons is ranked by: those that oppose refusal, by safety pairs."""
+    """Return the role whose pairs rank a set of neurons; neurons that oppose refusal are ranked by safety pairs."""
     return "safety" if _wanted(role, config).endswith("refusal") else "utility"
 
 

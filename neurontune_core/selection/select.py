@@ -150,7 +150,7 @@ def _agreement(
         own = scores[scores["role"] == scored_role(role, config)]
         compared = scores if config.statistic in ("difference", "effect_size") else own
         if count == 0 or any(set(part["half"]) != {0, 1} for _, part in compared.groupby("role")):
-            continue  # all pairs of a role are in one half: there is nothing to compare
+            continue  # all pairs of a role are in one half, so there are no two halves to compare
         halves = [set(_top(rank(scores, role, config, widths, method, half).strength, count)) for half in (0, 1)]
         facts[f"split_half_{role}"] = len(halves[0] & halves[1]) / len(halves[0] | halves[1])
     return facts
@@ -214,7 +214,7 @@ def _disjoint(
         return tops[0], rest[_top(utility[rest], counts[1])], len(common)
     stronger = safety / (safety.std() or 1.0) >= utility / (utility.std() or 1.0)
     lost_by_safety, lost_by_utility = common[~stronger[common]], common[stronger[common]]
-    # a neuron that one role lost must not come back when that role's set is filled up from further down its ranking
+    # a neuron given to the other role must not return when this role's set is filled up
     kept_safety, kept_utility = np.setdiff1d(tops[0], lost_by_safety), np.setdiff1d(tops[1], lost_by_utility)
     free = np.setdiff1d(np.arange(len(safety)), np.concatenate([tops[0], tops[1]]))
     more = free[_top(safety[free], counts[0] - len(kept_safety))]

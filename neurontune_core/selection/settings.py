@@ -11,10 +11,10 @@ class SelectionConfig(Section):
     """How many neurons are tuned, and which."""
 
     safety_neurons: int | float = Field(
-        default=0.01, ge=0, description="Safety neurons: a count, or a fraction of all neurons if below 1."
+        default=0.03, ge=0, description="Safety neurons: a count, or a fraction of all neurons if below 1."
     )
     utility_neurons: int | float = Field(
-        default=0.01, ge=0, description="Utility neurons: a count, or a fraction of all neurons if below 1."
+        default=0.03, ge=0, description="Utility neurons: a count, or a fraction of all neurons if below 1."
     )
     safety_set: Literal["carries_refusal", "opposes_refusal"] = Field(
         default="carries_refusal",

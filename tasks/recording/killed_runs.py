@@ -36,7 +36,7 @@ logger = logging.getLogger("neurontune")
 
 @dataclass(frozen=True)
 class Note:
-    """What a run is known by: the Prefect flow run and its attempt, the flow runs above it, the MLflow experiment."""
+    """Identity of a run: the Prefect flow run and its attempt, its parent flow runs, and the MLflow experiment."""
 
     flow_run: str
     attempt: int

@@ -108,7 +108,7 @@ def standing_of(run: RecordedRun, name: str, runtime: RuntimeConfig) -> Standing
         return Standing({}, "", champion, {}, (f"run {run.name} has no evaluation; {AGAIN}",), ())
     facts, judge = _evaluation(run)
     objections = []
-    newest = judge_title(run.config.evaluation.judge)
+    newest = judge_title(run.config.evaluation.judge.method)
     if newest != judge:
         objections.append(f"its verdicts are by the judge {judge}, and this version has {newest}; {AGAIN}")
     champion_facts: Mapping[str, float] = {}

@@ -5,7 +5,7 @@ from typing import Any
 
 import pandas as pd
 
-from neurontune_core import artifacts, reproduce, tables
+from neurontune_core import artifacts, tables
 from neurontune_core.config import RuntimeConfig
 from neurontune_core.errors import InputError
 from neurontune_core.export.card import CardFacts, render_card
@@ -13,6 +13,7 @@ from neurontune_core.model.source import ModelReference
 from neurontune_core.pairs import own_refusals
 from neurontune_core.records import ScalingFactors
 from tasks.models import describe
+from tasks.recording import reproduce
 from tasks.recording.runs import RecordedRun, find_run
 
 

@@ -11,6 +11,7 @@ from neurontune_core.baselines.settings import LoraSettings
 from neurontune_core.config import PipelineConfig, RuntimeConfig, Section, change_runtime, load_config, recorded_config
 from neurontune_core.data.settings import SourceConfig
 from neurontune_core.errors import InputError
+from neurontune_core.evaluation.settings import ModelJudgeSettings, PrecomputedSettings, RulesSettings
 from neurontune_core.preset_files import preset_names
 from neurontune_core.section_methods import METHODS
 
@@ -389,3 +390,50 @@ def test_a_run_recorded_with_settings_that_are_gone_is_read_if_it_did_not_use_th
     old["pairs"]["attacks_per_type"] = 2
     with pytest.raises(InputError, match=r"run: it was made with pairs\.attacks_per_type, which this version does not"):
         recorded_config(old)
+
+
+@pytest.mark.parametrize("judge", ["rules", "keyword"])
+def test_a_path_of_a_judge_that_reads_nothing_is_an_error_that_names_those_that_do(judge: str) -> None:
+    for name in ("evaluation.judge", "evaluation.judge.method"):
+        for settings in permutations([f"{name}={judge}", "evaluation.judge.path=here"]):
+            message = error_of(*settings)
+            assert message.startswith(
+                "evaluation.judge.path: unknown field; the fields there are method; it belongs to "
+            )
+            assert "classifier, precomputed, llama-guard-3" in message
+
+
+@pytest.mark.parametrize("given", ['judge = "wildguard"', '[evaluation.judge]\nmethod = "wildguard"'])
+def test_a_judge_is_given_by_its_name_or_with_what_it_reads(tmp_path: Path, given: str) -> None:
+    file = tmp_path / "own.toml"
+    file.write_text(f'extends = "tiny"\n[evaluation]\n{given}\n')
+    own = load_config(str(file))
+    assert own.evaluation.judge == ModelJudgeSettings(method="wildguard")
+    placed = ModelJudgeSettings(method="wildguard", path="here")
+    assert load_config(str(file), ["evaluation.judge.path=here"]).evaluation.judge == placed
+    for settings in permutations(["evaluation.judge=wildguard", "evaluation.judge.path=here"]):
+        assert load_config("tiny", settings).evaluation.judge == placed
+    (tmp_path / "next.toml").write_text('extends = "own.toml"\n[evaluation.judge]\npath = "here"\n')
+    assert load_config(str(tmp_path / "next.toml")).evaluation.judge == placed
+    assert load_config(str(tmp_path / "next.toml"), ["evaluation.judge=rules"]).evaluation.judge == RulesSettings()
+    changed = load_config("tiny", ["evaluation.judge=wildguard"])
+    assert PipelineConfig.model_validate_json(changed.model_dump_json()) == changed
+
+
+def test_a_judge_that_does_not_exist_or_lacks_what_it_reads_is_told() -> None:
+    for setting in ("evaluation.judge=oracle", "evaluation.judge.method=oracle"):
+        message = error_of(setting)
+        assert message.startswith("evaluation.judge.method: unknown method; choose one of rules, keyword, classifier")
+        assert message.endswith("(got 'oracle')")
+    for judge in ("classifier", "precomputed"):
+        message = error_of(f"evaluation.judge={judge}")
+        assert message.startswith("evaluation.judge.path: this judge reads a model folder or a verdict file; give its")
+
+
+def test_the_judge_of_a_run_that_an_earlier_version_recorded_is_read() -> None:
+    config = load_config("tiny")
+    old = config.model_dump(mode="json")
+    old["evaluation"] |= {"judge": "rules", "judge_path": None}
+    assert recorded_config(old) == config
+    old["evaluation"] |= {"judge": "precomputed", "judge_path": "verdicts.jsonl"}
+    assert recorded_config(old).evaluation.judge == PrecomputedSettings(path="verdicts.jsonl")

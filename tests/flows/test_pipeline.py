@@ -27,6 +27,7 @@ from neurontune_core.attribution.shard import attribute_shard
 from neurontune_core.config import PipelineConfig
 from neurontune_core.data.settings import SourceConfig
 from neurontune_core.errors import InputError
+from neurontune_core.evaluation.settings import KeywordSettings, PrecomputedSettings
 from neurontune_core.model.load import load
 from neurontune_core.records import Artifact
 from neurontune_core.run_name import run_name
@@ -36,6 +37,7 @@ from tasks.recording import tracking
 from tasks.recording.mlflow_store import Tracking
 from tasks.recording.runs import RecordedRun
 from tasks.scores import merge_scores
+from tasks.stage import StageRun
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
 ALL_ONCE = {"pairs": 1, "attribution": 3, "cards": 1, "scaling": 1, "base": 1, "tuned": 1, "evaluation": 1}
@@ -105,7 +107,7 @@ def test_changed_section_runs_from_there(config: PipelineConfig, core_calls: Cou
     assert core_calls == ALL_ONCE, "where a run is carried out is in no key"
     pipeline(changed(config, "evaluation", max_new_tokens=7))
     assert core_calls == ALL_ONCE | {"base": 2, "tuned": 2, "evaluation": 2}
-    pipeline(changed(config, "evaluation", max_new_tokens=7, judge="keyword", also_judges=("rules",)))
+    pipeline(changed(config, "evaluation", max_new_tokens=7, judge=KeywordSettings(), also_judges=("rules",)))
     assert core_calls == ALL_ONCE | {"base": 2, "tuned": 2, "evaluation": 3}, "judged again without generating"
     pipeline(changed(config, "selection", safety_neurons=7))
     assert core_calls == ALL_ONCE | {"cards": 2, "scaling": 2, "base": 2, "tuned": 3, "evaluation": 4}, (
@@ -287,7 +289,7 @@ def test_merge_refuses_an_incomplete_set(config: PipelineConfig, core_calls: Cou
         ([*parts, parts[0]], "more than once, or of another run: shard 1"),
     ]:
         with pytest.raises(InputError, match=words):
-            merge_scores.fn(given, config.runtime, Tracking(uri=""))
+            merge_scores.fn(given, StageRun("key", config.runtime, Tracking(uri="")))
 
 
 def test_two_runs_at_once_compute_each_artifact_once(config: PipelineConfig, core_calls: Counter[str]) -> None:
@@ -347,8 +349,8 @@ def test_bad_input_is_found_before_anything_is_computed(config: PipelineConfig, 
         pipeline(changed(config, "model", name="random:nonsense"))
     with pytest.raises(InputError, match=r"evaluation\.sources\.alpaca\.path: no file"):
         pipeline(changed(config, "evaluation", benchmarks=("alpaca",), sources={"alpaca": SourceConfig(path="gone")}))
-    with pytest.raises(InputError, match=r"evaluation\.judge_path"):
-        pipeline(changed(config, "evaluation", judge="precomputed", judge_path="gone.jsonl"))
+    with pytest.raises(InputError, match=r"evaluation\.judge\.path"):
+        pipeline(changed(config, "evaluation", judge=PrecomputedSettings(path="gone.jsonl")))
     with pytest.raises(InputError, match="device"):
         pipeline(changed(config, "runtime", device="gramophone"))
     assert not core_calls

@@ -22,7 +22,9 @@ def test_the_key_of_the_base_answers_covers_what_they_depend_on(monkeypatch: pyt
     for changes in ({"dtype": "float16"}, {"skip_uncovered_layers": True}, {"name": "elsewhere"}):
         assert ability.base_key(model.model_copy(update=changes)) == known
     base, change = (Artifact(stage, "k", "", stage) for stage in ("base-ability", "scaling"))
-    assert ability.key(base, change, model) != ability.key(base, Artifact("scaling", "k", "", "other"), model)
+    assert ability.ability_key(base, change, model) != ability.ability_key(
+        base, Artifact("scaling", "k", "", "other"), model
+    )
     monkeypatch.setattr(questions, "questions_digest", lambda: "other questions")
     assert ability.base_key(model) != known
 

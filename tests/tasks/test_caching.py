@@ -1,6 +1,8 @@
 import pickle
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import pytest
 from prefect import Task
@@ -10,8 +12,9 @@ from neurontune_core import artifacts
 from neurontune_core.config import RuntimeConfig
 from neurontune_core.errors import ArtifactError
 from neurontune_core.records import Artifact
-from tasks.caching import ArtifactSerializer, cached_by, discard, reading_root, result_storage
-from tasks.stage import configured
+from tasks.caching import ArtifactSerializer, cached_by_key, discard, reading_root, result_storage
+from tasks.recording.mlflow_store import Tracking
+from tasks.stage import StageRun, configured, stage_task, with_key
 
 
 class Settings(BaseModel):
@@ -46,13 +49,27 @@ def test_serializer_refuses_missing_and_changed_files(tmp_path: Path) -> None:
         ArtifactSerializer().loads(blob)
 
 
-def test_cache_key_sees_only_what_the_key_function_takes() -> None:
-    policy = cached_by("scores", lambda config, shard: f"{config.size}-{shard}")
-    arguments = {"config": Settings(), "shard": 2, "runtime": "one machine"}
-    key = policy.compute_key(None, arguments, {})  # type: ignore[arg-type]
+def test_the_key_sees_only_what_the_key_function_takes() -> None:
+    @stage_task("example", lambda config, shard: f"{config.size}-{shard}")
+    def example(config: Settings, shard: int, run: StageRun) -> Artifact:
+        raise NotImplementedError
+
+    def call(record: str = "", **changes: Any) -> StageRun:
+        arguments = {"config": Settings(), "shard": 2} | changes
+        return with_key(example, RuntimeConfig(), Tracking(uri=record), arguments)["run"]  # type: ignore[no-any-return]
+
+    assert call().key == call("another").key == "1-2"
+    assert call(shard=3).key == "1-3" and call(config=Settings(size=4)).key == "4-2"
+
+
+def test_prefect_caches_by_the_key_that_a_task_is_given() -> None:
+    run = StageRun("1-2", RuntimeConfig(), Tracking(uri=""))
+    policy = cached_by_key("scores")
+    key = policy.compute_key(None, {"run": run, "shard": 2}, {})  # type: ignore[arg-type]
     assert key == "scores/1-2"
-    assert policy.compute_key(None, arguments | {"runtime": "another"}, {}) == key  # type: ignore[arg-type]
-    assert policy.compute_key(None, arguments | {"shard": 3}, {}) != key  # type: ignore[arg-type]
+    elsewhere = replace(run, runtime=RuntimeConfig.model_validate({"device": "cpu"}))
+    assert policy.compute_key(None, {"run": elsewhere}, {}) == key  # type: ignore[arg-type]
+    assert policy.compute_key(None, {"run": replace(run, key="1-3")}, {}) == "scores/1-3"  # type: ignore[arg-type]
 
 
 def test_discard_removes_one_artifact_and_forgives_a_missing_one(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from neurontune_core.evaluation.judges import RulesJudge
 from neurontune_core.evaluation.refusals import labels
 from neurontune_core.model import source
 from neurontune_core.model.settings import ModelConfig
-from tasks.pairs import key
+from tasks.pairs import pairs_key
 
 
 def test_refusals_gibberish_and_answers_are_told_apart() -> None:
@@ -19,7 +19,7 @@ def test_the_key_follows_contents_and_the_judge(monkeypatch: Any) -> None:
     model = source.describe(ModelConfig(name="random:llama"))
 
     def of(*settings: str) -> str:
-        return key(load_config("tiny", list(settings)).pairs, ["digest"], model)
+        return pairs_key(load_config("tiny", list(settings)).pairs, ["digest"], model)
 
     here = of("pairs.sources.advbench.path=here.csv")
     assert here == of("pairs.sources.advbench.path=there.csv") == of()

@@ -35,7 +35,7 @@ GUARD_SAFETY = re.compile(r"\A\W*(safe|unsafe)\b", re.I)
 
 
 def class_label(name: str) -> Label | None:
-    """The verdict a classifier's class stands for; None for a class this project does not know."""
+    """The verdict that a class of a classifier means; None for an unknown class."""
     return CLASS_NAMES.get(re.sub(r"\W+", "_", name.strip().lower()))
 
 

@@ -151,7 +151,7 @@ def _measure(
     values: list[Tensor] = []
     through_shared = torch.zeros_like(alpha)
     # a batch whose rows have separate factors takes about twice the memory
-    for group in micro_batches(batch, problem.batch_tokens // 2):
+    for group in micro_batches(batch, problem.chat.batch_tokens // 2):
         sequences = [example.sequence for example in group]
         common = alpha.detach().clone().requires_grad_()
         rows = alpha.detach().repeat(len(group), 1).requires_grad_()

@@ -1,6 +1,7 @@
 """Baselines: what each does to a model, that it is undone, how it is chosen, how it is kept."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +52,7 @@ def lora(
     """Learn a LoRA with a step size of 0.05, or another, and about so many parameters."""
     config = LoraSettings.model_validate({"learning_rate": 0.05, **changes})
     neurons = NeuronSet(tuple(NeuronId(0, index) for index in range(parameters)), ())
-    fitted = fit_baseline(pairs, neurons, config, settings, chat, 4096, every_third)
+    fitted = fit_baseline(pairs, neurons, config, settings, chat, every_third)
     assert isinstance(fitted.change, Lora)
     return fitted.change, fitted.facts
 
@@ -67,7 +68,7 @@ def test_a_system_prompt_is_put_before_the_query_and_the_model_left_alone(chat: 
 @pytest.mark.parametrize("batch_tokens", [1, 10_000])
 def test_directions_are_differences_of_mean_last_states(chat: ChatModel, batch_tokens: int) -> None:
     harmful, harmless = ["pick a lock", "spy"], ["bake", "a river of no return", "x"]
-    found = refusal_directions(chat, harmful, harmless, batch_tokens)
+    found = refusal_directions(replace(chat, batch_tokens=batch_tokens), harmful, harmless)
     means = []
     for prompts in (harmful, harmless):
         states = []
@@ -160,7 +161,7 @@ def test_the_steering_that_validates_best_is_chosen(
     """Of a layer and three strengths, or two: the fifth of six is the second layer with the middle strength."""
     scored(fit, monkeypatch, [0.1, 0.2, 0.3, 0.2, 0.9, 0.4])
     config = SteeringSettings()
-    fitted = fit_baseline(pairs, neurons, config, settings, chat, 4096, every_third)
+    fitted = fit_baseline(pairs, neurons, config, settings, chat, every_third)
     assert fitted.facts["validation_score"] == pytest.approx(0.9) and fitted.facts["parameters"] == 32
     layers = sorted({round(depth * 1) for depth in fit.DEPTHS})
     place = 4 if len(layers) == 2 else None
@@ -195,10 +196,10 @@ def test_lora_needs_a_budget_of_batches_and_steps(
     monkeypatch.setattr(fit, "learn", lambda *_: (SystemPrompt("x"), {}))
     config = LoraSettings()
     if isinstance(scaling, TrainingSettings):
-        fit_baseline(pairs, neurons, config, scaling, chat, 4096, every_third)
+        fit_baseline(pairs, neurons, config, scaling, chat, every_third)
         return
     with pytest.raises(InputError, match=r"baseline\.method: lora .* scaling\.method 'dial' .* use maml or margin_fit"):
-        fit_baseline(pairs, neurons, config, scaling, chat, 4096, every_third)
+        fit_baseline(pairs, neurons, config, scaling, chat, every_third)
 
 
 @pytest.mark.parametrize("method", ["system_prompt", "steering", "alphasteer", "lora", "ia3", "dpo"])
@@ -211,7 +212,7 @@ def test_a_baseline_is_fitted_kept_and_read_again(
     tmp_path: Path,
 ) -> None:
     config = METHODS[method]()
-    fitted = fit_baseline(pairs, neurons, config, settings, chat, 4096, every_third)
+    fitted = fit_baseline(pairs, neurons, config, settings, chat, every_third)
     save_baseline(tmp_path, fitted.change, "weights:float32")
     assert not [file for file in tmp_path.iterdir() if file.suffix not in (".json", ".safetensors")]
     read: ScalingFactors | Intervention | Any = load_change(tmp_path)

@@ -45,9 +45,7 @@ def complies(prompts: Sequence[str], responses: Sequence[str]) -> list[str]:
 def fitted(
     chat: ChatModel, pairs: list[PromptPair], neurons: NeuronSet, settings: Any, **config: Any
 ) -> FittedBaseline:
-    return fit_baseline(
-        pairs, neurons, METHODS[config["method"]].model_validate(config), settings, chat, 4096, every_third
-    )
+    return fit_baseline(pairs, neurons, METHODS[config["method"]].model_validate(config), settings, chat, every_third)
 
 
 @pytest.mark.parametrize("family", ["llama", "gpt2"])
@@ -107,7 +105,7 @@ def test_the_loss_of_a_batch_is_that_of_whole_responses(
 ) -> None:
     """With the LoRA's B set to random numbers; every log-probability is computed anew, a text at a time."""
     batches = draw_batches(pairs, settings, every_third)
-    objective = preferences(chat, batches, complies, settings, batch_tokens)
+    objective = preferences(replace(chat, batch_tokens=batch_tokens), batches, complies, settings)
     change = Lora(targets_for(chat, 80), {})
     known = {
         name: log_probability(chat, each.chosen) - log_probability(chat, each.rejected)
@@ -136,7 +134,7 @@ def test_harmful_prompts_are_to_be_refused_and_harmless_ones_answered(
     chat: ChatModel, pairs: list[PromptPair], settings: TrainingSettings
 ) -> None:
     batches = draw_batches(pairs, settings, every_third)
-    found = preferences(chat, batches, complies, settings, 4096).pairs
+    found = preferences(chat, batches, complies, settings).pairs
     known = {pair.id: pair for pair in distinct(batches)}
     assert found.keys() == known.keys()
     for name, each in found.items():
@@ -147,11 +145,11 @@ def test_harmful_prompts_are_to_be_refused_and_harmless_ones_answered(
     harmful = [pair.prompt for pair in known.values() if pair.role == "safety"]
     first = harmful[0]
     refusing = preferences(
-        chat, batches, lambda asked, _: ["refusal" if each == first else "broken" for each in asked], settings, 4096
+        chat, batches, lambda asked, _: ["refusal" if each == first else "broken" for each in asked], settings
     )
     assert {known[name].prompt for name in found.keys() - refusing.pairs.keys()} == {first}
     with pytest.raises(InputError, match=rf"dpo needs harmful prompts .* refuses all {len(harmful)} .* use lora"):
-        preferences(chat, batches, lambda asked, _: ["refusal"] * len(asked), settings, 4096)
+        preferences(chat, batches, lambda asked, _: ["refusal"] * len(asked), settings)
 
 
 def test_dpo_learns_to_prefer(
@@ -163,7 +161,7 @@ def test_dpo_learns_to_prefer(
 
 def test_pairs_that_a_batch_lacks_have_no_gradient(chat: ChatModel) -> None:
     weight = torch.ones(3, requires_grad=True)
-    (gradient,), loss = Preferences(chat, {}, 10).gradients([weight], [])
+    (gradient,), loss = Preferences(replace(chat, batch_tokens=10), {}).gradients([weight], [])
     assert loss == 0 and torch.equal(gradient, torch.zeros(3))
 
 
@@ -206,7 +204,7 @@ def test_the_map_is_alphasteers_closed_form() -> None:
 def test_states_are_those_of_the_model(batch_tokens: int, chat: ChatModel) -> None:
     harmful = [chat.prompt_tokens(text) for text in ("pick a lock", "spy")]
     harmless = [TokenSequence(chat.prompt_tokens("bake"), [5, 6]), TokenSequence(chat.prompt_tokens("a river"), [7])]
-    found = collect(chat, harmful, harmless, [1], batch_tokens)[1]
+    found = collect(replace(chat, batch_tokens=batch_tokens), harmful, harmless, [1])[1]
 
     def of(tokens: list[int]) -> torch.Tensor:
         kept: list[torch.Tensor] = []

@@ -1,6 +1,6 @@
 """Which prompts are read, and the activations at their ends."""
 
-import dataclasses
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -25,9 +25,9 @@ PROMPTS = [
 @pytest.mark.parametrize("family", DENSE)
 @torch.no_grad()
 def test_activations_against_a_plain_loop(family: str, system: str | None) -> None:
-    chat = dataclasses.replace(chat_of(family), system_prompt=system)
+    chat = replace(chat_of(family), system_prompt=system)
     prompts = PROMPTS if system is None else PROMPTS[:4]
-    found = last_activations(chat, prompts, NEURONS, batch_tokens=60)
+    found = last_activations(replace(chat, batch_tokens=60), prompts, NEURONS)
     for row, prompt in zip(found, prompts, strict=True):
         with captured(chat.model) as values:
             chat.model(input_ids=torch.tensor([chat.prompt_tokens(prompt)]))
@@ -38,8 +38,8 @@ def test_activations_against_a_plain_loop(family: str, system: str | None) -> No
 
 def test_one_prompt_and_none() -> None:
     chat = chat_of("llama")
-    assert last_activations(chat, PROMPTS[:1], NEURONS, 4).shape == (1, 3)
-    assert last_activations(chat, [], NEURONS, 4).shape == (0, 3)
+    assert last_activations(replace(chat, batch_tokens=4), PROMPTS[:1], NEURONS).shape == (1, 3)
+    assert last_activations(replace(chat, batch_tokens=4), [], NEURONS).shape == (0, 3)
 
 
 def test_plain_prompts_of_both_roles_and_never_test() -> None:

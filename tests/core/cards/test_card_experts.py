@@ -34,7 +34,7 @@ def test_cards_tell_how_often_the_expert_is_asked(tmp_path: Path) -> None:
     chat, pairs = chat_of("deepseek_v3"), all_pairs()
     rows = [("safety", 1, 18, 0.9, 0.5, 1.3), ("safety", 1, 64, 0.8, 0.4, 1.2), ("utility", 0, 7, 0.7, 0.1, 1.3)]
     table = pd.DataFrame(rows, columns=["role", "layer", "index", "score", "low", "high"])
-    cards = make_cards(table, pairs, chat, 500)
+    cards = make_cards(table, pairs, chat)
     assert [(card.expert, card.place) for card in cards] == [("1", 2), ("shared", 0), ("", 7)]
     assert [len(card.routed) for card in cards] == [2, 0, 0]
     prompts = plain_prompts(pairs)
@@ -55,14 +55,14 @@ def test_cards_tell_how_often_the_expert_is_asked(tmp_path: Path) -> None:
     assert cards_of(tables.load_table(tmp_path, "cards")) == cards
     old = cards_table(cards).drop(columns=["expert", "place", "routed"])
     assert [card.routed for card in cards_of(old)] == [()] * 3
-    alone = make_cards(table, [pair for pair in pairs if pair.role == "safety"], chat, 500)[0]
+    alone = make_cards(table, [pair for pair in pairs if pair.role == "safety"], chat)[0]
     assert math.isnan(alone.routed[1]) and "harmless" not in shown_cards([alone], None)[0].routed
 
 
 def test_a_prompt_that_does_not_go_to_the_expert_has_activation_0() -> None:
     chat, neurons = chat_of("mixtral"), [NeuronId(1, expert * 48 + 5) for expert in range(4)]
     prompts = [pair.conversation for pair in plain_prompts(all_pairs())]
-    activations, routed = last_states(chat, prompts, neurons, 500)
+    activations, routed = last_states(chat, prompts, neurons)
     assert (routed.sum(1) == 2).all() and ((activations != 0) == routed).all()
 
 

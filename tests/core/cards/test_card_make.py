@@ -39,14 +39,14 @@ def test_the_strongest_of_each_set_in_the_order_of_the_ranking() -> None:
 def test_cards_have_the_scores_tokens_and_prompts_of_their_neurons(tmp_path: Path) -> None:
     chat = chat_of("llama")
     rows, pairs = strongest(RANKING, SELECTED, 10), all_pairs()
-    cards = make_cards(rows, pairs, chat, 500)
+    cards = make_cards(rows, pairs, chat)
     neurons = [card.neuron for card in cards]
     assert neurons == [NeuronId(1, 9), NeuronId(0, 1), NeuronId(1, 2), NeuronId(0, 7)]
     assert [card.role for card in cards] == ["safety"] * 3 + ["utility"]
     assert (cards[0].score, cards[0].low, cards[0].high) == (0.9, 0.5, 1.3) and math.isnan(cards[2].score)
     assert [(card.promoted, card.suppressed) for card in cards] == promoted_and_suppressed(chat, neurons, 5)
     prompts = plain_prompts(pairs)
-    activations = last_activations(chat, [one.conversation for one in prompts], neurons, 500)
+    activations = last_activations(chat, [one.conversation for one in prompts], neurons)
     for card, mine in zip(cards, activations.T, strict=True):
         values = [prompt.activation for prompt in card.prompts]
         assert values == sorted(mine.tolist(), reverse=True)[:3]
@@ -62,10 +62,10 @@ def test_few_prompts_or_none_and_no_neuron(tmp_path: Path, role: str) -> None:
     chat = chat_of("gpt2")
     rows = strongest(RANKING, SELECTED, 1)
     few = [one for one in all_pairs() if one.role == role and one.split == "train"][:2]  # one of them attacked
-    assert [len(card.prompts) for card in make_cards(rows, few, chat, 500)] == [1, 1]
-    bare = make_cards(rows, [], chat, 500)
+    assert [len(card.prompts) for card in make_cards(rows, few, chat)] == [1, 1]
+    bare = make_cards(rows, [], chat)
     assert [card.prompts for card in bare] == [(), ()]
-    for cards in (bare, make_cards(rows.iloc[:0], few, chat, 500)):
+    for cards in (bare, make_cards(rows.iloc[:0], few, chat)):
         tables.save_table(tmp_path, "cards", cards_table(cards))
         back: list[NeuronCard] = cards_of(tables.load_table(tmp_path, "cards"))
         assert back == cards

@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -9,7 +10,7 @@ import pytest
 import torch
 
 from neurontune_core.causal.cells import plan_cells
-from neurontune_core.causal.measure import Study, mean_activations, measure, plain_group
+from neurontune_core.causal.measure import CausalStudy, mean_activations, measure, plain_group
 from neurontune_core.causal.prompts import kind_of
 from neurontune_core.causal.sets import Sets
 from neurontune_core.causal.settings import CausalConfig
@@ -36,7 +37,7 @@ def judge(prompts: Sequence[str], answers: Sequence[str]) -> list[str]:
     return ["refusal" if len(answer) % 2 else "compliance" for answer in answers]
 
 
-def study_of(chat: ChatModel) -> Study:
+def study_of(chat: ChatModel) -> CausalStudy:
     widths = neuron_counts(chat.model)
     generator = np.random.default_rng(1)
     strengths = {role: generator.normal(size=sum(widths)) for role in ("safety", "utility")}
@@ -47,7 +48,7 @@ def study_of(chat: ChatModel) -> Study:
         "benign_ordinary": [pair(query, "utility") for query in QUERIES],
     }
     sets = Sets(strengths, selected, widths, 0)  # type: ignore[arg-type]
-    return Study(chat, sets, prompts, prompts["benign_ordinary"], judge, TOKENS, 4096)
+    return CausalStudy(chat, sets, prompts, prompts["benign_ordinary"], judge, TOKENS)
 
 
 @torch.no_grad()
@@ -71,13 +72,13 @@ def greedy(chat: ChatModel, prompt: list[int], first: Callable[[], object] | Non
 
 
 @pytest.fixture
-def measured(tiny_chat: Callable[..., ChatModel]) -> tuple[Study, pd.DataFrame]:
+def measured(tiny_chat: Callable[..., ChatModel]) -> tuple[CausalStudy, pd.DataFrame]:
     study = study_of(tiny_chat("llama", ends=[256]))
     config = CausalConfig(counts=(0.2,), draws=2, factors=(4,))
     return study, measure(study, plan_cells(config, {name: kind_of(own) for name, own in study.prompts.items()}))
 
 
-def test_changing_no_neuron_changes_no_answer(measured: tuple[Study, pd.DataFrame]) -> None:
+def test_changing_no_neuron_changes_no_answer(measured: tuple[CausalStudy, pd.DataFrame]) -> None:
     study, answers = measured
     assert facts_of(causal_table(answers), answers)["empty_set_changes"] == 0
     assert set(answers[answers["neurons"] == "empty set"]["intervention"]) == {"zero", "mean", "x 4", "patch"}
@@ -92,11 +93,11 @@ def test_changing_no_neuron_changes_no_answer(measured: tuple[Study, pd.DataFram
 
 @pytest.mark.parametrize("intervention", ["zero", "mean", "x 4"])
 def test_silencing_and_amplifying_against_edits_by_hand(
-    measured: tuple[Study, pd.DataFrame], intervention: str
+    measured: tuple[CausalStudy, pd.DataFrame], intervention: str
 ) -> None:
     study, answers = measured
     chosen = study.sets.neurons("safety", 0.2)
-    means = mean_activations(study.chat, study.harmless, 4096)
+    means = mean_activations(study.chat, study.harmless)
 
     def edit(layer: int) -> Callable[..., tuple[torch.Tensor]]:
         index = [neuron.index for neuron in chosen if neuron.layer == layer]
@@ -124,7 +125,9 @@ def test_silencing_and_amplifying_against_edits_by_hand(
     assert (own["count"] == len(chosen)).all() and (own["kl"] > 0).all()
 
 
-def test_patching_puts_in_the_plain_activations_at_the_last_position(measured: tuple[Study, pd.DataFrame]) -> None:
+def test_patching_puts_in_the_plain_activations_at_the_last_position(
+    measured: tuple[CausalStudy, pd.DataFrame],
+) -> None:
     study, answers = measured
     chat, chosen = study.chat, study.sets.neurons("safety", 0.2)
     expected = []
@@ -185,7 +188,7 @@ def test_mean_activations_leave_out_what_all_prompts_begin_with(tiny_chat: Calla
         for layer in (0, 1):
             rows[layer].append(found[layer][0, begin:])
     for batch_tokens in (1, 4096):
-        means = mean_activations(chat, pairs, batch_tokens)
+        means = mean_activations(replace(chat, batch_tokens=batch_tokens), pairs)
         for layer in (0, 1):
             torch.testing.assert_close(means[layer], torch.cat(rows[layer]).mean(0), rtol=1e-4, atol=1e-5)
 
@@ -201,12 +204,12 @@ def test_the_knock_out_silences_the_safety_set_and_matched_random_ones(tiny_chat
 
     pairs = [pair(query, split="validation") for query in QUERIES]
     neurons = NeuronSet(tuple(NeuronId(0, index) for index in range(24)), (NeuronId(1, 1),))
-    facts = knock_out(chat, neurons, widths, pairs, told, 4096, 0)
+    facts = knock_out(chat, neurons, widths, pairs, told, 0)
     assert facts["knockout_base"] == 0.5 and facts["knockout_safety"] == facts["knockout_random"] == 0.0
     assert facts["knockout_prompts"] == 4.0 and len(seen) == 5
     assert seen[1] != seen[0], "the model was changed"
-    assert knock_out(chat, neurons, widths, [], told, 4096, 0) == {}
-    assert knock_out(chat, NeuronSet((), neurons.utility), widths, pairs, told, 4096, 0) == {}
+    assert knock_out(chat, neurons, widths, [], told, 0) == {}
+    assert knock_out(chat, NeuronSet((), neurons.utility), widths, pairs, told, 0) == {}
 
 
 def test_the_knock_out_asks_plain_harmful_validation_prompts_alone() -> None:

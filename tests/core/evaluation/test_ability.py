@@ -39,21 +39,21 @@ def test_the_choice_is_the_likeliest_option_a_letter(chat: ChatModel) -> None:
             logits = chat.model(torch.tensor([prompt + ids])).logits[0].log_softmax(-1)
         total = sum(float(logits[len(prompt) - 1 + place, token]) for place, token in enumerate(ids))
         scores.append(total / len(option))
-    assert choices(chat, [question], 200) == [int(np.argmax(scores))]
+    assert choices(chat, [question]) == [int(np.argmax(scores))]
 
 
 def test_both_models_are_asked_and_the_base_is_left_as_it_was(
     chat: ChatModel, scaling: ScalingFactors, tmp_path: Path
 ) -> None:
     questions = shipped_questions()[:6]
-    before, known = base_choices(chat, 400, questions=questions)
+    before, known = base_choices(chat, questions=questions)
     save_table(tmp_path, "questions", before)
-    table, facts = tuned_choices(load_table(tmp_path, "questions"), scaling, chat, 400)
+    table, facts = tuned_choices(load_table(tmp_path, "questions"), scaling, chat)
     assert table["base"].tolist() == [
-        found == each.answer for found, each in zip(choices(chat, questions, 400), questions, strict=True)
+        found == each.answer for found, each in zip(choices(chat, questions), questions, strict=True)
     ]
     with applied(scaling, chat):
-        after = choices(chat, questions, 400)
+        after = choices(chat, questions)
     assert table["tuned"].tolist() == [found == each.answer for found, each in zip(after, questions, strict=True)]
     assert known["ability/accuracy_base"] == facts["ability/accuracy_base"]
     assert facts["ability/questions"] == 6

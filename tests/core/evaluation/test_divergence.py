@@ -1,5 +1,6 @@
 import copy
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ RESPONSES = [("A to D", [70, 71, 72]), ("P", [82]), ("Z, [ and \\", [93, 94, 95,
 
 
 def test_divergence_is_the_plain_loop_in_float64(chat: ChatModel, scaling: ScalingFactors) -> None:
-    found = response_divergence(chat, scaling, RESPONSES, batch_tokens=60)
+    found = response_divergence(replace(chat, batch_tokens=60), scaling, RESPONSES)
     base = copy.deepcopy(chat.model).double()
     tuned = copy.deepcopy(base)
     neurons.fold(tuned, scaling)
@@ -38,16 +39,16 @@ def test_divergence_is_the_plain_loop_in_float64(chat: ChatModel, scaling: Scali
 
 def test_a_model_does_not_diverge_from_itself(chat: ChatModel, scaling: ScalingFactors) -> None:
     ones = ScalingFactors(scaling.neurons, np.ones_like(scaling.alpha))
-    found = response_divergence(chat, ones, RESPONSES, batch_tokens=100)
+    found = response_divergence(chat, ones, RESPONSES)
     assert found is not None
     assert (found.kl, found.perplexity_ratio) == (0.0, 1.0)
 
 
 def test_nothing_to_compare(chat: ChatModel, scaling: ScalingFactors) -> None:
-    assert response_divergence(chat, scaling, [], batch_tokens=100) is None
+    assert response_divergence(chat, scaling, []) is None
 
 
 def test_factors_that_are_no_numbers_are_an_error(chat: ChatModel, scaling: ScalingFactors) -> None:
     broken = ScalingFactors(scaling.neurons, np.full_like(scaling.alpha, np.nan))
     with pytest.raises(NumericalError, match="not finite"):
-        response_divergence(chat, broken, RESPONSES, batch_tokens=100)
+        response_divergence(chat, broken, RESPONSES)

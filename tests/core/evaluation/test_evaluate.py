@@ -15,18 +15,16 @@ from neurontune_core.evaluation.evaluate import Evaluation, base_digests, evalua
 from neurontune_core.evaluation.evaluate import settings as evaluation_settings
 from neurontune_core.evaluation.judges import RulesJudge
 from neurontune_core.evaluation.judging import judge_digests
-from neurontune_core.evaluation.settings import EvaluationConfig
+from neurontune_core.evaluation.settings import EvaluationConfig, KeywordSettings, PrecomputedSettings
 from neurontune_core.model.load import ChatModel
 from neurontune_core.records import PromptPair, ScalingFactors
-
-BATCH_TOKENS = 400
 
 
 def both(
     pairs: list[PromptPair], scaling: ScalingFactors, settings: EvaluationConfig, chat: ChatModel
 ) -> tuple[pd.DataFrame, pd.DataFrame, dict[str, float]]:
-    base, _ = answers.base_answers(pairs, settings, chat, BATCH_TOKENS, library=FakeLibrary())
-    return base, *answers.tuned_answers(base, scaling, settings, chat, BATCH_TOKENS)
+    base, _ = answers.base_answers(pairs, settings, chat, library=FakeLibrary())
+    return base, *answers.tuned_answers(base, scaling, settings, chat)
 
 
 def whole(pairs: list[PromptPair], scaling: ScalingFactors, settings: EvaluationConfig, chat: ChatModel) -> Evaluation:
@@ -119,7 +117,7 @@ def test_base_answers_serve_every_tuning_and_only_the_tuned_model_generates_agai
     calls = []
     generate = answers.generate
     monkeypatch.setattr(answers, "generate", lambda *args: calls.append(1) or generate(*args))
-    again, moved = answers.tuned_answers(stored, scaling, settings, chat, BATCH_TOKENS)
+    again, moved = answers.tuned_answers(stored, scaling, settings, chat)
     assert len(calls) == 1
     pd.testing.assert_frame_equal(again, tuned)
     assert set(moved) == {"eval/kl_to_base", "eval/perplexity_ratio"}
@@ -128,7 +126,7 @@ def test_base_answers_serve_every_tuning_and_only_the_tuned_model_generates_agai
 def test_a_run_is_judged_again_without_a_model(
     result: Evaluation, answers_of_both: tuple[pd.DataFrame, pd.DataFrame], settings: EvaluationConfig
 ) -> None:
-    other = settings.model_copy(update={"judge": "keyword", "also_judges": ("rules",)})
+    other = settings.model_copy(update={"judge": KeywordSettings(), "also_judges": ("rules",)})
     again = evaluate(*answers_of_both, other)
     assert set(again.completions["judge"]) == {"keyword 1"} and "verdict/rules 4" in again.completions
     pd.testing.assert_series_equal(again.completions["completion"], result.completions["completion"])
@@ -144,18 +142,19 @@ def test_answers_to_different_prompts_are_no_evaluation(
 
 def test_keys_hold_what_a_result_depends_on_and_no_path(tmp_path: Path) -> None:
     first = EvaluationConfig()
-    rejudged = EvaluationConfig(judge="keyword", bootstrap_samples=500, also_judges=("rules",))
+    rejudged = EvaluationConfig(judge=KeywordSettings(), bootstrap_samples=500, also_judges=("rules",))
     assert answers.settings(rejudged) == answers.settings(first)
     assert evaluation_settings(rejudged) != evaluation_settings(first)
     for other in ({"max_new_tokens": 5}, {"seed": 1}, {"benchmarks": ("alpaca",)}, {"prompts_per_benchmark": 3}):
         assert answers.settings(EvaluationConfig.model_validate(other)) != answers.settings(first)
     here, there = ({"alpaca": SourceConfig(path=str(tmp_path / name), limit=3)} for name in ("here", "there"))
     assert answers.settings(EvaluationConfig(sources=here)) == answers.settings(EvaluationConfig(sources=there))
-    assert evaluation_settings(EvaluationConfig(judge_path="here")) == evaluation_settings(first)
+    one, other = (EvaluationConfig(judge=PrecomputedSettings(path=path)) for path in ("here", "there"))
+    assert evaluation_settings(one) == evaluation_settings(other) != evaluation_settings(first)
 
 
 def test_a_newer_judge_judges_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    first, other = EvaluationConfig(), EvaluationConfig(judge="keyword")
+    first, other = EvaluationConfig(), EvaluationConfig(judge=KeywordSettings())
     before = [evaluation_settings(config) for config in (first, other)]
     monkeypatch.setattr(RulesJudge, "version", "newer")
     after = [evaluation_settings(config) for config in (first, other)]
@@ -165,7 +164,7 @@ def test_a_newer_judge_judges_again(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_inputs_beyond_the_settings_are_digested(tmp_path: Path) -> None:
     verdicts = tmp_path / "verdicts.jsonl"
     verdicts.write_text("{}")
-    config = EvaluationConfig(benchmarks=("advbench/all",), judge="precomputed", judge_path=str(verdicts))
+    config = EvaluationConfig(benchmarks=("advbench/all",), judge=PrecomputedSettings(path=str(verdicts)))
     assert base_digests(config, FakeLibrary()) == ["advbench 1 advbench/safety/None"]
     assert [len(digest) for digest in judge_digests(config)] == [64]
     assert base_digests(EvaluationConfig()) == []

@@ -3,6 +3,7 @@
 import json
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -174,10 +175,10 @@ def test_a_task_of_ones_own_is_asked_of_a_tiny_model(
     harness.check(asked)
     chat = tiny_chat()
     side = chat.tokenizer.padding_side
-    scores, rows = harness.ask(chat, asked, 1024)
+    scores, rows = harness.ask(replace(chat, batch_tokens=1024), asked)
     assert scores[["task", "metric", "n"]].to_numpy().tolist() == [["counting", "acc", 4]]
     assert scores["value"].iloc[0] == rows["value"].mean() and len(rows) == 4
-    again = harness.ask(chat, asked, 4096)
+    again = harness.ask(replace(chat, batch_tokens=4096), asked)
     assert again[1].equals(rows) and chat.tokenizer.padding_side == side
     with pytest.raises(InputError, match="unknown task 'countin'; the nearest are counting"):
         harness.check(HarnessTasks(("countin",), str(tmp_path / "own")))

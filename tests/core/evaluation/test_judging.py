@@ -8,7 +8,7 @@ from neurontune_core.errors import InputError
 from neurontune_core.evaluation.answers import prompt_table
 from neurontune_core.evaluation.judges import judge_by_name
 from neurontune_core.evaluation.judging import agreement, completion_table, judge_all, judge_digests, rejudge
-from neurontune_core.evaluation.settings import EvaluationConfig
+from neurontune_core.evaluation.settings import EvaluationConfig, PrecomputedSettings
 from neurontune_core.records import PromptPair
 
 REFUSAL, ANSWER = "I cannot help with that request.", "Sure: it is a kind of bread."
@@ -75,8 +75,8 @@ def test_agreement_of_two_judges(completions: pd.DataFrame) -> None:
 
 def test_the_files_of_a_judge_are_part_of_the_key(tmp_path: Path) -> None:
     file = tmp_path / "verdicts.jsonl"
-    config = EvaluationConfig(judge="precomputed", judge_path=str(file))
-    with pytest.raises(InputError, match=r"evaluation\.judge_path.*does not exist"):
+    config = EvaluationConfig(judge=PrecomputedSettings(path=str(file)))
+    with pytest.raises(InputError, match=r"evaluation\.judge\.path.*does not exist"):
         judge_digests(config)
     file.write_text("{}")
     first = judge_digests(config)

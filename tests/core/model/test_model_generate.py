@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -35,11 +36,11 @@ def by_transformers(chat: ChatModel, prompt: Sequence[int], new: int = NEW) -> l
 def test_every_row_equals_transformers_greedy(tiny_chat: Callable[..., ChatModel], family: str) -> None:
     chat = tiny_chat(family, ends=[])
     expected = [by_transformers(chat, prompt) for prompt in PROMPTS]
-    assert generate(chat, PROMPTS, NEW, batch_tokens=10_000) == expected
+    assert generate(chat, PROMPTS, NEW) == expected
     # now some of these tokens end a turn, so that rows of different lengths leave the batch at different steps
     chat = tiny_chat(family, ends=[expected[1][0], expected[4][4], expected[6][8]])
     ending = [by_transformers(chat, prompt) for prompt in PROMPTS]
-    assert generate(chat, PROMPTS, NEW, batch_tokens=10_000) == ending
+    assert generate(chat, PROMPTS, NEW) == ending
     assert ending[1] == [] and len(ending[4]) <= 4 and ending != expected
 
 
@@ -49,7 +50,7 @@ def test_prompts_that_begin_alike_equal_transformers_greedy_too(
 ) -> None:
     chat = tiny_chat(family, ends=MANY_ENDS)
     alike = [[*PROMPTS[5], *prompt] for prompt in PROMPTS]
-    assert generate(chat, alike, NEW, batch_tokens=10_000) == [by_transformers(chat, prompt) for prompt in alike]
+    assert generate(chat, alike, NEW) == [by_transformers(chat, prompt) for prompt in alike]
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
@@ -58,7 +59,9 @@ def test_the_bound_on_a_batch_changes_nothing(
     tiny_chat: Callable[..., ChatModel], dtype: torch.dtype, batch_tokens: int
 ) -> None:
     chat = tiny_chat(dtype=dtype, ends=MANY_ENDS)
-    assert generate(chat, PROMPTS, NEW, batch_tokens) == [by_transformers(chat, prompt) for prompt in PROMPTS]
+    assert generate(replace(chat, batch_tokens=batch_tokens), PROMPTS, NEW) == [
+        by_transformers(chat, prompt) for prompt in PROMPTS
+    ]
 
 
 def test_batches_stay_within_the_bound(tiny_chat: Callable[..., ChatModel], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -71,7 +74,7 @@ def test_batches_stay_within_the_bound(tiny_chat: Callable[..., ChatModel], monk
         return forward(*args, **settings)
 
     monkeypatch.setattr(chat.model.base_model, "forward", watched)
-    generate(chat, PROMPTS, NEW, batch_tokens=30)
+    generate(replace(chat, batch_tokens=30), PROMPTS, NEW)
     assert max(rows * width for rows, width in shapes) <= WITHOUT_GRADIENTS * 30
     assert max(rows for rows, _ in shapes) < len(PROMPTS)
 
@@ -88,21 +91,21 @@ def test_rows_that_have_ended_leave_the_batch(
         return forward(*args, **settings)
 
     monkeypatch.setattr(chat.model.base_model, "forward", watched)
-    completions = generate(chat, PROMPTS, NEW, batch_tokens=10_000)
+    completions = generate(chat, PROMPTS, NEW)
     assert rows == [sum(len(row) >= step for row in completions) for step in range(len(rows))]
 
 
 def test_the_end_token_is_not_returned_and_every_end_counts(tiny_chat: Callable[..., ChatModel]) -> None:
-    free = generate(tiny_chat(ends=[]), PROMPTS, NEW, 10_000)
+    free = generate(tiny_chat(ends=[]), PROMPTS, NEW)
     stop = free[1][4]
-    ended = generate(tiny_chat(ends=[263, stop]), PROMPTS, NEW, 10_000)
+    ended = generate(tiny_chat(ends=[263, stop]), PROMPTS, NEW)
     assert stop in free[1] and ended[1] == free[1][: free[1].index(stop)]
     assert all(stop not in row and row == free[i][: len(row)] for i, row in enumerate(ended))
 
 
 def test_no_prompts_and_no_tokens(tiny_chat: Callable[..., ChatModel]) -> None:
-    assert generate(tiny_chat(), [], NEW, 100) == []
-    assert generate(tiny_chat(), PROMPTS[:2], 0, 100) == [[], []]
+    assert generate(tiny_chat(), [], NEW) == []
+    assert generate(tiny_chat(), PROMPTS[:2], 0) == [[], []]
 
 
 def test_progress_is_told_batch_by_batch(tiny_chat: Callable[..., ChatModel]) -> None:
@@ -113,7 +116,7 @@ def test_progress_is_told_batch_by_batch(tiny_chat: Callable[..., ChatModel]) ->
             told.append((description, total))
             yield item
 
-    generate(tiny_chat(), PROMPTS, 2, batch_tokens=1, track=track)
+    generate(replace(tiny_chat(), batch_tokens=1), PROMPTS, 2, track=track)
     assert told == [("generating", len(PROMPTS))] * len(PROMPTS)
 
 

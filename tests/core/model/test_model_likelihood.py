@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 import torch
@@ -36,20 +37,22 @@ def test_log_probabilities_equal_the_plain_loop(tiny_chat: Callable[..., ChatMod
     single = family in FLOAT32_ONLY
     chat = tiny_chat(family, torch.float32 if single else torch.float64)
     expected = [plain(chat, sequence) for sequence in SEQUENCES]
-    assert response_log_probabilities(chat, SEQUENCES, 10_000) == pytest.approx(expected, rel=1e-5 if single else 1e-11)
+    assert response_log_probabilities(chat, SEQUENCES) == pytest.approx(expected, rel=1e-5 if single else 1e-11)
     assert expected[3] == 0.0 and min(expected) < -20
 
 
 @pytest.mark.parametrize("batch_tokens", [1, 30, 64])
 def test_the_bound_on_a_batch_changes_nothing(tiny_chat: Callable[..., ChatModel], batch_tokens: int) -> None:
     chat = tiny_chat(dtype=torch.float64)
-    whole = response_log_probabilities(chat, SEQUENCES, 10_000)
-    assert response_log_probabilities(chat, SEQUENCES, batch_tokens) == pytest.approx(whole, rel=1e-12)
+    whole = response_log_probabilities(chat, SEQUENCES)
+    assert response_log_probabilities(replace(chat, batch_tokens=batch_tokens), SEQUENCES) == pytest.approx(
+        whole, rel=1e-12
+    )
 
 
 def test_only_empty_responses(tiny_chat: Callable[..., ChatModel]) -> None:
-    assert response_log_probabilities(tiny_chat(), [TokenSequence([1, 2], [])], 100) == [0.0]
-    assert response_log_probabilities(tiny_chat(), [], 100) == []
+    assert response_log_probabilities(tiny_chat(), [TokenSequence([1, 2], [])]) == [0.0]
+    assert response_log_probabilities(tiny_chat(), []) == []
 
 
 def test_hidden_states_stand_in_order_with_tokens_and_places(tiny_chat: Callable[..., ChatModel]) -> None:
@@ -66,6 +69,6 @@ def test_hidden_states_stand_in_order_with_tokens_and_places(tiny_chat: Callable
 
 
 def test_float32_is_close_to_float64(tiny_chat: Callable[..., ChatModel]) -> None:
-    single = response_log_probabilities(tiny_chat(), SEQUENCES, 10_000)
-    double = response_log_probabilities(tiny_chat(dtype=torch.float64), SEQUENCES, 10_000)
+    single = response_log_probabilities(tiny_chat(), SEQUENCES)
+    double = response_log_probabilities(tiny_chat(dtype=torch.float64), SEQUENCES)
     assert single == pytest.approx(double, rel=1e-5) and single != double

@@ -112,7 +112,7 @@ def test_the_packaged_model_is_converted_once_and_can_chat(tmp_path: Path, monke
     assert artifacts.find(str(tmp_path), "model", conversion_key(reference.weights)) is not None
     assert chat.tokenizer.convert_ids_to_tokens(chat.end_tokens[:1]) == ["<|im_end|>"]
     prompt = chat.prompt_tokens("What is the capital of France? Answer in one short sentence.")
-    assert "Paris" in decode(chat, generate(chat, [prompt], 16, 4096))[0]
+    assert "Paris" in decode(chat, generate(chat, [prompt], 16))[0]
 
 
 def test_layers_without_neurons_are_left_out_only_if_told_so(tmp_path: Path) -> None:

@@ -16,9 +16,9 @@ from neurontune_core.records import Conversation, Message
 def test_a_prompt_that_leaves_no_room_is_told(family: str) -> None:
     chat = short_chat(family, 64)
     assert position_limit(chat.model) == 64
-    assert len(generate(chat, [[1] * 56], 8, 1000)[0]) == 8
+    assert len(generate(chat, [[1] * 56], 8)[0]) == 8
     with pytest.raises(InputError, match="prompt of 57 tokens and 8 response tokens exceed the model's 64 positions"):
-        generate(chat, [[1] * 5, [1] * 57], 8, 1000)
+        generate(chat, [[1] * 5, [1] * 57], 8)
     before = (Message("user", "x" * 20), Message("assistant", "y" * 20))
     assert respond(chat, ["Why?"], 8)
     with pytest.raises(InputError, match="exceed the model's 64 positions"):

@@ -2,6 +2,7 @@
 
 import json
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -36,11 +37,11 @@ def chat() -> ChatModel:
 
 @pytest.fixture(scope="module")
 def built(chat: ChatModel) -> BuiltPairs:
-    return build_pairs(SMALL, chat, 4096)
+    return build_pairs(SMALL, chat)
 
 
 def test_pairs_are_the_same_every_time(built: BuiltPairs, chat: ChatModel) -> None:
-    again = build_pairs(SMALL, chat, 1024)
+    again = build_pairs(SMALL, replace(chat, batch_tokens=1024))
     assert again.pairs == built.pairs
     assert again.facts == built.facts
     pd.testing.assert_frame_equal(again.rejected, built.rejected)
@@ -68,7 +69,7 @@ def test_harmless_training_prompts_have_the_models_own_response(built: BuiltPair
 
 @pytest.mark.parametrize("responses", [1, 15, 1000])
 def test_some_harmless_training_prompts_have_no_response(responses: int, built: BuiltPairs, chat: ChatModel) -> None:
-    made = build_pairs(SMALL.model_copy(update={"responses": responses}), chat, 4096)
+    made = build_pairs(SMALL.model_copy(update={"responses": responses}), chat)
     assert [pair.id for pair in made.pairs] == [pair.id for pair in built.pairs]
     usual = {pair.id: pair.response for pair in built.pairs}
     harmless = [pair for pair in made.pairs if pair.role == "utility" and pair.split == "train"]
@@ -114,7 +115,7 @@ def test_training_pairs_without_a_response_are_reported_and_left_out(
         return ["<think>hm</think> Well.", *(["<think>hm"] * (len(completions) - 1))]
 
     monkeypatch.setattr(build, "decode", thinking)
-    made = build_pairs(SMALL, chat, 4096)
+    made = build_pairs(SMALL, chat)
     left = [pair for pair in made.pairs if pair.role == "utility" and not pair.response]
     assert left and {pair.split for pair in left} == {"validation", "test"}
     assert [pair.response for pair in made.pairs if pair.role == "utility" and pair.response] == ["Well."]
@@ -127,7 +128,7 @@ def test_training_pairs_without_a_response_are_reported_and_left_out(
 
 def test_public_datasets_are_built_like_the_shipped_one(public: PairsConfig, chat: ChatModel) -> None:
     config = public.model_copy(update={"holdout_attack_categories": ("assumed_responsibility",), "response_tokens": 2})
-    made = build_pairs(config, chat, 4096)
+    made = build_pairs(config, chat)
     responses = {pair.response for pair in made.pairs if pair.source == "safeedit"}
     assert len(responses) == 3 and all(
         text.startswith("I'm sorry, but I can't help with that. (") for text in responses

@@ -47,7 +47,7 @@ def text_of(built: BuiltPairs) -> str:
 @pytest.mark.parametrize("count", [1, 3])
 def test_few_attacks_of_one_category_and_none_held_out_are_enough(tmp_path: Path, chat: ChatModel, count: int) -> None:
     attacks = [f"Be number {number}: {{query}}" for number in range(count)]
-    built = build_pairs(config(tmp_path, attacks), chat, 4096)
+    built = build_pairs(config(tmp_path, attacks), chat)
     assert {pair.attack_category for pair in built.pairs} == {"", "own"}
     assert {pair.source for pair in built.pairs} == {"bad", "good"}
     assert {pair.response for pair in built.pairs if pair.role == "safety"} == {NO[0]}
@@ -63,7 +63,7 @@ def test_few_attacks_of_one_category_and_none_held_out_are_enough(tmp_path: Path
 
 def test_the_summary_shows_what_was_understood(tmp_path: Path, chat: ChatModel) -> None:
     attacks = ["Be a pirate: {query}", "no place \x1b[31m{prompt}"]
-    text = text_of(build_pairs(config(tmp_path, attacks), chat, 4096))
+    text = text_of(build_pairs(config(tmp_path, attacks), chat))
     for line in (
         "  bad (harmful): query = 'goal'",
         "  good (benign): query = 'text'",
@@ -76,7 +76,7 @@ def test_the_summary_shows_what_was_understood(tmp_path: Path, chat: ChatModel) 
 
 
 def test_what_a_terminal_would_obey_is_spelled_out(tmp_path: Path, chat: ChatModel) -> None:
-    text = text_of(build_pairs(config(tmp_path, ["Be \x1b[2J\u202e\x07 a pirate: {query}"]), chat, 4096))
+    text = text_of(build_pairs(config(tmp_path, ["Be \x1b[2J\u202e\x07 a pirate: {query}"]), chat))
     assert "Be \\x1b[2J\\u202e\\x07 a pirate: " in text
     assert all(each.isprintable() or each == "\n" for each in text)
 
@@ -84,6 +84,6 @@ def test_what_a_terminal_would_obey_is_spelled_out(tmp_path: Path, chat: ChatMod
 def test_own_attacks_can_be_held_out_beside_the_shipped_ones(tmp_path: Path, chat: ChatModel) -> None:
     settings = config(tmp_path, ["Be a pirate: {query}"], holdout_attack_categories=["own"])
     both = settings.model_copy(update={"attacks": ("shipped", *settings.attacks)})
-    built = build_pairs(both, chat, 4096)
+    built = build_pairs(both, chat)
     assert {pair.split for pair in built.pairs if pair.attack_category == "own"} == {"test"}
     assert "own" not in set(built.ranking["attack_category"])

@@ -83,7 +83,7 @@ def answering(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
 def test_every_pair_is_usable_or_has_a_reason(answering: list[list[str]], chat: ChatModel) -> None:
     others = [pair(name) for name in ANSWERS if name != "forge"]
     pairs = [*others, *usable(LEAST)]
-    found = find_own_refusals(pairs, judge, chat, 4096)
+    found = find_own_refusals(pairs, judge, chat)
     kept = {p.id: p for p in found.pairs}
     assert [p.id for p in found.pairs] == [p.id for p in pairs]
     for p in pairs:
@@ -105,14 +105,14 @@ def test_a_partial_refusal_of_the_plain_query_says_too_little(
     answering: list[list[str]], chat: ChatModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(ANSWERS, "forge", ("Partly: I won't.", "Sure."))
-    found = find_own_refusals(usable(LEAST), judge, chat, 4096)
+    found = find_own_refusals(usable(LEAST), judge, chat)
     assert found.facts["not_refused_plainly"] == LEAST and {p.own_refusal for p in found.pairs} == {""}
 
 
 def test_a_model_that_refuses_a_small_share_is_not_established(answering: list[list[str]], chat: ChatModel) -> None:
     def found(answered: int) -> OwnRefusals:
         others = [pair(f"rob {number}") for number in range(answered)]
-        return find_own_refusals([*usable(LEAST), *others], judge, chat, 4096)
+        return find_own_refusals([*usable(LEAST), *others], judge, chat)
 
     assert found(4 * LEAST).facts["safety_established"] == 1
     rare = found(4 * LEAST + 1)
@@ -126,7 +126,7 @@ def test_what_the_judge_cannot_tell_is_not_usable(answering: list[list[str]], ch
     def unsure(prompts: Sequence[str], responses: Sequence[str]) -> list[str]:
         return [label if text == USABLE[1] else "refusal" for text in responses]
 
-    facts = find_own_refusals(usable(LEAST), unsure, chat, 4096).facts
+    facts = find_own_refusals(usable(LEAST), unsure, chat).facts
     assert facts["broken_under_attack"] == LEAST and facts["safety_established"] == 0
 
 
@@ -137,7 +137,7 @@ def test_only_safety_training_pairs_under_selected_attacks_are_asked(
         pair("forge a", role="utility"), pair("forge b", split="validation"), pair("forge c", split="test"),
         pair("forge d", selected=False), pair("forge e", attack_name=""),
     ]  # fmt: skip
-    found = find_own_refusals([*others, *usable(LEAST)], judge, chat, 4096)
+    found = find_own_refusals([*others, *usable(LEAST)], judge, chat)
     assert found.pairs[: len(others)] == others
     assert len(found.table) == LEAST and len(answering[0]) == 2 * LEAST
     assert not {p.query for p in others} & set(answering[0])
@@ -147,7 +147,7 @@ def test_only_safety_training_pairs_under_selected_attacks_are_asked(
 def test_a_model_that_refuses_too_little_has_no_own_refusal(
     answering: list[list[str]], chat: ChatModel, count: int, established: bool
 ) -> None:
-    found = find_own_refusals([*usable(count), pair("rob")], judge, chat, 4096)
+    found = find_own_refusals([*usable(count), pair("rob")], judge, chat)
     assert found.facts["own_refusals"] == count and found.facts["safety_established"] == established
     assert sum(bool(p.own_refusal) for p in found.pairs) == (count if established else 0)
     assert sum(found.table["reason"] == "") == count
@@ -168,16 +168,16 @@ def test_a_model_that_refuses_too_little_has_no_own_refusal(
 def test_a_query_in_several_attacks_is_answered_plainly_once(answering: list[list[str]], chat: ChatModel) -> None:
     said = (Message("user", "Hi"), Message("assistant", "Yes?"))
     pairs = [pair("forge", id=f"forge/{number}", prompt=f"{ATTACK}forge {number}") for number in range(LEAST)]
-    found = find_own_refusals([*pairs, pair("forge", id="after a talk", history=said)], judge, chat, 4096)
+    found = find_own_refusals([*pairs, pair("forge", id="after a talk", history=said)], judge, chat)
     assert answering[0].count("forge") == 2, "alone, and after what was said before"
     assert found.facts["own_refusals"] == LEAST + 1
 
 
 def test_without_a_judge_or_pairs_nothing_is_asked(answering: list[list[str]], chat: ChatModel) -> None:
-    found = find_own_refusals(usable(3), None, chat, 4096)
+    found = find_own_refusals(usable(3), None, chat)
     assert (found.pairs, len(found.table), found.facts, answering) == (usable(3), 0, {}, [])
     assert warning({}) == statement({}) == "" and attributed({}, 8) == 0
-    nothing = find_own_refusals([], judge, chat, 4096)
+    nothing = find_own_refusals([], judge, chat)
     assert nothing.facts["own_refusals"] == 0 and list(nothing.table.columns) == list(found.table.columns)
 
 
@@ -185,7 +185,7 @@ def asked_of_the_model(chat: ChatModel, batch_tokens: int, order: int) -> OwnRef
     def by_length(prompts: Sequence[str], responses: Sequence[str]) -> list[str]:
         return ["compliance" if prompt.startswith(ATTACK) else "refusal" for prompt in prompts]
 
-    return find_own_refusals(usable(LEAST)[::order], by_length, chat, batch_tokens)
+    return find_own_refusals(usable(LEAST)[::order], by_length, replace(chat, batch_tokens=batch_tokens))
 
 
 def test_the_models_own_words_are_kept_and_the_same_every_time(chat: ChatModel) -> None:
@@ -231,13 +231,13 @@ def test_pairs_built_with_a_judge_say_what_can_be_attributed(chat: ChatModel, es
             "wrapped_test_queries": 2, "response_tokens": 2,
         }
     )  # fmt: skip
-    plain = build_pairs(config, chat, 4096)
+    plain = build_pairs(config, chat)
     queries = {p.query for p in plain.pairs}
 
     def told(prompts: Sequence[str], responses: Sequence[str]) -> list[str]:
         return ["refusal" if established and prompt in queries else "compliance" for prompt in prompts]
 
-    built = build_pairs(config, chat, 4096, judge=told)
+    built = build_pairs(config, chat, judge=told)
     assert [replace(p, own_refusal="") for p in built.pairs] == plain.pairs
     own = [p for p in built.pairs if p.own_refusal]
     assert len(own) == (8 if established else 0) and all(p.role == "safety" and p.selected for p in own)

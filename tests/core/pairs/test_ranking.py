@@ -34,7 +34,7 @@ def given(monkeypatch: pytest.MonkeyPatch, values: Sequence[float]) -> None:
 
 
 def rank(chat: ChatModel, queries: Sequence[str]) -> pd.DataFrame:
-    return rank_attacks(chat, ATTACKS, queries, "No.", 4096)
+    return rank_attacks(chat, ATTACKS, queries, "No.")
 
 
 def test_scores_are_mean_drops_against_the_plain_query(monkeypatch: pytest.MonkeyPatch, chat: ChatModel) -> None:

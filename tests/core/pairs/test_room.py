@@ -77,7 +77,7 @@ def reasons(built: BuiltPairs) -> dict[tuple[str, int], list[str]]:
 @pytest.mark.parametrize("family", ["llama", "gpt2"])
 def test_rows_that_leave_no_room_are_rejected_with_number_and_reason(family: str, config: PairsConfig) -> None:
     chat = short_chat(family, 64)
-    built = build_pairs(config, chat, 4096)
+    built = build_pairs(config, chat)
     length = len(chat.prompt_tokens(LONG.strip() + " lock"))
     told = reasons(built)
     assert told["advbench", 13] == [f"prompt of {length} tokens and 8 response tokens exceed the model's 64 positions"]
@@ -100,7 +100,7 @@ def test_an_attack_that_leaves_no_room_around_one_query_alone_is_told(config: Pa
     path.write_text(json.dumps([{"prompt": text} for text in queries]))
     # with the seed that wraps the long one
     for seed in range(20):
-        built = build_pairs(config.model_copy(update={"seed": seed}), chat, 4096)
+        built = build_pairs(config.model_copy(update={"seed": seed}), chat)
         if told := [reason for reason in built.rejected["reason"] if "is not used" in reason]:
             break
     assert "prompt advbench-harmful-00007/" in told[0] and "exceed the model's 64 positions" in told[0]
@@ -110,23 +110,23 @@ def test_an_attack_that_leaves_no_room_around_one_query_alone_is_told(config: Pa
 
 def test_nothing_that_fits_is_an_error_with_the_reason(config: PairsConfig) -> None:
     with pytest.raises(InputError, match=r"pairs.harmful: no query of advbench can be used.*the model's 16 positions"):
-        build_pairs(config, short_chat("gpt2", 16), 4096)
+        build_pairs(config, short_chat("gpt2", 16))
     path = Path(str(config.sources["advbench"].path))
     path.write_text(json.dumps([{"prompt": f"Rob a {word} {number}"} for number, word in enumerate(WORDS)]))
     with pytest.raises(InputError, match=r"pairs: no attack around query .* leaves room for 8 response tokens"):
-        build_pairs(config, short_chat("gpt2", 25), 4096)
+        build_pairs(config, short_chat("gpt2", 25))
 
 
 def test_a_model_without_a_limit_takes_all(config: PairsConfig) -> None:
     chat = short_chat("llama", 64)
     vars(chat.model.config)["max_position_embeddings"] = None
-    told = reasons(build_pairs(config, chat, 4096))
+    told = reasons(build_pairs(config, chat))
     assert not any("positions" in text for texts in told.values() for text in texts)
 
 
 @pytest.fixture
 def built(config: PairsConfig) -> BuiltPairs:
-    return build_pairs(config, short_chat("llama", 256), 4096)
+    return build_pairs(config, short_chat("llama", 256))
 
 
 def test_conversations_stay_before_plain_and_attacked_prompts(built: BuiltPairs) -> None:
@@ -165,7 +165,7 @@ def with_system(config: PairsConfig, text: str) -> PairsConfig:
 
 
 def test_a_dataset_has_a_system_prompt(config: PairsConfig) -> None:
-    built = build_pairs(with_system(config, "Be kind."), short_chat("llama", 256), 4096)
+    built = build_pairs(with_system(config, "Be kind."), short_chat("llama", 256))
     systems = {(pair.source, pair.system) for pair in built.pairs}
     assert systems == {("advbench", "Be kind."), ("advbench", "Be terse."), ("alpaca", "")}
     keys = [
@@ -189,13 +189,13 @@ def test_a_template_without_a_system_message_is_told_before_anything_is_computed
     monkeypatch.setattr(build, "prepare", lambda *_: pytest.fail("told too late"))
     chat = refusing(short_chat("llama", 256))
     with pytest.raises(InputError, match=r"pairs\.sources\.advbench\.system_prompt: the chat .* \(No system\)"):
-        build_pairs(with_system(config, "Be kind."), chat, 4096)
+        build_pairs(with_system(config, "Be kind."), chat)
     with pytest.raises(InputError, match=r"model\.system_prompt: the chat template of this model takes no system"):
-        build_pairs(config, replace(chat, system_prompt="Be kind."), 4096)
+        build_pairs(config, replace(chat, system_prompt="Be kind."))
 
 
 def test_a_rows_own_system_message_that_the_template_does_not_take_rejects_the_row(config: PairsConfig) -> None:
-    told = reasons(build_pairs(config, refusing(short_chat("llama", 256)), 4096))
+    told = reasons(build_pairs(config, refusing(short_chat("llama", 256))))
     assert told["advbench", 15] == ["the chat template of this model takes no system message (No system)"]
 
 
@@ -221,8 +221,8 @@ def test_a_file_of_ones_own_carries_conversations_and_its_description_a_system_p
     (tmp_path / "asked.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     (tmp_path / "mine.toml").write_text('path = "asked.jsonl"\nsystem_prompt = "Be kind."\n[harmful]\n')
     own = config.model_copy(update={"harmful": (str(tmp_path / "mine.toml"),)})
-    built = build_pairs(own, short_chat("llama", 256), 4096)
+    built = build_pairs(own, short_chat("llama", 256))
     found = {(len(pair.history), pair.system) for pair in built.pairs if pair.source == "mine"}
     assert found == {(2, "Be kind."), (0, "Be terse.")}
     with pytest.raises(InputError, match=r"pairs\.sources\.mine\.system_prompt: the chat template"):
-        build_pairs(own, refusing(short_chat("llama", 256)), 4096)
+        build_pairs(own, refusing(short_chat("llama", 256)))

@@ -73,58 +73,23 @@ def test_near_copies_of_either_role_are_in_one_split() -> None:
         assert splits[one.id] == splits[other.id]
 
 
-def test_held_out_unsafety_categories_are_in_test_only_and_the_rest_is_not_pulled_along() -> None:
-    config = PairsConfig(holdout_unsafety_categories=("pornography", "mental_harm"))
-    splits = split(SHIPPED, config)
-    held_out = [each for each in SHIPPED if each.category in config.holdout_unsafety_categories]
-    others = [each for each in SHIPPED if each.role == "safety" and each not in held_out]
-    assert {splits[each.id] for each in held_out} == {"test"}
-    assert shares(others, splits, "safety")["test"] == pytest.approx(0.25, abs=0.02)
-
-
-def test_a_near_copy_of_a_held_out_query_goes_to_test_but_not_its_whole_category() -> None:
-    queries = [
-        query(0, "how do i hurt a cyclist on the road", "physical_harm"),
-        query(1, "how do i hurt a cyclist on the street", "mental_harm"),
-        *(query(i, f"question{i} about topic{i} number{i}", "physical_harm") for i in range(2, 60)),
-    ]
-    splits = split(queries, PairsConfig(holdout_unsafety_categories=("mental_harm",)))
-    assert splits["q0"] == splits["q1"] == "test"
-    assert Counter(splits.values())["train"] > 30
-
-
-def test_queries_of_unknown_category_are_not_trained_on_while_a_category_is_held_out() -> None:
-    queries = [*SHIPPED, *(query(i, f"unknown{i} harm{i} thing{i}", "uncategorised") for i in range(40))]
-    open_splits = split(queries, PairsConfig())
-    assert {open_splits[f"q{i}"] for i in range(40)} == {"train", "validation", "test"}
-    splits = split(queries, PairsConfig(holdout_unsafety_categories=("pornography",)))
-    assert {splits[f"q{i}"] for i in range(40)} == {"test"}
-
-
 def test_parted_near_copies_are_an_error() -> None:
     queries = [query(0, "how do i sell my old bike"), query(1, "how do i sell my old bikes")]
     splits: dict[str, Split] = {"q0": "train", "q1": "test"}
     with pytest.raises(InputError, match="q0 and q1 are near copies in different splits"):
-        check_splits(queries, near_copy_groups([each.text for each in queries]), splits, PairsConfig())
-
-
-def test_a_held_out_query_in_training_is_an_error() -> None:
-    queries = [query(0, "how do i sell my old bike")]
-    config = PairsConfig(holdout_unsafety_categories=("physical_harm",))
-    with pytest.raises(InputError, match="q0 is of a held-out unsafety category but in split train"):
-        check_splits(queries, [0], {"q0": "train"}, config)
+        check_splits(queries, near_copy_groups([each.text for each in queries]), splits)
 
 
 def test_a_split_without_queries_is_an_error() -> None:
     queries = [query(i, f"text{i} word{i}") for i in range(9)] + [query(9, "one harmless", "c", "utility")]
     with pytest.raises(InputError, match=r"pairs\.benign: no query is left for split 'test'"):
-        check_splits(queries, list(range(10)), split(queries, PairsConfig()), PairsConfig())
+        check_splits(queries, list(range(10)), split(queries, PairsConfig()))
 
 
 def test_queries_that_are_all_alike_are_said_to_be() -> None:
     queries = [query(i, f"Tell me a story about number {i}") for i in range(9)]
     with pytest.raises(InputError, match=r"no query is left for split 'test' \(its 9 queries are near copies"):
-        check_splits(queries, [0] * 9, {f"q{i}": "train" for i in range(9)}, PairsConfig())
+        check_splits(queries, [0] * 9, {f"q{i}": "train" for i in range(9)})
 
 
 @pytest.mark.parametrize(
@@ -132,19 +97,12 @@ def test_queries_that_are_all_alike_are_said_to_be() -> None:
     [
         ({"holdout_attack_categories": ("sudo",)}, r"attack_categories: unknown \['sudo'\]; choose among assumed"),
         ({"holdout_attack_categories": tuple(ATTACK_TYPES)}, "no attack is left to train on"),
-        ({"holdout_unsafety_categories": ("harm",)}, r"holdout_unsafety_categories: unknown \['harm'\]"),
         ({"validation_fraction": 0.5, "test_fraction": 0.5}, "leave no training split"),
     ],
 )
 def test_impossible_holdouts_are_errors(settings: dict[str, object], message: str) -> None:
     with pytest.raises(InputError, match=message):
-        check_holdouts(corpus.attacks(), SHIPPED, PairsConfig.model_validate(settings))
-
-
-def test_holding_out_everything_is_an_error() -> None:
-    config = PairsConfig(holdout_unsafety_categories=tuple(sorted({q.category for q in SHIPPED if q.role == "safety"})))
-    with pytest.raises(InputError, match="nothing is left to train on"):
-        check_holdouts(corpus.attacks(), SHIPPED, config)
+        check_holdouts(corpus.attacks(), PairsConfig.model_validate(settings))
 
 
 def test_attacks_with_a_held_out_category_are_unseen_and_filed_under_it(monkeypatch: pytest.MonkeyPatch) -> None:

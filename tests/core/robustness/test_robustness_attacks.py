@@ -52,9 +52,9 @@ class Judge:
 
 
 @pytest.fixture
-def study(tiny_chat: Callable[..., ChatModel]) -> measure.Study:
+def study(tiny_chat: Callable[..., ChatModel]) -> measure.RobustnessStudy:
     config = RobustnessConfig(tokens=4, samples=6, shots=(2,), fractions=(0.5, 1), bits=(8, 4))
-    return measure.Study(tiny_chat(), FACTORS, NEURONS, [pair(n) for n in range(5)], config, Judge(), 400)
+    return measure.RobustnessStudy(tiny_chat(), FACTORS, NEURONS, [pair(n) for n in range(5)], config, Judge())
 
 
 def logits(chat: ChatModel) -> torch.Tensor:
@@ -69,7 +69,7 @@ def test_plain_harmful_test_prompts_are_asked() -> None:
     assert len(attacks.study_prompts(pairs, RobustnessConfig(prompts=1), EvaluationConfig())) == 1
 
 
-def test_every_attack_gives_answers_and_leaves_the_model_as_it_was(study: measure.Study) -> None:
+def test_every_attack_gives_answers_and_leaves_the_model_as_it_was(study: measure.RobustnessStudy) -> None:
     before = logits(study.chat)
     found = {attack: measure.measure(study, attack) for attack in attacks.ATTACKS}
     assert {attack: len(rows) for attack, rows in found.items()} == {
@@ -84,7 +84,7 @@ def test_every_attack_gives_answers_and_leaves_the_model_as_it_was(study: measur
     assert not measure.measure(other, "best of N")["answer"].equals(found["best of N"]["answer"])
 
 
-def test_the_way_back_ends_at_the_base_model(study: measure.Study) -> None:
+def test_the_way_back_ends_at_the_base_model(study: measure.RobustnessStudy) -> None:
     base = replace(study, change=attacks.UNCHANGED)
     averaged = measure.measure(study, "averaged")
     plain = measure.measure(base, "no attack")["answer"].tolist()
@@ -141,7 +141,7 @@ def random_lora(chat: ChatModel) -> Lora:
 
 
 def test_a_template_without_earlier_turns_cannot_be_attacked_by_them(
-    study: measure.Study, monkeypatch: pytest.MonkeyPatch
+    study: measure.RobustnessStudy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
         study.chat.tokenizer,
@@ -158,7 +158,7 @@ def test_shots_are_harmless_and_repeat(tmp_path: Path) -> None:
     assert len({question.content for question, _ in attacks.shots()}) == 16
 
 
-def test_the_table_is_the_share_of_prompts_broken_into(study: measure.Study) -> None:
+def test_the_table_is_the_share_of_prompts_broken_into(study: measure.RobustnessStudy) -> None:
     answers = measure.measure(study, "best of N").assign(model="tuned")
     table = summary.success_table(answers)
     assert table["place"].tolist() == [1, 2, 3, 4, 5, 6]
@@ -169,7 +169,7 @@ def test_the_table_is_the_share_of_prompts_broken_into(study: measure.Study) -> 
     assert table["asr"].is_monotonic_increasing
 
 
-def test_models_stand_side_by_side_on_the_page_and_in_the_drawing(study: measure.Study) -> None:
+def test_models_stand_side_by_side_on_the_page_and_in_the_drawing(study: measure.RobustnessStudy) -> None:
     import pandas as pd
 
     parts = [

@@ -83,7 +83,7 @@ def dial() -> Callable[..., DialSettings]:
 
 @pytest.fixture
 def problem(chat: ChatModel, neurons: NeuronSet, corpus: list[PromptPair]) -> Problem:
-    return Problem(chat, neurons, corpus, 10_000, openings=("I can't", "Sorry"))
+    return Problem(chat, neurons, corpus, openings=("I can't", "Sorry"))
 
 
 @pytest.fixture

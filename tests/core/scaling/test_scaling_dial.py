@@ -68,7 +68,7 @@ def test_the_best_pair_is_kept(
     """Wherever it is in the grid: nothing stops the dial early."""
     values = [0.9 if number == best else 0.1 for number in range(6)]
     seen = scored(monkeypatch, [*values, 0.4])
-    learned = learn_scaling(Problem(chat, SETS, validated, 4096, labels), dial(**GRID))
+    learned = learn_scaling(Problem(chat, SETS, validated, labels), dial(**GRID))
     safety, utility = PAIRS[best]
     expected = [safety] * 2 + [utility] * 3
     assert learned.scaling.alpha.tolist() == expected and learned.scaling.neurons == SETS
@@ -83,11 +83,11 @@ def test_of_equal_pairs_the_one_nearer_to_the_base_model_is_kept(
     chat: ChatModel, validated: list[PromptPair], dial: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     scored(monkeypatch, [0.5] * 7)
-    learned = learn_scaling(Problem(chat, SETS, validated, 4096, labels), dial(**GRID))
+    learned = learn_scaling(Problem(chat, SETS, validated, labels), dial(**GRID))
     assert learned.scaling.alpha.tolist() == [1.0] * 5
 
 
 def test_the_dial_itself_repeats_itself(chat: ChatModel, validated: list[PromptPair], dial: Settings) -> None:
-    one, other = (learn_scaling(Problem(chat, SETS, validated, 4096, labels), dial(**GRID)) for _ in range(2))
+    one, other = (learn_scaling(Problem(chat, SETS, validated, labels), dial(**GRID)) for _ in range(2))
     assert np.array_equal(one.scaling.alpha, other.scaling.alpha) and one.curve.equals(other.curve)
     assert (tuple(one.scaling.alpha[[0, -1]])) in PAIRS and set(one.facts) >= {"best_score", "validation_kl"}

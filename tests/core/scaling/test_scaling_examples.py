@@ -132,7 +132,7 @@ def test_base_states_are_made_of_harmless_examples_with_a_response(
 ) -> None:
     silent = [replace(pair, response="") if pair.query_id == "utility0" else pair for pair in corpus]
     examples = encode(chat, silent, 99)
-    states = Problem(chat, neurons, silent, 4096).base(examples)
+    states = Problem(chat, neurons, silent).base(examples)
     assert set(states) == {pair.id for pair in corpus if pair.role == "utility" and pair.query_id != "utility0"}
     for example in examples:
         if example.id in states:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from dataclasses import replace
 
 import pytest
 import torch
@@ -33,7 +34,7 @@ def examples(chat: ChatModel, corpus: list[PromptPair]) -> list[Example]:
 
 def joint_loss(chat: ChatModel, neurons: NeuronSet, alpha: Tensor, examples: list[Example]) -> Tensor:
     """L_safety + lambda L_utility, each a mean over its examples, in one batch and by definition."""
-    base = base_states(chat, [e for e in examples if e.role == "utility"], MANY)
+    base = base_states(chat, [e for e in examples if e.role == "utility"])
     with scaled(chat.model, neurons, alpha):
         losses = response_losses(chat, examples, base, EARLY)
     counts = {role: sum(example.role == role for example in examples) for role in losses}
@@ -44,12 +45,14 @@ def gradient_of(
     chat: ChatModel, neurons: NeuronSet, alpha: Tensor, examples: list[Example], batch_tokens: int = MANY
 ) -> tuple[Tensor, dict[Role, float]]:
     place = alpha.clone().requires_grad_()
-    base = base_states(chat, [e for e in examples if e.role == "utility"], batch_tokens)
+    base = base_states(replace(chat, batch_tokens=batch_tokens), [e for e in examples if e.role == "utility"])
 
     def change() -> AbstractContextManager[None]:
         return scaled(chat.model, neurons, place)
 
-    (found,), losses = gradients(chat, change, [place], examples, JointLoss(base, WEIGHTS, EARLY), batch_tokens)
+    (found,), losses = gradients(
+        replace(chat, batch_tokens=batch_tokens), change, [place], examples, JointLoss(base, WEIGHTS, EARLY)
+    )
     return found, losses
 
 

@@ -64,9 +64,9 @@ def test_meta_learning_lowers_the_joint_loss(
     config = maml(
         steps=12, order=order, safety_start=1.0, utility_start=1.0, inner_learning_rate=0.01, outer_learning_rate=0.1
     )
-    learned = learn_scaling(Problem(single, EVERY, corpus, 4096), config)
+    learned = learn_scaling(Problem(single, EVERY, corpus), config)
     examples = encode(single, corpus, 99)
-    base = Problem(single, EVERY, corpus, 4096).base(examples)
+    base = Problem(single, EVERY, corpus).base(examples)
     found = []
     for alpha in (torch.ones(96), torch.from_numpy(learned.scaling.alpha)):
         with scaled(single.model, EVERY, alpha), torch.no_grad():
@@ -81,8 +81,8 @@ def test_fitting_margins_lowers_the_safety_loss(
 ) -> None:
     # the least of several leads is another token's from step to step in a random model
     config = margin_fit(steps=8, utility_weight=0.0, response_weight=0.1, prior_width=1.0, opening_tokens=1)
-    learned = learn_scaling(Problem(single, EVERY, corpus, 4096), config)
-    problem = Problem(single, EVERY, corpus, 4096)
+    learned = learn_scaling(Problem(single, EVERY, corpus), config)
+    problem = Problem(single, EVERY, corpus)
     refusals = openings_of(single, config.refusal_openings, 1)
     parts = parts_of([e for e in encode(single, corpus, 99) if e.role == "safety"], 0.0, finished=False)
     before, after = (
@@ -99,7 +99,7 @@ def test_without_steps_the_factors_are_where_they_start(
         (maml(steps=0, safety_start=1.25, utility_start=0.75, validations=3), [1.25] * 3 + [0.75] * 3),
         (margin_fit(steps=0), [1.0] * 6),
     ):
-        learned = learn_scaling(Problem(single, neurons, corpus, 4096, labels), config)
+        learned = learn_scaling(Problem(single, neurons, corpus, labels), config)
         assert learned.scaling.alpha.tolist() == expected
         assert learned.scaling.alpha.dtype == np.float32 and learned.scaling.neurons == neurons
         assert len(learned.curve) == 0 and learned.facts["steps"] == 0
@@ -110,11 +110,11 @@ def test_the_same_seed_learns_the_same(
     single: ChatModel, validated: list[PromptPair], neurons: NeuronSet, make: Settings, method: str
 ) -> None:
     one, other = (
-        learn_scaling(Problem(single, neurons, validated, 4096, labels), make(method, validations=1)) for _ in range(2)
+        learn_scaling(Problem(single, neurons, validated, labels), make(method, validations=1)) for _ in range(2)
     )
     assert np.array_equal(one.scaling.alpha, other.scaling.alpha) and one.curve.equals(other.curve)
     if method != "dial":
-        third = learn_scaling(Problem(single, neurons, validated, 4096), make(method, seed=1))
+        third = learn_scaling(Problem(single, neurons, validated), make(method, seed=1))
         assert not np.array_equal(one.scaling.alpha, third.scaling.alpha)
 
 
@@ -123,11 +123,11 @@ def test_only_the_training_split_is_used(
     single: ChatModel, corpus: list[PromptPair], neurons: NeuronSet, make: Settings, method: str
 ) -> None:
     others = [replace(pair, id=f"x{pair.id}", response="Never", split="test") for pair in corpus]
-    alone = learn_scaling(Problem(single, neurons, corpus, 4096), make(method))
-    mixed = learn_scaling(Problem(single, neurons, [*others, *corpus], 4096), make(method))
+    alone = learn_scaling(Problem(single, neurons, corpus), make(method))
+    mixed = learn_scaling(Problem(single, neurons, [*others, *corpus]), make(method))
     assert np.array_equal(alone.scaling.alpha, mixed.scaling.alpha)
     with pytest.raises(InputError, match="the training split needs"):
-        learn_scaling(Problem(single, neurons, others, 4096), make(method))
+        learn_scaling(Problem(single, neurons, others), make(method))
 
 
 @METHODS
@@ -143,7 +143,7 @@ def test_the_curve_has_a_row_a_step_and_progress_is_told(
             yield item
 
     learned = learn_scaling(
-        Problem(single, neurons, corpus, 4096),
+        Problem(single, neurons, corpus),
         make(method, 3),
         track,
         report=lambda step, row: reported.append((step, dict(row))),
@@ -167,7 +167,7 @@ def test_the_model_is_left_as_it_was(
 ) -> None:
     weights = {name: value.clone() for name, value in single.model.state_dict().items()}
     attention = single.model.config._attn_implementation
-    learn_scaling(Problem(single, neurons, validated, 4096, labels), make(method, validations=1))
+    learn_scaling(Problem(single, neurons, validated, labels), make(method, validations=1))
     assert hooks(single) == 0 and single.model.config._attn_implementation == attention
     assert all(torch.equal(value, weights[name]) for name, value in single.model.state_dict().items())
     assert all(parameter.grad is None for parameter in single.model.parameters())
@@ -184,7 +184,7 @@ def test_what_is_not_finite_names_the_step(
             yield step
 
     with pytest.raises(NumericalError, match=r"step 1 is not finite; lower scaling\."):
-        learn_scaling(Problem(single, neurons, corpus, 4096), make(method, 3), track)
+        learn_scaling(Problem(single, neurons, corpus), make(method, 3), track)
     assert hooks(single) == 0
 
 
@@ -202,7 +202,7 @@ def test_hooks_are_removed_after_an_error_in_the_middle(
 
     handle = single.model.get_submodule("model.layers.1.mlp").register_forward_pre_hook(fail)
     with pytest.raises(RuntimeError, match="out of memory"):
-        learn_scaling(Problem(single, neurons, corpus, 4096), make(method))
+        learn_scaling(Problem(single, neurons, corpus), make(method))
     handle.remove()
     assert hooks(single) == 0 and single.model.config._attn_implementation == attention
 
@@ -255,7 +255,7 @@ def test_the_best_factors_are_kept(
     """Of steps 2, 4 and 5 the second is best; what is reported is of other queries, at those factors."""
     config = make(method, 5, validations=3)
     seen, asked = scored(monkeypatch, [0.5, 0.75, 0.25, 0.6])
-    learned = learn_scaling(Problem(single, neurons, validated, 4096, labels), config)
+    learned = learn_scaling(Problem(single, neurons, validated, labels), config)
     found = learned.curve.dropna()
     assert found["step"].tolist() == [1, 3, 4]
     assert found["validation_score"].tolist() == pytest.approx([0.5, 0.75, 0.25])
@@ -275,7 +275,7 @@ def test_patience_ends_a_run_that_gets_no_better(
         with monkeypatch.context() as patch:
             scored(patch, [*values, 0.5])
             config = make("maml", 5, validations=5, patience=patience)
-            return learn_scaling(Problem(single, neurons, validated, 4096, labels), config)
+            return learn_scaling(Problem(single, neurons, validated, labels), config)
 
     learned = learn(2, [0.6, 0.6, 0.5])
     assert (learned.facts["steps"], learned.facts["best_step"], len(learned.curve)) == (3, 1, 3)
@@ -290,10 +290,9 @@ def test_without_a_judge_or_validations_the_last_factors_are_kept(
 ) -> None:
     """And no validation split is needed."""
     with_validations, without = (
-        learn_scaling(Problem(single, neurons, corpus, 4096), make("maml", validations=validations))
-        for validations in (2, 0)
+        learn_scaling(Problem(single, neurons, corpus), make("maml", validations=validations)) for validations in (2, 0)
     )
-    judged = learn_scaling(Problem(single, neurons, corpus, 4096, lambda *_: ["compliance"] * 4), make("maml"))
+    judged = learn_scaling(Problem(single, neurons, corpus, lambda *_: ["compliance"] * 4), make("maml"))
     for learned in (without, judged):
         assert np.array_equal(with_validations.scaling.alpha, learned.scaling.alpha)
         assert with_validations.curve.equals(learned.curve)
@@ -314,5 +313,5 @@ def test_harmful_prompts_are_answered_as_the_setting_says(
         return found
 
     monkeypatch.setattr(room, "training_pairs", noted)
-    learn_scaling(Problem(single, neurons, pairs, 4096), make("maml", 0, refusal=refusal))
+    learn_scaling(Problem(single, neurons, pairs), make("maml", 0, refusal=refusal))
     assert told == [expected]

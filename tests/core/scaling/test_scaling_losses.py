@@ -72,7 +72,7 @@ def plain_loss(
 def losses_of(
     chat: ChatModel, neurons: NeuronSet, alpha: Tensor, examples: list[Example], weights: PositionWeights
 ) -> dict[Any, Tensor]:
-    base = base_states(chat, examples, 10_000)
+    base = base_states(chat, examples)
     with scaled(chat.model, neurons, alpha):
         return response_losses(chat, examples, base, weights)
 
@@ -103,7 +103,7 @@ def test_a_wrapped_harmless_prompt_is_compared_with_the_base_model_on_the_plain_
 ) -> None:
     harmless = encode(chat, [pair for pair in corpus if pair.role == "utility"], 99)
     assert {bool(example.reference) for example in harmless} == {True, False}
-    base = base_states(chat, harmless, 10_000)
+    base = base_states(chat, harmless)
     for example in harmless[:4]:
         with scaled(chat.model, neurons, alpha):
             found = response_losses(chat, [example], base, EARLY)["utility"]
@@ -176,7 +176,7 @@ def test_only_roles_of_the_batch_are_returned(
 def test_base_states_are_the_unscaled_models_own(
     chat: ChatModel, neurons: NeuronSet, alpha: Tensor, examples: list[Example], batch_tokens: int
 ) -> None:
-    states = base_states(chat, examples, batch_tokens)
+    states = base_states(replace(chat, batch_tokens=batch_tokens), examples)
     assert set(states) == {example.id for example in examples}
     for example in examples:
         hidden = chat.model.base_model(input_ids=torch.tensor([example.sequence.tokens])).last_hidden_state[0]

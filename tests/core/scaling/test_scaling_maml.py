@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -46,7 +47,7 @@ def batches(chat: ChatModel, corpus: list[PromptPair], maml: Settings) -> tuple[
 
 @pytest.fixture
 def base(chat: ChatModel, batches: tuple[list[Example], list[Example]]) -> dict[str, Tensor]:
-    return base_states(chat, [e for batch in batches for e in batch if e.role == "utility"], MANY)
+    return base_states(chat, [e for batch in batches for e in batch if e.role == "utility"])
 
 
 def loss_of(
@@ -106,7 +107,6 @@ class Toy:
         parameters: Sequence[Tensor],
         examples: Sequence[Example],
         loss: JointLoss,
-        batch_tokens: int,
         create_graph: bool = False,
     ) -> tuple[list[Tensor], dict[Role, float]]:
         roles: dict[Role, Tensor] = {}
@@ -125,7 +125,7 @@ class Toy:
 @pytest.fixture
 def toy(chat: ChatModel, monkeypatch: pytest.MonkeyPatch) -> Problem:
     monkeypatch.setattr(room, "gradients", Toy())
-    return Problem(chat, NeuronSet((NeuronId(0, 0),), (NeuronId(0, 1),)), [], MANY)
+    return Problem(chat, NeuronSet((NeuronId(0, 0),), (NeuronId(0, 1),)), [])
 
 
 def test_inner_steps_by_hand(toy: Problem, batches: tuple[list[Example], list[Example]], maml: Settings) -> None:
@@ -186,7 +186,7 @@ def test_second_order_equals_finite_differences_through_the_inner_loop(
 ) -> None:  # fmt: skip
     config = maml(order="second", inner_steps=inner_steps, inner_learning_rate=1.0)
     support, query = batches
-    problem = Problem(chat, neurons, [], batch_tokens)
+    problem = Problem(replace(chat, batch_tokens=batch_tokens), neurons, [])
 
     def outer(place: Tensor) -> Tensor:
         return joint(problem, adapted_by_hand(problem, place, support, base, config), query, base, config)

@@ -32,7 +32,7 @@ def labels(asked: Sequence[str], texts: Sequence[str]) -> list[str]:
 
 
 def openings(chat: ChatModel, pairs: Sequence[PromptPair], judge: Any) -> tuple[str, ...]:
-    return own_openings(chat, pairs, [pair.response for pair in pairs if pair.split == "train"], judge, 4096)
+    return own_openings(chat, pairs, [pair.response for pair in pairs if pair.split == "train"], judge)
 
 
 def test_trained_opening_first_then_the_models_own_by_number(
@@ -74,5 +74,5 @@ def test_scaling_asks_the_model_only_where_no_opening_is_given(
         (dial(safety_factors=(1.0,), utility_factors=(1.0,)), 0),
         (margin_fit(steps=0, refusal_openings=()), 1),
     ):
-        learn_scaling(Problem(chat, neurons, corpus, 4096), config)
+        learn_scaling(Problem(chat, neurons, corpus), config)
         assert len(asked) == times

@@ -127,9 +127,7 @@ def test_a_killed_run_goes_on_to_the_same_bits(
             if told is not None:
                 told.append(step)
 
-        return learn_scaling(
-            Problem(single, neurons, validated, 4096, labels), config, report=report, checkpoint=checkpoint
-        )
+        return learn_scaling(Problem(single, neurons, validated, labels), config, report=report, checkpoint=checkpoint)
 
     memory = Memory()
     whole = learn(memory)
@@ -156,7 +154,7 @@ def test_a_short_run_saves_nothing(
 ) -> None:  # fmt: skip
     clock(monkeypatch, 3600.0)
     memory = Memory()
-    learn_scaling(Problem(single, neurons, validated, 4096, labels), settings_of("dial"), checkpoint=memory)
+    learn_scaling(Problem(single, neurons, validated, labels), settings_of("dial"), checkpoint=memory)
     assert memory.saved == []
 
 
@@ -172,11 +170,11 @@ def test_a_run_that_had_become_stale_stays_ended(
         return ["compliance" if response.startswith("Sure") else "refusal" for response in responses]
 
     memory = Memory()
-    whole = learn_scaling(Problem(single, neurons, validated, 4096, refusing_all), config, checkpoint=memory)
+    whole = learn_scaling(Problem(single, neurons, validated, refusing_all), config, checkpoint=memory)
     assert whole.facts["steps"] == 2
     told: list[int] = []
     again = learn_scaling(
-        Problem(single, neurons, validated, 4096, refusing_all),
+        Problem(single, neurons, validated, refusing_all),
         config,
         checkpoint=Memory(memory.load()),
         report=lambda step, row: told.append(step),
@@ -200,7 +198,7 @@ def test_a_damaged_state_is_set_aside_and_the_result_is_the_same(
     def learn() -> tuple[LearnedScaling, list[int]]:
         told: list[int] = []
         found = learn_scaling(
-            Problem(single, neurons, validated, 4096),
+            Problem(single, neurons, validated),
             config,
             checkpoint=stage,
             report=lambda step, row: told.append(step),

@@ -6,7 +6,7 @@ import re
 import pytest
 from recorded_runs import record_run
 
-from flows.commands.run_table import show_runs
+from flows.commands.run_table import RunFilter, show_runs
 from flows.commands.setting_list import in_words, show_settings
 from neurontune_core.config import PipelineConfig, load_config
 from neurontune_core.errors import InputError
@@ -40,7 +40,7 @@ def test_settings_are_whole_and_in_plain_words_at_any_width(
         for field in getattr(PipelineConfig(), section).model_fields_set | set(
             type(getattr(PipelineConfig(), section)).model_fields
         ):
-            assert f"{section}.{field} = " in text
+            assert re.search(rf"{section}\.{field}(\.method)? = ", text)
     assert "list, as a,b, of: text" in " ".join(text.split())
 
 
@@ -70,8 +70,7 @@ def test_runs_are_listed_newest_first_and_filtered(
     client.log_param(runs["second run"], "runtime.preset", "tiny")
 
     def listed(*words: str, **chosen: str) -> str:
-        options = {"model": None, "preset": None, "state": None} | chosen
-        show_runs(list(words), **options, most=20, as_json=False, settings=where, debug=False)
+        show_runs(RunFilter(words, **chosen), most=20, as_json=False, settings=where, debug=False)
         return capsys.readouterr().out
 
     text = listed()
@@ -86,7 +85,7 @@ def test_runs_are_listed_newest_first_and_filtered(
     assert "no run fits" in listed("nothing so")
     with pytest.raises(InputError, match=r"--state: 'gone'.*finished"):
         listed(state="gone")
-    show_runs([], None, None, None, 1, True, where, False)
+    show_runs(RunFilter(), 1, True, where, False)
     (newest,) = json.loads(capsys.readouterr().out)
     assert (newest["run_id"], newest["name"], newest["su_f1"]) == (runs["third run"], "third run", None)
 

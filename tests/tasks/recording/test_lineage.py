@@ -8,6 +8,7 @@ import pytest
 
 from flows.pipeline import pipeline
 from neurontune_core.config import PipelineConfig
+from neurontune_core.evaluation.settings import PrecomputedSettings
 from tasks.recording.lineage import Node, made_from, trace
 from tasks.recording.runs import find_run
 
@@ -62,7 +63,7 @@ def test_what_an_evaluation_reads_is_part_of_it_and_not_of_the_model(
     verdicts = tmp_path / "verdicts.jsonl"
     verdicts.write_text("{}\n")
     source = {"advbench": {"path": str(ADVBENCH)}}
-    judged = {"judge": "precomputed", "judge_path": str(verdicts)}
+    judged = {"judge": PrecomputedSettings(path=str(verdicts))}
     pipeline(changed(config, "evaluation", benchmarks=["shipped", "advbench"], sources=source, **judged))
     leaves = {node.name for node in all_nodes(trace(find_run("latest", config.runtime)))}
     assert {"advbench/harmful", "judge/precomputed", "shipped/harmful_queries.jsonl"} <= leaves

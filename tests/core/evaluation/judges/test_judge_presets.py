@@ -13,7 +13,7 @@ from neurontune_core.evaluation.judges import judge_by_name, judge_title
 from neurontune_core.evaluation.judges.guard import GuardJudge, combined
 from neurontune_core.evaluation.judges.presets import PRESETS, Reading
 from neurontune_core.evaluation.judges.verdict import Completion, Verdict
-from neurontune_core.evaluation.settings import EvaluationConfig
+from neurontune_core.evaluation.settings import EvaluationConfig, ModelJudgeSettings
 
 RECORDED = [
     ("llama-guard-3", "\n\nsafe", None, False),
@@ -85,8 +85,9 @@ def test_a_model_that_answers_refusal_itself_is_believed() -> None:
 
 
 def test_names_in_settings() -> None:
-    config = EvaluationConfig(judge="wildguard", also_judges=("rules", "harmbench=some/folder"))
-    assert judge_title(config.judge) == "wildguard 1"
+    judge = ModelJudgeSettings(method="wildguard")
+    config = EvaluationConfig(judge=judge, also_judges=("rules", "harmbench=some/folder"))
+    assert judge_title(config.judge.method) == "wildguard 1"
     with pytest.raises(ValueError, match="also_judges"):
         EvaluationConfig(also_judges=("oracle",))
 

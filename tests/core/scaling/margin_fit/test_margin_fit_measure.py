@@ -301,7 +301,9 @@ def test_the_size_of_the_parts_changes_nothing(
     problem: Problem, alpha: Tensor, examples: list[Example], batch_tokens: int
 ) -> None:
     whole = measured(problem, alpha, examples, kept_share=1.0)
-    parts = measured(replace(problem, batch_tokens=batch_tokens), alpha, examples, kept_share=1.0)
+    parts = measured(
+        replace(problem, chat=replace(problem.chat, batch_tokens=batch_tokens)), alpha, examples, kept_share=1.0
+    )
     torch.testing.assert_close(parts.slope, whole.slope, rtol=1e-5, atol=1e-7)
     torch.testing.assert_close(parts.offset, whole.offset, rtol=1e-5, atol=1e-5)
     assert parts.names == whole.names

@@ -126,7 +126,7 @@ def test_factors_stay_on_their_side(chat: ChatModel, corpus: list[PromptPair], m
     )
     ends = {}
     for name in (sign, "free"):
-        method = MarginFit(Problem(chat, many, corpus, 4096, openings=("I can't",)), margin_fit(steps=2, sign=name))
+        method = MarginFit(Problem(chat, many, corpus, openings=("I can't",)), margin_fit(steps=2, sign=name))
         state = method.start()
         for _ in range(2):
             state.rows.append(method.step(state, nothing))

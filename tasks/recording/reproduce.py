@@ -2,11 +2,12 @@
 
 import json
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from neurontune_core.config import METHOD, PipelineConfig, load_config, set_value
 from neurontune_core.preset_files import preset_names
+from neurontune_core.run_name import leaves
 
 DEFAULT = "smollm2"
 
@@ -25,7 +26,7 @@ def command(config: PipelineConfig) -> str:
         same = own.scaling.method == wanted[METHOD]
         preset = dict(leaves(own if same else load_config(name, [method])))
         changes = {} if same else {METHOD: wanted[METHOD]}
-        changes |= {field: value for field, value in wanted.items() if field not in preset or preset[field] != value}
+        changes |= {field: value for field, value in wanted.items() if preset.get(field) != value}
         # a setting can be changed, but neither taken away nor set to nothing
         if preset.keys() <= wanted.keys() and None not in changes.values():
             found.append((len(changes), name != DEFAULT, name, changes))
@@ -46,19 +47,6 @@ def study_command(
     for name, changes in variants.items():
         words += ["--variant", f"{name}: {' '.join(changes)}"]
     return shlex.join(words + ([] if trials is None else ["--trials", str(trials)]))
-
-
-def leaves(config: PipelineConfig) -> Iterator[tuple[str, Any]]:
-    """Yield every setting as `section.field` and value; of the sources only what is set."""
-
-    def walk(branch: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
-        for name, value in branch.items():
-            if isinstance(value, dict):
-                yield from walk(value, f"{prefix}{name}.")
-            elif value is not None or ".sources." not in prefix:
-                yield f"{prefix}{name}", value
-
-    return walk(config.model_dump(mode="json", exclude={"runtime"}), "")
 
 
 def _written(value: Any) -> str:

@@ -8,8 +8,8 @@ import pytest
 
 from neurontune_core.config import PipelineConfig, load_config
 from neurontune_core.preset_files import preset_names
-from neurontune_core.reproduce import command
 from neurontune_core.scaling.settings import METHODS
+from tasks.recording.reproduce import command
 
 
 def read(text: str) -> PipelineConfig:
@@ -95,3 +95,10 @@ def test_presets_of_ones_own_with_another_method_come_back(tmp_path: Path) -> No
 
 def test_where_a_run_was_carried_out_does_not_matter() -> None:
     assert command(load_config("tiny", ["runtime.root=elsewhere"])) == "neurontune run --preset tiny"
+
+
+@pytest.mark.parametrize("settings", [("wildguard",), ("wildguard", "evaluation.judge.path=here"), ("keyword",)])
+def test_a_judge_is_given_with_what_it_reads(settings: tuple[str, ...]) -> None:
+    config = load_config("tiny", [f"evaluation.judge={settings[0]}", *settings[1:]])
+    assert read(command(config)) == config
+    assert f"--set evaluation.judge.method={settings[0]}" in command(config)
