@@ -96,6 +96,18 @@ def skeleton(config: ModelConfig) -> PreTrainedModel:
     return _without_weights(config, _find(config, whole=False).shape)
 
 
+def stored_bytes(config: ModelConfig, reference: ModelReference) -> int:
+    """Return the size of a model's weights as an export stores them: dequantised ones as float32.
+
+    Raises:
+        InputError: as `skeleton`.
+    """
+    model = skeleton(config)
+    stored = getattr(model.config, "dtype", None)
+    size = stored.itemsize if isinstance(stored, torch.dtype) and not reference.dequantised else 4
+    return size * sum(weight.numel() for weight in model.parameters())
+
+
 @dataclass(frozen=True)
 class _Found:
     """Where a model was found: its name, its configuration, and a function that works out its digest."""
