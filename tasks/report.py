@@ -15,6 +15,7 @@ from neurontune_core.evaluation import report
 from neurontune_core.evaluation.judging import MODELS
 from neurontune_core.evaluation.report import EarlierRun, RunRecord, Work
 from neurontune_core.model.load import choose_device
+from neurontune_core.model.quantised import WORDS
 from neurontune_core.model.source import ModelReference
 from neurontune_core.pairs.own_refusals import warning
 from neurontune_core.records import Artifact
@@ -85,6 +86,7 @@ def _gathered(
         curve=tables.load_table(scaling, "curve") if scaling else None,
         neurons_per_layer=model.neurons_per_layer,
         dequantised=model.dequantised,
+        quantised=WORDS.get(model.quantization, ""),
         settings=config.model_dump(mode="json", exclude={"runtime"}),
         versions=artifacts.read_manifest(made["evaluation"])["versions"],
         digests={stage: artifact.digest for stage, artifact in made.items()},

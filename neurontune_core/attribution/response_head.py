@@ -44,7 +44,7 @@ def response_log_probability(
                 logits.mul_(slope)
             if head.scale != 1.0:
                 logits.mul_(head.scale)
-            gradient[part] = logits.to(flat.dtype) @ head.weight
+            gradient[part] = logits.to(head.weight.device, flat.dtype) @ head.weight
         del logits, slope  # or the next chunk would be made while this one is still held
     if gradient is not None:
         gradient = gradient.view_as(hidden) * mask.unsqueeze(-1)

@@ -20,6 +20,7 @@ from neurontune_core.costs.stages import EVALUATIONS, evaluation_work, scaling_w
 from neurontune_core.costs.work import Work, reading
 from neurontune_core.evaluation.public_sets import Library
 from neurontune_core.model.batches import bytes_per_token, tokens_that_fit
+from neurontune_core.model.devices import weight_bytes
 from neurontune_core.model.load import ChatModel
 from neurontune_core.neurons import neuron_counts
 from neurontune_core.records import NeuronSet, PromptPair, neurons_at
@@ -99,8 +100,7 @@ class _Place:
 
     @staticmethod
     def of(model: PreTrainedModel) -> "_Place":
-        weights = sum({each.data_ptr(): each.nbytes for each in model.parameters()}.values())
-        return _Place(model.device.type == "cuda", weights, bytes_per_token(model))
+        return _Place(model.device.type == "cuda", weight_bytes(model), bytes_per_token(model))
 
     def peak(self, work: Work, more: int = 0) -> tuple[int, int]:
         """Return the peak memory of process and card; `more` bytes are held beside weights and activations."""

@@ -97,7 +97,7 @@ def _generate_batch(
                 input_ids=ids, attention_mask=mask, position_ids=positions, past_key_values=cache, use_cache=True
             )
         # a copy of the last position alone: on a strided view torch expands the head's weights once a row
-        logits = head.logits(chat.model, output.last_hidden_state[:, -1].contiguous())
+        logits = head.logits(chat.model, output.last_hidden_state[:, -1].contiguous()).to(chat.device)
         chosen = choose(logits, [places[row] for row in rows]) if choose else logits.argmax(-1)
         going = ~torch.isin(chosen, ends)
         for row, token, goes in zip(rows, chosen.tolist(), going.tolist(), strict=True):
@@ -108,7 +108,7 @@ def _generate_batch(
             break
         if len(rows) < len(going):
             kept = going.nonzero()[:, 0]
-            cache.batch_select_indices(kept)
+            cache.batch_select_indices(kept.cpu())  # whose layers may be on several devices
             chosen, mask, positions = chosen[kept], mask[kept], positions[kept]
         ids = chosen[:, None]
         mask = torch.cat([mask, mask.new_ones(len(rows), 1)], dim=-1)
