@@ -90,7 +90,10 @@ class RuntimeConfig(Section):
         default=None, ge=64, description="Activation memory of attribution; automatic by default."
     )
     price_per_hour: float | None = Field(
-        default=None, ge=0, allow_inf_nan=False, description="Price of an hour of this machine; `neurontune plan` says what a run costs by it."
+        default=None,
+        ge=0,
+        allow_inf_nan=False,
+        description="Price of an hour of this machine; `neurontune plan` says what a run costs by it.",
     )
     harmful_text: Literal["masked", "shown"] = Field(
         default="masked",

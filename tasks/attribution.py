@@ -7,6 +7,7 @@ from neurontune_core import artifacts, tables
 from neurontune_core.attribution import shard as shards
 from neurontune_core.attribution.settings import AttributionConfig
 from neurontune_core.config import RuntimeConfig
+from neurontune_core.model.devices import choose_devices, in_words
 from neurontune_core.model.source import ModelReference
 from neurontune_core.records import Artifact
 from tasks.models import loaded
@@ -65,6 +66,7 @@ def attribute_shard(
     if found := artifacts.find(runtime.root, STAGE, own_key):
         return found
     settings = config.model_dump(mode="json") | {"shard": shard}
+    settings["device"] = in_words(choose_devices(runtime.device))
     with sampled() as samples:
         artifact = artifacts.write(runtime.root, STAGE, own_key, fill, settings, [pairs])
     tracking.record_executed(record, record.step_run_id or None, {shard: artifact}, True)

@@ -10,8 +10,8 @@ from neurontune_core.cards import make
 from neurontune_core.cards.card import NeuronCard, cards_of, cards_table
 from neurontune_core.config import RuntimeConfig
 from neurontune_core.errors import InputError
-from neurontune_core.model.load import ChatModel, load
 from neurontune_core.model.devices import choose_devices
+from neurontune_core.model.load import ChatModel, load
 from neurontune_core.model.source import ModelReference
 from neurontune_core.records import Artifact, ScalingFactors
 from tasks.baseline import changing_stage

@@ -12,8 +12,8 @@ from transformers.utils import logging as transformers_logging
 from neurontune_core.config import RuntimeConfig
 from neurontune_core.model import source
 from neurontune_core.model.batches import tokens_that_fit
-from neurontune_core.model.load import ChatModel, load
 from neurontune_core.model.devices import Devices, choose_devices
+from neurontune_core.model.load import ChatModel, load
 from neurontune_core.model.settings import ModelConfig
 from neurontune_core.model.source import ModelReference
 from neurontune_core.transient import is_out_of_memory

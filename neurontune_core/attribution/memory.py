@@ -8,8 +8,8 @@ from transformers import PreTrainedModel
 from neurontune_core.attribution.encode import EncodedPair, make_batch
 from neurontune_core.attribution.wavefront import Wave, make_context, run_wave
 from neurontune_core.errors import InputError
+from neurontune_core.model.devices import cards_of, device_of, is_quantised, weight_bytes
 from neurontune_core.model.head import Head
-from neurontune_core.model.devices import cards_of, device_of, weight_bytes
 from neurontune_core.neurons import decoder_layers
 
 CPU_SHARE_OF_WEIGHTS = 0.4
@@ -58,9 +58,11 @@ def bytes_per_token_layer(model: PreTrainedModel, head: Head) -> float:
     context = make_context(model, make_batch([EncodedPair("probe", tokens, tokens, tokens)], device_of(model)), False)
     first, layers = min(context.query_values), len(decoder_layers(model))
     kept: dict[int, int] = {}
-    own = {each.untyped_storage().data_ptr() for each in model.parameters()}
+    own = {each.untyped_storage().data_ptr() for each in model.parameters() if not is_quantised(each)}
 
     def note(tensor: Tensor) -> Tensor:
+        if is_quantised(tensor):
+            return tensor
         storage = tensor.untyped_storage()
         if storage.data_ptr() not in own:
             kept[storage.data_ptr()] = storage.nbytes()

@@ -13,9 +13,9 @@ from neurontune_core.attribution.settings import AttributionConfig, first_layer
 from neurontune_core.attribution.split import Budget, row_layers
 from neurontune_core.attribution.verify import check_logits
 from neurontune_core.attribution.wavefront import Wave
+from neurontune_core.model.devices import device_of
 from neurontune_core.model.head import Head
 from neurontune_core.model.load import ChatModel
-from neurontune_core.model.devices import device_of
 from neurontune_core.neurons import neuron_counts
 
 

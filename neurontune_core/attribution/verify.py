@@ -6,8 +6,8 @@ from transformers import PreTrainedModel
 from neurontune_core.attribution.precision import at_least_float32
 from neurontune_core.attribution.prefix import attending_to, capture_prefix
 from neurontune_core.errors import InputError
-from neurontune_core.model.head import Head
 from neurontune_core.model.devices import device_of
+from neurontune_core.model.head import Head
 
 TOLERANCE = {torch.float64: 1e-5, torch.float32: 1e-3, torch.bfloat16: 0.1, torch.float16: 0.05}
 """Largest relative difference of the logits; transformers itself drops to float32 inside a float64 model."""

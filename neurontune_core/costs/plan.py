@@ -155,7 +155,9 @@ def plan(
         working_loading = time.perf_counter() - started
         rows += _working(config, pairs, chat, neurons, library, loading + card_seconds, working_loading)
     price = config.runtime.price_per_hour
-    export = _row("export", stored_bytes * SECONDS["export_byte"], (LIBRARY_BYTES["cpu"] + stored_bytes, 0), stored_bytes)
+    export = _row(
+        "export", stored_bytes * SECONDS["export_byte"], (LIBRARY_BYTES["cpu"] + stored_bytes, 0), stored_bytes
+    )
     *priced, export = (_priced(row, price) for row in (*rows, export))
     return Plan(len(chosen), config.attribution.shards, first.flops, tuple(priced), export)
 

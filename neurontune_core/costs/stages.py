@@ -82,9 +82,7 @@ def _margin_fit(
     work, bytes_read, known = Work(), 0.0, set()
     every = settings.finished_every
     for step, query in enumerate(drawn):
-        parts = parts_of(
-            [examples[pair.id] for pair in query], settings.kept_share, bool(every) and step % every == 0
-        )
+        parts = parts_of([examples[pair.id] for pair in query], settings.kept_share, bool(every) and step % every == 0)
         for part in parts:
             shared = 0 if part.kind == "keep" else part.examples[0].shared
             texts = [example.sequence.tokens for example in part.examples]
@@ -135,13 +133,13 @@ def _validation(
         answers = _answering(plain, tokens, chat, batch_tokens)
         compared = Work(forward=answers.forward + answers.rows, batch=batch_tokens)
         work += answers + compared
-        work += (_answering([pair.conversation for pair in prompts], tokens, chat, batch_tokens) + compared).times(times)
+        work += (_answering([pair.conversation for pair in prompts], tokens, chat, batch_tokens) + compared).times(
+            times
+        )
     return work
 
 
-def selection_work(
-    config: PipelineConfig, pairs: Sequence[PromptPair], chat: ChatModel, batch_tokens: int
-) -> Work:
+def selection_work(config: PipelineConfig, pairs: Sequence[PromptPair], chat: ChatModel, batch_tokens: int) -> Work:
     """Return the work of silencing the safety set and the random sets it is compared with."""
     settings = config.selection
     prompts = knockout.knockout_prompts(pairs, settings.knockout_prompts, settings.seed)
@@ -182,5 +180,3 @@ def evaluation_work(
 
 def _answering(asked: Sequence[Conversation], new_tokens: int, chat: ChatModel, batch_tokens: int) -> Work:
     return generating([chat.prompt_tokens(each) for each in asked], new_tokens, batch_tokens)
-
-

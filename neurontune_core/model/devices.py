@@ -57,6 +57,14 @@ def _device(name: str) -> torch.device:
     return device
 
 
+def in_words(devices: Devices) -> str:
+    """Return devices with the names of the cards: what made a result."""
+    return ", ".join(
+        f"{device} ({torch.cuda.get_device_name(device)})" if device.type == "cuda" else str(device)
+        for device in devices
+    )
+
+
 def memory_of(devices: Devices, most: dict[str, float]) -> dict[int | str, int]:
     """Return how many bytes of weights each device may hold: `most` in GiB by name, or a share of what is free."""
     memory: dict[int | str, int] = {}
@@ -117,7 +125,9 @@ def weight_bytes(model: nn.Module) -> int:
     sizes = {}
     for weight in model.parameters():
         inner = [getattr(weight, name) for name in weight.__tensor_flatten__()[0]] if is_quantised(weight) else [weight]
-        sizes[id(weight) if len(inner) > 1 or weight.is_meta else weight.data_ptr()] = sum(each.nbytes for each in inner)
+        sizes[id(weight) if len(inner) > 1 or weight.is_meta else weight.data_ptr()] = sum(
+            each.nbytes for each in inner
+        )
     return sum(sizes.values())
 
 

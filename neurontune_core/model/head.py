@@ -61,7 +61,9 @@ def hidden_states(model: PreTrainedModel, ids: Tensor, mask: Tensor, prefix: Dyn
 def encode_prefix(model: PreTrainedModel, tokens: Sequence[int], rows: int) -> DynamicCache:
     """Return the keys and values of tokens that `rows` sequences begin with, computed once, differentiable."""
     cache = DynamicCache(config=model.config)
-    model.base_model(input_ids=torch.tensor([list(tokens)], device=device_of(model)), past_key_values=cache, use_cache=True)
+    model.base_model(
+        input_ids=torch.tensor([list(tokens)], device=device_of(model)), past_key_values=cache, use_cache=True
+    )
     cache.batch_repeat_interleave(rows)
     return cache
 

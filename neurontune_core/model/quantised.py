@@ -9,9 +9,12 @@ from transformers import PreTrainedModel
 from neurontune_core.errors import InputError
 from neurontune_core.neurons import decoder_layers
 
-GROUP = 32
-"""Weights of a row that share a scale in 4 bits."""
-WORDS = {"int8": "8-bit integers (a scale a row, by torchao)", "int4": "4-bit integers (a scale for 32, by torchao)"}
+GROUPS = (32, 16, 8)
+"""Weights of a row that share a scale in 4 bits: as many of these as divide the row."""
+WORDS = {
+    "int8": "8-bit integers (a scale a row, by torchao)",
+    "int4": "4-bit integers (a scale for 32 weights, by torchao)",
+}
 
 
 def check_library(quantization: str) -> None:
@@ -39,15 +42,19 @@ def quantise_layers(model: PreTrainedModel, quantization: str) -> None:
     from torchao.quantization.granularity import PerGroup
 
     layers = decoder_layers(model)
-    group = GROUP if quantization == "int4" else 1
-
-    def fits(module: nn.Module, path: str) -> bool:
-        return isinstance(module, nn.Linear) and module.in_features % group == 0
-
-    if not any(fits(module, "") for module in layers.modules()):
-        raise InputError(
-            f"model.quantization: {type(model).__name__} has no linear maps of a multiple of {group} inputs in its "
-            f"layers, which alone can be rounded; set it to none"
+    left = {module for module in layers.modules() if isinstance(module, nn.Linear)}
+    done = False
+    for group in GROUPS if quantization == "int4" else (1,):
+        fitting = {module for module in left if module.in_features % group == 0}
+        config = (
+            Int8WeightOnlyConfig()
+            if quantization == "int8"
+            else IntxWeightOnlyConfig(weight_dtype=torch.int4, granularity=PerGroup(group))
         )
-    four = IntxWeightOnlyConfig(weight_dtype=torch.int4, granularity=PerGroup(GROUP))
-    quantize_(layers, Int8WeightOnlyConfig() if quantization == "int8" else four, filter_fn=fits)
+        quantize_(layers, config, filter_fn=lambda module, path, fitting=fitting: module in fitting)
+        left, done = left - fitting, done or bool(fitting)
+    if not done:
+        raise InputError(
+            f"model.quantization: {type(model).__name__} has no linear maps in its layers that can be rounded to "
+            f"{quantization}; set it to none"
+        )

@@ -77,7 +77,10 @@ def test_scores_are_those_of_the_rounded_weights(rounded, method):
     config = AttributionConfig(method=method, response_tokens=2)
     found, expected = (attribute_shard(pairs, config, chat, 64).table for chat in (rounded, unpacked(rounded)))
     torch.testing.assert_close(
-        torch.tensor(found["score_sum"].to_numpy()), torch.tensor(expected["score_sum"].to_numpy()), rtol=1e-3, atol=1e-5
+        torch.tensor(found["score_sum"].to_numpy()),
+        torch.tensor(expected["score_sum"].to_numpy()),
+        rtol=1e-3,
+        atol=1e-5,
     )
 
 
@@ -103,5 +106,7 @@ def test_a_reference_says_so_and_is_evaluated_unrounded(tmp_path):
 
 def test_a_missing_library_is_told(monkeypatch):
     monkeypatch.setattr(quantised, "find_spec", lambda name: None)
-    with pytest.raises(InputError, match=r"model.quantization: 'int4' needs torchao; pip install 'neurontune\[quantised\]'"):
+    with pytest.raises(
+        InputError, match=r"model.quantization: 'int4' needs torchao; pip install 'neurontune\[quantised\]'"
+    ):
         describe(ModelConfig(name="random:llama", quantization="int4"))

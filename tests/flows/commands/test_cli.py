@@ -152,7 +152,12 @@ def test_plan_prints_what_every_stage_would_take(
     monkeypatch.setattr("flows.pipeline.pairs_only", lambda config: None)
     monkeypatch.setattr("neurontune_core.artifacts.open_folder", lambda artifact: tmp_path)
     monkeypatch.setattr("neurontune_core.artifacts.read_manifest", lambda artifact: manifest)
-    settings = ("runtime.device=cpu", "attribution.pairs_per_role=2", "attribution.shards=2", "runtime.price_per_hour=2")
+    settings = (
+        "runtime.device=cpu",
+        "attribution.pairs_per_role=2",
+        "attribution.shards=2",
+        "runtime.price_per_hour=2",
+    )
     options = [word for setting in settings for word in ("--set", setting)]
     code, out, _ = call(monkeypatch, capsys, "plan", "--preset", "tiny", *options)
     assert code == 0
