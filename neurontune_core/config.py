@@ -93,7 +93,7 @@ class RuntimeConfig(Section):
         default=None,
         ge=0,
         allow_inf_nan=False,
-        description="Price of an hour of this machine; `neurontune plan` says what a run costs by it.",
+        description="Price of an hour of this machine, by which `neurontune plan` says what a run costs.",
     )
     harmful_text: Literal["masked", "shown"] = Field(
         default="masked",

@@ -196,7 +196,7 @@ def _working(
 
 
 def _evaluations(config: PipelineConfig) -> float:
-    """Return how often a solve reads all slopes, over all steps, each of which has half of the last one's on average."""
+    """Return how often the solves of a run evaluate their objective."""
     steps, iterations = getattr(config.scaling, "steps", 0), getattr(config.scaling, "iterations", 0)
     return float(steps * iterations * EVALUATIONS)
 

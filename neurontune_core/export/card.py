@@ -78,8 +78,8 @@ def _introduction(card: CardFacts) -> str:
     )
     if card.base.quantization != "none":
         stored += (
-            f"\n\nNeurons were found and factors learned on the base weights rounded to {WORDS[card.base.quantization]}; "
-            f"the factors are applied to the unrounded weights here."
+            f"\n\nNeurons were found and factors learned on the base weights rounded to "
+            f"{WORDS[card.base.quantization]}; the factors are applied to the unrounded weights here."
         )
     warning = f"> **Warning:** {markdown_text(card.warning)}.\n\n" if card.warning else ""
     return (

@@ -100,8 +100,12 @@ def cards_of(model: nn.Module) -> list[torch.device]:
 
 
 def weight_of(module: nn.Module, name: str = "weight") -> Tensor:
-    """Return a module's weight, also where accelerate has it offloaded (a copy, on the device it runs on) or where it is
-    quantised (dequantised).
+    """Return a module's weight, dequantised where it is quantised.
+
+    Where accelerate has it offloaded, it is a copy on the device it runs on.
+
+    Raises:
+        InputError: it is not loaded at all.
     """
     weight: Tensor = getattr(module, name)
     if is_quantised(weight):

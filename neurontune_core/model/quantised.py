@@ -25,7 +25,8 @@ def check_library(quantization: str) -> None:
     """
     if quantization != "none" and find_spec("torchao") is None:
         raise InputError(
-            f"model.quantization: {quantization!r} needs torchao; pip install 'neurontune[quantised]', or set it to none"
+            f"model.quantization: {quantization!r} needs torchao; pip install 'neurontune[quantised]', or set "
+            f"it to none"
         )
 
 

@@ -123,7 +123,7 @@ def test_every_weight_has_a_place_and_layers_follow_each_other(family):
     assert {device for name, device in spread.items() if not name.rpartition(".")[2].isdigit()} == {0}
     assert set(device_map(model, {0: 2 * size, "cpu": size}, torch.float32).values()) == {0}
     assert "cpu" in device_map(model, {0: size * 9 // 10, "cpu": size}, torch.float32).values()
-    with pytest.raises(InputError, match="GiB of weights.*runtime.max_memory"):
+    with pytest.raises(InputError, match=r"GiB of weights.*runtime\.max_memory"):
         device_map(model, {0: size // 3, 1: size // 9}, torch.float32)
 
 
