@@ -60,7 +60,7 @@ class Widened(TorchFunctionMode):
         return product if bias is None else product + bias.to(self._format)
 
     def _widened(self, argument: Any) -> Any:
-        if isinstance(argument, Tensor) and self._narrow(argument.dtype):
+        if isinstance(argument, Tensor) and self._narrow(argument.dtype) and not is_quantised(argument):
             return argument.to(self._format)
         return self._format if isinstance(argument, torch.dtype) and self._narrow(argument) else argument
 
