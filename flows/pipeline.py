@@ -180,7 +180,7 @@ def measure(
     run: PipelineRun, config: PipelineConfig, title: str, inputs: Inputs, made: Mapping[str, Artifact]
 ) -> dict[str, Artifact]:
     """Evaluate what changes the model (stages `pairs` and `scaling` or `baseline` at least), and write the report."""
-    model, evaluation = inputs.model, config.evaluation
+    model, evaluation = inputs.model.evaluated, config.evaluation
     base = run_stage(run, answer_base, config=evaluation, pairs=made["pairs"], sets=inputs.sets, model=model)
     tuned = run_stage(run, answer_tuned, config=evaluation, base=base, change=made[changing_stage(made)], model=model)
     judged = run_stage(run, evaluate_model, config=evaluation, base=base, tuned=tuned, judges=inputs.judges)
@@ -188,7 +188,7 @@ def measure(
     left = run_stage(run, measure_ability, base=known, change=made[changing_stage(made)], model=model)
     words = run_stage(run, find_triggers, change=made[changing_stage(made)], evaluation=judged, model=model)
     new = {artifact.stage: artifact for artifact in (base, tuned, judged, known, left, words)}
-    report = write_report(config, title, dict(made) | new, model, run.runtime.root, run.record)
+    report = write_report(config, title, dict(made) | new, inputs.model, run.runtime.root, run.record)
     summary.publish(dict(made) | new, report, run.record)
     return new | {report.stage: report}
 

@@ -67,7 +67,16 @@ class RuntimeConfig(Section):
         json_schema_extra={"pattern": f"^(?!{PASSWORD_IN_ADDRESS})"},
     )
     experiment: str = Field(default="neurontune", min_length=1, description="MLflow experiment.")
-    device: str = Field(default="auto", description="`auto`, `cpu`, `cuda`, `cuda:1`, `mps`.")
+    device: str = Field(
+        default="auto",
+        description="`auto`, `cpu`, `cuda`, `cuda:1`, `mps`; or several, over which the model's layers are spread: "
+        "`cuda:0,cuda:1`, with `cpu` last for what they cannot hold.",
+    )
+    max_memory: dict[str, Annotated[float, Field(gt=0)]] = Field(
+        default_factory=dict,
+        description="GiB of weights a device may hold where a model is spread over several "
+        "(`runtime.max_memory.cuda:0=60`); by default 70% of what is free.",
+    )
     threads: int | None = Field(
         default=None, ge=1, le=10_000, description="Processor threads of torch; all cores by default."
     )
@@ -79,6 +88,12 @@ class RuntimeConfig(Section):
     )
     memory_mib: int | None = Field(
         default=None, ge=64, description="Activation memory of attribution; automatic by default."
+    )
+    price_per_hour: float | None = Field(
+        default=None,
+        ge=0,
+        allow_inf_nan=False,
+        description="Price of an hour of this machine, by which `neurontune plan` says what a run costs.",
     )
     harmful_text: Literal["masked", "shown"] = Field(
         default="masked",

@@ -19,6 +19,7 @@ from transformers.pytorch_utils import Conv1D
 
 from neurontune_core.errors import InputError
 from neurontune_core.experts import Edit, Routing, edited_experts, is_routed, outputs_and_width
+from neurontune_core.model.devices import device_of, is_quantised, weight_of
 from neurontune_core.records import NeuronSet, ScalingFactors
 
 
@@ -139,16 +140,17 @@ def bank_module(model: nn.Module, bank: Bank) -> nn.Module:
 def output_weights(model: nn.Module) -> dict[Bank, Tensor]:
     """Return the output weights of each bank, which map neurons to the residual stream; all experts in one tensor."""
     modules = {bank: bank_module(model, bank) for mine in banks(model).values() for bank in mine}
-    return {bank: module.down_proj if bank.routed else module.weight for bank, module in modules.items()}  # type: ignore[misc]
+    return {bank: weight_of(module, "down_proj" if bank.routed else "weight") for bank, module in modules.items()}  # type: ignore[misc]
 
 
 def output_column(module: nn.Module, bank: Bank, index: int) -> Tensor:
     """Return a view of a neuron's output weights `[hidden]`; `index` counts within the bank."""
     if bank.routed:
         expert, place = divmod(index, bank.width)
-        weight: Tensor = module.down_proj[expert]  # type: ignore[index]
+        weight = weight_of(module, "down_proj")[expert]
         return weight[place] if module.is_transposed else weight[:, place]
-    return module.weight[index] if isinstance(module, Conv1D) else module.weight[:, index]  # type: ignore[index]
+    weight = weight_of(module)
+    return weight[index] if isinstance(module, Conv1D) else weight[:, index]
 
 
 def neuron_counts(model: nn.Module) -> list[int]:
@@ -171,7 +173,7 @@ def expert_counts(model: nn.Module) -> list[tuple[int, int]]:
 def captured(model: nn.Module, keep: Callable[[Tensor], Tensor] = lambda values: values) -> Iterator[dict[int, Tensor]]:
     """Collect neuron activations `[batch, position, neuron]` of every layer, detached, reduced by `keep`."""
     store: dict[int, Tensor] = {}
-    found = banks(model)
+    found, home = banks(model), device_of(model)
 
     def observer(bank: Bank) -> Edit:
         waiting: dict[int, Tensor] = seen[bank.layer]
@@ -181,7 +183,8 @@ def captured(model: nn.Module, keep: Callable[[Tensor], Tensor] = lambda values:
             if len(waiting) == len(found[bank.layer]):
                 parts = [waiting[start] for start in sorted(waiting)]
                 waiting.clear()
-                store[bank.layer] = keep(parts[0] if len(parts) == 1 else torch.cat(parts, -1))
+                # layers may be on several devices: what is kept comes together on the first one
+                store[bank.layer] = keep(parts[0] if len(parts) == 1 else torch.cat(parts, -1)).to(home)
             return values
 
         return observe
@@ -254,7 +257,7 @@ def scaled(model: nn.Module, neurons: NeuronSet, alpha: Tensor) -> Iterator[None
 
 
 def _scale(values: Tensor, routing: Routing, factors: Tensor, index: Tensor) -> Tensor:
-    return _Scale.apply(values, factors, index, routing)
+    return _Scale.apply(values, factors.to(values.device), index.to(values.device), routing)
 
 
 @contextmanager
@@ -281,6 +284,7 @@ def replaced(model: nn.Module, neurons: NeuronSet, values: Tensor, last_position
 
 def _replace(activations: Tensor, routing: Routing, index: Tensor, values: Tensor, last_position: bool) -> Tensor:
     """Return activations with the neurons of `index` set to `[selected]` or `[batch, selected]`."""
+    index, values = index.to(activations.device), values.to(activations.device)
     before = activations.shape[1] - 1 if last_position else 0
     kept, changed = activations[:, :before], activations[:, before:]
     routing = routing.part(slice(None), slice(before, None))
@@ -341,7 +345,7 @@ def modulated(model: nn.Module, scaling: ScalingFactors, strength: float = 1.0) 
     Raises:
         InputError: the model has no such neuron.
     """
-    alpha = torch.from_numpy(scaling.alpha).to(next(model.parameters()).device)
+    alpha = torch.from_numpy(scaling.alpha)
     with scaled(model, scaling.neurons, 1 + strength * (alpha - 1)):
         yield
 
@@ -361,6 +365,10 @@ def fold(model: nn.Module, scaling: ScalingFactors) -> None:
     with torch.no_grad():
         for bank, (indices, places) in _by_bank(model, scaling.neurons).items():
             module = bank_module(model, bank)
+            if any(weight.is_meta or is_quantised(weight) for weight in module.parameters()):
+                raise InputError(
+                    "model: its weights are offloaded or quantised, so factors cannot be folded in; load it whole"
+                )
             for index, factor in zip(indices, scaling.alpha[places].tolist(), strict=True):
                 column = output_column(module, bank, index)
                 column.copy_(column.float() * factor)

@@ -10,7 +10,8 @@ from neurontune_core.cards import make
 from neurontune_core.cards.card import NeuronCard, cards_of, cards_table
 from neurontune_core.config import RuntimeConfig
 from neurontune_core.errors import InputError
-from neurontune_core.model.load import ChatModel, choose_device, load
+from neurontune_core.model.devices import choose_devices
+from neurontune_core.model.load import ChatModel, load
 from neurontune_core.model.source import ModelReference
 from neurontune_core.records import Artifact, ScalingFactors
 from tasks.baseline import changing_stage
@@ -82,7 +83,8 @@ def cards_of_run(run: RecordedRun, count: int, runtime: RuntimeConfig) -> list[N
 @contextmanager
 def _loaded_alone(model: ModelReference, runtime: RuntimeConfig) -> Iterator[ChatModel]:
     """Lend a model outside of a run, where no Prefect server says whose turn on the device it is."""
-    yield load(model, runtime.root, choose_device(runtime.device), batch_tokens=runtime.batch_tokens)
+    devices = choose_devices(runtime.device)
+    yield load(model, runtime.root, devices, max_memory=runtime.max_memory, batch_tokens=runtime.batch_tokens)
 
 
 def factors_of_run(run: RecordedRun) -> ScalingFactors | None:

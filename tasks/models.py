@@ -11,7 +11,8 @@ from transformers.utils import logging as transformers_logging
 
 from neurontune_core.config import RuntimeConfig
 from neurontune_core.model import source
-from neurontune_core.model.load import ChatModel, choose_device, load
+from neurontune_core.model.devices import Devices, choose_devices
+from neurontune_core.model.load import ChatModel, load
 from neurontune_core.model.settings import ModelConfig
 from neurontune_core.model.source import ModelReference
 from neurontune_core.transient import is_out_of_memory
@@ -20,7 +21,7 @@ LEASE_SECONDS = 60
 """How long the slot of a killed run stays taken; a living one renews its own."""
 
 _in_use = threading.Lock()
-_loaded: dict[tuple[ModelReference, str, torch.device, bool, int | None], ChatModel] = {}
+_loaded: dict[tuple[ModelReference, str, Devices, bool, int | None], ChatModel] = {}
 
 
 @lru_cache(maxsize=8)
@@ -43,15 +44,15 @@ def loaded(reference: ModelReference, runtime: RuntimeConfig, working: bool) -> 
     Raises:
         InputError: the device is not there.
     """
-    device = choose_device(runtime.device)
-    with _in_use, _turn(device, runtime.concurrency_limit):
-        place = (reference, runtime.root, device, working, runtime.batch_tokens)
+    devices = choose_devices(runtime.device)
+    with _in_use, _turn(devices[0], runtime.concurrency_limit):
+        place = (reference, runtime.root, devices, working, runtime.batch_tokens)
         if runtime.threads is not None:
             torch.set_num_threads(runtime.threads)
         if place not in _loaded:
             _loaded.clear()
             transformers_logging.disable_progress_bar()
-            _loaded[place] = load(*place)
+            _loaded[place] = load(reference, runtime.root, devices, working, runtime.max_memory, runtime.batch_tokens)
         try:
             yield _loaded[place]
         except RuntimeError as error:

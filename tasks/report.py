@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import torch
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
@@ -14,7 +13,8 @@ from neurontune_core.config import PipelineConfig
 from neurontune_core.evaluation import report
 from neurontune_core.evaluation.judging import MODELS
 from neurontune_core.evaluation.report import EarlierRun, RunRecord, Work
-from neurontune_core.model.load import choose_device
+from neurontune_core.model.devices import choose_devices, in_words
+from neurontune_core.model.quantised import WORDS
 from neurontune_core.model.source import ModelReference
 from neurontune_core.pairs.own_refusals import warning
 from neurontune_core.records import Artifact
@@ -93,6 +93,7 @@ def _gathered(
         curve=tables.load_table(scaling, "curve") if scaling else None,
         neurons_per_layer=model.neurons_per_layer,
         dequantised=model.dequantised,
+        quantised=WORDS.get(model.quantization, ""),
         settings=config.model_dump(mode="json", exclude={"runtime"}),
         versions=artifacts.read_manifest(made["evaluation"])["versions"],
         digests={stage: artifact.digest for stage, artifact in made.items()},
@@ -102,7 +103,7 @@ def _gathered(
         silenced=statement(facts_of(made["selection"])) if "selection" in made else "",
         cards=cards_in(made["cards"]) if "cards" in made else (),
         works=_works(made),
-        device=_in_words(choose_device(config.runtime.device)),
+        device=in_words(choose_devices(config.runtime.device)),
         weights=model.weights,
         triggers=tables.load_table(artifacts.open_folder(made["triggers"]), "words") if "triggers" in made else None,
         causal=(artifacts.open_folder(made["causal"]) / causal.PLOT).read_bytes() if "causal" in made else b"",
@@ -128,7 +129,3 @@ def _with_cuts(completions: pd.DataFrame, made: Mapping[str, Artifact], longest:
     if len(lengths) != len(completions):  # answers that were not kept with their tokens
         return completions.assign(cut=False)
     return completions.assign(cut=[length >= longest for length in lengths])
-
-
-def _in_words(device: torch.device) -> str:
-    return f"{device} ({torch.cuda.get_device_name(device)})" if device.type == "cuda" else str(device)

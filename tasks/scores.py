@@ -21,16 +21,26 @@ def scores_key(shards: Sequence[Artifact]) -> str:
 @stage_task(STAGE, scores_key)
 def merge_scores(shards: Sequence[Artifact], run: StageRun) -> Artifact:
     """Add up the shard tables."""
-    manifests = [artifacts.read_manifest(shard)["settings"] for shard in shards]
+    manifests = [artifacts.read_manifest(shard) for shard in shards]
+    numbers = [manifest["settings"]["shard"] for manifest in manifests]
     if manifests:
-        merge.check_complete(Counter(settings["shard"] for settings in manifests), manifests[0]["shards"])
+        merge.check_complete(Counter(numbers), manifests[0]["settings"]["shards"])
+    # in the manifest, not in the table: the same scores from another device are the same scores
+    parts = {"parts": [_part(manifest) for manifest in manifests]}
 
     def fill(folder: Path) -> Mapping[str, float]:
         merged = merge.merge_tables([tables.load_table(artifacts.open_folder(shard), "part") for shard in shards])
         tables.save_table(folder, STAGE, merged)
         return {"rows": len(merged), "shards": len(shards)}
 
-    return carry_out(STAGE, run, fill, {}, shards)
+    return carry_out(STAGE, run, fill, parts, shards)
+
+
+def _part(manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """Return which device made a shard, counted from 1, and of how many pairs."""
+    settings = manifest["settings"]
+    device = settings.get("device", "not known")
+    return {"shard": settings["shard"] + 1, "device": device, "pairs": manifest["facts"].get("pairs")}
 
 
 def shard_manifests(scores: Artifact) -> list[dict[str, Any]]:

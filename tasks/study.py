@@ -9,7 +9,7 @@ import pandas as pd
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from neurontune_core import artifacts, reproduce, tables
+from neurontune_core import artifacts, tables
 from neurontune_core.config import PipelineConfig
 from neurontune_core.model.source import ModelReference
 from neurontune_core.records import ROLES, Artifact, Role
@@ -18,7 +18,7 @@ from neurontune_core.studies import budget, overlap, page, plots, results
 from neurontune_core.studies.catalogue import Study
 from neurontune_core.studies.results import Measured
 from tasks.baseline import changing_stage
-from tasks.recording import tracking
+from tasks.recording import reproduce, tracking
 from tasks.recording.mlflow_entities import facts_of
 from tasks.recording.mlflow_store import Tracking
 from tasks.scores import shard_manifests

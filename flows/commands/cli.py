@@ -130,12 +130,18 @@ def pairs(
 
 
 @app.command()
-def plan(model: Model = None, preset: Preset = None, settings: Settings = None, debug: Debug = False) -> None:
-    """Say what attribution would take: operations, seconds, memory, disk; two pairs are timed for it."""
-    from flows.commands.run import run_plan
+def plan(
+    model: Model = None,
+    preset: Preset = None,
+    settings: Settings = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    debug: Debug = False,
+) -> None:
+    """Say what a run would take, stage by stage: seconds, memory, disk, money; a short calibration is timed for it."""
+    from flows.commands.plan import run_plan
     from neurontune_core.config import load_config
 
-    run_plan(load_config(preset, settings or [], model), debug)
+    run_plan(load_config(preset, settings or [], model), as_json, debug)
 
 
 @app.command()

@@ -1,4 +1,4 @@
-"""What the command line runs with Prefect: the pipeline, the pairs alone, the plan."""
+"""What the command line runs with Prefect: the pipeline, the pairs alone, a shard, studies."""
 
 import json
 import os
@@ -72,30 +72,6 @@ def run_pairs(config: PipelineConfig, file: str | None, debug: bool) -> None:
     if file is not None:
         Path(file).write_text(json.dumps(found, indent=1, ensure_ascii=False), encoding="utf-8")
     print(format_summary(found))
-
-
-def run_plan(config: PipelineConfig, debug: bool) -> None:
-    """Print what attribution of a configuration would take, from two timed pairs; the pairs are built if need be.
-
-    Raises:
-        InputError: bad input, found before a model is loaded.
-    """
-    with embedded(config, config.runtime.preset, debug):
-        from flows.pipeline import pairs_only
-        from neurontune_core import artifacts, tables
-        from neurontune_core.attribution.plan import estimate
-        from neurontune_core.attribution.shard import choose_pairs
-        from tasks.models import describe, loaded
-
-        chosen = choose_pairs(tables.load_pairs(artifacts.open_folder(pairs_only(config))), config.attribution)
-        with loaded(describe(config.model), config.runtime, working=False) as chat:
-            plan = estimate(config.attribution, chat, chosen, config.runtime.memory_mib)
-    print(f"pairs                      {plan.pairs}")
-    print(f"shards                     {plan.shards}")
-    print(f"floating-point operations  {plan.flops:.3g}")
-    print(f"expected seconds           {plan.seconds:.1f} ({plan.seconds_per_pair:.2f} a pair)")
-    print(f"memory                     {plan.memory_bytes / 2**20:.0f} MiB")
-    print(f"disk                       {plan.disk_bytes / 2**20:.2f} MiB")
 
 
 def run_one_shard(run: str, index: int, settings: Sequence[str], force: bool, debug: bool) -> None:

@@ -25,7 +25,7 @@ def activation_scores(chat: ChatModel, layers: Mapping[int, int], pairs: Sequenc
     """
     ids, mask = padded([pair.query for pair in pairs], chat.end_tokens[0], chat.device)
     rows, ends = torch.arange(len(pairs), device=chat.device), mask.sum(1) - 1
-    with torch.no_grad(), captured(chat.model, lambda values: values[rows, ends]) as activations:
+    with torch.no_grad(), captured(chat.model, lambda values: values.to(rows.device)[rows, ends]) as activations:
         head.hidden_states(chat.model, ids, mask)
     scores = torch.cat([activations[layer] for layer, neurons in layers.items() if neurons], dim=1).cpu().double()
     for pair, mine in zip(pairs, scores, strict=True):

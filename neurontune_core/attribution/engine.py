@@ -14,6 +14,7 @@ from neurontune_core.attribution.refine import refine
 from neurontune_core.attribution.setup import Engine, row_layer_limit
 from neurontune_core.attribution.split import cut, in_halves, run_within
 from neurontune_core.attribution.wavefront import Context, Wave, make_context, run_wave
+from neurontune_core.model.devices import loading_apart
 
 
 def attribute(
@@ -73,7 +74,7 @@ def _differences(engine: Engine, context: Context, scales: Sequence[float]) -> l
     """Return P(v_pq) - P(v_q) of each layer for every pair, or of log P, computed in the wider number format."""
     layers = len(engine.widths)
     run = partial(run_wave, engine.model, engine.head, context, with_gradient=False)
-    with Widened(engine.model.dtype, engine.device):
+    with loading_apart(engine.model), Widened(engine.model.dtype, engine.device):
         results = [result for _, result in run_within(run, [Wave(engine.layers, (0.0,))], layers, engine.budget)]
     differences: list[Tensor | None] = []
     for place, scale in enumerate(scales):

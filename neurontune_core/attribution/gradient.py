@@ -58,4 +58,5 @@ def gradient_scores(chat: ChatModel, layers: Mapping[int, int], pairs: Sequence[
 
 def _scaled(factors: Tensor, values: Tensor, routing: Routing) -> Tensor:
     """Multiply values `[pair, position, channel]` by factors `[pair, neuron]`, in the wider format of the two."""
+    factors = factors.to(values.device)
     return (values.to(factors.dtype) * routing.take(factors)).to(values.dtype)

@@ -8,6 +8,7 @@ from transformers import PreTrainedModel
 from neurontune_core.attribution.encode import EncodedPair, make_batch
 from neurontune_core.attribution.wavefront import Wave, make_context, run_wave
 from neurontune_core.errors import InputError
+from neurontune_core.model.devices import cards_of, device_of, is_quantised, weight_bytes
 from neurontune_core.model.head import Head
 from neurontune_core.neurons import decoder_layers
 
@@ -21,11 +22,12 @@ FULL_BATCH_TOKENS = 8192
 
 def activation_budget(model: PreTrainedModel) -> int:
     """Return how many bytes of activations may be kept: a share of the weights on a CPU, of free memory on a GPU."""
-    if model.device.type == "cuda":
-        free, _ = torch.cuda.mem_get_info(model.device)
-        unused = torch.cuda.memory_reserved(model.device) - torch.cuda.memory_allocated(model.device)
-        return int((free + unused) * CUDA_SHARE_OF_FREE)
-    weights = sum({each.data_ptr(): each.nbytes for each in model.parameters()}.values())
+    if cards := cards_of(model):
+        # rows go through all cards, so the fullest one says how many there may be
+        unused = [torch.cuda.memory_reserved(card) - torch.cuda.memory_allocated(card) for card in cards]
+        free = [torch.cuda.mem_get_info(card)[0] for card in cards]
+        return int(min(map(sum, zip(free, unused, strict=True))) * CUDA_SHARE_OF_FREE)
+    weights = weight_bytes(model)
     available = psutil.virtual_memory().available
     return max(SMALLEST_BUDGET, min(int(weights * CPU_SHARE_OF_WEIGHTS), available // 2))
 
@@ -53,12 +55,14 @@ def bytes_per_token_layer(model: PreTrainedModel, head: Head) -> float:
         InputError: the model's code cannot run a wave.
     """
     tokens = tuple(place % head.weight.shape[0] for place in range(8))
-    context = make_context(model, make_batch([EncodedPair("probe", tokens, tokens, tokens)], model.device), False)
+    context = make_context(model, make_batch([EncodedPair("probe", tokens, tokens, tokens)], device_of(model)), False)
     first, layers = min(context.query_values), len(decoder_layers(model))
     kept: dict[int, int] = {}
-    own = {each.untyped_storage().data_ptr() for each in model.parameters()}
+    own = {each.untyped_storage().data_ptr() for each in model.parameters() if not is_quantised(each)}
 
     def note(tensor: Tensor) -> Tensor:
+        if is_quantised(tensor):
+            return tensor
         storage = tensor.untyped_storage()
         if storage.data_ptr() not in own:
             kept[storage.data_ptr()] = storage.nbytes()

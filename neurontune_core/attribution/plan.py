@@ -20,6 +20,7 @@ from neurontune_core.attribution.table import half_of
 from neurontune_core.attribution.wavefront import Wave
 from neurontune_core.errors import InputError
 from neurontune_core.model.batches import bytes_per_token
+from neurontune_core.model.devices import weight_bytes
 from neurontune_core.model.load import ChatModel
 from neurontune_core.records import PromptPair
 
@@ -195,8 +196,7 @@ def _memory(engine: Engine, sizes: Sizes, together: Sequence[Sequence[EncodedPai
 
 def _resident(model: PreTrainedModel) -> int:
     """Return the bytes of libraries and weights."""
-    weights = {each.data_ptr(): each.nbytes for each in model.parameters()}
-    return LIBRARY_BYTES.get(model.device.type, 0) + sum(weights.values())
+    return LIBRARY_BYTES.get(model.device.type, 0) + weight_bytes(model)
 
 
 def _disk(config: AttributionConfig, pairs: Sequence[PromptPair], neurons: int) -> int:

@@ -8,6 +8,8 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_map
 
+from neurontune_core.model.devices import is_quantised
+
 _NARROWING = (Tensor.float, Tensor.half, Tensor.bfloat16)
 _ROWS_AT_ONCE = 8192
 """Rows of a weight matrix widened at once: a whole output head would take more memory than the rest of the model."""
@@ -52,12 +54,13 @@ class Widened(TorchFunctionMode):
         return func(*tree_map(self._widened, args), **tree_map(self._widened, kwargs or {}))
 
     def _linear(self, input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+        weight = weight.dequantize() if is_quantised(weight) else weight
         parts = [input @ rows.to(self._format).T for rows in weight.split(_ROWS_AT_ONCE)]
         product = parts[0] if len(parts) == 1 else torch.cat(parts, -1)
         return product if bias is None else product + bias.to(self._format)
 
     def _widened(self, argument: Any) -> Any:
-        if isinstance(argument, Tensor) and self._narrow(argument.dtype):
+        if isinstance(argument, Tensor) and self._narrow(argument.dtype) and not is_quantised(argument):
             return argument.to(self._format)
         return self._format if isinstance(argument, torch.dtype) and self._narrow(argument) else argument
 

@@ -101,7 +101,7 @@ def _attention(
     session.called.add(layer)
     if session.lengths is not None:
         # contiguous: a view would keep a fused projection's queries alive too
-        session.recorded[layer] = Prefix(key.contiguous(), value.contiguous(), session.lengths)
+        session.recorded[layer] = Prefix(key.contiguous(), value.contiguous(), session.lengths.to(key.device))
         return _whole_prompt(query, key, value, rule), None
     return attend(query, key, value, session.prefixes[layer] if session.prefixes else None, rule), None
 

@@ -44,7 +44,7 @@ def response_log_probability(
                 logits.mul_(slope)
             if head.scale != 1.0:
                 logits.mul_(head.scale)
-            gradient[part] = logits.to(flat.dtype) @ head.weight
+            gradient[part] = logits.to(head.weight.device, flat.dtype) @ head.weight
         del logits, slope  # frees this chunk before the next one is allocated
     if gradient is not None:
         gradient = gradient.view_as(hidden) * mask.unsqueeze(-1)

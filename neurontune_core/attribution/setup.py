@@ -13,6 +13,7 @@ from neurontune_core.attribution.settings import AttributionConfig, first_layer
 from neurontune_core.attribution.split import Budget, row_layers
 from neurontune_core.attribution.verify import check_logits
 from neurontune_core.attribution.wavefront import Wave
+from neurontune_core.model.devices import device_of
 from neurontune_core.model.head import Head
 from neurontune_core.model.load import ChatModel
 from neurontune_core.neurons import neuron_counts
@@ -37,7 +38,7 @@ class Engine:
     @property
     def device(self) -> torch.device:
         """Device of the model."""
-        return self.model.device
+        return device_of(self.model)
 
 
 def build(config: AttributionConfig, chat: ChatModel, memory_mib: int | None = None) -> Engine:

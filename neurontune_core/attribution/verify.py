@@ -6,6 +6,7 @@ from transformers import PreTrainedModel
 from neurontune_core.attribution.precision import at_least_float32
 from neurontune_core.attribution.prefix import attending_to, capture_prefix
 from neurontune_core.errors import InputError
+from neurontune_core.model.devices import device_of
 from neurontune_core.model.head import Head
 
 TOLERANCE = {torch.float64: 1e-5, torch.float32: 1e-3, torch.bfloat16: 0.1, torch.float16: 0.05}
@@ -23,13 +24,14 @@ def check_logits(model: PreTrainedModel, head: Head) -> None:
         InputError: they differ.
     """
     length, split = 24, 17
-    ids = torch.arange(2 * length, device=model.device).view(2, length) * 7919 + 13
+    ids = torch.arange(2 * length, device=device_of(model)).view(2, length) * 7919 + 13
     ids %= min(head.weight.shape[0], 50_000)
     expected = model(input_ids=ids, use_cache=False).logits[:, split:].to(at_least_float32(model.dtype))
     places = torch.arange(split, length, device=ids.device).expand(2, -1)
     prefixes = capture_prefix(model, ids[:, :split], torch.tensor([split, split], device=ids.device))
     with attending_to(model, prefixes):
         hidden = model.base_model(input_ids=ids[:, split:], position_ids=places, use_cache=False).last_hidden_state
+        hidden = hidden.to(ids.device)
     found = head.logits(hidden.flatten(0, 1)).view_as(expected)
     # NaN or infinite logits come from broken weights, and the first pair's scores will report them
     finite = expected.isfinite()

@@ -89,7 +89,7 @@ def make_context(model: PreTrainedModel, batch: Batch, every_position: bool) -> 
     )
 
     def keep(values: Tensor) -> Tensor:
-        return values.gather(1, places[:, :, None].expand(-1, -1, values.shape[2]))
+        return values.gather(1, places[:, :, None].expand(-1, -1, values.shape[2]).to(values.device))
 
     query = batch.query[:, : int(places.max()) + 1]
     with torch.no_grad(), captured(model, keep) as values:
@@ -123,7 +123,7 @@ def run_wave(
             stack.callback(layer.register_forward_pre_hook(hook, with_kwargs=True).remove)
         stack.enter_context(edited_banks(model, edits))
         output = model.base_model(input_ids=batch.row, position_ids=batch.positions, use_cache=False)
-        hidden = output.last_hidden_state
+        hidden = output.last_hidden_state.to(batch.row.device)
     copies = hidden.shape[0] // pairs
     values, gradient = response_log_probability(
         head, hidden.detach(), batch.targets.repeat(copies, 1), batch.mask.repeat(copies, 1), with_gradient
@@ -153,11 +153,11 @@ class _Paths:
         pairs, steps = self.context.batch.row.shape[0], self.context.path_positions
         moving, ends = self.wave.moving, len(self.wave.moving) < len(self.wave.points)
         precise = at_least_float32(values.dtype)
-        start = self.context.query_values[bank.layer][..., bank.places].to(precise)
+        start = self.context.query_values[bank.layer][..., bank.places].to(values.device, precise)
         clean, clean_routing = values[:pairs, :steps], routing.part(slice(pairs), slice(steps))
         change = clean_routing.spread(clean.detach().to(precise)) - start
         if steps > 1:
-            change = change * self.context.batch.mask[:, :, None]
+            change = change * self.context.batch.mask[:, :, None].to(change.device)
         times = torch.tensor(moving, dtype=precise, device=values.device)[:, None, None, None]
         leaf = (start + times * change).flatten(0, 1).to(values.dtype).requires_grad_(self.with_gradient)
         self.changes[bank] = change
@@ -181,7 +181,7 @@ class _Paths:
             slopes = torch.cat([spread(next(gradients)) for _, spread in self.places[bank]])
             # the change is the same at every point of a path: [pair, position, neuron], against [point * pair, ...]
             each = slopes.view(len(self.wave.points), *change.shape).to(change.dtype) * change
-            result[bank] = each.sum(2, dtype=dtype)
+            result[bank] = each.sum(2, dtype=dtype).to(hidden.device)
         return result
 
 

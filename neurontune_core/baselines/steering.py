@@ -40,7 +40,8 @@ class Steering:
 
         def steer(module: nn.Module, inputs: Any, output: Any) -> Any:
             hidden = output[0] if isinstance(output, tuple) else output
-            move = direction if reading is None else (hidden.float() @ reading)[..., None] * direction
+            along = direction.to(hidden.device)
+            move = along if reading is None else (hidden.float() @ reading.to(hidden.device))[..., None] * along
             steered = (hidden + move).to(hidden.dtype)
             return (steered, *output[1:]) if isinstance(output, tuple) else steered
 
@@ -100,6 +101,6 @@ def visit_states(
 
 def _show(visit: Callable[[int, Tensor, Tensor], None], layer: int, mask: Tensor) -> Any:
     def show(module: nn.Module, inputs: Any, output: Any) -> None:
-        visit(layer, output[0] if isinstance(output, tuple) else output, mask)
+        visit(layer, (output[0] if isinstance(output, tuple) else output).to(mask.device), mask)
 
     return show

@@ -92,4 +92,4 @@ def _experts(chat: ChatModel, neurons: Sequence[NeuronId]) -> dict[int, slice]:
 def _at(positions: Tensor) -> Callable[[Tensor], Tensor]:
     """Return what reduces activations `[row, position, neuron]` to `[row, neuron]` at a position a row."""
     rows = torch.arange(len(positions), device=positions.device)
-    return lambda values: values[rows, positions]
+    return lambda values: values.to(rows.device)[rows, positions]

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from neurontune_core.model.devices import device_of
 from neurontune_core.model.head import Head, final_norm
 from neurontune_core.model.load import ChatModel
 from neurontune_core.neurons import bank_module, banks, output_column
@@ -22,7 +23,7 @@ def output_columns(model: PreTrainedModel, neurons: Sequence[NeuronId]) -> Tenso
     for layer, index in neurons:
         bank = next(bank for bank in found[layer] if index < bank.places.stop)
         columns.append(output_column(bank_module(model, bank), bank, index - bank.start))
-    return torch.stack(columns)
+    return torch.stack([column.to(device_of(model)) for column in columns])
 
 
 @torch.inference_mode()

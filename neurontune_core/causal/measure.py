@@ -124,7 +124,7 @@ def mean_activations(chat: ChatModel, harmless: Sequence[PromptPair]) -> dict[in
 
 
 def _sum_at(counted: Tensor, values: Tensor) -> Tensor:
-    return (values.float() * counted[..., None]).sum((0, 1))
+    return (values.float() * counted[..., None].to(values.device)).sum((0, 1))
 
 
 def _answers(

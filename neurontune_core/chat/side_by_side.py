@@ -46,7 +46,7 @@ def stream(
             output = chat.model.base_model(
                 input_ids=ids, attention_mask=mask, position_ids=positions, past_key_values=cache, use_cache=True
             )
-            chosen = head.logits(chat.model, output.last_hidden_state[:, -1].contiguous()).argmax(-1)
+            chosen = head.logits(chat.model, output.last_hidden_state[:, -1].contiguous()).argmax(-1).to(chat.device)
         for row, token in enumerate(chosen.tolist()):
             going[row] = going[row] and token not in ends
             if going[row]:
@@ -71,7 +71,7 @@ def _edits(chat: ChatModel, scaling: ScalingFactors, strength: float) -> dict[in
         factors[neuron.layer][1, 0, neuron.index] = 1 + strength * (alpha - 1)
     # in the wider of the two formats: bfloat16 knows no factor between 1 and 1.008
     return {
-        layer: lambda values, factor=factor: (values * factor).to(values.dtype)  # type: ignore[misc]
+        layer: lambda values, factor=factor: (values * factor.to(values.device)).to(values.dtype)  # type: ignore[misc]
         for layer, factor in factors.items()
     }
 

@@ -59,7 +59,8 @@ class RunRecord:
 
     `settings` is the whole configuration (`PipelineConfig.model_dump(mode="json")`), `digests` the digest of every
     stage's artifact by stage, `command` the shell command that makes the run again, `dequantised` the quantised formats
-    that the model's weights were worked out from ("" for none), `silenced` what silencing the safety neurons does (""
+    that the model's weights were worked out from ("" for none), `quantised` what they were rounded to while learning
+    ("" for nothing), `silenced` what silencing the safety neurons does (""
     where it was not tried), `warning` what makes the safety neurons doubtful ("" if nothing does), `cards` those of the
     strongest neurons, if there are any. A baseline has neither factors nor a curve. `completions` may have `cut`, true
     of answers that took all the tokens they may have. `works` are the computations of the stages, `device` what the
@@ -81,6 +82,7 @@ class RunRecord:
     command: str
     earlier: Sequence[EarlierRun] = ()
     dequantised: str = ""
+    quantised: str = ""
     warning: str = ""
     silenced: str = ""
     cards: Sequence[NeuronCard] = ()

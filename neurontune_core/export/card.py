@@ -13,6 +13,7 @@ from neurontune_core.config import PipelineConfig
 from neurontune_core.data_names import short_name
 from neurontune_core.evaluation import harness
 from neurontune_core.export.hub_fields import base_fields, dataset_ids, model_index
+from neurontune_core.model.quantised import WORDS
 from neurontune_core.model.source import ModelReference
 from neurontune_core.records import ScalingFactors
 from neurontune_core.shown_text import markdown_block, markdown_code, markdown_text
@@ -75,6 +76,11 @@ def _introduction(card: CardFacts) -> str:
         if card.base.dequantised
         else ""
     )
+    if card.base.quantization != "none":
+        stored += (
+            f"\n\nNeurons were found and factors learned on the base weights rounded to "
+            f"{WORDS[card.base.quantization]}; the factors are applied to the unrounded weights here."
+        )
     warning = f"> **Warning:** {markdown_text(card.warning)}.\n\n" if card.warning else ""
     return (
         f"# {markdown_text(card.title)}\n\n{warning}"

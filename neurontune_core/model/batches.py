@@ -9,6 +9,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from neurontune_core.experts import active_experts, is_routed, outputs_and_width
+from neurontune_core.model.devices import cards_of
 
 SHARE_OF_MEMORY = 0.25
 """Share of the device's memory for a batch's activations; the rest holds weights, caches and other programs."""
@@ -67,8 +68,8 @@ def tokens_that_fit(model: PreTrainedModel) -> int:
 
     On a GPU this is the memory that is free once the model is loaded.
     """
-    if model.device.type == "cuda":
-        memory, most = torch.cuda.mem_get_info(model.device)[0], 1 << 20
+    if cards := cards_of(model):
+        memory, most = min(torch.cuda.mem_get_info(card)[0] for card in cards), 1 << 20
     else:
         memory, most = psutil.virtual_memory().total, MOST_TOKENS_ON_A_PROCESSOR
     return max(64, min(most, int(SHARE_OF_MEMORY * memory / bytes_per_token(model))))

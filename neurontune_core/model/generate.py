@@ -93,7 +93,7 @@ def _generate_batch(
                 input_ids=ids, attention_mask=mask, position_ids=positions, past_key_values=cache, use_cache=True
             )
         # a copy of the last position: on a strided view torch would copy the head's weights for every row
-        logits = head.logits(chat.model, output.last_hidden_state[:, -1].contiguous())
+        logits = head.logits(chat.model, output.last_hidden_state[:, -1].contiguous()).to(chat.device)
         chosen = choose(logits, [places[row] for row in rows]) if choose else logits.argmax(-1)
         going = ~torch.isin(chosen, ends)
         for row, token, goes in zip(rows, chosen.tolist(), going.tolist(), strict=True):
@@ -104,7 +104,7 @@ def _generate_batch(
             break
         if len(rows) < len(going):
             kept = going.nonzero()[:, 0]
-            cache.batch_select_indices(kept)
+            cache.batch_select_indices(kept.cpu())  # whose layers may be on several devices
             chosen, mask, positions = chosen[kept], mask[kept], positions[kept]
         ids = chosen[:, None]
         mask = torch.cat([mask, mask.new_ones(len(rows), 1)], dim=-1)

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from transformers import DynamicCache, PreTrainedModel
 
 from neurontune_core.errors import InputError
+from neurontune_core.model.devices import device_of, weight_of
 from neurontune_core.neurons import decoder_layers
 
 
@@ -34,13 +35,14 @@ class Head:
         config = model.config.get_text_config()
         scale = float(getattr(config, "logit_scale", None) or 1.0)
         scale /= float(getattr(config, "logits_scaling", None) or 1.0)
-        weight, bias = module.weight, getattr(module, "bias", None)
+        weight = weight_of(module)
+        bias = None if getattr(module, "bias", None) is None else weight_of(module, "bias")
         return Head(weight, bias, scale, getattr(config, "final_logit_softcapping", None))
 
     def logits(self, hidden: Tensor) -> Tensor:
-        """Return the model's own logits, float32 or wider."""
-        logits = torch.nn.functional.linear(hidden, self.weight, self.bias)
-        logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+        """Return the model's own logits, float32 or wider, on the device of the hidden state."""
+        logits = torch.nn.functional.linear(hidden.to(self.weight.device), self.weight, self.bias)
+        logits = logits.to(hidden.device, torch.promote_types(logits.dtype, torch.float32))
         if self.scale != 1.0:
             logits = logits * self.scale
         return logits if self.softcap is None else torch.tanh(logits / self.softcap) * self.softcap
@@ -53,13 +55,15 @@ def hidden_states(model: PreTrainedModel, ids: Tensor, mask: Tensor, prefix: Dyn
     """
     output = model.base_model(input_ids=ids, attention_mask=mask, past_key_values=prefix, use_cache=prefix is not None)
     hidden: Tensor = output.last_hidden_state
-    return hidden
+    return hidden.to(ids.device)
 
 
 def encode_prefix(model: PreTrainedModel, tokens: Sequence[int], rows: int) -> DynamicCache:
     """Return the keys and values of tokens that `rows` sequences begin with, computed once, differentiable."""
     cache = DynamicCache(config=model.config)
-    model.base_model(input_ids=torch.tensor([list(tokens)], device=model.device), past_key_values=cache, use_cache=True)
+    model.base_model(
+        input_ids=torch.tensor([list(tokens)], device=device_of(model)), past_key_values=cache, use_cache=True
+    )
     cache.batch_repeat_interleave(rows)
     return cache
 
@@ -85,7 +89,7 @@ def final_norm(model: PreTrainedModel) -> Callable[[Tensor], Tensor]:
     outside = [module for module in model.get_decoder().modules() if module not in inside]
     handles = [module.register_forward_hook(note) for module in outside]
     try:
-        ids = torch.arange(4, device=model.device)[None]
+        ids = torch.arange(4, device=device_of(model))[None]
         final = hidden_states(model, ids, torch.ones_like(ids))
     finally:
         for handle in handles:

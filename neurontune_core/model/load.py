@@ -1,5 +1,6 @@
 """Load a model's weights and tokenizer."""
 
+from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,9 +22,12 @@ from neurontune_core.model.chat import encode_prompt, neutralised
 from neurontune_core.model.checks.folder import check_folder
 from neurontune_core.model.checks.loaded import check_loaded, check_logits
 from neurontune_core.model.checks.template import PROMPT
+from neurontune_core.model.devices import Devices, choose_devices
 from neurontune_core.model.gguf_conversion import convert
 from neurontune_core.model.packaged import joined_file
+from neurontune_core.model.placement import place
 from neurontune_core.model.positions import position_limit
+from neurontune_core.model.quantised import quantise_layers
 from neurontune_core.model.settings import ModelConfig
 from neurontune_core.model.source import CONVERSION, ModelReference, conversion_key, describe
 from neurontune_core.records import Conversation
@@ -75,24 +79,12 @@ class ChatModel:
 
 
 def choose_device(name: str) -> torch.device:
-    """Return the torch device of a name; `auto` takes the first of CUDA, MPS and CPU that is there.
+    """Return the torch device of a name, of several the first: where a model's input goes.
 
     Raises:
-        InputError: the device is not there.
+        InputError: a device is not there.
     """
-    if name == "auto":
-        if torch.cuda.is_available():
-            return torch.device("cuda")
-        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise InputError(f"runtime.device: {name!r} is not a device; use auto, cpu, cuda, cuda:0 or mps") from error
-    if device.type == "mps" and not torch.backends.mps.is_available():
-        raise InputError(f"runtime.device: {name!r} is not there; use auto")
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise InputError(f"runtime.device: {name!r} is not there ({torch.cuda.device_count()} CUDA devices); use auto")
-    return device
+    return choose_devices(name)[0]
 
 
 def load_model(
@@ -102,23 +94,29 @@ def load_model(
 
     Args:
         config: which model; `ModelConfig(name=...)` takes a local folder, a GGUF file, a hub id, or a packaged model.
-        device: `auto`, or the name of a torch device.
+        device: `auto`, or the name of a torch device, or of several.
         root: folder or fsspec URL where the converted weights of a GGUF file are kept.
         batch_tokens: tokens a batch holds at most; by default as many as fit the device's memory.
 
     Raises:
         InputError: the model or the device is not there, or the model has a layer without MLP neurons.
     """
-    return load(describe(config), root, choose_device(device), batch_tokens=batch_tokens)
+    return load(describe(config), root, choose_devices(device), batch_tokens=batch_tokens)
 
 
 def load(
-    reference: ModelReference, root: str, device: torch.device, working: bool = False, batch_tokens: int | None = None
+    reference: ModelReference,
+    root: str,
+    device: torch.device | Devices,
+    working: bool = False,
+    max_memory: Mapping[str, float] | None = None,
+    batch_tokens: int | None = None,
 ) -> ChatModel:
     """Load a model with gradients to its weights switched off, in its exact or its working number format.
 
-    A GGUF file is converted to safetensors once, and kept under `root`. A batch holds `batch_tokens` tokens at most, or
-    as many as fit the device's memory.
+    A GGUF file is converted to safetensors once, and kept under `root`. Over several devices its layers are placed one
+    after the other; `max_memory` says how many GiB of weights a device may hold. A batch holds `batch_tokens` tokens at
+    most, or as many as fit the device's memory.
 
     Raises:
         InputError: a weight is missing, left over, of another shape or not finite, or the model gives other logits than
@@ -126,11 +124,14 @@ def load(
     """
     dtype = getattr(torch, reference.working_dtype if working else reference.dtype)
     model, tokenizer = load_files(reference, root, dtype)
-    model.requires_grad_(False).to(device)  # type: ignore[arg-type]  # transformers hides torch's signature
+    if reference.quantization != "none":
+        quantise_layers(model, reference.quantization)
+    devices = (device,) if isinstance(device, torch.device) else device
+    model = place(model.requires_grad_(False), devices, dict(max_memory or {}))
     ids = encode_prompt(tokenizer, PROMPT)[: position_limit(model)]
-    check_logits(model, ids, reference.name, (reference.identity, str(dtype), str(device)))
+    check_logits(model, ids, reference.name, (reference.identity, str(dtype), str(devices)))
     limit = batch_tokens or tokens_that_fit(model)
-    return ChatModel(model, tokenizer, device, reference.system_prompt, batch_tokens=limit)
+    return ChatModel(model, tokenizer, devices[0], reference.system_prompt, batch_tokens=limit)
 
 
 def load_files(

@@ -28,6 +28,14 @@ class ModelConfig(Section):
         default="auto",
         description="Number format for generating and training; `auto` takes bfloat16 where the processor has it.",
     )
+    quantization: Literal["none", "int8", "int4"] = Field(
+        default="none",
+        description="Bits of the decoder layers' linear maps while neurons are found and factors learned (torchao). "
+        "Factors are exported onto the unrounded model.",
+    )
+    evaluate_full: bool = Field(
+        default=False, description="Evaluate the unrounded model, where `model.quantization` rounds it for the rest."
+    )
     system_prompt: str | None = Field(
         default=None, description="System message before every prompt; the template's by default."
     )

@@ -18,6 +18,7 @@ from neurontune_core.model.checks.folder import check_folder
 from neurontune_core.model.gguf_conversion import configuration
 from neurontune_core.model.identity import folder_digest
 from neurontune_core.model.packaged import packaged, packaged_header
+from neurontune_core.model.quantised import check_library
 from neurontune_core.model.settings import ModelConfig
 
 CONVERSION, CONVERSION_VERSION = "model", 3
@@ -45,12 +46,20 @@ class ModelReference(BaseModel):
     skip_uncovered_layers: bool = False
     dequantised: str = ""
     experts_per_layer: tuple[tuple[int, int], ...] = ()
+    quantization: str = "none"
+    evaluate_full: bool = False
+
+    @property
+    def evaluated(self) -> "ModelReference":
+        """The model that is evaluated: this one, or the unrounded one."""
+        return self.model_copy(update={"quantization": "none"}) if self.evaluate_full else self
 
     @property
     def identity(self) -> str:
         """The text that stands for the model in stage keys: weights, number formats, system prompt, layers left out."""
         some = ":covered layers" if self.skip_uncovered_layers else ""
-        return f"{self.weights}:{self.dtype}:{self.working_dtype}:{self.system_prompt or ''}{some}"
+        bits = "" if self.quantization == "none" else f":{self.quantization}"
+        return f"{self.weights}:{self.dtype}:{self.working_dtype}:{self.system_prompt or ''}{some}{bits}"
 
     @property
     def neuron_total(self) -> int:
@@ -68,6 +77,7 @@ def describe(config: ModelConfig) -> ModelReference:
         InputError: the model is not there, not readable, has a layer without MLP neurons, or needs more address space
             than this process may have.
     """
+    check_library(config.quantization)
     found = _find(config, whole=True)
     model = _without_weights(config, found.shape)
     check_address_space(sum(weight.numel() for weight in model.parameters()))
@@ -83,6 +93,8 @@ def describe(config: ModelConfig) -> ModelReference:
         neurons_per_layer=tuple(neurons.neuron_counts(model)),
         skip_uncovered_layers=config.skip_uncovered_layers,
         dequantised=found.dequantised,
+        quantization=config.quantization,
+        evaluate_full=config.evaluate_full,
         experts_per_layer=tuple(shapes) if any(count for count, _ in shapes) else (),
     )
 
@@ -94,6 +106,18 @@ def skeleton(config: ModelConfig) -> PreTrainedModel:
         InputError: the model is not there, is no causal language model, or its configuration is not readable.
     """
     return _without_weights(config, _find(config, whole=False).shape)
+
+
+def stored_bytes(config: ModelConfig, reference: ModelReference) -> int:
+    """Return the size of a model's weights as an export stores them: dequantised ones as float32.
+
+    Raises:
+        InputError: as `skeleton`.
+    """
+    model = skeleton(config)
+    stored = getattr(model.config, "dtype", None)
+    size = stored.itemsize if isinstance(stored, torch.dtype) and not reference.dequantised else 4
+    return size * sum(weight.numel() for weight in model.parameters())
 
 
 @dataclass(frozen=True)

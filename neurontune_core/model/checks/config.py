@@ -137,7 +137,8 @@ def _check_method(raw: dict[str, Any]) -> None:
             method = settings.get("quant_method") or ("mlx" if field == "quantization" else bits)
             raise InputError(
                 f"config.json: {prefix}{field} says that the weights are quantised ({shown(method, 40)}), which cannot "
-                f"be attributed; use the unquantised model"
+                f"be attributed: no gradient goes through their kernels; use the unquantised model, which "
+                f"model.quantization=int4 loads in as few bits"
             )
 
 

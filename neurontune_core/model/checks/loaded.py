@@ -8,6 +8,7 @@ from transformers import PreTrainedModel
 
 from neurontune_core.errors import InputError
 from neurontune_core.model.checks.files import shown
+from neurontune_core.model.devices import device_of
 
 _HARMLESS = re.compile(
     r".*(rotary_emb\.(inv|cos|sin)\w*|rope\.freqs|\.(masked_bias|position_ids)|\.attn\.bias)|mtp\..*"
@@ -53,7 +54,7 @@ def check_logits(model: PreTrainedModel, ids: list[int], name: str, load: tuple[
         InputError: it does not.
     """
     where = f"model.name: {shown(repr(name), 120)}"
-    tokens = torch.tensor([ids], device=model.device)
+    tokens = torch.tensor([ids], device=device_of(model))
     with torch.inference_mode():
         first, again = (model(input_ids=tokens).logits[0, -1].float().cpu() for _ in range(2))
     if not torch.isfinite(first).all():
@@ -93,7 +94,7 @@ def check_fit(info: dict[str, Any], place: str) -> None:
 def not_finite(model: PreTrainedModel) -> str:
     """Return which weight of a model holds NaN or infinity, or nothing."""
     for name, weight in [*model.named_parameters(), *model.named_buffers()]:
-        if not weight.is_floating_point() or weight.numel() == 0:
+        if not weight.is_floating_point() or weight.numel() == 0 or weight.is_meta:
             continue
         # both ends carry a NaN on; unlike `isfinite` of all numbers, they take no memory
         ends = torch.stack(torch.aminmax(weight.detach()))

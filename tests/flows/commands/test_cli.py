@@ -128,32 +128,54 @@ def test_debug_shows_the_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
         cli._exit_code()
 
 
-def test_plan_prints_what_attribution_would_take(
+def planned_pairs() -> list[PromptPair]:
+    """Plain and attacked pairs of both roles in every split."""
+    return [
+        PromptPair(
+            id=f"{role}{split}{number}{attack}", role=role, query_id=f"{role}{split}{number}", query="How?",
+            query_category="c", prompt=f"{attack} {number}: how?", response="No.", attack_type="t" * bool(attack),
+            attack_category="a" * bool(attack), attack_name=attack, selected=bool(attack), source="s", split=split,
+        )
+        for role in ("safety", "utility") for split in ("train", "validation", "test") for number in range(3)
+        for attack in ("", "n")
+    ]  # fmt: skip
+
+
+def test_plan_prints_what_every_stage_would_take(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     """The pairs are at hand here; that the flow finds or builds them is tested with the flow."""
-    pairs = [
-        PromptPair(
-            id=f"{role}{number}", role=role, query_id="q", query="How?", query_category="c", prompt=f"{number}: how?",
-            response="No.", attack_type="t", attack_category="a", attack_name="n", selected=True, source="s",
-            split="train",
-        )
-        for role in ("safety", "utility") for number in range(3)
-    ]  # fmt: skip
-    tables.save_pairs(tmp_path, pairs)
+    tables.save_pairs(tmp_path, planned_pairs())
+    manifest = {"seconds": 3.0, "files": {"pairs.parquet": {"bytes": 2**20}}}
     monkeypatch.setattr("flows.commands.run.embedded", lambda *_: nullcontext())
+    monkeypatch.setattr("flows.commands.plan.embedded", lambda *_: nullcontext())
     monkeypatch.setattr("flows.pipeline.pairs_only", lambda config: None)
     monkeypatch.setattr("neurontune_core.artifacts.open_folder", lambda artifact: tmp_path)
-    settings = ("runtime.device=cpu", "attribution.pairs_per_role=2", "attribution.shards=2")
+    monkeypatch.setattr("neurontune_core.artifacts.read_manifest", lambda artifact: manifest)
+    settings = (
+        "runtime.device=cpu",
+        "attribution.pairs_per_role=2",
+        "attribution.shards=2",
+        "runtime.price_per_hour=2",
+    )
     options = [word for setting in settings for word in ("--set", setting)]
     code, out, _ = call(monkeypatch, capsys, "plan", "--preset", "tiny", *options)
     assert code == 0
-    patterns = [
-        r"pairs +4", r"shards +2", r"floating-point operations +[\d.]+e\+\d\d",
-        r"expected seconds +\d+\.\d \(.* a pair\)", r"memory +[1-9]\d* MiB", r"disk +0\.\d\d MiB",
+    counts, _, heading, *rows = out.splitlines()
+    assert re.fullmatch(r"4 pairs in 2 shards, [\d.]+e\+\d\d operations of attribution", counts)
+    assert heading.split() == ["stage", "seconds", "MiB", "disk", "MiB", "price"]
+    assert max(map(len, out.splitlines())) <= 60
+    names = [row.split()[0] for row in rows if not row.startswith("-")]
+    assert names == [
+        "pairs", "attribution", "scores", "selection", "cards", "scaling", "base", "tuned", "evaluation",
+        "base-ability", "ability", "triggers", "report", "run", "export",
     ]  # fmt: skip
-    for line, pattern in zip(out.splitlines(), patterns, strict=True):
-        assert re.fullmatch(pattern, line)
+    assert all(re.fullmatch(r"[a-z-]+ +\d+\.\d +[1-9]\d* +\d+\.\d\d +\d+\.\d\d", row) for row in rows if row[0] != "-")
+    code, out, _ = call(monkeypatch, capsys, "plan", "--preset", "tiny", "--json", *options)
+    found = json.loads(out)
+    assert code == 0 and [row["stage"] for row in found["stages"]] == names[:-2]
+    assert found["total"]["seconds"] == pytest.approx(sum(row["seconds"] for row in found["stages"]))
+    assert found["total"]["money"] == pytest.approx(found["total"]["seconds"] / 3600 * 2)
 
 
 def test_settings_lists_every_field(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

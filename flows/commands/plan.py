@@ -1,0 +1,68 @@
+"""`neurontune plan`: what every stage of a run would take, as a table or as JSON."""
+
+import json
+from typing import TYPE_CHECKING
+
+from flows.commands.run import embedded
+from neurontune_core.config import PipelineConfig
+
+if TYPE_CHECKING:
+    from neurontune_core.costs.plan import Plan, StageCost
+
+HEADINGS = ("stage", "seconds", "MiB", "card MiB", "disk MiB", "price")
+WIDTHS = (12, 9, 9, 9, 9, 7)
+
+
+def run_plan(config: PipelineConfig, as_json: bool, debug: bool) -> None:
+    """Print what a run of a configuration would take; the pairs are built if need be, and are the run's own.
+
+    Raises:
+        InputError: bad input, found before a model is loaded.
+    """
+    with embedded(config, config.runtime.preset, debug):
+        from flows.pipeline import pairs_only
+        from neurontune_core import artifacts, tables
+        from neurontune_core.costs.plan import plan
+        from neurontune_core.data.library import PublicLibrary
+        from neurontune_core.model.source import stored_bytes
+        from tasks.models import describe, loaded
+
+        made = pairs_only(config)
+        manifest = artifacts.read_manifest(made)
+        own = (float(manifest["seconds"]), sum(int(file["bytes"]) for file in manifest["files"].values()))
+        model = describe(config.model)
+        found = plan(
+            config,
+            tables.load_pairs(artifacts.open_folder(made)),
+            own,
+            lambda working: loaded(model, config.runtime, working),
+            stored_bytes(config.model, model),
+            PublicLibrary(config.evaluation),
+        )
+    print(json.dumps(found.as_plain(), indent=1) if as_json else as_text(found))
+
+
+def as_text(plan: "Plan") -> str:
+    """Return a plan as a table of at most 60 columns; the column of the card and that of money only where they say."""
+    counts = f"{plan.pairs} pairs in {plan.shards} shards, {plan.flops:.3g} operations of attribution"
+    rows = [*plan.stages, plan.total, plan.export]
+    shown = [True, True, True, any(row.card_bytes for row in rows), True, plan.export.money is not None]
+    lines = [_line(HEADINGS, shown)]
+    lines += [_line(_cells(row), shown) for row in plan.stages]
+    rule = "-" * len(lines[0])
+    return "\n".join([counts, "", *lines, rule, _line(_cells(plan.total), shown), _line(_cells(plan.export), shown)])
+
+
+def _cells(row: "StageCost") -> tuple[str, ...]:
+    sizes = (f"{size / 2**20:.0f}" for size in (row.memory_bytes, row.card_bytes))
+    money = "" if row.money is None else f"{row.money:.2f}"
+    return (row.stage, f"{row.seconds:.1f}", *sizes, f"{row.disk_bytes / 2**20:.2f}", money)
+
+
+def _line(cells: tuple[str, ...], shown: list[bool]) -> str:
+    first, *rest = (
+        f"{cell:<{width}}" if place == 0 else f"{cell:>{width}}"
+        for place, (cell, width, show) in enumerate(zip(cells, WIDTHS, shown, strict=True))
+        if show
+    )
+    return first + "".join(rest)

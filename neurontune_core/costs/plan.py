@@ -1,0 +1,227 @@
+"""What every stage of a run would take: counted from its settings and pairs, timed in a short calibration."""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from transformers import PreTrainedModel
+
+from neurontune_core.attribution import plan as attribution
+from neurontune_core.attribution.plan import LIBRARY_BYTES
+from neurontune_core.attribution.settings import first_layer
+from neurontune_core.attribution.shard import choose_pairs
+from neurontune_core.cards.activations import plain_prompts
+from neurontune_core.config import PipelineConfig
+from neurontune_core.costs.speed import measure_speed, reading_speed
+from neurontune_core.costs.stages import EVALUATIONS, evaluation_work, scaling_work, selection_work
+from neurontune_core.costs.work import Work, reading
+from neurontune_core.evaluation.public_sets import Library
+from neurontune_core.model.batches import bytes_per_token
+from neurontune_core.model.devices import weight_bytes
+from neurontune_core.model.load import ChatModel
+from neurontune_core.neurons import neuron_counts
+from neurontune_core.records import NeuronSet, PromptPair, neurons_at
+from neurontune_core.selection.select import resolve_count
+
+SECONDS = {"task": 0.3, "row": 7e-7, "judged": 2.5e-3, "report": 0.7, "export_byte": 2e-9}
+"""Seconds of what no model takes part in: starting and recording a stage, merging a row of scores, judging an answer,
+writing the report, copying a byte of an export."""
+BYTES = {"row": 18, "ranked": 32, "answer": 400, "report": 750_000}
+"""Bytes on disk: of a row of merged scores, a selected neuron, an answer, a report."""
+WITHOUT_GRADIENTS = 0.25
+"""Of the bytes a token keeps for a backward pass, what one takes that is only read."""
+
+Lend = Callable[[bool], AbstractContextManager[ChatModel]]
+"""Lends the model, in its exact number format or, with True, in the working one."""
+
+
+@dataclass(frozen=True)
+class StageCost:
+    """What a stage takes.
+
+    Attributes:
+        stage: its name.
+        seconds: on this machine, the model's loading among them.
+        memory_bytes: peak memory of the process.
+        card_bytes: peak memory of the accelerator; 0 without one.
+        disk_bytes: size of its artifact.
+        money: in the unit of `runtime.price_per_hour`; None where no price is given.
+    """
+
+    stage: str
+    seconds: float
+    memory_bytes: int
+    card_bytes: int
+    disk_bytes: int
+    money: float | None = None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a run takes: counts of attribution, and a row a stage.
+
+    `export` is a row of its own, which is not among the stages of a run and not in its sums.
+    """
+
+    pairs: int
+    shards: int
+    flops: float
+    stages: tuple[StageCost, ...]
+    export: StageCost
+
+    @property
+    def total(self) -> StageCost:
+        """The whole run: sums of seconds, disk and money, and the highest peaks."""
+        money = [row.money for row in self.stages if row.money is not None]
+        return StageCost(
+            "run",
+            sum(row.seconds for row in self.stages),
+            max(row.memory_bytes for row in self.stages),
+            max(row.card_bytes for row in self.stages),
+            sum(row.disk_bytes for row in self.stages),
+            sum(money) if money else None,
+        )
+
+    def as_plain(self) -> dict[str, Any]:
+        """Return the plan as plain data, ready for JSON."""
+        return asdict(self) | {"stages": [asdict(row) for row in self.stages], "total": asdict(self.total)}
+
+
+@dataclass(frozen=True)
+class _Place:
+    """A model in memory: what it takes there with its activations."""
+
+    on_card: bool
+    weights: int
+    token_bytes: int
+
+    @staticmethod
+    def of(model: PreTrainedModel) -> "_Place":
+        return _Place(model.device.type == "cuda", weight_bytes(model), bytes_per_token(model))
+
+    def peak(self, work: Work, more: int = 0) -> tuple[int, int]:
+        """Return the peak memory of process and card; `more` bytes are held beside weights and activations."""
+        kept = max(work.kept * self.token_bytes, int(work.batch * self.token_bytes * WITHOUT_GRADIENTS)) + more
+        library = LIBRARY_BYTES["cpu"]
+        if self.on_card:
+            return library + self.weights, self.weights + kept
+        return library + self.weights + kept, 0
+
+
+def plan(
+    config: PipelineConfig,
+    pairs: Sequence[PromptPair],
+    made: tuple[float, int],
+    lend: Lend,
+    stored_bytes: int = 0,
+    library: Library | None = None,
+) -> Plan:
+    """Return what every stage of a run would take.
+
+    Answers are counted as long as they may be, so a model that says less is faster.
+
+    Args:
+        config: the run's.
+        pairs: those of its first stage.
+        made: the seconds that stage took, and its bytes on disk.
+        lend: lends the model.
+        stored_bytes: size of the weights as they are stored.
+        library: the public datasets, where benchmarks name some.
+
+    Raises:
+        InputError: there is nothing to attribute, or the model cannot be.
+    """
+    rows = [_row("pairs", made[0], (LIBRARY_BYTES["cpu"], 0), made[1])]
+    chosen = choose_pairs(pairs, config.attribution)
+    started = time.perf_counter()
+    with lend(False) as chat:
+        loading = time.perf_counter() - started
+        first = attribution.estimate(config.attribution, chat, chosen, config.runtime.memory_mib)
+        exact, widths = _Place.of(chat.model), neuron_counts(chat.model)
+        prompts = [chat.prompt_tokens(pair.conversation) for pair in plain_prompts(pairs)]
+        card_work = reading(prompts, chat.batch_tokens)
+        card_seconds = reading_speed(chat, prompts).seconds(card_work)
+    peak = (first.memory_bytes, 0) if not exact.on_card else (LIBRARY_BYTES["cpu"] + exact.weights, first.memory_bytes)
+    rows.append(_row("attribution", loading + first.seconds, peak, first.disk_bytes, config.attribution.shards))
+    scored = sum(widths[first_layer(config.attribution, len(widths)) :]) * _groups(chosen)
+    rows.append(_row("scores", scored * SECONDS["row"], peak, scored * BYTES["row"]))
+    neurons = _stand_in(config, widths)
+    started = time.perf_counter()
+    with lend(True) as chat:
+        working_loading = time.perf_counter() - started
+        rows += _working(config, pairs, chat, neurons, library, loading + card_seconds, working_loading)
+    price = config.runtime.price_per_hour
+    export = _row(
+        "export", stored_bytes * SECONDS["export_byte"], (LIBRARY_BYTES["cpu"] + stored_bytes, 0), stored_bytes
+    )
+    *priced, export = (_priced(row, price) for row in (*rows, export))
+    return Plan(len(chosen), config.attribution.shards, first.flops, tuple(priced), export)
+
+
+def _working(
+    config: PipelineConfig,
+    pairs: Sequence[PromptPair],
+    chat: ChatModel,
+    neurons: NeuronSet,
+    library: Library | None,
+    card_seconds: float,
+    loading: float,
+) -> list[StageCost]:
+    """Return the rows of the stages from the selection on, the model loaded in its working number format."""
+    count = len(neurons.all)
+    learned = scaling_work(config, pairs, chat, count)
+    measured, answers, asked = evaluation_work(config, pairs, chat, library)
+    speed = measure_speed(chat, neurons, asked, learned.trained)
+    place = _Place.of(chat.model)
+    knocked = selection_work(config, pairs, chat)
+    stage = "scaling" if config.baseline.method == "none" else "baseline"
+    slopes = int(learned.solved_bytes / max(1, _evaluations(config))) * 2
+    solving = learned.solved_bytes / speed.bytes_per_second
+    rows = [
+        _row("selection", loading + speed.seconds(knocked), place.peak(knocked), count * BYTES["ranked"]),
+        _row("cards", card_seconds, place.peak(Work(batch=chat.batch_tokens)), 16_000),
+        _row(stage, loading + speed.seconds(learned.work) + solving, place.peak(learned.work, slopes), 12 * count),
+    ]
+    own = {"base": answers * BYTES["answer"], "tuned": answers * BYTES["answer"], "base-ability": 20_000}
+    for name, work in measured.items():
+        rows.append(_row(name, speed.seconds(work), place.peak(work), own.get(name, 8_000)))
+    judging = 2 * answers * SECONDS["judged"]
+    rows.insert(5, _row("evaluation", judging, (LIBRARY_BYTES["cpu"] + place.weights, 0), answers * BYTES["answer"]))
+    return [*rows, _row("report", SECONDS["report"], (LIBRARY_BYTES["cpu"] + place.weights, 0), BYTES["report"])]
+
+
+def _evaluations(config: PipelineConfig) -> float:
+    """Return how often the solves of a run evaluate their objective."""
+    steps, iterations = getattr(config.scaling, "steps", 0), getattr(config.scaling, "iterations", 0)
+    return float(steps * iterations * EVALUATIONS)
+
+
+def _stand_in(config: PipelineConfig, widths: Sequence[int]) -> NeuronSet:
+    """Return as many neurons as are to be selected, evenly spread over the attributed layers."""
+    total = sum(widths)
+    safety, utility = (
+        resolve_count(number, total) for number in (config.selection.safety_neurons, config.selection.utility_neurons)
+    )
+    start = sum(widths[: first_layer(config.attribution, len(widths))])
+    places = np.unique(np.linspace(start, total - 1, safety + utility).astype(np.int64))
+    chosen = neurons_at(places, widths)
+    return NeuronSet(chosen[:safety], chosen[safety:])
+
+
+def _groups(chosen: Sequence[PromptPair]) -> int:
+    """Return how many rows a neuron has in the merged scores at most: a role, an attack category, and a half each."""
+    return 2 * len({(pair.role, pair.attack_category) for pair in chosen})
+
+
+def _row(stage: str, seconds: float, peak: tuple[int, int], disk: float, tasks: int = 1) -> StageCost:
+    return StageCost(stage, seconds + tasks * SECONDS["task"], peak[0], peak[1], int(disk))
+
+
+def _priced(row: StageCost, price: float | None) -> StageCost:
+    if price is None:
+        return row
+    fields: Mapping[str, Any] = asdict(row) | {"money": row.seconds / 3600 * price}
+    return StageCost(**fields)

@@ -1,0 +1,120 @@
+"""A short calibration: how long a model takes for a token read, a token differentiated, and a step of generation."""
+
+from collections.abc import Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from neurontune_core.costs.work import Work, generating, generation_groups
+from neurontune_core.model import head
+from neurontune_core.model.generate import generate
+from neurontune_core.model.likelihood import SharedPrefix, TokenSequence, response_hidden
+from neurontune_core.model.load import ChatModel
+from neurontune_core.model.throughput import timed
+from neurontune_core.neurons import scaled
+from neurontune_core.records import NeuronSet
+from neurontune_core.scaling.gradient import explicit_attention
+
+STEPS = 8
+"""Steps of generation that are timed."""
+GROUP_TOKENS = 1536
+"""Tokens that a calibrating batch holds at most on a processor, where a full one would take long."""
+SOLVED = (512, 4096)
+"""Margins and neurons of the product that is timed for a solve."""
+
+
+@dataclass(frozen=True)
+class Speed:
+    """Seconds: of a token read, of one differentiated, of a generation step and of a row in it.
+
+    `bytes_per_second` is how fast a matrix times a vector reads the matrix.
+    """
+
+    forward: float
+    gradient: float = 0.0
+    step: float = 0.0
+    row: float = 0.0
+    bytes_per_second: float = 1.0
+
+    def seconds(self, work: Work) -> float:
+        """Return how long work takes."""
+        own = self.forward * work.forward + self.gradient * work.gradient
+        return own + self.step * work.steps + self.row * work.rows
+
+
+def reading_speed(chat: ChatModel, prompts: Sequence[Sequence[int]]) -> Speed:
+    """Return the seconds a token takes that is read without gradients, by reading a batch of the prompts."""
+    group = _middle(chat, prompts, 1)
+    _time(chat, group[:1], 1)
+    return Speed(forward=_time(chat, group, 1) / generating(group, 1, chat.batch_tokens).forward)
+
+
+def measure_speed(
+    chat: ChatModel,
+    neurons: NeuronSet,
+    prompts: Sequence[Sequence[int]],
+    trained: Sequence[TokenSequence],
+) -> Speed:
+    """Return how fast a model is, by reading, writing and differentiating a batch of each once or twice.
+
+    Args:
+        chat: the model.
+        neurons: as many as are to be scaled.
+        prompts: what it is to answer.
+        trained: what it is to be differentiated on.
+    """
+    group = _middle(chat, prompts, STEPS + 1)
+    read = reading_speed(chat, prompts).forward
+    alone, alone_read = (_time(chat, group[:1], count) for count in (STEPS + 1, 1))
+    together, together_read = (_time(chat, group, count) for count in (STEPS + 1, 1))
+    one, all_of_them = max(alone - alone_read, 1e-9) / STEPS, max(together - together_read, 1e-9) / STEPS
+    row = max(0.0, all_of_them - one) / max(1, len(group) - 1)
+    return Speed(read, _gradient(chat, neurons, trained), max(0.0, one - row), row, _bandwidth(chat))
+
+
+def _middle(chat: ChatModel, prompts: Sequence[Sequence[int]], new_tokens: int) -> list[Sequence[int]]:
+    """Return rows of the batch of middling size that the prompts are answered in."""
+    groups = sorted(generation_groups(prompts, new_tokens, chat.batch_tokens), key=lambda each: sum(map(len, each)))
+    group = groups[len(groups) // 2]
+    if chat.device.type != "cpu":
+        return group
+    return group[: max(2, GROUP_TOKENS // max(map(len, group)))]
+
+
+def _time(chat: ChatModel, group: Sequence[Sequence[int]], new_tokens: int) -> float:
+    """Return the seconds a batch of answers takes, none of which ends early."""
+    going_on = next(token for token in range(len(chat.end_tokens) + 1) if token not in chat.end_tokens)
+
+    def choose(logits: Tensor, places: Sequence[int]) -> Tensor:
+        return torch.full_like(logits.argmax(-1), going_on)
+
+    whole = replace(chat, batch_tokens=1 << 40)
+    return timed(lambda: generate(whole, group, new_tokens, choose=choose), chat.device)[1]
+
+
+def _gradient(chat: ChatModel, neurons: NeuronSet, trained: Sequence[TokenSequence]) -> float:
+    """Return the seconds a token takes that is read and differentiated, each row by its own factors."""
+    wanted = min(chat.batch_tokens // 2, GROUP_TOKENS // 2) if chat.device.type == "cpu" else chat.batch_tokens // 2
+    middle = sorted(trained, key=lambda each: len(each.tokens))[len(trained) // 4 :]
+    count = max(1, min(len(middle), wanted // len(middle[-1].tokens)))
+    batch = middle[len(middle) // 3 :][:count] or middle[:count]
+    tokens = len(batch) * max(len(each.tokens) for each in batch)
+
+    def run() -> Tensor:
+        factors = torch.ones(len(batch), len(neurons.all), device=chat.device, requires_grad=True)
+        with torch.enable_grad(), explicit_attention(chat.model):
+            with scaled(chat.model, neurons, factors) if neurons.all else nullcontext():
+                hidden, targets, _ = response_hidden(chat, batch, SharedPrefix(0, None))
+            logs = torch.log_softmax(head.logits(chat.model, hidden), dim=-1).gather(-1, targets[:, None])
+            return torch.autograd.grad(logs.sum(), factors)[0] if neurons.all else logs.detach()
+
+    return min(timed(run, chat.device)[1] for _ in range(2)) / tokens
+
+
+def _bandwidth(chat: ChatModel) -> float:
+    margins, neurons = SOLVED
+    slopes, factors = torch.ones(margins, neurons, device=chat.device), torch.ones(neurons, device=chat.device)
+    seconds = min(timed(lambda: slopes @ factors, chat.device)[1] for _ in range(3))
+    return float(slopes.nbytes / max(seconds, 1e-9))

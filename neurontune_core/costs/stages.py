@@ -1,0 +1,173 @@
+"""The work of every stage that runs the model in its working number format, counted from the settings and the pairs."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from neurontune_core.config import PipelineConfig
+from neurontune_core.costs.work import Work, differentiating, generating, reading, total
+from neurontune_core.evaluation import ability, benchmarks, over_refusal
+from neurontune_core.evaluation.public_sets import Library
+from neurontune_core.model.batches import shared_length
+from neurontune_core.model.chat import encode_response
+from neurontune_core.model.likelihood import TokenSequence
+from neurontune_core.model.load import ChatModel
+from neurontune_core.records import Conversation, PromptPair
+from neurontune_core.scaling import own_refusals
+from neurontune_core.scaling.episodes import EpisodeSampler, answered
+from neurontune_core.scaling.examples import encode
+from neurontune_core.scaling.losses import Example, micro_batches
+from neurontune_core.scaling.margin_fit.measure import openings_of, parts_of
+from neurontune_core.scaling.problem import training_pairs
+from neurontune_core.scaling.settings import ChoosingSettings, DialSettings, MamlSettings, MarginFitSettings
+from neurontune_core.scaling.validation import draw_prompts, validated_steps
+from neurontune_core.selection import knockout
+
+EVALUATIONS = 1.25
+"""Evaluations of a solve's objective for each of its iterations."""
+GRID = 12
+"""Strengths and layers that a baseline without training tries on validation prompts."""
+PEFT = ("lora", "ia3", "dpo")
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """Work of the scaling stage, the bytes its solves read, and examples to time a gradient on."""
+
+    work: Work
+    solved_bytes: float
+    trained: Sequence[TokenSequence]
+
+
+def scaling_work(config: PipelineConfig, pairs: Sequence[PromptPair], chat: ChatModel, neurons: int) -> Scaling:
+    """Return what learning the factors, or fitting the baseline that stands in for them, takes."""
+    settings = config.scaling
+    train = training_pairs(pairs, own_refusals.commonest_refusal(pairs) if settings.refusal == "own" else "", None)
+    if isinstance(settings, DialSettings):
+        trained = encode(chat, [pair for pair in train if pair.response][:64], 16)
+        tries = len(settings.safety_factors) * len(settings.utility_factors)
+        work, solved = Work(), 0.0
+    elif isinstance(settings, MamlSettings):
+        work, trained = _maml(settings, train, chat)
+        tries, solved = len(validated_steps(settings.steps, settings)), 0.0
+    else:
+        work, trained, solved = _margin_fit(settings, pairs, train, chat, neurons)
+        tries = len(validated_steps(settings.steps, settings))
+    if config.baseline.method in PEFT:
+        trials = 1 + getattr(config.baseline, "trials", 0)
+        work, solved = work.times(trials), 0.0
+    elif config.baseline.method != "none":
+        work, solved, tries = Work(), 0.0, max(GRID, getattr(config.baseline, "trials", 0))
+    if config.baseline.method == "system_prompt":
+        tries = 0
+    validation = _validation(settings, pairs, chat, tries) if tries else Work()
+    return Scaling(work + validation, solved, [example.sequence for example in trained if example.sequence.response])
+
+
+def _margin_fit(
+    settings: MarginFitSettings,
+    pairs: Sequence[PromptPair],
+    train: Sequence[PromptPair],
+    chat: ChatModel,
+    neurons: int,
+) -> tuple[Work, list[Example], float]:
+    """Return the work of the measurements, the first step's examples, and the bytes that the solves read."""
+    sampler = EpisodeSampler(train, settings)
+    drawn = [episode.query for _ in range(settings.steps) for episode in sampler.draw()]
+    used = {pair.id: pair for query in drawn for pair in query}
+    examples = {each.id: each for each in encode(chat, list(used.values()), settings.response_tokens)}
+    refusals = openings_of(chat, settings.refusal_openings or own_refusals.USUAL_OPENINGS, settings.opening_tokens)
+    work, bytes_read, known = Work(), 0.0, set()
+    every = settings.finished_every
+    for step, query in enumerate(drawn):
+        parts = parts_of([examples[pair.id] for pair in query], settings.kept_share, bool(every) and step % every == 0)
+        for part in parts:
+            shared = 0 if part.kind == "keep" else part.examples[0].shared
+            texts = [example.sequence.tokens for example in part.examples]
+            if part.kind is None:
+                texts = [
+                    example.sequence.prompt
+                    + (example.sequence.response[: refusals.tokens] if example.role == "safety" else refusals.longest)
+                    for example in part.examples
+                ]
+            work += differentiating(texts, shared, chat.batch_tokens // 2)
+            known |= {(example.id, part.kind) for example in part.examples}
+        bytes_read += 2 * 4 * len(known) * neurons * EVALUATIONS * settings.iterations
+    if not settings.refusal_openings:
+        asked = [pair for pair in pairs if pair.role == "safety" and pair.split == "validation"]
+        work += _answering([pair.conversation for pair in asked], own_refusals.TOKENS, chat)
+    return work, [examples[pair.id] for query in drawn[:1] for pair in query], bytes_read
+
+
+def _maml(settings: MamlSettings, train: Sequence[PromptPair], chat: ChatModel) -> tuple[Work, list[Example]]:
+    sampler = EpisodeSampler(answered(train), settings, settings.support_batch, settings.tasks_per_step)
+    episodes = [episode for _ in range(settings.steps) for episode in sampler.draw()]
+    used = {pair.id: pair for episode in episodes for pair in episode.support + episode.query}
+    examples = {each.id: each for each in encode(chat, list(used.values()), settings.response_tokens)}
+    # a second derivative runs the inner steps backwards once more
+    inner = settings.inner_steps * (2 if settings.order == "second" else 1)
+
+    def batch(members: Sequence[PromptPair]) -> Work:
+        work = Work()
+        for group in micro_batches([examples[pair.id] for pair in members], chat.batch_tokens):
+            shared = shared_length([example.sequence.prompt for example in group])
+            work += differentiating([example.sequence.tokens for example in group], shared, chat.batch_tokens)
+        return work
+
+    work = total(batch(episode.support).times(inner) + batch(episode.query) for episode in episodes)
+    return work, [examples[pair.id] for episode in episodes[:1] for pair in episode.query]
+
+
+def _validation(settings: ChoosingSettings, pairs: Sequence[PromptPair], chat: ChatModel, tries: int) -> Work:
+    """Return the work of validating `tries` factors on one half of the prompts and the chosen ones on the other."""
+    work = Work()
+    for prompts, times in zip(draw_prompts(pairs, settings), (tries, 1), strict=True):
+        plain = list(dict.fromkeys(pair.plain_conversation for pair in prompts if pair.role == "utility"))
+        tokens = settings.validation_tokens
+        answers = _answering(plain, tokens, chat)
+        compared = Work(forward=answers.forward + answers.rows, batch=chat.batch_tokens)
+        work += answers + compared
+        work += (_answering([pair.conversation for pair in prompts], tokens, chat) + compared).times(times)
+    return work
+
+
+def selection_work(config: PipelineConfig, pairs: Sequence[PromptPair], chat: ChatModel) -> Work:
+    """Return the work of silencing the safety set and the random sets it is compared with."""
+    settings = config.selection
+    prompts = knockout.knockout_prompts(pairs, settings.knockout_prompts, settings.seed)
+    each = _answering([pair.conversation for pair in prompts], knockout.TOKENS, chat)
+    return each.times(2 + knockout.DRAWS)
+
+
+def evaluation_work(
+    config: PipelineConfig, pairs: Sequence[PromptPair], chat: ChatModel, library: Library | None
+) -> tuple[dict[str, Work], int, list[list[int]]]:
+    """Return the work of the stages that measure, how many prompts are answered, and these prompts' tokens."""
+    prompts = benchmarks.test_prompts(pairs, config.evaluation, library)
+    members = [pair for group in prompts.values() for pair in group]
+    ordinary = [pair for pair in members if pair.role == "utility" and not pair.attack_name]
+    asked = [chat.prompt_tokens(pair.conversation) for pair in members]
+    tokens = config.evaluation.max_new_tokens
+    base = generating(asked, tokens, chat.batch_tokens)
+    compared = sum(len(chat.prompt_tokens(pair.conversation)) + tokens for pair in ordinary)
+    questions = [
+        chat.prompt_tokens(each.question) + encode_response(chat.tokenizer, option, None)
+        for each in ability.shipped_questions()
+        for option in each.options
+    ]
+    harmless = sorted((pair for pair in members if pair.role == "utility"), key=lambda pair: pair.id)
+    words = [pair.conversation for pair in harmless[: over_refusal.PROMPTS] for _ in range(over_refusal.WORDS)]
+    # both models read what they are compared on
+    tuned = base + Work(forward=2 * compared, batch=chat.batch_tokens)
+    knowledge = reading(questions, chat.batch_tokens)
+    work = {
+        "base": base,
+        "tuned": tuned,
+        "base-ability": knowledge,
+        "ability": knowledge,
+        "triggers": _answering(words, over_refusal.OPENING_TOKENS, chat),
+    }
+    return work, len(members), asked
+
+
+def _answering(asked: Sequence[Conversation], new_tokens: int, chat: ChatModel) -> Work:
+    return generating([chat.prompt_tokens(each) for each in asked], new_tokens, chat.batch_tokens)

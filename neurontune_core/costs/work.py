@@ -1,0 +1,92 @@
+"""How much there is to compute: tokens read, tokens differentiated, and steps of generation."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import astuple, dataclass
+
+from neurontune_core.model.batches import by_beginning, by_length, shared_length
+from neurontune_core.model.generate import PASS_TOKENS, WITHOUT_GRADIENTS
+
+
+@dataclass(frozen=True)
+class Work:
+    """Work of a model.
+
+    Attributes:
+        forward: tokens that are read without gradients.
+        gradient: tokens that are read and differentiated.
+        steps: forward passes that write one token a row.
+        rows: rows of these passes together.
+        batch: tokens that a device holds at most at a time, of those without gradients.
+        kept: the same of those with gradients.
+    """
+
+    forward: float = 0.0
+    gradient: float = 0.0
+    steps: float = 0.0
+    rows: float = 0.0
+    batch: int = 0
+    kept: int = 0
+
+    def __add__(self, other: "Work") -> "Work":
+        """Return both, one after the other."""
+        *mine, batch, kept = astuple(self)
+        *others, other_batch, other_kept = astuple(other)
+        sums = [one + another for one, another in zip(mine, others, strict=True)]
+        return Work(*sums, batch=max(batch, other_batch), kept=max(kept, other_kept))
+
+    def times(self, count: float) -> "Work":
+        """Return the same work done `count` times."""
+        factor = (self.forward * count, self.gradient * count, self.steps * count, self.rows * count)
+        return Work(*factor, batch=self.batch, kept=self.kept)
+
+
+def total(parts: Iterable[Work]) -> Work:
+    """Return all parts together."""
+    return sum(parts, Work())
+
+
+def generating(prompts: Sequence[Sequence[int]], new_tokens: int, batch_tokens: int) -> Work:
+    """Return the work of `generate`, each answer as long as it may be."""
+    return total(_written(group, new_tokens) for group in generation_groups(prompts, new_tokens, batch_tokens))
+
+
+def generation_groups(
+    prompts: Sequence[Sequence[int]], new_tokens: int, batch_tokens: int
+) -> list[list[Sequence[int]]]:
+    """Return the batches that `generate` makes of prompts."""
+    groups = []
+    for alike in by_beginning(prompts, PASS_TOKENS * new_tokens):
+        lengths = [len(prompts[i]) + new_tokens for i in alike]
+        groups += [[prompts[alike[i]] for i in each] for each in by_length(lengths, WITHOUT_GRADIENTS * batch_tokens)]
+    return groups
+
+
+def _written(group: Sequence[Sequence[int]], new_tokens: int) -> Work:
+    steps = max(0, new_tokens - 1)
+    batch = len(group) * (max(map(len, group)) + new_tokens)
+    return Work(forward=_read(group), steps=steps, rows=steps * len(group), batch=batch)
+
+
+def reading(texts: Sequence[Sequence[int]], batch_tokens: int) -> Work:
+    """Return the work of one forward pass over texts."""
+    work = Work()
+    for alike in by_beginning(texts):
+        for group in by_length([len(texts[i]) for i in alike], batch_tokens):
+            mine = [texts[alike[i]] for i in group]
+            work += Work(forward=_read(mine), batch=len(mine) * max(map(len, mine)))
+    return work
+
+
+def differentiating(texts: Sequence[Sequence[int]], shared: int, batch_tokens: int) -> Work:
+    """Return the work of a forward and a backward pass over texts whose first `shared` tokens run once a batch."""
+    work = Work()
+    for group in by_length([len(text) - shared for text in texts], batch_tokens, fullness=0.5):
+        tokens = len(group) * max(len(texts[i]) - shared for i in group)
+        work += Work(gradient=shared + tokens, kept=shared + tokens)
+    return work
+
+
+def _read(group: Sequence[Sequence[int]]) -> int:
+    """Return the tokens of one forward pass over a batch, padding among them, what all begin with counted once."""
+    shared = shared_length(group)
+    return shared + len(group) * (max(map(len, group)) - shared)

@@ -1,0 +1,157 @@
+"""The devices of a model: which there are, where its input goes, and where its weights are."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import wraps
+from typing import Any
+
+import psutil
+import torch
+from torch import Tensor, nn
+
+from neurontune_core.errors import InputError
+
+SHARE_FOR_WEIGHTS = 0.7
+"""Of a device's free memory, where a model is spread over several; the rest is for activations."""
+
+Devices = tuple[torch.device, ...]
+"""Devices of one model, each filled before the next; the processor, if it is among them, holds what they cannot."""
+
+
+def choose_devices(name: str) -> Devices:
+    """Return the torch devices of a name, e.g. `cuda:0,cuda:1,cpu`.
+
+    `auto` takes all CUDA devices, and the processor for what they cannot hold; else MPS or the processor.
+
+    Raises:
+        InputError: a device is not there, or is named twice.
+    """
+    if name == "auto":
+        count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+        if count > 1:
+            return (*(torch.device("cuda", index) for index in range(count)), torch.device("cpu"))
+        if count:
+            return (torch.device("cuda"),)
+        return (torch.device("mps" if torch.backends.mps.is_available() else "cpu"),)
+    devices = tuple(_device(each.strip()) for each in name.split(","))
+    if len(set(devices)) < len(devices):
+        raise InputError(f"runtime.device: {name!r} names a device twice; name each once")
+    if len(devices) > 1 and any(device.type not in ("cuda", "cpu") for device in devices):
+        raise InputError(f"runtime.device: {name!r} is over several devices, which only CUDA devices and cpu can share")
+    if len(devices) > 1 and devices[0].type == "cpu":
+        raise InputError(f"runtime.device: {name!r} begins with cpu, which holds what the others cannot; name it last")
+    return devices
+
+
+def _device(name: str) -> torch.device:
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise InputError(
+            f"runtime.device: {name!r} is not a device; use auto, cpu, cuda, cuda:0, cuda:0,cuda:1 or mps"
+        ) from error
+    if device.type == "mps" and not torch.backends.mps.is_available():
+        raise InputError(f"runtime.device: {name!r} is not there; use auto")
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise InputError(f"runtime.device: {name!r} is not there ({torch.cuda.device_count()} CUDA devices); use auto")
+    return device
+
+
+def in_words(devices: Devices) -> str:
+    """Return devices with the names of the cards: what made a result."""
+    return ", ".join(
+        f"{device} ({torch.cuda.get_device_name(device)})" if device.type == "cuda" else str(device)
+        for device in devices
+    )
+
+
+def memory_of(devices: Devices, most: dict[str, float]) -> dict[int | str, int]:
+    """Return how many bytes of weights each device may hold: `most` in GiB by name, or a share of what is free."""
+    memory: dict[int | str, int] = {}
+    for device in devices:
+        name: int | str = device.type if device.type == "cpu" else device.index or 0
+        given = most.get(str(device))
+        if given is not None:
+            memory[name] = int(given * 2**30)
+        elif device.type == "cpu":
+            memory[name] = int(psutil.virtual_memory().available * SHARE_FOR_WEIGHTS)
+        else:
+            memory[name] = int(torch.cuda.mem_get_info(device)[0] * SHARE_FOR_WEIGHTS)
+    return memory
+
+
+def device_of(model: nn.Module) -> torch.device:
+    """Return the device that a model's input goes to, also where weights are offloaded."""
+    spread = getattr(model, "hf_device_map", None)
+    if not spread:
+        device: torch.device = next(model.parameters()).device
+        return device
+    main = next((device for device in spread.values() if str(device) not in ("cpu", "disk")), "cpu")
+    return torch.device("cuda", main) if isinstance(main, int) else torch.device(main)
+
+
+def cards_of(model: nn.Module) -> list[torch.device]:
+    """Return the CUDA devices that a model is on."""
+    spread = getattr(model, "hf_device_map", None)
+    found = spread.values() if spread else [next(model.parameters()).device]
+    devices = {torch.device("cuda", each) if isinstance(each, int) else torch.device(each) for each in found
+               if str(each) != "disk"}  # fmt: skip
+    return sorted((device for device in devices if device.type == "cuda"), key=str)
+
+
+def weight_of(module: nn.Module, name: str = "weight") -> Tensor:
+    """Return a module's weight, dequantised where it is quantised.
+
+    Where accelerate has it offloaded, it is a copy on the device it runs on.
+
+    Raises:
+        InputError: it is not loaded at all.
+    """
+    weight: Tensor = getattr(module, name)
+    if is_quantised(weight):
+        return weight.dequantize()
+    if not weight.is_meta:
+        return weight
+    hook: Any = getattr(module, "_hf_hook", None)
+    if hook is None or getattr(hook, "weights_map", None) is None:
+        raise InputError(f"model: the weights of {type(module).__name__} are not loaded; load the model whole")
+    stored: Tensor = hook.weights_map[name]
+    return stored.to(hook.execution_device)
+
+
+def is_quantised(weight: Tensor) -> bool:
+    """Tell whether a weight is held in a few bits: as a tensor made of several inner ones."""
+    return hasattr(weight, "__tensor_flatten__")
+
+
+def weight_bytes(model: nn.Module) -> int:
+    """Return the bytes that a model's weights take, tied ones counted once."""
+    sizes = {}
+    for weight in model.parameters():
+        inner = [getattr(weight, name) for name in weight.__tensor_flatten__()[0]] if is_quantised(weight) else [weight]
+        sizes[id(weight) if len(inner) > 1 or weight.is_meta else weight.data_ptr()] = sum(
+            each.nbytes for each in inner
+        )
+    return sum(sizes.values())
+
+
+@contextmanager
+def loading_apart(model: nn.Module) -> Iterator[None]:
+    """Let accelerate load offloaded weights in their own number format, also inside a mode that changes operations."""
+    hooks: list[Any] = [module._hf_hook for module in model.modules() if hasattr(module, "_hf_hook")]
+    for hook in hooks:
+        hook.pre_forward, hook.post_forward = _without_modes(hook.pre_forward), _without_modes(hook.post_forward)
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            del hook.pre_forward, hook.post_forward
+
+
+def _without_modes(function: Callable[..., Any]) -> Callable[..., Any]:
+    @wraps(function)
+    def called(*arguments: Any, **named: Any) -> Any:
+        with torch._C.DisableTorchFunction():
+            return function(*arguments, **named)
+
+    return called

@@ -1,0 +1,103 @@
+"""What is counted before a run is what the run then does."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+import torch
+
+from neurontune_core.config import load_config
+from neurontune_core.costs.stages import scaling_work
+from neurontune_core.costs.work import generating, reading
+from neurontune_core.model import tiny
+from neurontune_core.model.generate import generate
+from neurontune_core.model.likelihood import TokenSequence, response_log_probabilities
+from neurontune_core.model.load import ChatModel
+from neurontune_core.records import NeuronId, NeuronSet, PromptPair
+from neurontune_core.scaling.learn import learn_scaling
+from neurontune_core.scaling.problem import Problem
+
+SHARED = list(range(60))
+
+
+@pytest.fixture
+def chat() -> ChatModel:
+    return ChatModel(tiny.model("llama").requires_grad_(False), tiny.tokenizer(), torch.device("cpu"))
+
+
+@contextmanager
+def passes(chat: ChatModel) -> Iterator[list[tuple[int, int, bool]]]:
+    """Note rows, positions, and whether gradients are kept, of every pass of the model."""
+    seen: list[tuple[int, int, bool]] = []
+
+    def note(module, inputs, settings):
+        rows, positions = settings["input_ids"].shape
+        seen.append((rows, positions, torch.is_grad_enabled()))
+
+    hook = chat.model.base_model.register_forward_pre_hook(note, with_kwargs=True)
+    yield seen
+    hook.remove()
+
+
+def prompts(count: int) -> list[list[int]]:
+    generator = torch.Generator().manual_seed(0)
+    own = [torch.randint(0, 200, (5 + 7 * i,), generator=generator).tolist() for i in range(count)]
+    return [SHARED + each if i % 2 else each for i, each in enumerate(own)]
+
+
+def test_work_of_generation(chat):
+    asked = prompts(9)
+    expected = generating(asked, 4, 100)
+    end = chat.end_tokens[0]
+    with passes(chat) as seen:
+        generate(chat, asked, 4, 100, choose=lambda logits, places: torch.full_like(logits.argmax(-1), end + 1))
+    written = [rows for rows, positions, _ in seen if positions == 1]
+    assert expected.forward == sum(rows * positions for rows, positions, _ in seen if positions > 1)
+    assert (expected.steps, expected.rows) == (len(written), sum(written))
+
+
+def test_work_of_reading(chat):
+    sequences = [TokenSequence(prompt, [1, 2]) for prompt in prompts(9)]
+    with passes(chat) as seen:
+        response_log_probabilities(chat, sequences, 200)
+    counted = reading([sequence.tokens for sequence in sequences], 200)
+    assert counted.forward == pytest.approx(sum(rows * positions for rows, positions, _ in seen), rel=0.05)
+
+
+def pairs() -> list[PromptPair]:
+    return [
+        PromptPair(
+            id=f"{role}{split}{number}{attack}", role=role, query_id=f"{role}{split}{number}", query=f"How {number}?",
+            query_category="c", prompt=f"{attack} how {number}?".strip(), response="No.",
+            attack_type="t" * bool(attack), attack_category=attack[:1], attack_name=attack, selected=bool(attack),
+            source="s", split=split,
+        )
+        for role in ("safety", "utility") for split in ("train", "validation", "test") for number in range(6)
+        for attack in ("", "actor one", "base64")
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("method", ["margin_fit", "maml"])
+def test_work_of_scaling(method, chat):
+    small = ["steps=3", "harmful_batch=4", "harmless_batch=4", "validations=0"]
+    small += ["refusal_openings=Sorry"] if method == "margin_fit" else ["support_batch=2"]
+    config = load_config("tiny", [f"scaling.method={method}", *(f"scaling.{each}" for each in small)])
+    neurons = NeuronSet((NeuronId(0, 3),), (NeuronId(1, 2),))
+    expected = scaling_work(config, pairs(), chat, 2, 400)
+    with passes(chat) as seen:
+        learn_scaling(Problem(chat, neurons, pairs(), 400), config.scaling)
+    differentiated = sum(rows * positions for rows, positions, gradient in seen if gradient)
+    assert expected.work.gradient == pytest.approx(differentiated, rel=0.15)
+    assert expected.trained
+
+
+def test_what_depends_on_the_settings(chat):
+    def work(*settings: str):
+        return scaling_work(load_config("tiny", settings), pairs(), chat, 2, 400).work
+
+    once = work()
+    assert work("scaling.steps=4").gradient == pytest.approx(2 * once.gradient, rel=0.2)
+    assert work("scaling.validations=0").rows < once.rows
+    assert work("baseline.method=system_prompt").gradient == 0
+    assert work("baseline.method=lora", "baseline.trials=3").gradient == pytest.approx(4 * once.gradient)
+    assert work("scaling.method=dial").rows > 4 * work("scaling.refusal_openings=Sorry").rows

@@ -1,0 +1,110 @@
+"""Weights in 8 and 4 bits: exact gradients of the rounded model, factors for the unrounded one."""
+
+import pytest
+import torch
+
+from neurontune_core.attribution.settings import AttributionConfig
+from neurontune_core.attribution.shard import attribute_shard
+from neurontune_core.errors import InputError
+from neurontune_core.model import quantised, tiny
+from neurontune_core.model.devices import is_quantised, weight_bytes, weight_of
+from neurontune_core.model.generate import respond
+from neurontune_core.model.load import ChatModel, load
+from neurontune_core.model.settings import ModelConfig
+from neurontune_core.model.source import describe
+from neurontune_core.neurons import down_projections, fold, modulated, scaled
+from neurontune_core.records import NeuronId, NeuronSet, PromptPair, ScalingFactors
+
+NEURONS = NeuronSet((NeuronId(0, 3), NeuronId(1, 4)), (NeuronId(1, 2),))
+
+
+def family() -> ChatModel:
+    return ChatModel(tiny.model("llama").requires_grad_(False), tiny.tokenizer(), torch.device("cpu"))
+
+
+@pytest.fixture(params=["int8", "int4"])
+def rounded(request: pytest.FixtureRequest) -> ChatModel:
+    pytest.importorskip("torchao")
+    chat = family()
+    quantised.quantise_layers(chat.model, request.param)
+    return chat
+
+
+def unpacked(chat: ChatModel) -> ChatModel:
+    """The same model with its rounded weights written out."""
+    whole = family()
+    for name, module in whole.model.named_modules():
+        if isinstance(module, torch.nn.Linear):
+            module.weight.data.copy_(weight_of(chat.model.get_submodule(name)))
+    return whole
+
+
+def test_the_layers_alone_are_rounded(rounded):
+    weights = {name: is_quantised(weight) for name, weight in rounded.model.named_parameters()}
+    assert any(weights.values()) and not any(held for name, held in weights.items() if ".layers." not in name)
+    assert weight_bytes(rounded.model) < weight_bytes(family().model)
+    exact, found = (dict(down_projections(chat.model))[0] for chat in (family(), unpacked(rounded)))
+    assert 0 < float((exact.weight - found.weight).abs().max()) < 0.2
+
+
+def test_gradients_of_factors_are_those_of_finite_differences(rounded):
+    ids = torch.tensor([[5, 9, 200, 31, 7]])
+
+    def log_probability(alpha: torch.Tensor) -> torch.Tensor:
+        with scaled(rounded.model, NEURONS, alpha):
+            return rounded.model(input_ids=ids).logits[0, -1].double().log_softmax(-1)[77]
+
+    alpha = torch.tensor([1.2, 0.7, 1.0], requires_grad=True)
+    (gradient,) = torch.autograd.grad(log_probability(alpha), alpha)
+    for place in range(3):
+        step = torch.zeros(3)
+        step[place] = 0.02
+        with torch.no_grad():
+            slope = (log_probability(alpha + step) - log_probability(alpha - step)) / 0.04
+        assert float(gradient[place]) == pytest.approx(float(slope), rel=0.02, abs=1e-4)
+
+
+@pytest.mark.parametrize("method", ["integrated_gradients", "gradient"])
+def test_scores_are_those_of_the_rounded_weights(rounded, method):
+    pairs = [
+        PromptPair(
+            id=f"{role}{number}", role=role, query_id=f"q{number}", query=f"How {number}?", query_category="c",
+            prompt=f"Act: how {number}?", response="No.", attack_type="t", attack_category="a", attack_name="n",
+            selected=True, source="s", split="train",
+        )
+        for role in ("safety", "utility") for number in range(2)
+    ]  # fmt: skip
+    config = AttributionConfig(method=method, response_tokens=2)
+    found, expected = (attribute_shard(pairs, config, chat, 64).table for chat in (rounded, unpacked(rounded)))
+    torch.testing.assert_close(
+        torch.tensor(found["score_sum"].to_numpy()),
+        torch.tensor(expected["score_sum"].to_numpy()),
+        rtol=1e-3,
+        atol=1e-5,
+    )
+
+
+def test_factors_go_onto_the_unrounded_model(rounded):
+    scaling = ScalingFactors(NEURONS, torch.tensor([0.0, 2.0, 0.5]).numpy())
+    with modulated(rounded.model, scaling):
+        assert respond(rounded, ["Hello"], 4)
+    with pytest.raises(InputError, match="quantised"):
+        fold(rounded.model, scaling)
+    fold(family().model, scaling)
+
+
+def test_a_reference_says_so_and_is_evaluated_unrounded(tmp_path):
+    pytest.importorskip("torchao")
+    plain = describe(ModelConfig(name="random:llama"))
+    found = describe(ModelConfig(name="random:llama", quantization="int8", evaluate_full=True))
+    assert found.identity != plain.identity and found.evaluated.identity == plain.identity
+    chat = load(found, str(tmp_path), torch.device("cpu"))
+    assert any(is_quantised(weight) for weight in chat.model.parameters())
+    full = load(found.evaluated, str(tmp_path), torch.device("cpu"))
+    assert not any(is_quantised(weight) for weight in full.model.parameters())
+
+
+def test_a_missing_library_is_told(monkeypatch):
+    monkeypatch.setattr(quantised, "find_spec", lambda name: None)
+    with pytest.raises(InputError, match=r"model.quantization: 'int4' needs torchao; pip install"):
+        describe(ModelConfig(name="random:llama", quantization="int4"))
