@@ -21,7 +21,7 @@ from flows.services import ending, environment, login, server, work_pools
 from neurontune_core import artifacts
 from neurontune_core.config import change_runtime, load_config
 from neurontune_core.errors import InputError, NeuronTuneError
-from tasks.recording.mlflow_store import tracking_uri, without_password
+from tasks.recording.mlflow_store import check_registry, tracking_uri, without_password
 
 DEPLOYMENTS = work_pools.DEPLOYMENTS
 PROJECT = DEPLOYMENTS.parent.parent
@@ -54,7 +54,7 @@ def up(settings: Sequence[str], port: int, mlflow_port: int, show_password: bool
     To show the password where all of it is running already, it is printed, and nothing is started.
 
     Raises:
-        InputError: a port is in use, or the MLflow store has no place.
+        InputError: a port is in use, the MLflow store has no place, or the model registry is another server.
         ServiceError: a service did not come up.
     """
     runtime = change_runtime(load_config(), settings).runtime
@@ -69,6 +69,8 @@ def up(settings: Sequence[str], port: int, mlflow_port: int, show_password: bool
         raise InputError(f"runtime.root: another `neurontune up` runs on {root}, at {other.removesuffix('/api')}")
     for option, number in (("--port", port), ("--mlflow-port", mlflow_port)):
         _check_free(option, number)
+    if own_mlflow := not uri.startswith("http"):
+        check_registry(f"http://127.0.0.1:{mlflow_port}")
     logs = home / "logs"
     _say("starting Prefect, MLflow and the workers")
     prefect = server.start_server(home, logs / "server.log", port)
@@ -80,7 +82,6 @@ def up(settings: Sequence[str], port: int, mlflow_port: int, show_password: bool
     }
     with _running(logs) as start, work_pools.connect(shared["PREFECT_API_URL"], prefect.login) as api:
         kept, noted = [], {"PREFECT_API_URL": shared["PREFECT_API_URL"]}
-        own_mlflow = not uri.startswith("http")
         if own_mlflow:
             # runs write their files themselves: those of a store that only a server can reach would be lost to others
             command = [

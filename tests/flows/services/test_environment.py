@@ -9,9 +9,11 @@ from threading import Thread
 from typing import Any
 
 import pytest
+from running_machine import free_port
 
-from flows.services import environment, login
+from flows.services import environment, login, up
 from neurontune_core.config import RuntimeConfig
+from neurontune_core.errors import InputError
 from tasks.recording.mlflow_store import tracking_uri
 
 
@@ -90,7 +92,7 @@ def running_root(tmp_path: Path, server: str, monkeypatch: pytest.MonkeyPatch) -
     """A root on which `neurontune up` runs, with an MLflow of its own."""
     monkeypatch.setattr(os, "environ", dict(os.environ) | {"HOME": str(tmp_path)})
     monkeypatch.setattr(Path, "home", lambda: tmp_path)
-    for name in (*NAMES, *login.mlflow_variables("")):
+    for name in (*NAMES, "MLFLOW_REGISTRY_URI", *login.mlflow_variables("")):
         os.environ.pop(name, None)
     home = tmp_path / "root" / ".prefect"
     home.mkdir(parents=True)
@@ -138,3 +140,36 @@ def test_a_login_of_ones_own_is_kept(running_root: Path) -> None:
     runtime = RuntimeConfig(root=str(running_root), mlflow_uri=OTHER)
     environment.apply(runtime, quiet=True)
     assert tracking_uri(runtime) == OTHER and given.items() <= os.environ.items()
+
+
+@pytest.mark.parametrize("registry", [OTHER, "http://127.0.0.1:5001", "https://127.0.0.1:5000", f"{OWN}0"])
+@pytest.mark.parametrize("given", ["by up", "by the variables that it prints"])
+def test_the_login_goes_to_no_other_registry(running_root: Path, registry: str, given: str) -> None:
+    """MLflow sends its one login to both; where they are one server it may."""
+    if given != "by up":
+        password = login.read_login(running_root / ".prefect")
+        os.environ |= {"MLFLOW_TRACKING_URI": OWN, "PREFECT_API_AUTH_STRING": password}
+        os.environ |= login.mlflow_variables(password)
+    runtime = RuntimeConfig(root=str(running_root))
+    os.environ["MLFLOW_REGISTRY_URI"] = OWN.replace("127.0.0.1", "localhost")
+    environment.apply(runtime, quiet=True)
+    assert tracking_uri(runtime) == OWN
+    os.environ["MLFLOW_REGISTRY_URI"] = registry
+    with pytest.raises(InputError, match=f"MLFLOW_REGISTRY_URI: '{registry}' is not the MLflow of .*; unset it"):
+        tracking_uri(runtime)
+
+
+def test_a_login_of_ones_own_goes_to_a_registry_of_ones_own(running_root: Path) -> None:
+    os.environ |= login.mlflow_variables("me:mine") | {"MLFLOW_REGISTRY_URI": OTHER}
+    runtime = RuntimeConfig(root=str(running_root), mlflow_uri=OTHER)
+    environment.apply(runtime, quiet=True)
+    assert tracking_uri(runtime) == OTHER
+
+
+def test_up_does_not_start_beside_another_registry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "environ", dict(os.environ) | {"HOME": str(tmp_path), "MLFLOW_REGISTRY_URI": OTHER})
+    monkeypatch.setattr(Path, "home", lambda: tmp_path)
+    for name in NAMES:
+        os.environ.pop(name, None)
+    with pytest.raises(InputError, match="MLFLOW_REGISTRY_URI"):
+        up.up([f"runtime.root='{tmp_path / 'root'}'"], free_port(), free_port(), False)
