@@ -1,5 +1,6 @@
 """Read the rows of a local data file: CSV, JSON, JSON lines or parquet."""
 
+import codecs
 import csv
 import io
 import json
@@ -15,7 +16,10 @@ import pyarrow as pa
 from pyarrow import parquet
 
 from neurontune_core.errors import InputError
+from neurontune_core.model.checks.files import STAND_INS, reason
 
+LARGEST = 2**30
+"""Bytes a data file may have: all of it is read at once."""
 FORMATS = (".csv", ".json", ".jsonl", ".parquet")
 ONLY_COLUMN = "text"
 """What the column of a file is called that holds texts and no names of columns."""
@@ -68,6 +72,7 @@ def read_table(path: Path) -> Table:
     try:
         if path.exists() and not (path.is_file() or path.is_dir()):
             raise InputError(f"{path}: is neither file nor folder; give a file")
+        check_is_itself(path)
         if suffix == ".parquet":
             table = _parquet_table(path)
         else:
@@ -78,11 +83,28 @@ def read_table(path: Path) -> Table:
             f"{path}: not UTF-8 ({error.reason} at byte {error.start}); convert the file to UTF-8"
         ) from error
     except (csv.Error, ValueError, RecursionError, pa.ArrowException) as error:
-        raise InputError(f"{path}: not a readable {suffix[1:]} file: {error}") from error
+        raise InputError(f"{path}: not a readable {suffix[1:]} file: {reason(error)}") from error
     except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror or error}); check the file") from error
+        raise InputError(f"{path}: cannot be read ({error.strerror or reason(error)}); check the file") from error
     check_columns(path, table.columns)
     return _without_index(table)
+
+
+def check_is_itself(path: Path) -> None:
+    """Tell whether a file is of a size that can be read, and no pointer to it or web page in its place.
+
+    Raises:
+        InputError: it is not.
+    """
+    if not path.is_file():
+        return
+    if (size := path.stat().st_size) > LARGEST:
+        raise InputError(f"{path}: has {size:,} bytes, more than can be read ({LARGEST:,}); give a part of it")
+    with path.open("rb") as file:
+        start = file.read(64).removeprefix(codecs.BOM_UTF8).lstrip().lower()
+    for sign, what, remedy in STAND_INS:
+        if start.startswith(sign):
+            raise InputError(f"{path}: is {what}; {remedy}")
 
 
 def _parquet_table(path: Path) -> Table:
@@ -245,13 +267,13 @@ def read_objects(path: Path, kind: str) -> Iterator[tuple[int, Any]]:
 
 
 class JsonObject(dict[str, Any]):
-    """A JSON object that knows which key of it, or of an object in a list of it (messages), was there twice."""
+    """A JSON object that knows which key of it, or of an object in it or in a list of it, was there twice."""
 
     def __init__(self, pairs: list[tuple[str, Any]]):
         super().__init__(pairs)
         keys = [key for key, _ in pairs]
         self.doubled = "" if len(self) == len(keys) else next(key for key in keys if keys.count(key) > 1)
-        listed = (each for value in self.values() if isinstance(value, list) for each in value)
+        listed = (each for value in self.values() for each in (value if isinstance(value, list) else [value]))
         within = (each.doubled for each in listed if isinstance(each, JsonObject) and each.doubled)
         self.doubled = self.doubled or next(within, "")
 

@@ -19,6 +19,7 @@ from prefect import flow, task
 
 from flows.pipeline import selection_only
 from flows.runners import started
+from flows.shards import ShardError
 from neurontune_core import artifacts, tables
 from neurontune_core.config import PipelineConfig, RuntimeConfig, load_config
 
@@ -224,4 +225,18 @@ def test_a_lost_dask_worker_costs_no_shard(tmp_path: Path, expected: pd.DataFram
         lost = when_at_work(root, workers[0].kill)
         found = scores(tiny(str(root), "runtime.runner=dask", f"runtime.dask_address='{address}'"))
         assert not lost.is_alive() and workers[0].wait() != 0 and workers[1].poll() is None
+    np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-6)
+
+
+def test_a_lost_dask_scheduler_is_named_and_the_next_run_takes_up_what_was_finished(
+    tmp_path: Path, expected: pd.DataFrame
+) -> None:
+    root = tmp_path / "root"
+    with dask_scheduler() as (scheduler, address), dask_workers(address, 2, tmp_path):
+        when_at_work(root, scheduler.kill)
+        began = time.monotonic()
+        with pytest.raises(ShardError, match="shards failed"):
+            selection_only(tiny(str(root), "runtime.runner=dask", f"runtime.dask_address='{address}'"))
+        print("ended after", time.monotonic() - began)
+    found = scores(tiny(str(root)))
     np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-6)

@@ -11,11 +11,15 @@ from neurontune_core.errors import InputError
 
 _LONGEST = 128 * 2**20
 """Bytes a text file may have; settings and even indexes of weights are far shorter, and all of it is read."""
-_SIGNS = (
+STAND_INS = (
     (b"version https://git-lfs", "a Git LFS pointer", "fetch the file itself with `git lfs pull`"),
     (b"<!doctype", "an HTML page", "download it again, logged in if it is gated"),
     (b"<html", "an HTML page", "download it again, logged in if it is gated"),
     (b"<?xml", "an XML page", "download it again, logged in if it is gated"),
+)
+"""What stands in a file's place where its download went wrong: how it begins, what it is, and the remedy."""
+_SIGNS = (
+    *STAND_INS,
     (b"pk\x03\x04", "a zip archive, as pickled weights are", "save the model with save_pretrained"),
     (b"\x80", "a pickle", "save the model with save_pretrained"),
     (b"gguf", "a GGUF file", "name it *.gguf and give its path as the model"),
@@ -86,7 +90,7 @@ def read_object(file: Path) -> dict[str, Any]:
     """
     text = read_text(file)
     try:
-        value = json.loads(text, object_pairs_hook=_unambiguous)
+        value = json.loads(text, object_pairs_hook=unambiguous)
     except (ValueError, RecursionError) as error:
         raise InputError(
             f"{file.name}: is no readable JSON ({reason(error)}); download or save the model again"
@@ -117,7 +121,12 @@ def _walk_value(path: str, key: str, value: Any) -> Iterator[tuple[str, str, Any
         yield path, key, value
 
 
-def _unambiguous(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def unambiguous(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return the JSON object of keys and values.
+
+    Raises:
+        ValueError: a key stands there with two values.
+    """
     found: dict[str, Any] = {}
     for key, value in pairs:
         if key in found and found[key] != value:
