@@ -130,6 +130,8 @@ def running_servers(home: Path) -> dict[str, str]:
 
 def _noted(home: Path) -> dict[str, Any]:
     """Return what `announced` wrote beside this very folder; a damaged file is as none, and so is a copied one."""
+    if not (home / RUNNING).is_file():
+        return {}
     try:
         noted = json.loads((home / RUNNING).read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):

@@ -4,6 +4,7 @@ import codecs
 import csv
 import io
 import json
+import os
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -70,8 +71,6 @@ def read_table(path: Path) -> Table:
     if suffix not in FORMATS:
         raise InputError(f"{path}: unknown format {path.suffix!r}; give a file that ends in {', '.join(FORMATS)}")
     try:
-        if path.exists() and not (path.is_file() or path.is_dir()):
-            raise InputError(f"{path}: is neither file nor folder; give a file")
         check_is_itself(path)
         if suffix == ".parquet":
             table = _parquet_table(path)
@@ -91,13 +90,15 @@ def read_table(path: Path) -> Table:
 
 
 def check_is_itself(path: Path) -> None:
-    """Tell whether a file is of a size that can be read, and no pointer to it or web page in its place.
+    """Tell whether a file that is there is one, of a size that can be read, and no pointer to it or web page instead.
 
     Raises:
         InputError: it is not.
     """
-    if not path.is_file():
+    if not os.path.exists(path) or os.path.isdir(path):
         return
+    if not os.path.isfile(path):  # a pipe would be waited for
+        raise InputError(f"{path}: is neither file nor folder; give a file")
     if (size := path.stat().st_size) > LARGEST:
         raise InputError(f"{path}: has {size:,} bytes, more than can be read ({LARGEST:,}); give a part of it")
     with path.open("rb") as file:
@@ -240,19 +241,22 @@ def read_objects(path: Path, kind: str) -> Iterator[tuple[int, Any]]:
     Raises:
         InputError: the file, a line of it, or a key that is there twice.
     """
+    check_is_itself(path)
     if path.suffix.lower() == ".parquet":
         try:
             table = parquet.read_table(path)
             check_columns(path, table.column_names)
             rows: list[Any] = table.to_pylist()
         except (pa.ArrowException, OSError) as error:
-            raise InputError(f"{kind} {path} is not a readable parquet file: {error}") from error
+            raise InputError(f"{kind} {path} is not a readable parquet file: {reason(error)}") from error
         yield from enumerate(rows, start=1)
         return
     try:
         lines = path.read_text(encoding="utf-8-sig").split("\n")
     except UnicodeDecodeError as error:
         raise InputError(f"{kind} {path} is not UTF-8 ({error.reason}); save it as UTF-8") from error
+    except OSError as error:
+        raise InputError(f"{kind} {path} cannot be read ({error.strerror or error}); check the file") from error
     for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
@@ -267,13 +271,13 @@ def read_objects(path: Path, kind: str) -> Iterator[tuple[int, Any]]:
 
 
 class JsonObject(dict[str, Any]):
-    """A JSON object that knows which key of it, or of an object in it or in a list of it, was there twice."""
+    """A JSON object that knows which key of it, or of an object in a list of it (messages), was there twice."""
 
     def __init__(self, pairs: list[tuple[str, Any]]):
         super().__init__(pairs)
         keys = [key for key, _ in pairs]
         self.doubled = "" if len(self) == len(keys) else next(key for key in keys if keys.count(key) > 1)
-        listed = (each for value in self.values() for each in (value if isinstance(value, list) else [value]))
+        listed = (each for value in self.values() if isinstance(value, list) for each in value)
         within = (each.doubled for each in listed if isinstance(each, JsonObject) and each.doubled)
         self.doubled = self.doubled or next(within, "")
 

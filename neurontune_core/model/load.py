@@ -26,6 +26,7 @@ from neurontune_core.model.positions import position_limit
 from neurontune_core.model.settings import ModelConfig
 from neurontune_core.model.source import CONVERSION, ModelReference, conversion_key, describe
 from neurontune_core.records import Conversation
+from neurontune_core.shown_text import quoted
 
 
 @dataclass(frozen=True)
@@ -83,8 +84,10 @@ def choose_device(name: str) -> torch.device:
         return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
     try:
         device = torch.device(name)
-    except RuntimeError as error:
-        raise InputError(f"runtime.device: {name!r} is not a device; use auto, cpu, cuda, cuda:0 or mps") from error
+    except RuntimeError:
+        device = torch.device("meta")
+    if device.type not in ("cpu", "cuda", "mps"):
+        raise InputError(f"runtime.device: {quoted(name)} is not a device; use auto, cpu, cuda, cuda:0 or mps")
     if device.type == "mps" and not torch.backends.mps.is_available():
         raise InputError(f"runtime.device: {name!r} is not there; use auto")
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():

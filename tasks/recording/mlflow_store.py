@@ -20,12 +20,14 @@ from pydantic import BaseModel, ConfigDict
 
 from neurontune_core.config import RuntimeConfig
 from neurontune_core.errors import InputError
+from neurontune_core.shown_text import quoted
 from tasks.recording import mlflow_view
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 SQLITE = "sqlite:///"
+_DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
 DATABASE = "mlflow.db"
 REGISTRY = "MLFLOW_REGISTRY_URI"
 _LOGIN = ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD")
@@ -68,15 +70,40 @@ def tracking_uri(runtime: RuntimeConfig) -> str:
     """Return the configured tracking URI, else that of MLFLOW_TRACKING_URI, else a SQLite file in the artifact root.
 
     Raises:
-        InputError: the artifact root is no local folder and no URI is given, or the login of `neurontune up` would go
-            to the server of another model registry.
+        InputError: the artifact root is no local folder and no URI is given, a URI is none, or the login of
+            `neurontune up` would go to the server of another model registry.
     """
     uri = runtime.mlflow_uri or _uri_of_environment() or _uri_in(runtime)
     if runtime.mlflow_uri and not is_same_server(uri, os.environ.get("MLFLOW_TRACKING_URI", "")):
         forget_own_login()
     if _is_own_login():
         check_registry(uri)
+    _check_uri("runtime.mlflow_uri" if runtime.mlflow_uri else "MLFLOW_TRACKING_URI", uri)
     return uri
+
+
+def _check_uri(field: str, uri: str) -> None:
+    """Tell whether a tracking URI is of a kind that MLflow takes, before it is asked.
+
+    Raises:
+        InputError: it is not; MLflow would make a folder of that name, or fail in words of its own.
+    """
+    scheme, separator, rest = uri.partition("://")
+    try:
+        parts = urlsplit(uri)
+        if scheme in ("http", "https"):
+            known = bool(parts.hostname) and parts.port != 0
+        elif scheme.partition("+")[0] in _DATABASES:
+            known = bool(rest.strip("/"))
+        else:
+            known = parts.scheme == "file" or uri.startswith("databricks") or (not separator and "/" in uri)
+    except ValueError:  # a port that is no number, or brackets that do not close
+        known = False
+    if not known or not uri.isprintable():
+        raise InputError(
+            f"{field}: {quoted(without_password(uri))} is no address of MLflow's; give http://HOST:PORT or "
+            f"sqlite:///FILE"
+        )
 
 
 def _uri_in(runtime: RuntimeConfig) -> str:

@@ -90,7 +90,7 @@ def read_object(file: Path) -> dict[str, Any]:
     """
     text = read_text(file)
     try:
-        value = json.loads(text, object_pairs_hook=unambiguous)
+        value = json.loads(text, object_pairs_hook=_unambiguous)
     except (ValueError, RecursionError) as error:
         raise InputError(
             f"{file.name}: is no readable JSON ({reason(error)}); download or save the model again"
@@ -121,12 +121,7 @@ def _walk_value(path: str, key: str, value: Any) -> Iterator[tuple[str, str, Any
         yield path, key, value
 
 
-def unambiguous(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Return the JSON object of keys and values.
-
-    Raises:
-        ValueError: a key stands there with two values.
-    """
+def _unambiguous(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for key, value in pairs:
         if key in found and found[key] != value:

@@ -1,6 +1,5 @@
 """Check weights by the headers of their safetensors files, without reading a number of them."""
 
-import json
 import re
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ from safetensors import SafetensorError, safe_open
 from transformers import PreTrainedModel
 
 from neurontune_core.errors import InputError
-from neurontune_core.model.checks.files import check_readable, read_object, reason, shown, unambiguous
+from neurontune_core.model.checks.files import check_readable, read_object, reason, shown
 from neurontune_core.model.checks.loaded import check_fit
 
 _SINGLE, _INDEX = "model.safetensors", "model.safetensors.index.json"
@@ -69,8 +68,6 @@ def read_headers(files: list[Path]) -> Headers:
                 for name in opened.keys():  # noqa: SIM118  # it is no dictionary
                     part = opened.get_slice(name)
                     headers[name] = _empty(file, name, part.get_dtype(), part.get_shape())
-            with file.open("rb") as raw:
-                json.loads(raw.read(int.from_bytes(raw.read(8), "little")), object_pairs_hook=unambiguous)
         except (SafetensorError, OSError, ValueError, MemoryError) as error:
             size = file.stat().st_size
             raise InputError(
