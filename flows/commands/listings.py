@@ -57,7 +57,7 @@ def show_coverage(name: str) -> bool:
     from neurontune_core.model.gguf import is_gguf
 
     config = ModelConfig.model_validate({"name": absolute_path(name)})
-    if Path(config.name).exists() and not is_gguf(config.name):
+    if os.path.exists(config.name) and not is_gguf(config.name):
         check_folder(Path(config.name), config)
     rows = neurons.coverage(source.skeleton(config))
     table = Table("layer", "down projection", "layout", "neurons", "problem", box=None)

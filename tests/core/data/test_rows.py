@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
-from neurontune_core.data.rows import Row, Table, read_rows, read_table
+from neurontune_core.data.rows import Row, Table, read_objects, read_rows, read_table
 from neurontune_core.errors import InputError
 
 
@@ -219,3 +219,18 @@ def test_the_reason_of_a_library_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(InputError) as caught:
         read_table(file(tmp_path, "a.parquet", b"PAR1" + bytes(100) + b"PAR1"))
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.jsonl", "a.parquet"])
+def test_a_pipe_is_told_and_not_waited_for(tmp_path: Path, name: str) -> None:
+    os.mkfifo(tmp_path / name)
+    for read in (read_table, lambda path: list(read_objects(path, "verdict file"))):
+        with pytest.raises(InputError, match=rf"{name}: is neither file nor folder"):
+            read(tmp_path / name)
+
+
+@pytest.mark.parametrize("name", ["gone.jsonl", "folder.jsonl", "gone.parquet", "long" * 2000 + ".jsonl"])
+def test_objects_of_no_file_are_told(tmp_path: Path, name: str) -> None:
+    (tmp_path / "folder.jsonl").mkdir()
+    with pytest.raises(InputError, match=r"^verdict file .*(cannot be read|not a readable parquet file)"):
+        list(read_objects(tmp_path / name, "verdict file"))

@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from threading import Thread
@@ -78,9 +78,21 @@ def test_a_value_no_environment_can_hold_is_left_out(tmp_path: Path, server: str
     assert environment.running_servers(tmp_path) == {"PREFECT_API_URL": server}
 
 
-def test_a_note_that_is_a_folder_is_as_none(tmp_path: Path) -> None:
-    (tmp_path / environment.RUNNING).mkdir()
+@pytest.mark.parametrize(
+    "kind", [Path.mkdir, os.mkfifo, lambda path: path.symlink_to(path)], ids=["folder", "pipe", "loop"]
+)
+def test_a_note_that_is_no_file_is_as_none(tmp_path: Path, kind: Callable[[Path], None]) -> None:
+    kind(tmp_path / environment.RUNNING)
     assert environment.running_servers(tmp_path) == {}
+
+
+@pytest.mark.parametrize("content", [b"", b"\xff\xfe\x00", b"\n"])
+def test_a_damaged_login_is_as_none_and_made_anew(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / login.FILE).write_bytes(content)
+    (tmp_path / login.FILE).chmod(0o600)
+    assert login.read_login(tmp_path) == ""
+    made = login.make_login(tmp_path)
+    assert made.startswith("neurontune:") and login.read_login(tmp_path) == made
 
 
 OWN, OTHER = "http://127.0.0.1:5000", "http://mlflow.example:5000"
