@@ -60,7 +60,7 @@ def show_own_lines() -> None:
     handler.setFormatter(logging.Formatter("%(message)s"))
     logger.addHandler(handler)
     logger.propagate = False
-    for chatty in ("mlflow", "alembic", "httpx", "transformers"):
+    for chatty in ("mlflow", "alembic", "httpx", "transformers", "distributed"):
         logging.getLogger(chatty).setLevel(logging.ERROR)
 
 

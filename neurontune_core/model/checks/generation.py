@@ -70,9 +70,11 @@ def end_tokens(folder: Path, config: PretrainedConfig, rows: int) -> list[int]:
     Raises:
         InputError: generation_config.json is not readable, or a value is none that generation can use.
     """
-    ends = _ids("config.json", "eos_token_id", getattr(config.get_text_config(), "eos_token_id", None), rows)
+    # what config.json itself says; a class has a value of its own, which another vocabulary need not have
+    _ids("config.json", "eos_token_id", read_object(folder / "config.json").get("eos_token_id"), rows)
     if not (folder / _NAME).exists():
-        return ends
+        value = getattr(config.get_text_config(), "eos_token_id", None)
+        return _ids("config.json", "eos_token_id", value, rows)
     raw = read_object(folder / _NAME)
     for field in _TOKENS:
         # a padding or starting token that the model has no row for is never fed to it here
