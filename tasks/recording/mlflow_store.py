@@ -73,12 +73,13 @@ def tracking_uri(runtime: RuntimeConfig) -> str:
         InputError: the artifact root is no local folder and no URI is given, a URI is none, or the login of
             `neurontune up` would go to the server of another model registry.
     """
+    if given := runtime.mlflow_uri or os.environ.get("MLFLOW_TRACKING_URI"):
+        _check_uri("runtime.mlflow_uri" if runtime.mlflow_uri else "MLFLOW_TRACKING_URI", given)
     uri = runtime.mlflow_uri or _uri_of_environment() or _uri_in(runtime)
     if runtime.mlflow_uri and not is_same_server(uri, os.environ.get("MLFLOW_TRACKING_URI", "")):
         forget_own_login()
     if _is_own_login():
         check_registry(uri)
-    _check_uri("runtime.mlflow_uri" if runtime.mlflow_uri else "MLFLOW_TRACKING_URI", uri)
     return uri
 
 
@@ -181,7 +182,10 @@ def check_registry(uri: str) -> None:
 
 def is_same_server(one: str, other: str) -> bool:
     """Tell whether two addresses are of one server, by whatever name for this machine."""
-    first, second = (urlsplit(uri.replace("//localhost", "//127.0.0.1")) for uri in (one, other))
+    try:
+        first, second = (urlsplit(uri.replace("//localhost", "//127.0.0.1")) for uri in (one, other))
+    except ValueError:  # brackets that do not close
+        return False
     return (first.scheme, first.netloc) == (second.scheme, second.netloc)
 
 
