@@ -9,6 +9,7 @@ from prefect import flow
 
 from flows.commands import summary
 from flows.run_names import named, of_config, rename, typed_name
+from flows.runners import check_runner
 from flows.shards import run_shards
 from flows.stage_names import STAGES, Stage
 from flows.stages import PipelineRun, noted, recorded, run_stage
@@ -62,6 +63,7 @@ def check_inputs(config: PipelineConfig) -> Inputs:
         InputError: something asked for is not there or does not fit.
     """
     check_root(config.runtime.root)
+    check_runner(config.runtime)
     tracking_uri(config.runtime)
     if unknown := sorted(set(config.runtime.timeouts) - set(STAGES)):
         raise InputError(f"runtime.timeouts: unknown stage {unknown[0]!r}; choose among {', '.join(STAGES)}")

@@ -5,10 +5,12 @@ Worker processes of this machine get a card each, by CUDA_VISIBLE_DEVICES: what 
 
 import multiprocessing
 import os
+import socket
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
+from urllib.parse import urlsplit
 
 from prefect.task_runners import ProcessPoolTaskRunner, TaskRunner, ThreadPoolTaskRunner
 
@@ -17,6 +19,7 @@ from neurontune_core.errors import InputError
 from tasks import progress
 
 VISIBLE = "CUDA_VISIBLE_DEVICES"
+CONNECT_SECONDS = 10
 
 
 def make_runner(runtime: RuntimeConfig) -> TaskRunner[Any]:
@@ -47,6 +50,27 @@ def make_runner(runtime: RuntimeConfig) -> TaskRunner[Any]:
     }
     scheduler = {"cls": Scheduler, "options": here | {"dashboard": False}}
     return DaskTaskRunner(cluster_class=SpecCluster, cluster_kwargs={"workers": workers, "scheduler": scheduler})
+
+
+def check_runner(runtime: RuntimeConfig) -> None:
+    """Tell whether shards can run as the settings say, before anything is computed.
+
+    Raises:
+        InputError: the Dask extra is not installed, or no scheduler answers at the address given.
+    """
+    if runtime.runner != "dask":
+        return
+    make_runner(runtime)
+    if runtime.dask_address is None:
+        return
+    place = urlsplit(runtime.dask_address if "//" in runtime.dask_address else f"//{runtime.dask_address}")
+    try:
+        socket.create_connection((place.hostname or "", place.port or 0), timeout=CONNECT_SECONDS).close()
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"runtime.dask_address: no Dask scheduler answers at {runtime.dask_address} ({error}); start one, correct "
+            f"the address, or set runtime.runner=threads"
+        ) from error
 
 
 @contextmanager

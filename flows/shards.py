@@ -3,7 +3,7 @@
 import logging
 import time
 from collections.abc import Mapping, Sequence
-from concurrent.futures import BrokenExecutor
+from concurrent.futures import BrokenExecutor, CancelledError
 from typing import Any
 
 from prefect import Task
@@ -27,6 +27,10 @@ logger = logging.getLogger("neurontune")
 
 class ShardError(NeuronTuneError):
     """Shards of attribution failed; the message names each with its reason and what mends it."""
+
+
+class SchedulerLostError(NeuronTuneError):
+    """The Dask scheduler has ended, or cannot be reached any more; the message names it."""
 
 
 def run_shards(
@@ -116,6 +120,15 @@ def run_side_by_side(
         for shard, future in futures.items():
             try:
                 results[shard] = future.result()
+            except CancelledError as error:  # as Dask's client says of what it waits for once its scheduler is gone
+                results[shard] = (
+                    SchedulerLostError(
+                        f"the Dask scheduler at {runtime.dask_address} was lost; start it again, or set "
+                        f"runtime.runner=threads"
+                    )
+                    if runtime.dask_address
+                    else error
+                )
             except Exception as error:
                 results[shard] = error
     return results

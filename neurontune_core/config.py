@@ -37,6 +37,7 @@ _MOST_ERRORS = 5
 DEFAULT_PRESET = "smollm2"
 ANY_MODEL_PRESET = "default"
 """The preset of a run that names a model and no preset."""
+DASK_ADDRESS = r"^([a-z]+://)?(\[[0-9a-fA-F:.]+\]|[^\s/:@\[\]]+):[0-9]{1,5}/?$"
 PASSWORD_IN_ADDRESS = r"[^/]+://[^/]*:[^/]*@"
 
 
@@ -120,7 +121,9 @@ class RuntimeConfig(Section):
         default=1, ge=1, le=10_000, description="Shards computed at a time, where Dask has no address."
     )
     dask_address: str | None = Field(
-        default=None, description="Address of a Dask scheduler; a cluster on this machine by default."
+        default=None,
+        description="Address of a Dask scheduler, e.g. `tcp://host:8786`; a cluster on this machine by default.",
+        json_schema_extra={"pattern": DASK_ADDRESS},
     )
     concurrency_limit: str | None = Field(
         default=None,
@@ -135,6 +138,13 @@ class RuntimeConfig(Section):
             place = "MLFLOW_TRACKING_URI" if field.field_name == "mlflow_uri" else "the environment, as fsspec reads it"
             raise ValueError(f"an address with a password is no setting: put it into {place}")
         return uri
+
+    @field_validator("dask_address")
+    @classmethod
+    def _has_a_port(cls, address: str | None) -> str | None:
+        if address is not None and not re.fullmatch(DASK_ADDRESS, address):
+            raise ValueError("no address of a Dask scheduler; give tcp://HOST:PORT, as it prints when it starts")
+        return address
 
 
 class PipelineConfig(Section):

@@ -140,7 +140,7 @@ def bank_module(model: nn.Module, bank: Bank) -> nn.Module:
 def output_weights(model: nn.Module) -> dict[Bank, Tensor]:
     """Return the output weights of each bank, which map neurons to the residual stream; all experts in one tensor."""
     modules = {bank: bank_module(model, bank) for mine in banks(model).values() for bank in mine}
-    return {bank: weight_of(module, "down_proj" if bank.routed else "weight") for bank, module in modules.items()}  # type: ignore[misc]
+    return {bank: weight_of(module, "down_proj" if bank.routed else "weight") for bank, module in modules.items()}
 
 
 def output_column(module: nn.Module, bank: Bank, index: int) -> Tensor:

@@ -1,5 +1,6 @@
 """Presets: the shipped TOML files and one's own, and how one extends another."""
 
+import os
 import tomllib
 from importlib import resources
 from itertools import takewhile
@@ -12,6 +13,8 @@ from neurontune_core.shown_text import quoted
 
 _LONGEST = 2**20
 """Bytes of a preset's file at most."""
+_DEEPEST = 50
+"""Presets that one may extend, one by the other."""
 
 
 def preset_names() -> list[str]:
@@ -36,10 +39,14 @@ def read_preset(preset: str, extended_by: tuple[str, ...] = ()) -> dict[str, Any
     A file names a shipped preset there, or another file by its path from its own folder.
 
     Raises:
-        InputError: no such preset, not TOML, or presets that extend one another in a circle.
+        InputError: no such preset, not TOML, or presets that extend one another in a circle or without measure.
     """
     if preset in extended_by:
         raise InputError(f"preset: {' extends '.join([*extended_by, preset])}, a circle; take one `extends` out")
+    if len(extended_by) > _DEEPEST:
+        raise InputError(
+            f"preset: {extended_by[0]} extends a preset that extends another, {_DEEPEST} times over; put them together"
+        )
     tree = with_tables(_toml(preset))
     base = tree.pop("extends", None)
     if base is None:
@@ -74,6 +81,10 @@ def _merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
 def _toml(preset: str) -> dict[str, Any]:
     path = Path(preset).expanduser()
     if preset.endswith(".toml"):
+        if os.path.exists(path) and not _is_file(path):
+            raise InputError(
+                f"preset: {quoted(preset, 200)} is no file of at most {_LONGEST:,} bytes; give a TOML file of settings"
+            )
         if not _is_file(path):
             raise InputError(
                 f"preset: no file {quoted(preset, 200)}; "
@@ -91,7 +102,7 @@ def _toml(preset: str) -> dict[str, Any]:
     try:
         return tomllib.loads(content.decode("utf-8-sig"))
     except (ValueError, RecursionError) as error:
-        raise InputError(f"preset: {preset} is not valid TOML: {error}") from error
+        raise InputError(f"preset: {preset} is not valid TOML: {error}; correct the file") from error
 
 
 def _is_file(path: Path) -> bool:

@@ -35,6 +35,8 @@ class Section(BaseModel):
                 raise ValueError(f"more than any run needs; give at most {largest}")
             if isinstance(part, str) and "\0" in part:
                 raise ValueError("a text with a NUL character names nothing; leave it out")
+            if isinstance(part, str) and part.isspace():
+                raise ValueError("a text of blanks alone names nothing; leave it out")
         return value
 
 

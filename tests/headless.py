@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
 import pytest
@@ -19,7 +20,7 @@ ARGUMENTS = [
     "--disable-background-networking", "--disable-component-update", "--hide-scrollbars",
 ]  # fmt: skip
 ELEMENT = "element-6066-11e4-a52e-4f735466cecf"
-PATIENCE = 120
+PATIENCE = 300
 
 
 class Browser:
@@ -28,14 +29,18 @@ class Browser:
     def __init__(self, address: str, profile: Path, size: str = "1280,900") -> None:
         self.address = address
         options = {"args": [*ARGUMENTS, f"--window-size={size}", f"--user-data-dir={profile}"]}
-        wanted = {"goog:chromeOptions": options, "goog:loggingPrefs": {"browser": "ALL"}}
+        wanted = {
+            "goog:chromeOptions": options,
+            "goog:loggingPrefs": {"browser": "ALL"},
+            "timeouts": {"script": PATIENCE * 1000, "pageLoad": PATIENCE * 1000},
+        }
         session = self.call("POST", "/session", {"capabilities": {"alwaysMatch": wanted}})
         self.session = f"/session/{session['sessionId']}"
 
     def call(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
         data = None if body is None else json.dumps(body).encode()
         request = Request(self.address + path, data, {"Content-Type": "application/json"}, method=method)
-        with urlopen(request, timeout=PATIENCE) as answer:
+        with urlopen(request, timeout=2 * PATIENCE) as answer:
             return json.load(answer)["value"]
 
     def open(self, address: str) -> None:
@@ -45,14 +50,17 @@ class Browser:
         return self.call("POST", f"{self.session}/execute/sync", {"script": script, "args": []})
 
     def until(self, script: str) -> Any:
-        """Return what a script gives once that counts as true."""
+        """Return what a script gives once that counts as true; one that fails meanwhile has met a page in change."""
         deadline = time.monotonic() + PATIENCE
-        while not (found := self.run(script)):
-            assert time.monotonic() < deadline, (
-                f"{script} stays {found!r}: {self.run('return document.body.innerText')}"
-            )
+        while True:
+            try:
+                if found := self.run(script):
+                    return found
+                why = f"stays {found!r}"
+            except HTTPError as error:
+                why = f"fails: {error.read().decode()[:500]}"
+            assert time.monotonic() < deadline, f"{script} {why}"
             time.sleep(0.05)
-        return found
 
     def type(self, selector: str, text: str) -> None:
         element = self._find(selector)

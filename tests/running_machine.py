@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -104,8 +104,11 @@ class Machine:
             return False
 
     def process_of(self, run: str) -> psutil.Process:
-        processes = psutil.Process(self.pid).children(recursive=True)
-        return next(each for each in processes if each.environ().get("PREFECT__FLOW_RUN_ID") == run)
+        for process in psutil.Process(self.pid).children(recursive=True):
+            with suppress(psutil.Error):  # others end meanwhile
+                if process.environ().get("PREFECT__FLOW_RUN_ID") == run:
+                    return process
+        raise AssertionError(f"no process of the run {run}")
 
     def take_computed(self) -> list[int]:
         """Return the shards computed since the last call."""

@@ -7,12 +7,13 @@ from pathlib import Path
 from threading import Event
 from typing import Any
 
+from flows.commands.console import echo
 from flows.services.guard import OwnPagesOnly, PasswordAsked
 from flows.services.login import FILE, make_login
 from neurontune_core.chat.session import NO_ATTACK, NO_SYSTEM, ChatSession, History
 from neurontune_core.errors import InputError
 from neurontune_core.evaluation.judges import Verdict
-from neurontune_core.shown_text import markdown_text, printable
+from neurontune_core.shown_text import markdown_text
 
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # read when gradio is imported
 
@@ -37,8 +38,8 @@ def serve(session: ChatSession, title: str, home: Path) -> None:
     """
     page = chat_page(session, title)
     address = launch(page, make_login(home))
-    print(printable(f"chat with {title}: {address}   (Ctrl-C ends it)"))
-    print(printable(f"its user:password are in {home / FILE}"), flush=True)
+    echo(f"chat with {title}: {address}   (Ctrl-C ends it)")
+    echo(f"its user:password are in {home / FILE}")
     try:
         Event().wait()
     except KeyboardInterrupt:

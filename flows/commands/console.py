@@ -1,5 +1,6 @@
 """What a person sees in the terminal: this project's own lines, progress bars, and one line for an error."""
 
+import json
 import logging
 import shlex
 import sys
@@ -59,8 +60,19 @@ def show_own_lines() -> None:
     handler.setFormatter(logging.Formatter("%(message)s"))
     logger.addHandler(handler)
     logger.propagate = False
-    for chatty in ("mlflow", "alembic", "httpx", "transformers"):
+    for chatty in ("mlflow", "alembic", "httpx", "transformers", "distributed"):
         logging.getLogger(chatty).setLevel(logging.ERROR)
+
+
+def echo(text: str, error: bool = False) -> None:
+    """Print a text, to standard error where it is no result, with what a terminal would obey spelled out."""
+    print(printable(text), file=sys.stderr if error else sys.stdout, flush=True)
+
+
+def json_text(value: Any) -> str:
+    """Return a value as JSON, its letters as they are and what a terminal would obey as JSON escapes it."""
+    text = json.dumps(value, indent=1, ensure_ascii=False, default=str)
+    return "".join(sign if sign.isprintable() or sign == "\n" else json.dumps(sign)[1:-1] for sign in text)
 
 
 def fail(message: str, code: int) -> int:

@@ -2,13 +2,19 @@
 
 import json
 
+from flows.commands.console import echo
+from neurontune_core.storage import check_file
+
 
 def evaluate_folder(model: str, benchmarks: str, settings: list[str], to: str | None) -> None:
     """Let a model answer, judge its answers and print the rates as JSON; `to` is a file for answers and verdicts.
 
     Raises:
-        InputError: an unknown benchmark, judge or setting, or a model that cannot be loaded.
+        InputError: an unknown benchmark, judge or setting, or a model that cannot be loaded, or a file that cannot be
+            written.
     """
+    if to is not None:
+        check_file("--to", to)
     from neurontune_core.config import load_config
 
     config = load_config(None, [f"evaluation.benchmarks={benchmarks}", *settings], model)
@@ -24,6 +30,6 @@ def evaluate_folder(model: str, benchmarks: str, settings: list[str], to: str | 
     chat = load_model(config.model, runtime.device, runtime.root, runtime.batch_tokens)
     library = PublicLibrary(config.evaluation)
     table, rates, left_out = evaluate_model(chat, config.evaluation, library, tracker("evaluate"))
-    if to:
+    if to is not None:
         table.to_json(to, orient="records", lines=True, force_ascii=False)
-    print(json.dumps(as_plain(rates, left_out), indent=1))
+    echo(json.dumps(as_plain(rates, left_out), indent=1))

@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from flows.commands.console import echo
 from flows.services import environment
 from neurontune_core.errors import InputError
 from neurontune_core.export.target import check_target
-from neurontune_core.shown_text import printable
 
 FORMATS = ("folder", "alpha")
 
@@ -43,16 +43,16 @@ def export_model(
     tuned = find_tuned(run, runtime)
     if form == "alpha":
         write_alpha(target, tuned.scaling, tuned.base, tuned.origin)
-        print(printable(f"{len(tuned.scaling.alpha)} factors of {tuned.run.name} for {tuned.base.name}: {target}"))
+        echo(f"{len(tuned.scaling.alpha)} factors of {tuned.run.name} for {tuned.base.name}: {target}")
         return
     root = tuned.run.config.runtime.root
     check = write_folder(target, tuned.scaling, tuned.base, root, tuned.origin, card_of(tuned))
-    print(f"hooked against folded logits  {check.folded:.1e} (computed in float32: {check.float32:.1e})")
-    print(f"hooked against written logits {check.written:.1e} ({check.dtype})")
-    print(f"base against tuned logits     {check.effect:.1e}")
-    print(printable(f"{tuned.run.name} as an ordinary model folder: {target}"))
+    echo(f"hooked against folded logits  {check.folded:.1e} (computed in float32: {check.float32:.1e})")
+    echo(f"hooked against written logits {check.written:.1e} ({check.dtype})")
+    echo(f"base against tuned logits     {check.effect:.1e}")
+    echo(f"{tuned.run.name} as an ordinary model folder: {target}")
     if converter is not None:
         send.convert(target, Path(str(gguf)), converter)
-        print(printable(f"as a GGUF file: {gguf}"))
+        echo(f"as a GGUF file: {gguf}")
     if repository is not None:
-        print(printable(f"pushed: {send.push(target, repository)}"))
+        echo(f"pushed: {send.push(target, repository)}")

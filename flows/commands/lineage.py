@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.tree import Tree
 
-from flows.commands.console import TextConsole
+from flows.commands.console import TextConsole, echo
 from flows.services import environment
 from neurontune_core.config import RuntimeConfig
 from neurontune_core.errors import InputError
@@ -54,7 +54,7 @@ def show_lineage(run: str | None, dataset: str | None, as_json: bool, settings: 
     if as_json:
         model = found.config.model.model_dump(mode="json")
         facts = {"run_id": found.run_id, "name": found.name, "status": found.status, "model": model}
-        print(json.dumps(facts | {"base": _base(found), "made": [node.to_dict() for node in nodes]}, indent=1))
+        echo(json.dumps(facts | {"base": _base(found), "made": [node.to_dict() for node in nodes]}, indent=1))
         return
     console.print(_tree(found, nodes))
 
@@ -71,9 +71,9 @@ def sync_records(to: str | None, settings: Sequence[str], debug: bool) -> None:
     from tasks.recording.tracking import catch_up
 
     sent = catch_up(runtime, of_every_store=to is not None)
-    print(f"{sent.sent} records sent, {len(sent.refused)} can never be, {len(sent.left)} still kept")
+    echo(f"{sent.sent} records sent, {len(sent.refused)} can never be, {len(sent.left)} still kept")
     if are_killed(runtime):
-        print(f"{_end_killed(runtime)} runs ended whose process was killed")
+        echo(f"{_end_killed(runtime)} runs ended whose process was killed")
     if sent.elsewhere and to is not None:
         raise InputError(
             f"--to: what is left belongs to runs that are in {' and '.join(sent.elsewhere)} alone; "
@@ -150,7 +150,7 @@ def _show_forward(found: "MadeFrom", as_json: bool, console: Console) -> None:
     if as_json:
         runs = [{"run_id": run, "name": name} for run, name in found.runs]
         parts = {part: [node.to_dict() for node in getattr(found, part)] for part in ("datasets", "artifacts")}
-        print(json.dumps(parts | {"runs": runs}, indent=1))
+        echo(json.dumps(parts | {"runs": runs}, indent=1))
         return
     for node in found.datasets:
         console.print(f"data {node.name}  {node.digest}")

@@ -7,7 +7,7 @@ from typing import Any
 
 from rich.table import Table
 
-from flows.commands.console import TextConsole
+from flows.commands.console import TextConsole, echo
 from neurontune_core.config import absolute_path
 from neurontune_core.model.settings import ModelConfig
 from neurontune_core.preset_files import preset_comment, preset_names
@@ -57,7 +57,7 @@ def show_coverage(name: str) -> bool:
     from neurontune_core.model.gguf import is_gguf
 
     config = ModelConfig.model_validate({"name": absolute_path(name)})
-    if Path(config.name).exists() and not is_gguf(config.name):
+    if os.path.exists(config.name) and not is_gguf(config.name):
         check_folder(Path(config.name), config)
     rows = neurons.coverage(source.skeleton(config))
     table = Table("layer", "down projection", "layout", "neurons", "problem", box=None)
@@ -78,7 +78,7 @@ def show_judgement(file: str, judge: str, path: str | None, to: str | None, as_j
 
     figures = score_file(file, judge_by_name(judge, path), to)
     if as_json:
-        print(json.dumps({name: figures[name] for name in JUDGE_FIGURES}, indent=1))
+        echo(json.dumps({name: figures[name] for name in JUDGE_FIGURES}, indent=1))
         return
     for name, value in figures.items():
         _console().print(f"{name.replace('_', ' '):<24} {_figure(value)}")

@@ -1,8 +1,8 @@
 """`neurontune plan`: what every stage of a run would take, as a table or as JSON."""
 
-import json
 from typing import TYPE_CHECKING
 
+from flows.commands.console import echo, json_text
 from flows.commands.run import embedded
 from neurontune_core.config import PipelineConfig
 
@@ -39,7 +39,7 @@ def run_plan(config: PipelineConfig, as_json: bool, debug: bool) -> None:
             stored_bytes(config.model, model),
             PublicLibrary(config.evaluation),
         )
-    print(json.dumps(found.as_plain(), indent=1) if as_json else as_text(found))
+    echo(json_text(found.as_plain()) if as_json else as_text(found))
 
 
 def as_text(plan: "Plan") -> str:

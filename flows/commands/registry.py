@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from flows.commands.console import echo
 from flows.services import environment
 from neurontune_core.errors import InputError
 
@@ -20,7 +21,7 @@ def register_run(run: str, name: str, alias: str, settings: Sequence[str], debug
     if alias == CHAMPION:
         raise InputError(f"--alias: {CHAMPION} is given by a promotion; run `neurontune promote {run}`")
     made = register(run, name, alias, runtime)
-    print(f"models:/{made.name}@{alias} is version {made.version}, of run {made.run_id}")
+    echo(f"models:/{made.name}@{alias} is version {made.version}, of run {made.run_id}")
 
 
 def promote_run(run: str, name: str, settings: Sequence[str], debug: bool) -> None:
@@ -39,7 +40,7 @@ def promote_run(run: str, name: str, settings: Sequence[str], debug: bool) -> No
 
     found = ready()
     address = found[PREFECT_API_URL].removesuffix("/api")
-    print(f"answer the form: Resume, on the page of the flow run, at {address}", flush=True)
+    echo(f"answer the form: Resume, on the page of the flow run, at {address}")
     with temporary_settings(found):
         made = promotion(run, name, tuple(settings))
-    print(f"models:/{made['name']}@champion is version {made['version']}, of run {made['run_id']}")
+    echo(f"models:/{made['name']}@champion is version {made['version']}, of run {made['run_id']}")

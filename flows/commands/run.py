@@ -3,7 +3,6 @@
 import json
 import os
 import shlex
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from flows.commands import console
+from flows.commands.console import echo
 from flows.services import environment, login, server
 from flows.stage_names import STAGES
 from neurontune_core.address_space import check_address_space
@@ -48,7 +48,7 @@ def run_pipeline(config: PipelineConfig, refresh: Sequence[str], name: str | Non
 
         made = pipeline(config, tuple(stage for stage in STAGES if stage in refresh))
     summary.show(made, config.runtime, console.TextConsole())
-    print(f"{time.monotonic() - started:.0f} s in all")
+    echo(f"{time.monotonic() - started:.0f} s in all")
 
 
 def run_pairs(config: PipelineConfig, file: str | None, debug: bool) -> None:
@@ -71,7 +71,7 @@ def run_pairs(config: PipelineConfig, file: str | None, debug: bool) -> None:
     found = summarise(tables.load_pairs(folder), ranking, rejected, sources, facts)
     if file is not None:
         Path(file).write_text(json.dumps(found, indent=1, ensure_ascii=False), encoding="utf-8")
-    print(format_summary(found))
+    echo(format_summary(found))
 
 
 def run_one_shard(run: str, index: int, settings: Sequence[str], force: bool, debug: bool) -> None:
@@ -89,7 +89,7 @@ def run_one_shard(run: str, index: int, settings: Sequence[str], force: bool, de
         from flows.pipeline import attribution_shard
 
         made = attribution_shard(found.run_id, index, tuple(settings), force)
-    print(f"{made.uri.removeprefix('file://')}")
+    echo(f"{made.uri.removeprefix('file://')}")
 
 
 def run_ability(
@@ -111,8 +111,8 @@ def run_ability(
         made = ability(found.run_id, tuple(tasks), folder, limit, tuple(settings))
         facts = read_manifest(made["harness"])["facts"]
     for task, values in harness.compared(facts):
-        print(f"{printable(task):<32} {values['_base']:7.1%} {values['']:7.1%}  {harness.spoken_difference(values)}")
-    print(f"{made['report'].uri.removeprefix('file://')}/{FILE}")
+        echo(f"{printable(task):<32} {values['_base']:7.1%} {values['']:7.1%}  {harness.spoken_difference(values)}")
+    echo(f"{made['report'].uri.removeprefix('file://')}/{FILE}")
 
 
 @contextmanager
@@ -151,8 +151,8 @@ def run_causal(run: str, settings: Sequence[str], to: str | None, debug: bool) -
         folder = artifacts.open_folder(made["causal"])
     _show_page(folder, PAGE, PLOT, "causal", to)
     if "report" in made:
-        print(f"report, with these curves: {made['report'].uri.removeprefix('file://')}/{FILE}")
-    print(f"{folder}\n{time.monotonic() - started:.0f} s in all")
+        echo(f"report, with these curves: {made['report'].uri.removeprefix('file://')}/{FILE}")
+    echo(f"{folder}\n{time.monotonic() - started:.0f} s in all")
 
 
 def _show_page(folder: Path, page_file: str, plot_file: str, name: str, to: str | None) -> None:
@@ -163,7 +163,7 @@ def _show_page(folder: Path, page_file: str, plot_file: str, name: str, to: str 
     if to is not None:
         _copy_page(folder, page_file, plot_file, name, to)
     screen = console.TextConsole()
-    screen.print(Markdown(page, hyperlinks=False)) if screen.is_terminal else print(printable(page))
+    screen.print(Markdown(page, hyperlinks=False)) if screen.is_terminal else echo(page)
 
 
 def _copy_page(folder: Path, page_file: str, plot_file: str, name: str, to: str) -> None:
@@ -216,7 +216,7 @@ def run_study(
     _show_result(folder, choose(name, given))
     if to is not None:
         _copy_page(folder, PAGE, PLOT, name, to)
-    print(f"{folder}\n{time.monotonic() - started:.0f} s in all")
+    echo(f"{folder}\n{time.monotonic() - started:.0f} s in all")
 
 
 def _variant(text: str) -> tuple[str, tuple[str, ...]]:
@@ -275,7 +275,7 @@ def start_prefect() -> Callable[[], dict[Any, str]]:
 
     configured = get_current_settings().api.url
     if configured is not None:
-        print(f"Prefect UI: {configured.removesuffix('/api')}", file=sys.stderr)
+        echo(f"Prefect UI: {configured.removesuffix('/api')}", error=True)
         return lambda: {PREFECT_API_URL: configured}
     # seconds of imports for a page of block types, which the server of one run has no need of
     os.environ.setdefault("PREFECT_API_BLOCKS_REGISTER_ON_START", "false")
@@ -284,8 +284,8 @@ def start_prefect() -> Callable[[], dict[Any, str]]:
 
     def wait() -> dict[Any, str]:
         embedded.wait_until_ready()
-        print(f"Prefect UI while this runs: {embedded.address}", file=sys.stderr)
-        print(f"Its password: {home / login.FILE}", file=sys.stderr)
+        echo(f"Prefect UI while this runs: {embedded.address}", error=True)
+        echo(f"Its password: {home / login.FILE}", error=True)
         return {PREFECT_API_URL: f"{embedded.address}/api", PREFECT_API_AUTH_STRING: embedded.login}
 
     return wait

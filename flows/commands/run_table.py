@@ -1,14 +1,13 @@
 """`neurontune runs`: the recorded runs, newest first."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
-from rich.console import Console
 from rich.table import Table
 
 from flows.commands.cli import RUN_STATES
+from flows.commands.console import TextConsole, echo, json_text
 from flows.services import environment
 from neurontune_core.errors import InputError
 
@@ -43,9 +42,9 @@ def show_runs(wanted: RunFilter, most: int, as_json: bool, settings: Sequence[st
     fitting = [run for run in map(listed, search(runtime)) if _fits(run, wanted)]
     shown = fitting[:most]
     if as_json:
-        print(json.dumps([asdict(run) for run in shown], indent=1, ensure_ascii=False))
+        echo(json_text([asdict(run) for run in shown]))
         return
-    console = Console(markup=False, highlight=False, emoji=False)
+    console = TextConsole()
     if console.width >= WIDE:
         console.print(_table(shown))
     else:

@@ -10,9 +10,9 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from annotated_types import Ge, Gt, Le, Lt
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
-from rich.console import Console
 from rich.padding import Padding
 
+from flows.commands.console import TextConsole, echo, json_text
 from neurontune_core.config import DEFAULT_PRESET, PipelineConfig, load_config
 from neurontune_core.errors import InputError, nearest_first
 from neurontune_core.section_methods import METHODS
@@ -46,9 +46,9 @@ def show_settings(words: Sequence[str], preset: str | None, as_json: bool) -> No
         nearest = nearest_first(words[0], [setting.name for setting in found]).split(", ")[:3]
         raise InputError(f"settings: none has {' and '.join(words)} in its name; nearest: {', '.join(nearest)}")
     if as_json:
-        print(json.dumps([asdict(setting) for setting in shown], indent=1, ensure_ascii=False, default=_plain))
+        echo(json_text([asdict(setting) for setting in shown]))
         return
-    console = Console(markup=False, highlight=False, emoji=False)
+    console = TextConsole()
     console.print(f"Values of preset {preset or DEFAULT_PRESET}. Change one with --set NAME=VALUE; lists as a,b.\n")
     if preset not in (None, DEFAULT_PRESET):
         console.print(f"In brackets those of a run without options (preset {DEFAULT_PRESET}), where they differ.\n")

@@ -1,6 +1,7 @@
 """The environment a run needs, set before Prefect, MLflow or transformers is imported; a user's own values win."""
 
 import json
+import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -57,6 +58,8 @@ def apply(runtime: RuntimeConfig, quiet: bool) -> None:
         InputError: the artifact root cannot be made or is of no known protocol, or a proxy that is set cannot be used.
     """
     reach_loopback_directly()
+    # Prefect tells the terminal raw of a log line that its server does not take, as on a full disk
+    logging.raiseExceptions = not quiet
     for name, value in (DEFAULTS | (QUIET if quiet else {})).items():
         os.environ.setdefault(name, value)
     check_protocol(runtime.root)
@@ -127,6 +130,8 @@ def running_servers(home: Path) -> dict[str, str]:
 
 def _noted(home: Path) -> dict[str, Any]:
     """Return what `announced` wrote beside this very folder; a damaged file is as none, and so is a copied one."""
+    if not (home / RUNNING).is_file():
+        return {}
     try:
         noted = json.loads((home / RUNNING).read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):

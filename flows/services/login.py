@@ -39,7 +39,7 @@ def read_login(home: Path) -> str:
     """Return the login of the servers of a Prefect home, "" if there is none."""
     try:
         return (home / FILE).read_text(encoding="utf-8").strip()
-    except OSError:
+    except (OSError, ValueError):  # a damaged one is as none
         return ""
 
 

@@ -17,11 +17,12 @@ import httpx
 import psutil
 import yaml
 
+from flows.commands.console import echo
 from flows.services import ending, environment, login, server, work_pools
 from neurontune_core import artifacts
 from neurontune_core.config import change_runtime, load_config
 from neurontune_core.errors import InputError, NeuronTuneError
-from tasks.recording.mlflow_store import tracking_uri, without_password
+from tasks.recording.mlflow_store import check_registry, tracking_uri, without_password
 
 DEPLOYMENTS = work_pools.DEPLOYMENTS
 PROJECT = DEPLOYMENTS.parent.parent
@@ -54,7 +55,7 @@ def up(settings: Sequence[str], port: int, mlflow_port: int, show_password: bool
     To show the password where all of it is running already, it is printed, and nothing is started.
 
     Raises:
-        InputError: a port is in use, or the MLflow store has no place.
+        InputError: a port is in use, the MLflow store has no place, or the model registry is another server.
         ServiceError: a service did not come up.
     """
     runtime = change_runtime(load_config(), settings).runtime
@@ -64,11 +65,13 @@ def up(settings: Sequence[str], port: int, mlflow_port: int, show_password: bool
     home = environment.prefect_home(runtime)
     if other := os.environ.get("PREFECT_API_URL"):
         if show_password:
-            print(login.read_login(home))
+            echo(login.read_login(home))
             return
         raise InputError(f"runtime.root: another `neurontune up` runs on {root}, at {other.removesuffix('/api')}")
     for option, number in (("--port", port), ("--mlflow-port", mlflow_port)):
         _check_free(option, number)
+    if own_mlflow := not uri.startswith("http"):
+        check_registry(f"http://127.0.0.1:{mlflow_port}")
     logs = home / "logs"
     _say("starting Prefect, MLflow and the workers")
     prefect = server.start_server(home, logs / "server.log", port)
@@ -80,7 +83,6 @@ def up(settings: Sequence[str], port: int, mlflow_port: int, show_password: bool
     }
     with _running(logs) as start, work_pools.connect(shared["PREFECT_API_URL"], prefect.login) as api:
         kept, noted = [], {"PREFECT_API_URL": shared["PREFECT_API_URL"]}
-        own_mlflow = not uri.startswith("http")
         if own_mlflow:
             # runs write their files themselves: those of a store that only a server can reach would be lost to others
             command = [
@@ -133,12 +135,12 @@ def _watch(
     while True:
         time.sleep(1)
         if prefect.process.poll() is not None:
-            print(f"the Prefect server has ended and is started again; see {prefect.log}", file=sys.stderr)
+            echo(f"the Prefect server has ended and is started again; see {prefect.log}", error=True)
             prefect = start_prefect()
             prefect.wait_until_ready()
         for service in kept:
             if service.process.poll() is not None:
-                print(f"{service.name} has ended and is started again; see {service.log}", file=sys.stderr)
+                echo(f"{service.name} has ended and is started again; see {service.log}", error=True)
                 service.restart()
 
 
@@ -200,7 +202,7 @@ def _running(logs: Path) -> Iterator[Callable[[str, list[str], dict[str, str]], 
 def _say(what: str) -> None:
     """Tell how far starting or stopping is; the addresses alone go to standard output."""
     with suppress(OSError):  # a terminal that was closed
-        print(what, file=sys.stderr, flush=True)
+        echo(what, error=True)
 
 
 def _stop(pids: Sequence[int]) -> None:
@@ -260,18 +262,18 @@ def _print_addresses(
     show_password: bool,
     own_mlflow: bool,
 ) -> None:
-    print(f"Prefect      {prefect.address}")
-    print(f"password     {prefect.login if show_password else f'in {file}, or by `neurontune up --show-password`'}")
-    print(f"MLflow       {mlflow}")
-    print(f"workers      {', '.join(work_pools.work_pools())}")
-    print(f"deployments  {deployments}")
-    print(f"artifacts    {root}")
-    print("`neurontune run` on these artifacts uses these servers; other programs and folders need")
+    echo(f"Prefect      {prefect.address}")
+    echo(f"password     {prefect.login if show_password else f'in {file}, or by `neurontune up --show-password`'}")
+    echo(f"MLflow       {mlflow}")
+    echo(f"workers      {', '.join(work_pools.work_pools())}")
+    echo(f"deployments  {deployments}")
+    echo(f"artifacts    {root}")
+    echo("`neurontune run` on these artifacts uses these servers; other programs and folders need")
     variables = {"PREFECT_API_URL": f"{prefect.address}/api", "MLFLOW_TRACKING_URI": mlflow, "NEURONTUNE_ROOT": root}
     given = " ".join(f"{name}={shlex.quote(value)}" for name, value in variables.items())
     given += f' PREFECT_API_AUTH_STRING="$(cat {shlex.quote(str(file))})"'
     if own_mlflow:
         user = shlex.quote(prefect.login.partition(":")[0])
         given += f' MLFLOW_TRACKING_USERNAME={user} MLFLOW_TRACKING_PASSWORD="$(cut -d: -f2- {shlex.quote(str(file))})"'
-    print(f"export {given}")
-    print("Ctrl-C stops all of it.", flush=True)
+    echo(f"export {given}")
+    echo("Ctrl-C stops all of it.")

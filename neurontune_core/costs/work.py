@@ -1,7 +1,7 @@
 """How much there is to compute: tokens read, tokens differentiated, and steps of generation."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass, replace
 
 from neurontune_core.model.batches import by_beginning, by_length, shared_length
 from neurontune_core.model.generate import PASS_TOKENS, WITHOUT_GRADIENTS
@@ -29,15 +29,24 @@ class Work:
 
     def __add__(self, other: "Work") -> "Work":
         """Return both, one after the other."""
-        *mine, batch, kept = astuple(self)
-        *others, other_batch, other_kept = astuple(other)
-        sums = [one + another for one, another in zip(mine, others, strict=True)]
-        return Work(*sums, batch=max(batch, other_batch), kept=max(kept, other_kept))
+        return Work(
+            self.forward + other.forward,
+            self.gradient + other.gradient,
+            self.steps + other.steps,
+            self.rows + other.rows,
+            max(self.batch, other.batch),
+            max(self.kept, other.kept),
+        )
 
     def times(self, count: float) -> "Work":
         """Return the same work done `count` times."""
-        factor = (self.forward * count, self.gradient * count, self.steps * count, self.rows * count)
-        return Work(*factor, batch=self.batch, kept=self.kept)
+        return replace(
+            self,
+            forward=self.forward * count,
+            gradient=self.gradient * count,
+            steps=self.steps * count,
+            rows=self.rows * count,
+        )
 
 
 def total(parts: Iterable[Work]) -> Work:

@@ -45,7 +45,8 @@ def recognise(
         named: columns named by hand.
 
     Raises:
-        InputError: no column for the first use, two that are called alike, or one named by hand that is not there.
+        InputError: no column for the first use, two that are called alike, one without a name, or one named by
+            hand that is not there.
     """
     if not columns:
         raise InputError(f"{field}: the file has no row that can be read; give a file with at least one")
@@ -74,6 +75,8 @@ def recognise(
             f"{field}: no {main} among the columns {_listed(columns)}; name it with --set "
             f"{field}.columns.{main}=COLUMN, or call it {', '.join(known[main])}"
         )
+    if not found[main].strip():
+        raise InputError(f"{field}: the column of the {main} has no name; call it {', '.join(known[main])}")
     if "context" not in named and _plain(found.get("query", "")) != "instruction":
         found.pop("context", None)  # the input below an instruction; elsewhere it may be anything
     return {use: found[use] for use in known if use in found}

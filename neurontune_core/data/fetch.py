@@ -1,5 +1,6 @@
 """Get the file of a public dataset: a local copy, the hub's cache, or a download of a pinned commit."""
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from huggingface_hub.errors import (
 )
 
 from neurontune_core import artifacts
-from neurontune_core.data.rows import FORMATS
+from neurontune_core.data.rows import FORMATS, check_is_itself
 from neurontune_core.data.settings import SourceConfig
 from neurontune_core.data.specification import Dataset, TextFile
 from neurontune_core.errors import InputError
@@ -100,11 +101,12 @@ def _access(dataset: Dataset) -> str:
 
 def _own_file(dataset: Dataset, role_file: TextFile, path: str, section: str) -> Path:
     file = Path(path).expanduser()
-    if file.is_dir() and role_file.file:
+    if os.path.isdir(file) and role_file.file:
         file = file / role_file.file
-    if not file.is_file():
-        kind = "a folder, not a file" if file.is_dir() else "no such file"
+    if not os.path.isfile(file):  # unlike the path's own method, also for a name too long for any file
+        kind = "a folder, not a file" if os.path.isdir(file) else "no such file"
         raise InputError(f"{section}: {file} is {kind}; give the path of a file with the rows of {dataset.name!r}")
+    check_is_itself(file)
     return file
 
 
@@ -117,13 +119,14 @@ def local_file(dataset: Dataset, role_file: TextFile, path: str, section: str = 
         InputError: there is none.
     """
     file = Path(path).expanduser()
-    if file.is_dir():
+    if os.path.isdir(file):
         data = [each for each in file.iterdir() if each.suffix.lower() in FORMATS]
         named = file / Path(role_file.file).name
         file = data[0] if len(data) == 1 and not named.exists() else named
-    if not file.is_file():
+    if not os.path.isfile(file):
         raise InputError(
             f"{section}.sources.{dataset.name}.path: no file {file}; give an existing file, or a folder with "
             f"{Path(role_file.file).name} or with one data file only"
         )
+    check_is_itself(file)
     return file

@@ -1,8 +1,10 @@
 """Read the rows of a local data file: CSV, JSON, JSON lines or parquet."""
 
+import codecs
 import csv
 import io
 import json
+import os
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -15,7 +17,10 @@ import pyarrow as pa
 from pyarrow import parquet
 
 from neurontune_core.errors import InputError
+from neurontune_core.model.checks.files import STAND_INS, reason
 
+LARGEST = 2**30
+"""Bytes a data file may have: all of it is read at once."""
 FORMATS = (".csv", ".json", ".jsonl", ".parquet")
 ONLY_COLUMN = "text"
 """What the column of a file is called that holds texts and no names of columns."""
@@ -66,8 +71,7 @@ def read_table(path: Path) -> Table:
     if suffix not in FORMATS:
         raise InputError(f"{path}: unknown format {path.suffix!r}; give a file that ends in {', '.join(FORMATS)}")
     try:
-        if path.exists() and not (path.is_file() or path.is_dir()):
-            raise InputError(f"{path}: is neither file nor folder; give a file")
+        check_is_itself(path)
         if suffix == ".parquet":
             table = _parquet_table(path)
         else:
@@ -78,11 +82,30 @@ def read_table(path: Path) -> Table:
             f"{path}: not UTF-8 ({error.reason} at byte {error.start}); convert the file to UTF-8"
         ) from error
     except (csv.Error, ValueError, RecursionError, pa.ArrowException) as error:
-        raise InputError(f"{path}: not a readable {suffix[1:]} file: {error}") from error
+        raise InputError(f"{path}: not a readable {suffix[1:]} file: {reason(error)}") from error
     except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror or error}); check the file") from error
+        raise InputError(f"{path}: cannot be read ({error.strerror or reason(error)}); check the file") from error
     check_columns(path, table.columns)
     return _without_index(table)
+
+
+def check_is_itself(path: Path) -> None:
+    """Tell whether a file that is there is one, of a size that can be read, and no pointer to it or web page instead.
+
+    Raises:
+        InputError: it is not.
+    """
+    if not os.path.exists(path) or os.path.isdir(path):
+        return
+    if not os.path.isfile(path):  # a pipe would be waited for
+        raise InputError(f"{path}: is neither file nor folder; give a file")
+    if (size := path.stat().st_size) > LARGEST:
+        raise InputError(f"{path}: has {size:,} bytes, more than can be read ({LARGEST:,}); give a part of it")
+    with path.open("rb") as file:
+        start = file.read(64).removeprefix(codecs.BOM_UTF8).lstrip().lower()
+    for sign, what, remedy in STAND_INS:
+        if start.startswith(sign):
+            raise InputError(f"{path}: is {what}; {remedy}")
 
 
 def _parquet_table(path: Path) -> Table:
@@ -218,19 +241,22 @@ def read_objects(path: Path, kind: str) -> Iterator[tuple[int, Any]]:
     Raises:
         InputError: the file, a line of it, or a key that is there twice.
     """
+    check_is_itself(path)
     if path.suffix.lower() == ".parquet":
         try:
             table = parquet.read_table(path)
             check_columns(path, table.column_names)
             rows: list[Any] = table.to_pylist()
         except (pa.ArrowException, OSError) as error:
-            raise InputError(f"{kind} {path} is not a readable parquet file: {error}") from error
+            raise InputError(f"{kind} {path} is not a readable parquet file: {reason(error)}") from error
         yield from enumerate(rows, start=1)
         return
     try:
         lines = path.read_text(encoding="utf-8-sig").split("\n")
     except UnicodeDecodeError as error:
         raise InputError(f"{kind} {path} is not UTF-8 ({error.reason}); save it as UTF-8") from error
+    except OSError as error:
+        raise InputError(f"{kind} {path} cannot be read ({error.strerror or error}); check the file") from error
     for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue

@@ -10,6 +10,7 @@ from typing import Literal, TypeVar
 from pydantic import Field, ValidationError
 
 from neurontune_core import artifacts
+from neurontune_core.data.rows import check_is_itself
 from neurontune_core.data.settings import ColumnUse, SourceConfig
 from neurontune_core.data_names import HUB, OwnData, own_data
 from neurontune_core.errors import InputError
@@ -121,6 +122,7 @@ def _own(own: OwnData) -> Dataset:
     if not own.place.lower().endswith(".toml"):
         return _recognised(own, "").model_copy(update={"path": own.place})
     try:
+        check_is_itself(Path(own.place).expanduser())
         tree = tomllib.loads(Path(own.place).expanduser().read_text(encoding="utf-8-sig"))
         described = Dataset.model_validate({**tree, "name": own.name})
     except OSError as error:
@@ -129,7 +131,7 @@ def _own(own: OwnData) -> Dataset:
         first = error.errors()[0]
         field = ".".join(map(str, first["loc"]))
         raise InputError(f"{own.place}: {field}: {first['msg']}; see docs/datasets.md") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{own.place}: not valid TOML: {error}") from error
     if "name" in tree:
         raise InputError(f"{own.place}: name: a dataset is called like its file, {own.name!r} here; leave it out")

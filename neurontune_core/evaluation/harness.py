@@ -1,5 +1,6 @@
 """General ability by lm-evaluation-harness: published tasks, or tasks of one's own from a folder of YAML files."""
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
@@ -52,7 +53,7 @@ def check(asked: HarnessTasks) -> None:
     if len(set(asked.tasks)) < len(asked.tasks):
         raise InputError(f"--tasks: one is named twice in {', '.join(asked.tasks)}; name it once")
     for name, file in _data_files(manager, asked.folder):
-        if not Path(file).is_file():
+        if not os.path.isfile(file):
             raise InputError(f"--task-folder: {file} of task {name} is not there; give its absolute path in data_files")
 
 
@@ -200,7 +201,7 @@ def _manager(folder: str | None) -> Any:
         from lm_eval.tasks import TaskManager
     except ImportError as error:
         raise InputError(f"--tasks: lm-evaluation-harness is not installed; {INSTALL}") from error
-    if folder is not None and not Path(folder).is_dir():
+    if folder is not None and not os.path.isdir(folder):
         raise InputError(f"--task-folder: {folder!r} is no folder; give one with the YAML files of tasks")
     return TaskManager(include_path=folder)
 

@@ -1,5 +1,6 @@
 """Completions and what judges say of them: now, or again later without generating."""
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from neurontune_core import artifacts
 from neurontune_core.errors import InputError
 from neurontune_core.evaluation.judges import Completion, Judge, Verdict, judge_by_name
 from neurontune_core.evaluation.judges.agreement import judge_kappa
+from neurontune_core.evaluation.judges.precomputed import NAME as PRECOMPUTED
 from neurontune_core.evaluation.judges.presets import PRESETS
 from neurontune_core.evaluation.judges.verdict import REFUSED
 from neurontune_core.evaluation.settings import EvaluationConfig, path_of
@@ -101,15 +103,19 @@ def judge_digests(config: EvaluationConfig) -> list[str]:
     """Return the digest of the model or verdicts a judge reads from disk, if it reads any, for the stage key.
 
     Raises:
-        InputError: the path is not there.
+        InputError: the path is not there, or is a file of verdicts with a bad one.
     """
-    also = [entry.partition("=")[2] for entry in config.also_judges]
-    further = [digest for path in also if Path(path).is_dir() and path for digest in _path_digest(Path(path))]
     own = path_of(config.judge)
+    further_judges = [entry.partition("=") for entry in config.also_judges]
+    for name, place in ((config.judge.method, own), *((name, place) for name, _, place in further_judges)):
+        if name == PRECOMPUTED and place:
+            judge_by_name(name, place)  # reads its verdicts: a bad one is told now
+    also = [place for _, _, place in further_judges]
+    further = [digest for path in also if os.path.isdir(path) for digest in _path_digest(Path(path))]
     if own is None:
         return further
     path = Path(own)
-    if not path.exists():
+    if not os.path.exists(path):
         if config.judge.method in PRESETS:
             return further  # a hub id
         raise InputError(f"evaluation.judge.path: {path} does not exist; give a model folder or a verdict file")

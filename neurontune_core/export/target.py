@@ -10,6 +10,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from neurontune_core.errors import InputError
+from neurontune_core.storage import check_folder
 
 _PREFIX = ".neurontune-export-"
 _LOCK = "lock"
@@ -19,16 +20,18 @@ def check_target(folder: Path) -> None:
     """Check that a folder can be written.
 
     Raises:
-        InputError: there is something at this place, or a file stands where a folder above it would be.
+        InputError: there is something at this place, a file stands where a folder above it would be, or nothing can be
+            written there.
     """
-    if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
+    if os.path.islink(folder) or (os.path.exists(folder) and not os.path.isdir(folder)):
         raise InputError(f"--to: {folder} is a file or a link; name a new folder")
-    if folder.is_dir() and any(folder.iterdir()):
+    if os.path.isdir(folder) and any(folder.iterdir()):
         raise InputError(f"--to: {folder} is not empty; name a new folder, or empty this one first")
     for parent in folder.absolute().parents:
-        if parent.exists():
-            if not parent.is_dir():
+        if os.path.exists(parent):
+            if not os.path.isdir(parent):
                 raise InputError(f"--to: {parent} is a file; name a folder that can be made")
+            check_folder("--to", str(parent))
             return
 
 

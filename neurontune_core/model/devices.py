@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from neurontune_core.errors import InputError
+from neurontune_core.shown_text import quoted
 
 SHARE_FOR_WEIGHTS = 0.7
 """Of a device's free memory, where a model is spread over several; the rest is for activations."""
@@ -46,10 +47,12 @@ def choose_devices(name: str) -> Devices:
 def _device(name: str) -> torch.device:
     try:
         device = torch.device(name)
-    except RuntimeError as error:
+    except RuntimeError:
+        device = torch.device("meta")
+    if device.type not in ("cpu", "cuda", "mps"):
         raise InputError(
-            f"runtime.device: {name!r} is not a device; use auto, cpu, cuda, cuda:0, cuda:0,cuda:1 or mps"
-        ) from error
+            f"runtime.device: {quoted(name)} is not a device; use auto, cpu, cuda, cuda:0, cuda:0,cuda:1 or mps"
+        )
     if device.type == "mps" and not torch.backends.mps.is_available():
         raise InputError(f"runtime.device: {name!r} is not there; use auto")
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
@@ -128,9 +131,12 @@ def weight_bytes(model: nn.Module) -> int:
     """Return the bytes that a model's weights take, tied ones counted once."""
     sizes = {}
     for weight in model.parameters():
-        inner = [getattr(weight, name) for name in weight.__tensor_flatten__()[0]] if is_quantised(weight) else [weight]
-        sizes[id(weight) if len(inner) > 1 or weight.is_meta else weight.data_ptr()] = sum(
-            each.nbytes for each in inner
+        parts: list[Tensor] = [weight]
+        if is_quantised(weight):
+            names: list[str] = getattr(weight, "__tensor_flatten__")()[0]  # noqa: B009  # torch does not declare it
+            parts = [getattr(weight, name) for name in names]
+        sizes[id(weight) if len(parts) > 1 or weight.is_meta else weight.data_ptr()] = sum(
+            each.nbytes for each in parts
         )
     return sum(sizes.values())
 

@@ -1,5 +1,6 @@
 """A GGUF model, in one file or split: what it is, and what its weights are stored as."""
 
+import os
 import re
 from collections import Counter
 from collections.abc import Iterator
@@ -52,7 +53,7 @@ class Header(GgufFile):
 
 def is_gguf(name: str) -> bool:
     """Return whether a model's name is that of a GGUF file."""
-    return name.lower().endswith(".gguf") and not Path(name).is_dir()
+    return name.lower().endswith(".gguf") and not os.path.isdir(name)
 
 
 def read_header(path: Path, length: int | None = None) -> Header:

@@ -5,6 +5,7 @@ the words are skipped.
 """
 
 import mmap
+import os
 import struct
 from dataclasses import dataclass
 from math import prod
@@ -61,6 +62,8 @@ def read_file(path: Path, length: int | None = None) -> GgufFile:
     Raises:
         InputError: it is no GGUF, is cut off, or stores a tensor in an unknown format.
     """
+    if os.path.exists(path) and not os.path.isfile(path):  # a pipe would be waited for
+        raise InputError(f"model.name: {path} is no file; give a .gguf file")
     try:
         with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
             return _parsed(path, content, length or len(content))

@@ -83,4 +83,4 @@ def place(model: PreTrainedModel, devices: Devices, most: dict[str, float]) -> P
         moved: Any = model.to(devices[0])  # type: ignore[arg-type]  # transformers hides torch's signature
         return moved
     spread = device_map(model, memory_of(devices, most), model.dtype)
-    return dispatch_model(model, spread)  # type: ignore[no-any-return]
+    return dispatch_model(model, spread)

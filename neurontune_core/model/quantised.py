@@ -50,7 +50,7 @@ def quantise_layers(model: PreTrainedModel, quantization: str) -> None:
         config = (
             Int8WeightOnlyConfig()
             if quantization == "int8"
-            else IntxWeightOnlyConfig(weight_dtype=torch.int4, granularity=PerGroup(group))
+            else IntxWeightOnlyConfig(weight_dtype=torch.int4, granularity=PerGroup(group))  # type: ignore[attr-defined]
         )
         quantize_(layers, config, filter_fn=lambda module, path, fitting=fitting: module in fitting)
         left, done = left - fitting, done or bool(fitting)

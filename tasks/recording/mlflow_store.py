@@ -20,13 +20,17 @@ from pydantic import BaseModel, ConfigDict
 
 from neurontune_core.config import RuntimeConfig
 from neurontune_core.errors import InputError
+from neurontune_core.shown_text import quoted
 from tasks.recording import mlflow_view
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 SQLITE = "sqlite:///"
+_DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
 DATABASE = "mlflow.db"
+REGISTRY = "MLFLOW_REGISTRY_URI"
+_LOGIN = ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD")
 LOCKED_SECONDS = 20
 _DAMAGE = ("malformed", "not a database", "no such", "corrupt", "disk I/O", "already exists")
 HELD_SECONDS = 60
@@ -66,12 +70,44 @@ def tracking_uri(runtime: RuntimeConfig) -> str:
     """Return the configured tracking URI, else that of MLFLOW_TRACKING_URI, else a SQLite file in the artifact root.
 
     Raises:
-        InputError: the artifact root is no local folder and no URI is given.
+        InputError: the artifact root is no local folder and no URI is given, a URI is none, or the login of
+            `neurontune up` would go to the server of another model registry.
     """
-    if given := runtime.mlflow_uri or _uri_of_environment():
-        if runtime.mlflow_uri and not is_same_server(given, os.environ.get("MLFLOW_TRACKING_URI", "")):
-            forget_own_login()
-        return given
+    if given := runtime.mlflow_uri or os.environ.get("MLFLOW_TRACKING_URI"):
+        _check_uri("runtime.mlflow_uri" if runtime.mlflow_uri else "MLFLOW_TRACKING_URI", given)
+    uri = runtime.mlflow_uri or _uri_of_environment() or _uri_in(runtime)
+    if runtime.mlflow_uri and not is_same_server(uri, os.environ.get("MLFLOW_TRACKING_URI", "")):
+        forget_own_login()
+    if _is_own_login():
+        check_registry(uri)
+    return uri
+
+
+def _check_uri(field: str, uri: str) -> None:
+    """Tell whether a tracking URI is of a kind that MLflow takes, before it is asked.
+
+    Raises:
+        InputError: it is not; MLflow would make a folder of that name, or fail in words of its own.
+    """
+    scheme, separator, rest = uri.partition("://")
+    try:
+        parts = urlsplit(uri)
+        if scheme in ("http", "https"):
+            known = bool(parts.hostname) and parts.port != 0
+        elif scheme.partition("+")[0] in _DATABASES:
+            known = bool(rest.strip("/"))
+        else:
+            known = parts.scheme == "file" or uri.startswith("databricks") or (not separator and "/" in uri)
+    except ValueError:  # a port that is no number, or brackets that do not close
+        known = False
+    if not known or not uri.isprintable():
+        raise InputError(
+            f"{field}: {quoted(without_password(uri))} is no address of MLflow's; give http://HOST:PORT or "
+            f"sqlite:///FILE"
+        )
+
+
+def _uri_in(runtime: RuntimeConfig) -> str:
     filesystem, base = fsspec.url_to_fs(runtime.root)
     if not isinstance(filesystem, LocalFileSystem):
         raise InputError(
@@ -119,16 +155,37 @@ def forget_own_login(*logins: str) -> None:
 
     That of Prefect's server is always among them: where MLflow's is the same, `neurontune up` has given both.
     """
-    names = ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD")
-    user, password = (os.environ.get(name, "") for name in names)
-    if password and f"{user}:{password}" in (*logins, os.environ.get("PREFECT_API_AUTH_STRING")):
-        for name in names:
+    if _is_own_login(*logins):
+        for name in _LOGIN:
             del os.environ[name]
+
+
+def _is_own_login(*logins: str) -> bool:
+    """Tell whether MLflow's clients have a login given here."""
+    user, password = (os.environ.get(name, "") for name in _LOGIN)
+    return bool(password) and f"{user}:{password}" in (*logins, os.environ.get("PREFECT_API_AUTH_STRING"))
+
+
+def check_registry(uri: str) -> None:
+    """Tell whether MLflow's clients keep the login of the server at `uri` from others: a registry would get it, too.
+
+    Raises:
+        InputError: MLFLOW_REGISTRY_URI names another server.
+    """
+    registry = os.environ.get(REGISTRY, "")
+    if registry.startswith("http") and not is_same_server(uri, registry):
+        raise InputError(
+            f"{REGISTRY}: {without_password(registry)!r} is not the MLflow of `neurontune up`, whose password MLflow "
+            f"would send there; unset it"
+        )
 
 
 def is_same_server(one: str, other: str) -> bool:
     """Tell whether two addresses are of one server, by whatever name for this machine."""
-    first, second = (urlsplit(uri.replace("//localhost", "//127.0.0.1")) for uri in (one, other))
+    try:
+        first, second = (urlsplit(uri.replace("//localhost", "//127.0.0.1")) for uri in (one, other))
+    except ValueError:  # brackets that do not close
+        return False
     return (first.scheme, first.netloc) == (second.scheme, second.netloc)
 
 
@@ -159,7 +216,7 @@ def client_of(uri: str) -> "MlflowClient":
         if uri.startswith(SQLITE):
             _make_or_check(uri)
         # without an address of its own the registry would be in the working folder, whatever the tracking URI
-        return MlflowClient(uri, os.environ.get("MLFLOW_REGISTRY_URI", uri))
+        return MlflowClient(uri, os.environ.get(REGISTRY) or uri)
 
 
 def open_experiment(uri: str, name: str, root: str) -> str:

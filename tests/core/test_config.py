@@ -1,5 +1,6 @@
 """Configuration: presets, changes by `section.field=value`, and errors that name field, value and remedy."""
 
+import os
 from itertools import permutations
 from pathlib import Path
 from typing import Any
@@ -437,3 +438,34 @@ def test_the_judge_of_a_run_that_an_earlier_version_recorded_is_read() -> None:
     assert recorded_config(old) == config
     old["evaluation"] |= {"judge": "precomputed", "judge_path": "verdicts.jsonl"}
     assert recorded_config(old).evaluation.judge == PrecomputedSettings(path="verdicts.jsonl")
+
+
+@pytest.mark.parametrize(
+    "address", ["", "nope", "tcp://nope", "tcp://:8786", "host:port", "tcp://ho st:1", "x:1234567"]
+)
+def test_the_address_of_a_dask_scheduler_has_host_and_port(address: str) -> None:
+    message = error_of(f"runtime.dask_address='{address}'")
+    assert message.startswith("runtime.dask_address: no address of a Dask scheduler")
+
+
+@pytest.mark.parametrize("address", ["tcp://127.0.0.1:8786", "host:8786", "tls://[::1]:8786", "tcp://dask.example:1/"])
+def test_addresses_of_dask_schedulers_are_taken(address: str) -> None:
+    assert load_config("tiny", [f"runtime.dask_address='{address}'"]).runtime.dask_address == address
+
+
+@pytest.mark.parametrize("field", ["model.name", "runtime.root", "runtime.experiment", "runtime.device"])
+def test_a_text_of_blanks_is_no_value(field: str) -> None:
+    assert error_of(f"{field}='  \t'").startswith(f"{field}: ")
+
+
+def test_presets_that_extend_one_another_without_measure_are_told(tmp_path: Path) -> None:
+    for number in range(2000):
+        (tmp_path / f"{number}.toml").write_text(f'extends = "{number + 1}.toml"')
+    assert "put them together" in error_of(preset=str(tmp_path / "0.toml"))
+
+
+@pytest.mark.parametrize("kind", ["folder", "pipe", "large"])
+def test_a_preset_that_is_no_file_of_settings_is_told(tmp_path: Path, kind: str) -> None:
+    file = tmp_path / "own.toml"
+    {"folder": file.mkdir, "pipe": lambda: os.mkfifo(file), "large": lambda: file.write_bytes(b"#" * 2**21)}[kind]()
+    assert "own.toml' is no file of at most 1,048,576 bytes" in error_of(preset=str(file))

@@ -25,7 +25,10 @@ class Fault:
     quick: bool = True
 
 
-STAGES = ("pairs", "attribution", "scores", "selection", "cards", "scaling", "base", "tuned", "evaluation")
+STAGES = (
+    "pairs", "attribution", "scores", "selection", "cards", "scaling", "base", "tuned", "evaluation", "base-ability",
+    "ability", "triggers", "report",
+)  # fmt: skip
 TAKEN_UP = "The next run reuses what was finished and makes the same files; nothing stays RUNNING."
 
 IN_PROCESS = [
@@ -346,6 +349,12 @@ SERVERS = [
         quick=False,
     ),
     Fault(
+        "The Dask scheduler is lost",
+        "The run ends within a minute with a line that names it; the next run reuses the finished shards.",
+        f"{_FLOWS}/test_runners.py::test_a_lost_dask_scheduler_is_named_and_the_next_run_takes_up_what_was_finished",
+        quick=False,
+    ),
+    Fault(
         "A Dask worker goes on with what nobody waits for any more",
         "It stops.",
         f"{_TASKS}/test_progress.py::test_dask_worker_stops_what_nobody_waits_for_any_more",
@@ -416,6 +425,11 @@ SECURITY = [
         "The command is not started: workers take none from a run.",
         "tests/flows/services/test_attacker.py::test_job_variables_start_no_command",
         quick=False,
+    ),
+    Fault(
+        "MLFLOW_REGISTRY_URI names another server than the MLflow of `neurontune up`",
+        "One line, before anything is computed: the password goes to no other server.",
+        "tests/flows/services/test_environment.py::test_the_login_goes_to_no_other_registry",
     ),
     Fault(
         "Another user of the machine looks for the password in files and process lists",

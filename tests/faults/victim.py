@@ -5,6 +5,7 @@ import signal
 import sys
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 from flows import pipeline as flow
 from neurontune_core import artifacts
@@ -34,11 +35,11 @@ def kill_at(point: str) -> None:
             die()
 
     if "before" in point:
-        flow.prepare = lambda _: die()  # type: ignore[assignment,return-value]
+        mock.patch.object(flow, "check_inputs", lambda _: die()).start()
     elif "rename" in point:
-        artifacts._move_into_place = moved
+        mock.patch.object(artifacts, "_move_into_place", moved).start()
     else:
-        artifacts._make = made
+        mock.patch.object(artifacts, "_make", made).start()
 
 
 if __name__ == "__main__":

@@ -19,8 +19,10 @@ from prefect import flow, task
 
 from flows.pipeline import selection_only
 from flows.runners import started
+from flows.shards import ShardError
 from neurontune_core import artifacts, tables
 from neurontune_core.config import PipelineConfig, RuntimeConfig, load_config
+from neurontune_core.errors import InputError
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("prefect_server")]
 KEYS = ["role", "attack_category", "layer", "neuron", "half"]
@@ -205,11 +207,11 @@ def dask_workers(address: str, number: int, place: Path) -> Iterator[list[subpro
             worker.wait()
 
 
-def when_at_work(root: Path, do: Callable[[], None]) -> threading.Thread:
-    """Do something once a shard is at work."""
+def when_there(root: Path, pattern: str, do: Callable[[], None]) -> threading.Thread:
+    """Do something once a root has a folder of a name."""
 
     def wait() -> None:
-        while not any(path.is_dir() for path in (root / ".partial").glob("attribution-*")):
+        while not any(path.is_dir() for path in root.glob(pattern)):
             time.sleep(0.01)
         do()
 
@@ -221,7 +223,26 @@ def when_at_work(root: Path, do: Callable[[], None]) -> threading.Thread:
 def test_a_lost_dask_worker_costs_no_shard(tmp_path: Path, expected: pd.DataFrame) -> None:
     root = tmp_path / "root"
     with dask_scheduler() as (_, address), dask_workers(address, 2, tmp_path) as workers:
-        lost = when_at_work(root, workers[0].kill)
+        lost = when_there(root, ".partial/attribution-*", workers[0].kill)
         found = scores(tiny(str(root), "runtime.runner=dask", f"runtime.dask_address='{address}'"))
         assert not lost.is_alive() and workers[0].wait() != 0 and workers[1].poll() is None
     np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-6)
+
+
+def test_a_lost_dask_scheduler_is_named_and_the_next_run_takes_up_what_was_finished(
+    tmp_path: Path, expected: pd.DataFrame
+) -> None:
+    root = tmp_path / "root"
+    with dask_scheduler() as (scheduler, address), dask_workers(address, 2, tmp_path):
+        when_there(root, "attribution/*", scheduler.kill)
+        config = tiny(str(root), "runtime.runner=dask", f"runtime.dask_address='{address}'")
+        began = time.monotonic()
+        with pytest.raises(ShardError, match=f"the Dask scheduler at {address} was lost; start it again"):
+            selection_only(config)
+        print("ended after", time.monotonic() - began)
+        with pytest.raises(InputError, match=f"^runtime.dask_address: no Dask scheduler answers at {address}"):
+            selection_only(config)
+    kept = {path: path.stat().st_mtime_ns for path in root.glob("*/*/manifest.json")}
+    assert {path.parts[-3] for path in kept} == {"pairs", "attribution"}
+    np.testing.assert_allclose(scores(tiny(str(root))), expected, rtol=1e-6, atol=1e-6)
+    assert all(path.stat().st_mtime_ns == written for path, written in kept.items()), "what was finished is reused"

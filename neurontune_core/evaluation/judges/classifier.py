@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -65,7 +66,7 @@ class ClassifierJudge:
     version = VERSION
 
     def __init__(self, path: str | Path, device: str = "cpu", batch_size: int = 16) -> None:
-        if not Path(path).is_dir():
+        if not os.path.isdir(path):
             raise InputError(f"judge model {path} is not a folder; give the path of a downloaded Hugging Face model")
         # Imported here: the other judges must not wait for torch.
         import transformers

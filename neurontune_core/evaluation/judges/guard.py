@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -34,7 +35,7 @@ class GuardJudge:
         import transformers
 
         source = str(path or self.preset.hub)
-        common: dict[str, Any] = {"trust_remote_code": False, "local_files_only": Path(source).is_dir()}
+        common: dict[str, Any] = {"trust_remote_code": False, "local_files_only": os.path.isdir(source)}
         try:
             self.tokenizer: Any = transformers.AutoTokenizer.from_pretrained(source, **common)
             model: Any = transformers.AutoModelForCausalLM.from_pretrained(source, use_safetensors=True, **common)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ VERSION = "1"
 
 def read_rows(path: Path) -> list[dict[str, Any]]:
     """Rows of a .jsonl or .parquet file; raises InputError if it is missing or not one of these."""
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise InputError(f"verdict file {path} does not exist; give a .jsonl or .parquet file with id and label")
     if path.suffix.lower() not in (".jsonl", ".parquet"):
         raise InputError(f"verdict file {path} has the ending {path.suffix!r}; use .jsonl or .parquet")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ import pandas as pd
 
 from neurontune_core.data.rows import read_objects
 from neurontune_core.errors import InputError
+from neurontune_core.storage import check_file
 
 from .agreement import measure_agreement
 from .verdict import LABEL_NAMES, Completion, Judge, Label, Verdict
@@ -62,7 +64,7 @@ def read_completions(path: str | Path) -> list[ScoredRow]:
     The row number stands in for a missing id.
     """
     path = Path(path)
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise InputError(f"completions file {path} does not exist; give a JSON Lines file with prompt and completion")
     rows = [read_row(row, f"{path} row {number}") for number, row in read_objects(path, "completions file")]
     if path.suffix.lower() == ".parquet":
@@ -112,9 +114,7 @@ def check_labels_file(path: str | Path) -> None:
     path = Path(path)
     if path.suffix.lower() not in LABEL_FILES:
         raise InputError(f"--to: {path} ends in {path.suffix or 'nothing'}; name a file in {', '.join(LABEL_FILES)}")
-    if path.is_dir() or not path.absolute().parent.is_dir():
-        problem = "is a folder" if path.is_dir() else "is in a folder that is not there"
-        raise InputError(f"--to: {path} {problem}; name a file in a folder that is")
+    check_file("--to", str(path))
 
 
 def write_labels(path: str | Path, rows: list[ScoredRow], verdicts: list[Verdict], judge: str) -> None:

@@ -31,7 +31,7 @@ _MUST_BE_POSITIVE = (
 _POSITIVE = re.compile(r".*(rope_theta|_base_freq|rotary_emb_base|rope_(parameters|scaling)\.(.+\.)?(\w+_)?factor)")
 _LARGEST = ((r"factor$", 1e6), (r"", 1e15))
 """Factors and bases of rotary positions above these give no finite numbers."""
-_SHARE = re.compile(r"\w*(dropout|pdrop)")
+_SHARE = re.compile(r"\w*(dropout|pdrop)|partial_rotary_factor|rotary_pct")
 _SMALL = re.compile(r"\w+_eps|\w+_epsilon")
 _FLAGS = ("return_dict", "output_hidden_states", "output_attentions", "tie_word_embeddings", "use_cache")
 _FORMATS = ("float32", "float16", "bfloat16", "float64")
@@ -54,6 +54,11 @@ def check_config(folder: Path) -> PretrainedConfig:
             _check_value(field, field, raw[field])
     for path, key, value in walk(raw):
         _check_value(path, key, value)
+    names = raw.get("architectures")
+    if names is not None and not (isinstance(names, list) and all(isinstance(name, str) for name in names)):
+        raise InputError(
+            f"config.json: architectures is {shown(repr(names), 40)}; it must be a list of names: correct it"
+        )
     family = _family(raw)
     for section in (raw, raw.get("text_config")):
         _check_positive(section if isinstance(section, dict) else {}, CONFIG_MAPPING[family].attribute_map)
@@ -226,6 +231,8 @@ def _check_shape(config: PretrainedConfig, raw: dict[str, Any]) -> None:
             f"config.json: {names['num_attention_heads']} is {heads}, which does not divide {names['hidden_size']}, "
             f"{width}; correct it"
         )
+    if isinstance(heads, int) and isinstance(width, int):
+        _check_factors(raw, config, int(sizes["head_dim"] or width // heads))
     field = names["max_position_embeddings"]
     named = {field, "max_position_embeddings"} & set(raw)
     nested = any(isinstance(raw.get(part), dict) for part in config.sub_configs) or "text_config" in raw
@@ -233,3 +240,23 @@ def _check_shape(config: PretrainedConfig, raw: dict[str, Any]) -> None:
         named or nested or config.model_type in _POSITIONS_BY_DEFAULT
     ):
         raise InputError(f"config.json: {field} is missing; add how many positions the model was trained for")
+
+
+def _check_factors(raw: dict[str, Any], config: PretrainedConfig, head_dim: int) -> None:
+    """Tell whether positions by a factor for each pair of dimensions have that many; one alone would serve for all."""
+    for section in ("rope_parameters", "rope_scaling"):
+        for place, rope in _ropes(section, raw.get(section)):
+            share = rope.get("partial_rotary_factor") or getattr(config, "partial_rotary_factor", None) or 1.0
+            wanted = int(head_dim * share) // 2
+            for name in ("short_factor", "long_factor"):
+                given = rope.get(name)
+                if given is not None and not (isinstance(given, list) and len(given) == wanted):
+                    what = f"has {len(given)} factors" if isinstance(given, list) else f"is {shown(repr(given), 40)}"
+                    raise InputError(f"config.json: {place}.{name} {what}; it must be a list of {wanted}: correct it")
+
+
+def _ropes(place: str, value: Any) -> list[tuple[str, dict[str, Any]]]:
+    """Return settings of positions with their place: one for all layers, or one for each kind of them."""
+    if not isinstance(value, dict):
+        return []
+    return [(place, value), *((f"{place}.{key}", part) for key, part in value.items() if isinstance(part, dict))]

@@ -11,11 +11,15 @@ from neurontune_core.errors import InputError
 
 _LONGEST = 128 * 2**20
 """Bytes a text file may have; settings and even indexes of weights are far shorter, and all of it is read."""
-_SIGNS = (
+STAND_INS = (
     (b"version https://git-lfs", "a Git LFS pointer", "fetch the file itself with `git lfs pull`"),
     (b"<!doctype", "an HTML page", "download it again, logged in if it is gated"),
     (b"<html", "an HTML page", "download it again, logged in if it is gated"),
     (b"<?xml", "an XML page", "download it again, logged in if it is gated"),
+)
+"""What stands in a file's place where its download went wrong: how it begins, what it is, and the remedy."""
+_SIGNS = (
+    *STAND_INS,
     (b"pk\x03\x04", "a zip archive, as pickled weights are", "save the model with save_pretrained"),
     (b"\x80", "a pickle", "save the model with save_pretrained"),
     (b"gguf", "a GGUF file", "name it *.gguf and give its path as the model"),

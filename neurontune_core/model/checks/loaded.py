@@ -42,7 +42,7 @@ def check_loaded(loaded: tuple[PreTrainedModel, dict[str, Any]], name: str) -> P
 
 
 def check_logits(model: PreTrainedModel, ids: list[int], name: str, load: tuple[str, ...]) -> None:
-    """Tell whether a loaded model gives finite logits after a prompt, the same twice and as on its first load.
+    """Tell whether a loaded model gives finite logits after a prompt, not all alike, the same on every load.
 
     Args:
         model: the model.
@@ -61,6 +61,10 @@ def check_logits(model: PreTrainedModel, ids: list[int], name: str, load: tuple[
         raise InputError(
             f"{where}: gives logits that are not finite after a plain prompt; download or save the model again, or set "
             f"model.dtype to float32 if the number format is too narrow for it"
+        )
+    if first.max() == first.min():
+        raise InputError(
+            f"{where}: finds every next token equally likely, as one without weights does; download it again"
         )
     for other, when in ((again, "every time"), (_first_logits.setdefault(load, first), "every time it is loaded")):
         apart = float((first - other).abs().max())

@@ -74,7 +74,8 @@ def check_ids(
         positions: how many positions the model has, None if it has no limit.
 
     Raises:
-        InputError: an id has no row, nothing ends a turn, text is not read, or a plain prompt is too long.
+        InputError: an id has no row, nothing ends a turn, text is not read or not written again, or a plain prompt is
+            too long.
     """
     added = tokenizer.added_tokens_decoder
     unused = {number for number, token in added.items() if token.special and _OTHER_SENSES.search(token.content)}
@@ -94,12 +95,23 @@ def check_ids(
     try:
         words = tokenizer(PROMPT, add_special_tokens=False)["input_ids"]
         prompt = encode_prompt(tokenizer, PROMPT)
+        said = str(tokenizer.decode(words))
     except Exception as error:  # of whatever kind: settings of a wrong type fail when they are first used
         raise InputError(
             f"tokenizer_config.json: the tokenizer fails on a plain text ({reason(error)}); save it again"
         ) from error
     if set(words) <= named:
         raise InputError(f"{file}: knows no word of {PROMPT!r}; its vocabulary is not that of a model: save it again")
+    if " ".join(said.split()).casefold() != PROMPT.casefold():
+        raise InputError(
+            f"{file}: writes {PROMPT!r}, once read, as {shown(repr(said), 60)}; its vocabulary and "
+            f"decoder do not fit together: save the tokenizer again"
+        )
+    if len(prompt) >= tokenizer.model_max_length:
+        raise InputError(
+            f"tokenizer_config.json: model_max_length is {tokenizer.model_max_length}, but a prompt of six words takes "
+            f"{len(prompt)}; correct it"
+        )
     if positions is not None and len(prompt) >= positions:
         raise InputError(
             f"config.json: the model has {positions} positions, but a prompt of six words takes {len(prompt)}; correct "

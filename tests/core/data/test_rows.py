@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
-from neurontune_core.data.rows import Row, Table, read_rows, read_table
+from neurontune_core.data.rows import Row, Table, read_objects, read_rows, read_table
 from neurontune_core.errors import InputError
 
 
@@ -197,3 +197,40 @@ def test_a_doubled_key_of_a_message_and_a_pipe_are_told(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "b.csv")
     with pytest.raises(InputError, match=r"b\.csv: is neither file nor folder"):
         read_table(tmp_path / "b.csv")
+
+
+@pytest.mark.parametrize("start", ["version https://git-lfs.github.com/spec/v1", "\n<!DOCTYPE html>\n", "\ufeff<html>"])
+@pytest.mark.parametrize("name", ["a.csv", "a.jsonl", "a.json", "a.parquet"])
+def test_what_stands_in_a_files_place_is_told(tmp_path: Path, name: str, start: str) -> None:
+    """Read as a table, its lines would be rows."""
+    with pytest.raises(InputError, match=rf"{name}: is an? (Git LFS pointer|HTML page); .*(fetch|download)"):
+        read_table(file(tmp_path, name, f"{start}\nHow do I bake bread?\nHow do I make soap?\n"))
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.jsonl", "a.parquet"])
+def test_a_file_too_large_to_read_is_told_and_not_read(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).touch()
+    os.truncate(tmp_path / name, 2**40)
+    with pytest.raises(InputError, match=rf"{name}: has 1,099,511,627,776 bytes, more than .*; give a part of it"):
+        read_table(tmp_path / name)
+
+
+def test_the_reason_of_a_library_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(InputError) as caught:
+        read_table(file(tmp_path, "a.parquet", b"PAR1" + bytes(100) + b"PAR1"))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.jsonl", "a.parquet"])
+def test_a_pipe_is_told_and_not_waited_for(tmp_path: Path, name: str) -> None:
+    os.mkfifo(tmp_path / name)
+    for read in (read_table, lambda path: list(read_objects(path, "verdict file"))):
+        with pytest.raises(InputError, match=rf"{name}: is neither file nor folder"):
+            read(tmp_path / name)
+
+
+@pytest.mark.parametrize("name", ["gone.jsonl", "folder.jsonl", "gone.parquet", "long" * 2000 + ".jsonl"])
+def test_objects_of_no_file_are_told(tmp_path: Path, name: str) -> None:
+    (tmp_path / "folder.jsonl").mkdir()
+    with pytest.raises(InputError, match=r"^verdict file .*(cannot be read|not a readable parquet file)"):
+        list(read_objects(tmp_path / name, "verdict file"))

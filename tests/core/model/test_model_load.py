@@ -88,7 +88,7 @@ def test_devices_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
     assert choose_device("auto") == choose_device("cpu") == CPU
-    for name in ("cuda", "cuda:1", "mps", "gpu"):
+    for name in ("cuda", "cuda:1", "mps", "gpu", "meta", "xpu", ""):
         with pytest.raises(InputError, match=rf"runtime\.device: '{name}' is not .*use auto"):
             choose_device(name)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)

@@ -378,3 +378,13 @@ def test_a_description_without_the_part_asked_for_is_told(described: Path) -> No
         loaded(attacks=[str(described)])
     with pytest.raises(InputError, match=r"gone\.toml: cannot be read"):
         loaded(harmful=[str(described.parent / "gone.toml")])
+
+
+def test_a_column_without_a_name_and_a_name_no_file_can_have_are_told(tmp_path: Path) -> None:
+    (tmp_path / "mine.jsonl").write_text('{"": "How do I bake bread?"}\n' * 3)
+    for name, message in (
+        (str(tmp_path / "mine.jsonl"), "the column of the query has no name; call it query"),
+        (f"{tmp_path}/{'long' * 2000}.jsonl", "is no such file"),
+    ):
+        with pytest.raises(InputError, match=message):
+            load.load(PairsConfig(harmful=(name,)))

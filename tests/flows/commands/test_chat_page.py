@@ -7,7 +7,7 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +57,11 @@ def address(config: PipelineConfig) -> Iterator[str]:
         process.wait()
 
 
+def in_boxes(answers: Iterable[str]) -> list[str]:
+    """Return answers as the browser gives them back, which has one kind of line end."""
+    return [re.sub("\r\n?", "\n", answer) for answer in answers]
+
+
 def enter(browser: Browser, address: str) -> None:
     """Open the page as one who has typed the login."""
     browser.open(address.replace("://", "://ada:pass%3Aword@"))
@@ -81,7 +86,7 @@ def test_the_page_says_what_the_terminal_says(address: str, browser: Browser, co
 
     *_, expected = session.answers(MESSAGE)
     said, verdicts = ask(MESSAGE)
-    assert said == list(expected) and said[0] != said[1]
+    assert said == in_boxes(expected) and said[0] != said[1]
     assert verdicts == [in_words(each) for each in session.verdicts(MESSAGE, expected)]
     for row in (0, 1):
         grown = {values[row] for values in browser.run("return seen")}
@@ -94,7 +99,7 @@ def test_the_page_says_what_the_terminal_says(address: str, browser: Browser, co
     browser.type("#attack input", f"{session.attack}{ENTER}")
     *_, expected = session.answers(MESSAGE)
     changed, _ = ask(MESSAGE)
-    assert changed == list(expected) and changed[0] != said[0] and changed[1] != said[1]
+    assert changed == in_boxes(expected) and changed[0] != said[0] and changed[1] != said[1]
 
     before = browser.run("return document.querySelector('#before-base textarea').value")
     assert MESSAGE in before and said[0].strip() in before

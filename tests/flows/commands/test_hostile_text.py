@@ -1,10 +1,12 @@
 """Names, prompts and answers that would steer a terminal or a page, through the commands that show them."""
 
+import ast
 import io
 import json
 import logging
 import re
 import sys
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -14,7 +16,7 @@ from rich.table import Table
 from rich.tree import Tree
 
 from flows.commands import cli
-from flows.commands.console import SafeRecord, TextConsole
+from flows.commands.console import SafeRecord, TextConsole, json_text
 from neurontune_core.causal.page import markdown
 from neurontune_core.config import PipelineConfig
 from neurontune_core.studies.catalogue import Study
@@ -31,6 +33,23 @@ def steers(text: str) -> bool:
 COMMANDS = (
     ("compare", "{run}", "other", "--full", "--harmful"),
     ("compare", "{run}", "none{run}"),
+    ("runs",),
+    ("runs", "--json"),
+    ("runs", "{run}"),
+    ("runs", "--state", "{run}"),
+    ("register", "{run}", "--name", "{run}"),
+    ("register", "{run}", "--name", "m", "--alias", "{run}"),
+    ("promote", "{run}", "--name", "no/{run}"),
+    ("shard", "{run}", "1{run}"),
+    ("ability", "{run}", "{run}"),
+    ("chat", "{run}", "--attack", "{run}"),
+    ("evaluate", "--model", "/no/{run}", "--benchmarks", "{run}"),
+    ("evaluate", "--model", "random:llama", "--benchmarks", "shipped", "--to", "/no/{run}/x"),
+    ("pairs", "--set", "pairs.harmful={run}"),
+    ("plan", "--set", "{run}"),
+    ("settings", "{run}"),
+    ("settings", "--preset", "{run}"),
+    ("sync", "--to", "{run}"),
     ("lineage", "{run}"),
     ("lineage", "--dataset", "{run}"),
     ("neurons", "{run}", "--harmful"),
@@ -46,21 +65,36 @@ COMMANDS = (
 
 
 def test_no_command_sends_it_raw(
-    config: PipelineConfig, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    config: PipelineConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     name = f"a{HOSTILE}"
     record_run(config, name, seed=HOSTILE)
     record_run(config, "other", refused=("h0", "h1"), seed=HOSTILE)
-    for command in COMMANDS:
+    own = tmp_path / "own.toml"
+    own.write_text(f"[runtime]\nexperiment = {json.dumps(HOSTILE)}\n")
+    for command in (*COMMANDS, ("settings", "--preset", str(own)), ("settings", "--preset", str(own), "--json")):
         where = ["--set", f"runtime.root={json.dumps(config.runtime.root)}"]
         given = [part.format(run=name) for part in command]
-        monkeypatch.setattr(
-            sys, "argv", ["neurontune", *given, *([] if command[0] in ("judge", "coverage", "{run}") else where)]
-        )
+        rootless = ("judge", "coverage", "evaluate", "settings", "{run}")
+        monkeypatch.setattr(sys, "argv", ["neurontune", *given, *([] if command[0] in rootless else where)])
         cli._exit_code()
         out, err = capsys.readouterr()
         assert out + err, command
         assert not steers(out) and not steers(err), command
+
+
+def test_commands_print_by_what_spells_it_out() -> None:
+    """A bare `print` shows whatever it is given."""
+    rooms = Path(cli.__file__).parent, Path(cli.__file__).parents[1] / "services"
+    for file in (file for room in rooms for file in room.glob("*.py") if file.name != "console.py"):
+        calls = [node for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))) if isinstance(node, ast.Call)]
+        bare = [call for call in calls if isinstance(call.func, ast.Name) and call.func.id in ("print", "Console")]
+        assert not [ast.unparse(call) for call in bare if "printable(" not in ast.unparse(call)], file
+
+
+def test_json_holds_it_as_json_escapes_it() -> None:
+    value = [{"a": HOSTILE, "ü": "\ud800·"}]
+    assert not steers(json_text(value)) and "·" in json_text(value) and json.loads(json_text(value)) == value
 
 
 def test_a_terminal_gets_no_sequence_but_the_consoles_own() -> None:

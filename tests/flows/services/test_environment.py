@@ -2,16 +2,18 @@
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from threading import Thread
 from typing import Any
 
 import pytest
+from running_machine import free_port
 
-from flows.services import environment, login
+from flows.services import environment, login, up
 from neurontune_core.config import RuntimeConfig
+from neurontune_core.errors import InputError
 from tasks.recording.mlflow_store import tracking_uri
 
 
@@ -76,9 +78,21 @@ def test_a_value_no_environment_can_hold_is_left_out(tmp_path: Path, server: str
     assert environment.running_servers(tmp_path) == {"PREFECT_API_URL": server}
 
 
-def test_a_note_that_is_a_folder_is_as_none(tmp_path: Path) -> None:
-    (tmp_path / environment.RUNNING).mkdir()
+@pytest.mark.parametrize(
+    "kind", [Path.mkdir, os.mkfifo, lambda path: path.symlink_to(path)], ids=["folder", "pipe", "loop"]
+)
+def test_a_note_that_is_no_file_is_as_none(tmp_path: Path, kind: Callable[[Path], None]) -> None:
+    kind(tmp_path / environment.RUNNING)
     assert environment.running_servers(tmp_path) == {}
+
+
+@pytest.mark.parametrize("content", [b"", b"\xff\xfe\x00", b"\n"])
+def test_a_damaged_login_is_as_none_and_made_anew(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / login.FILE).write_bytes(content)
+    (tmp_path / login.FILE).chmod(0o600)
+    assert login.read_login(tmp_path) == ""
+    made = login.make_login(tmp_path)
+    assert made.startswith("neurontune:") and login.read_login(tmp_path) == made
 
 
 OWN, OTHER = "http://127.0.0.1:5000", "http://mlflow.example:5000"
@@ -90,7 +104,7 @@ def running_root(tmp_path: Path, server: str, monkeypatch: pytest.MonkeyPatch) -
     """A root on which `neurontune up` runs, with an MLflow of its own."""
     monkeypatch.setattr(os, "environ", dict(os.environ) | {"HOME": str(tmp_path)})
     monkeypatch.setattr(Path, "home", lambda: tmp_path)
-    for name in (*NAMES, *login.mlflow_variables("")):
+    for name in (*NAMES, "MLFLOW_REGISTRY_URI", *login.mlflow_variables("")):
         os.environ.pop(name, None)
     home = tmp_path / "root" / ".prefect"
     home.mkdir(parents=True)
@@ -138,3 +152,36 @@ def test_a_login_of_ones_own_is_kept(running_root: Path) -> None:
     runtime = RuntimeConfig(root=str(running_root), mlflow_uri=OTHER)
     environment.apply(runtime, quiet=True)
     assert tracking_uri(runtime) == OTHER and given.items() <= os.environ.items()
+
+
+@pytest.mark.parametrize("registry", [OTHER, "http://127.0.0.1:5001", "https://127.0.0.1:5000", f"{OWN}0"])
+@pytest.mark.parametrize("given", ["by up", "by the variables that it prints"])
+def test_the_login_goes_to_no_other_registry(running_root: Path, registry: str, given: str) -> None:
+    """MLflow sends its one login to both; where they are one server it may."""
+    if given != "by up":
+        password = login.read_login(running_root / ".prefect")
+        os.environ |= {"MLFLOW_TRACKING_URI": OWN, "PREFECT_API_AUTH_STRING": password}
+        os.environ |= login.mlflow_variables(password)
+    runtime = RuntimeConfig(root=str(running_root))
+    os.environ["MLFLOW_REGISTRY_URI"] = OWN.replace("127.0.0.1", "localhost")
+    environment.apply(runtime, quiet=True)
+    assert tracking_uri(runtime) == OWN
+    os.environ["MLFLOW_REGISTRY_URI"] = registry
+    with pytest.raises(InputError, match=f"MLFLOW_REGISTRY_URI: '{registry}' is not the MLflow of .*; unset it"):
+        tracking_uri(runtime)
+
+
+def test_a_login_of_ones_own_goes_to_a_registry_of_ones_own(running_root: Path) -> None:
+    os.environ |= login.mlflow_variables("me:mine") | {"MLFLOW_REGISTRY_URI": OTHER}
+    runtime = RuntimeConfig(root=str(running_root), mlflow_uri=OTHER)
+    environment.apply(runtime, quiet=True)
+    assert tracking_uri(runtime) == OTHER
+
+
+def test_up_does_not_start_beside_another_registry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "environ", dict(os.environ) | {"HOME": str(tmp_path), "MLFLOW_REGISTRY_URI": OTHER})
+    monkeypatch.setattr(Path, "home", lambda: tmp_path)
+    for name in NAMES:
+        os.environ.pop(name, None)
+    with pytest.raises(InputError, match="MLFLOW_REGISTRY_URI"):
+        up.up([f"runtime.root='{tmp_path / 'root'}'"], free_port(), free_port(), False)

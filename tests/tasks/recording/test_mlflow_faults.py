@@ -248,3 +248,35 @@ def test_records_that_cannot_even_be_kept_are_told_once(
     pipeline(config)
     (told,) = [line for line in warnings(caplog) if "cannot even be kept" in line]
     assert config.runtime.root in told and told.endswith("No space left on device: make room there")
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "nope", " ", "ftp://host", "http://", "http://:5000", "http://host:99999", "http://host:x", "http://[::1",
+        "http://a\nb", "sqlite://", "sqlite:///", "postgresql://",
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("by", ["runtime.mlflow_uri", "MLFLOW_TRACKING_URI"])
+def test_an_address_of_no_mlflow_is_told_before_it_is_asked(
+    config: PipelineConfig, monkeypatch: pytest.MonkeyPatch, address: str, by: str
+) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    runtime = config.runtime
+    if by == "MLFLOW_TRACKING_URI":
+        monkeypatch.setenv(by, address)
+    else:
+        runtime = runtime.model_copy(update={"mlflow_uri": address})
+    with pytest.raises(InputError, match=f"^{by}: .* is no address of MLflow's; give http://HOST:PORT"):
+        tracking_uri(runtime)
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "http://host", "https://host:5000/mlflow", "http://[::1]:5000", "sqlite:////a/b.db", "sqlite:///b.db",
+        "postgresql+psycopg2://host/db", "mysql://host/db", "file:///a/b", "./mlruns", "databricks",
+    ],
+)  # fmt: skip
+def test_addresses_that_mlflow_takes_are_taken(config: PipelineConfig, address: str) -> None:
+    assert tracking_uri(config.runtime.model_copy(update={"mlflow_uri": address})) == address

@@ -100,6 +100,20 @@ def every_id_one_higher(folder: Path) -> None:
     (folder / TOKENIZER).write_text(json.dumps(content))
 
 
+def in_tokenizer(**values: Any) -> Damage:
+    """Set fields of the model in tokenizer.json."""
+
+    def damage(folder: Path) -> None:
+        fields(TOKENIZER, model=json.loads((folder / TOKENIZER).read_text())["model"] | values)(folder)
+
+    return damage
+
+
+def of_kind(name: str, make: Callable[[Path], object]) -> Damage:
+    """Put something else in the place of a file: a folder, a pipe, a link to itself."""
+    return each(remove(name), lambda folder: make(folder / name))
+
+
 WHOLE: dict[str, tuple[Damage, str]] = {
     "empty folder": (lambda folder: [file.unlink() for file in folder.iterdir()], "folder is empty"),
     "weights gone": (remove(WEIGHTS), "no \\*.safetensors file"),
@@ -158,6 +172,13 @@ WHOLE: dict[str, tuple[Damage, str]] = {
     "config of bytes": (write(CONFIG, b"{\"a\": \"\xff\xfe\"}"), f"{CONFIG}: is no text in UTF-8"),
     "config nested without end": (write(CONFIG, "[" * 100_000), f"{CONFIG}: is no readable JSON"),
     "config a Git LFS pointer": (write(CONFIG, POINTER), f"{CONFIG}: is a Git LFS pointer"),
+    **{
+        f"{name} {kind}": (of_kind(name, make), f"{name}: is|no readable {name}")
+        for name in (CONFIG, WEIGHTS, TOKENIZER, TEMPLATE)
+        for kind, make in (
+            ("a folder", Path.mkdir), ("a pipe", os.mkfifo), ("a link to itself", lambda path: path.symlink_to(path)),
+        )
+    },
     "config with two values for a key": (write(CONFIG, '{"a": 1, "a": 2}'), f"{CONFIG}: .*'a' stands twice"),
     "config without family": (fields(CONFIG, model_type=GONE), f"{CONFIG}: model_type is missing"),
     "unknown family": (fields(CONFIG, model_type="llamma"), f"{CONFIG}: model_type 'llamma' is unknown"),
@@ -195,7 +216,12 @@ WHOLE: dict[str, tuple[Damage, str]] = {
             ("sliding_window", 10**20), ("pad_token_id", 264), ("pad_token_id", 10**9), ("rms_norm_eps", 1e9),
             ("num_hidden_layers", 999), ("max_position_embeddings", 3),
             ("rope_parameters", {"rope_type": "dynamic", "factor": 1e300, "rope_theta": 1e4}),
-            ("layer_types", ["full_attention"]),
+            ("layer_types", ["full_attention"]), ("architectures", "Llama"), ("architectures", [3]),
+            ("eos_token_id", 10**30), ("eos_token_id", -5), ("eos_token_id", []), ("partial_rotary_factor", 7),
+            ("rope_parameters", {"rope_type": "default", "rope_theta": 1e4, "partial_rotary_factor": 7}),
+            ("rope_parameters", {
+                "rope_type": "longrope", "factor": 8.0, "rope_theta": 1e4, "short_factor": [1.0], "long_factor": [1.0],
+            }),
         )
     },
     "sliding layers without a window": (
@@ -221,6 +247,10 @@ WHOLE: dict[str, tuple[Damage, str]] = {
             ("max_new_tokens", 10**30), ("do_sample", "x"), ("do_sample", 3), ("use_cache", "x"),
             ("suppress_tokens", ["x"]), ("suppress_tokens", [10**9]), ("forced_eos_token_id", 10**9),
             ("guidance_scale", "x"), ("epsilon_cutoff", 2), ("diversity_penalty", -1), ("max_time", "x"),
+            ("eos_token_id", []), ("stop_strings", 3), ("stop_strings", [3]), ("bad_words_ids", [3]),
+            ("sequence_bias", "x"), ("num_beams", 10**9), ("num_return_sequences", 10**9), ("dola_layers", "x"),
+            ("prompt_lookup_num_tokens", "x"), ("constraints", [3]), ("exponential_decay_length_penalty", 3),
+            ("assistant_early_exit", 0),
         )
     },
     "no tokenizer": (remove(TOKENIZER, TOKENIZER_CONFIG), f"{TOKENIZER}: is missing"),
@@ -240,6 +270,16 @@ WHOLE: dict[str, tuple[Damage, str]] = {
     "tokenizer code of its own": (
         fields(TOKENIZER_CONFIG, tokenizer_class="MineTokenizer", auto_map={"AutoTokenizer": ["mine.Mine", None]}),
         f"{TOKENIZER_CONFIG}: .*never run",
+    ),
+    "longest text shorter than a prompt": (fields(TOKENIZER_CONFIG, model_max_length=3), "model_max_length is 3, but"),
+    "one id for many words": (
+        lambda f: in_tokenizer(vocab=dict.fromkeys(json.loads((f / TOKENIZER).read_text())["model"]["vocab"], 0))(f),
+        f"{TOKENIZER}: writes",
+    ),
+    "no decoder": (fields(TOKENIZER, decoder=None), f"{TOKENIZER}: writes"),
+    "letters that get lost": (
+        fields(TOKENIZER, normalizer={"type": "Replace", "pattern": {"Regex": "[aeiou]"}, "content": ""}),
+        f"{TOKENIZER}: writes",
     ),
     "longest text a word": (fields(TOKENIZER_CONFIG, model_max_length="many"), "model_max_length is .many."),
     "eos_token a number": (fields(TOKENIZER_CONFIG, eos_token=3), f"{TOKENIZER_CONFIG}: eos_token is 3; it must be"),

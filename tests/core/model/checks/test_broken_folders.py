@@ -191,6 +191,14 @@ def test_numbers_that_are_not_finite_are_told_when_loaded(tmp_path: Path, value:
         load(reference, str(tmp_path / "root"), CPU)
 
 
+def test_weights_of_zeros_are_told_when_loaded(tmp_path: Path) -> None:
+    folder = good(tmp_path / "m")
+    weights(lambda held: [weight.zero_() for weight in held.values()])(folder)
+    reference = source.describe(ModelConfig(name=str(folder)))
+    with pytest.raises(InputError, match="finds every next token equally likely"):
+        load(reference, str(tmp_path / "root"), CPU)
+
+
 def test_a_number_format_too_narrow_is_told(tmp_path: Path) -> None:
     folder = good(tmp_path / "m")
     weights(lambda held: held[NORM].__setitem__(3, 1e20))(folder)
