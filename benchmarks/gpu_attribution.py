@@ -61,7 +61,8 @@ def model_of(device: torch.device, small: bool) -> ChatModel:
     dtype = torch.float32 if device.type == "cpu" else torch.bfloat16
     with torch.device(device):
         model = AutoModelForCausalLM.from_config(shape, dtype=dtype)
-    return ChatModel(model.eval().requires_grad_(False), tiny.tokenizer(), device)
+    model = model.eval().requires_grad_(False)
+    return ChatModel(model, tiny.tokenizer(), device, batch_tokens=tokens_that_fit(model))
 
 
 def attribution_rows(chat: ChatModel) -> list[tuple[str, float, str]]:
@@ -93,7 +94,7 @@ def training_rows(chat: ChatModel) -> list[tuple[str, float, str]]:
     neurons = NeuronSet(tuple(chosen[::2]), tuple(chosen[1::2]))
     prompts = [list(_tokens(PROMPT_TOKENS[0], place)) for place in range(ROWS)]
     trained = [TokenSequence(prompt, prompt[:5]) for prompt in prompts]
-    speed = measure_speed(chat, neurons, prompts, trained, tokens_that_fit(chat.model))
+    speed = measure_speed(chat, neurons, prompts, trained)
     return [
         ("scaling", 1 / (speed.gradient * len(trained[0].tokens)), "examples a second"),
         (f"generation, {ROWS} rows", ROWS / (speed.step + ROWS * speed.row), "tokens a second"),

@@ -105,13 +105,9 @@ def judge_digests(config: EvaluationConfig) -> list[str]:
     Raises:
         InputError: the path is not there, or is a file of verdicts with a bad one.
     """
-    own = path_of(config.judge)
-    further_judges = [entry.partition("=") for entry in config.also_judges]
-    for name, place in ((config.judge.method, own), *((name, place) for name, _, place in further_judges)):
-        if name == PRECOMPUTED and place:
-            judge_by_name(name, place)  # reads its verdicts: a bad one is told now
-    also = [place for _, _, place in further_judges]
+    also = [entry.partition("=")[2] for entry in config.also_judges]
     further = [digest for path in also if os.path.isdir(path) for digest in _path_digest(Path(path))]
+    own = path_of(config.judge)
     if own is None:
         return further
     path = Path(own)
@@ -119,6 +115,8 @@ def judge_digests(config: EvaluationConfig) -> list[str]:
         if config.judge.method in PRESETS:
             return further  # a hub id
         raise InputError(f"evaluation.judge.path: {path} does not exist; give a model folder or a verdict file")
+    if config.judge.method == PRECOMPUTED:
+        judge_by_name(PRECOMPUTED, own)  # reads its verdicts: a bad one is told now
     return _path_digest(path) + further
 
 

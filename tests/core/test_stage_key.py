@@ -43,7 +43,7 @@ def test_stage_key_changes_with_each_ingredient(change: dict[str, Any]) -> None:
 
 
 def test_stage_key_of_a_section_is_that_of_its_resolved_fields() -> None:
-    explicit = MamlSettings(steps=24, order="first")
+    explicit = MamlSettings(steps=40, order="first")
     keys = {artifacts.stage_key("scaling", 1, settings, "", []) for settings in (MamlSettings(), explicit)}
     assert keys == {artifacts.stage_key("scaling", 1, explicit.model_dump(mode="json"), "", [])}
     assert artifacts.stage_key("scaling", 1, MamlSettings(steps=61), "", []) not in keys

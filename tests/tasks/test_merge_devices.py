@@ -6,6 +6,7 @@ from neurontune_core import artifacts, tables
 from neurontune_core.config import RuntimeConfig
 from tasks.recording.mlflow_store import Tracking
 from tasks.scores import merge_scores
+from tasks.stage import with_key
 
 
 def merged(root: str, places: list[str]):
@@ -23,7 +24,7 @@ def merged(root: str, places: list[str]):
         for shard, device in enumerate({"device": place} if place else {} for place in places)
     ]
     runtime = RuntimeConfig(root=root)
-    return merge_scores.fn(shards, runtime, Tracking(uri=""))
+    return merge_scores.fn(**with_key(merge_scores, runtime, Tracking(uri=""), {"shards": shards}))
 
 
 def test_parts_and_digest(tmp_path):

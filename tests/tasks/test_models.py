@@ -15,7 +15,7 @@ def loads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Replace loading by a fake; the list returned collects the names of what was loaded."""
     names: list[str] = []
 
-    def load(reference: Any, root: str, device: torch.device, working: bool, batch_tokens: int | None) -> Any:
+    def load(reference: Any, root: str, device: Any, working: bool, memory: Any, batch_tokens: int | None) -> Any:
         names.append(reference.name)
         return SimpleNamespace()
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 import pytest
 import torch
@@ -22,7 +23,7 @@ SHARED = list(range(60))
 
 @pytest.fixture
 def chat() -> ChatModel:
-    return ChatModel(tiny.model("llama").requires_grad_(False), tiny.tokenizer(), torch.device("cpu"))
+    return ChatModel(tiny.model("llama").requires_grad_(False), tiny.tokenizer(), torch.device("cpu"), batch_tokens=400)
 
 
 @contextmanager
@@ -50,7 +51,8 @@ def test_work_of_generation(chat):
     expected = generating(asked, 4, 100)
     end = chat.end_tokens[0]
     with passes(chat) as seen:
-        generate(chat, asked, 4, 100, choose=lambda logits, places: torch.full_like(logits.argmax(-1), end + 1))
+        small = replace(chat, batch_tokens=100)
+        generate(small, asked, 4, choose=lambda logits, places: torch.full_like(logits.argmax(-1), end + 1))
     written = [rows for rows, positions, _ in seen if positions == 1]
     assert expected.forward == sum(rows * positions for rows, positions, _ in seen if positions > 1)
     assert (expected.steps, expected.rows) == (len(written), sum(written))
@@ -59,7 +61,7 @@ def test_work_of_generation(chat):
 def test_work_of_reading(chat):
     sequences = [TokenSequence(prompt, [1, 2]) for prompt in prompts(9)]
     with passes(chat) as seen:
-        response_log_probabilities(chat, sequences, 200)
+        response_log_probabilities(replace(chat, batch_tokens=200), sequences)
     counted = reading([sequence.tokens for sequence in sequences], 200)
     assert counted.forward == pytest.approx(sum(rows * positions for rows, positions, _ in seen), rel=0.05)
 
@@ -83,9 +85,9 @@ def test_work_of_scaling(method, chat):
     small += ["refusal_openings=Sorry"] if method == "margin_fit" else ["support_batch=2"]
     config = load_config("tiny", [f"scaling.method={method}", *(f"scaling.{each}" for each in small)])
     neurons = NeuronSet((NeuronId(0, 3),), (NeuronId(1, 2),))
-    expected = scaling_work(config, pairs(), chat, 2, 400)
+    expected = scaling_work(config, pairs(), chat, 2)
     with passes(chat) as seen:
-        learn_scaling(Problem(chat, neurons, pairs(), 400), config.scaling)
+        learn_scaling(Problem(chat, neurons, pairs()), config.scaling)
     differentiated = sum(rows * positions for rows, positions, gradient in seen if gradient)
     assert expected.work.gradient == pytest.approx(differentiated, rel=0.15)
     assert expected.trained
@@ -93,7 +95,7 @@ def test_work_of_scaling(method, chat):
 
 def test_what_depends_on_the_settings(chat):
     def work(*settings: str):
-        return scaling_work(load_config("tiny", settings), pairs(), chat, 2, 400).work
+        return scaling_work(load_config("tiny", settings), pairs(), chat, 2).work
 
     once = work()
     assert work("scaling.steps=4").gradient == pytest.approx(2 * once.gradient, rel=0.2)

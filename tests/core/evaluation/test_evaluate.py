@@ -163,7 +163,7 @@ def test_a_newer_judge_judges_again(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_inputs_beyond_the_settings_are_digested(tmp_path: Path) -> None:
     verdicts = tmp_path / "verdicts.jsonl"
-    verdicts.write_text("{}")
+    verdicts.write_text('{"id": "base/h0", "label": "refusal"}')
     config = EvaluationConfig(benchmarks=("advbench/all",), judge=PrecomputedSettings(path=str(verdicts)))
     assert base_digests(config, FakeLibrary()) == ["advbench 1 advbench/safety/None"]
     assert [len(digest) for digest in judge_digests(config)] == [64]

@@ -78,8 +78,8 @@ def test_the_files_of_a_judge_are_part_of_the_key(tmp_path: Path) -> None:
     config = EvaluationConfig(judge=PrecomputedSettings(path=str(file)))
     with pytest.raises(InputError, match=r"evaluation\.judge\.path.*does not exist"):
         judge_digests(config)
-    file.write_text("{}")
+    file.write_text('{"id": "base/h0", "label": "refusal"}')
     first = judge_digests(config)
-    file.write_text("{ }")
+    file.write_text('{"id": "base/h0", "label": "compliance"}')
     assert judge_digests(config) != first
     assert judge_digests(EvaluationConfig()) == []

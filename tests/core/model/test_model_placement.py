@@ -86,7 +86,7 @@ def test_answers_and_their_likelihood(both):
     for chat, told in zip(both, (expected, found), strict=True):
         with modulated(chat.model, ScalingFactors(NEURONS, alpha)):
             told += respond(chat, ["Hello", "How do I bake bread, in three steps?", "Hi"], 12)
-            told += choices(chat, shipped_questions()[:3], 500)
+            told += choices(chat, shipped_questions()[:3])
         told += promoted_and_suppressed(chat, NEURONS.all, 3)
     assert found == expected
 
@@ -96,7 +96,7 @@ def test_factors_after_a_step(both, method):
     small = ["steps=1", "harmful_batch=3", "harmless_batch=3", "validations=0", "query_attacks=1"]
     small += ["support_batch=2"] if method == "maml" else ["refusal_openings=Sorry", "kept_share=0.5"]
     settings = load_config("tiny", [f"scaling.method={method}", *(f"scaling.{each}" for each in small)]).scaling
-    expected, found = (learn_scaling(Problem(chat, NEURONS, pairs(), 400), settings) for chat in both)
+    expected, found = (learn_scaling(Problem(chat, NEURONS, pairs()), settings) for chat in both)
     torch.testing.assert_close(
         torch.tensor(found.scaling.alpha), torch.tensor(expected.scaling.alpha), rtol=1e-4, atol=1e-5
     )

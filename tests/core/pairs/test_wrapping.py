@@ -51,7 +51,7 @@ def test_training_queries_can_be_wrapped_in_several_attacks(prepared: Prepared) 
 
 def test_the_defaults_prompts_are_counted(prepared: Prepared) -> None:
     roles = Counter(pair.role for pair in wrapped(prepared, PairsConfig()))
-    assert roles == {"utility": 1439 + 200 + 40 + 80 + 80, "safety": 1620 + 200 + 40 + 80 + 80}
+    assert roles == {"utility": 1439 + 48 + 887 + 40 + 80 + 80, "safety": 1620 + 48 + 1005 + 40 + 80 + 80}
 
 
 def test_held_out_attacks_are_in_test_only(prepared: Prepared) -> None:

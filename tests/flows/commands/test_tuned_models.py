@@ -85,7 +85,7 @@ def test_compare_shows_settings_metrics_neurons_and_answers(call, config: Pipeli
     code, out, _ = call("compare", "first", "second")
     assert code == 0
     lines = [" ".join(line.split()) for line in out.splitlines()]
-    assert "scaling.steps 24 7" in lines
+    assert "scaling.steps 40 7" in lines
     assert any(line.startswith("eval/safety 0.250 0.750 +0.500 [") for line in lines)
     assert "2 harmful: answered -> refused" in lines and "1 harmless: answered -> refused" in lines
     both = jaccard(*(factors(len(name)).neurons.all for name in ("first", "second")))
@@ -272,7 +272,12 @@ def test_lineage_back_to_the_data_and_forward_to_the_models(call, config: Pipeli
     assert scores["name"] == "scores" and scores["inputs"] == [pairs]
     assert [node["name"] for node in pairs["inputs"]] == ["shipped/harmful_queries.jsonl"]
     code, out, _ = call("lineage", "first")
-    for text in ("selection: the neurons", "data shipped/harmful_queries.jsonl  " + "0" * 64, "steps=24", "(as above)"):
+    for text in (
+        "selection: the neurons",
+        "data shipped/harmful_queries.jsonl  " + "0" * 64,
+        f"steps={config.scaling.steps}",
+        "(as above)",
+    ):
         assert text in out
     for name in ("shipped", "shipped/harmful_queries.jsonl", "000000"):
         code, out, _ = call("lineage", "--dataset", name, "--json")

@@ -61,7 +61,7 @@ def test_what_an_evaluation_reads_is_part_of_it_and_not_of_the_model(
     config: PipelineConfig, core_calls: Counter[str], tmp_path: Path
 ) -> None:
     verdicts = tmp_path / "verdicts.jsonl"
-    verdicts.write_text("{}\n")
+    verdicts.write_text('{"id": "base/h0", "label": "refusal"}\n')
     source = {"advbench": {"path": str(ADVBENCH)}}
     judged = {"judge": PrecomputedSettings(path=str(verdicts))}
     pipeline(changed(config, "evaluation", benchmarks=["shipped", "advbench"], sources=source, **judged))
