@@ -17,12 +17,15 @@ VERSION = "1"
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:
-    """Rows of a .jsonl or .parquet file; raises InputError if it is missing or not one of these."""
+    """Rows of a .jsonl or .parquet file; raises InputError if it is missing, not one of these, or holds none."""
     if not os.path.isfile(path):
         raise InputError(f"verdict file {path} does not exist; give a .jsonl or .parquet file with id and label")
     if path.suffix.lower() not in (".jsonl", ".parquet"):
         raise InputError(f"verdict file {path} has the ending {path.suffix!r}; use .jsonl or .parquet")
-    return [row for _, row in read_objects(path, "verdict file")]
+    rows = [row for _, row in read_objects(path, "verdict file")]
+    if not rows:
+        raise InputError(f"verdict file {path} holds no rows; give one with an id and a label a row")
+    return rows
 
 
 def read_verdict(row: dict[str, Any]) -> Verdict:

@@ -54,6 +54,13 @@ def test_unreadable_files(tmp_path: Path, name: str, message: str) -> None:
         PrecomputedJudge(tmp_path / name)
 
 
+@pytest.mark.parametrize("ending", ["jsonl", "parquet"])
+def test_a_file_without_a_row_is_told(tmp_path: Path, ending: str) -> None:
+    file = write(tmp_path / f"none.{ending}", [])
+    with pytest.raises(InputError, match=rf"none\.{ending} holds no rows; give one with an id and a label a row"):
+        PrecomputedJudge(file)
+
+
 def test_a_doubled_key_is_told(tmp_path: Path) -> None:
     (tmp_path / "verdicts.jsonl").write_text('{"id": "a", "label": "refusal", "label": "compliance"}\n')
     with pytest.raises(InputError, match="row 1: key 'label' is there twice"):
