@@ -21,7 +21,8 @@ LEASE_SECONDS = 60
 """How long the slot of a killed run stays taken; a living one renews its own."""
 
 _in_use = threading.Lock()
-_loaded: dict[tuple[ModelReference, str, Devices, bool, int | None], ChatModel] = {}
+_Place = tuple[ModelReference, str, Devices, bool, int | None, tuple[tuple[str, float], ...]]
+_loaded: dict[_Place, ChatModel] = {}
 
 
 @lru_cache(maxsize=8)
@@ -46,7 +47,8 @@ def loaded(reference: ModelReference, runtime: RuntimeConfig, working: bool) -> 
     """
     devices = choose_devices(runtime.device)
     with _in_use, _turn(devices[0], runtime.concurrency_limit):
-        place = (reference, runtime.root, devices, working, runtime.batch_tokens)
+        memory = tuple(sorted(runtime.max_memory.items()))
+        place = (reference, runtime.root, devices, working, runtime.batch_tokens, memory)
         if runtime.threads is not None:
             torch.set_num_threads(runtime.threads)
         if place not in _loaded:

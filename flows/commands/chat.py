@@ -78,7 +78,8 @@ def open_session(run: str, runtime: RuntimeConfig) -> tuple[str, ChatSession]:
     """Load both models of a run and the judge of its evaluation; return them with the run's name."""
     from neurontune_core.evaluation.judges import judge_by_name
     from neurontune_core.evaluation.judging import judge_of
-    from neurontune_core.model.load import choose_device, load
+    from neurontune_core.model.devices import choose_devices
+    from neurontune_core.model.load import load
     from tasks.recording.tuned import find_tuned
 
     tuned = find_tuned(run, runtime)
@@ -88,8 +89,9 @@ def open_session(run: str, runtime: RuntimeConfig) -> tuple[str, ChatSession]:
     model = load(
         tuned.base,
         tuned.run.config.runtime.root,
-        choose_device(runtime.device),
+        choose_devices(runtime.device),
         working=True,
+        max_memory=runtime.max_memory,
         batch_tokens=runtime.batch_tokens,
     )
     return tuned.run.name, ChatSession(model, tuned.scaling, judge)

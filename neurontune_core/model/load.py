@@ -88,7 +88,11 @@ def choose_device(name: str) -> torch.device:
 
 
 def load_model(
-    config: ModelConfig, device: str = "auto", root: str = "neurontune-artifacts", batch_tokens: int | None = None
+    config: ModelConfig,
+    device: str = "auto",
+    root: str = "neurontune-artifacts",
+    batch_tokens: int | None = None,
+    max_memory: Mapping[str, float] | None = None,
 ) -> ChatModel:
     """Load the model of a configuration in its exact number format, gradients to its weights switched off.
 
@@ -97,11 +101,12 @@ def load_model(
         device: `auto`, or the name of a torch device, or of several.
         root: folder or fsspec URL where the converted weights of a GGUF file are kept.
         batch_tokens: tokens a batch holds at most; by default as many as fit the device's memory.
+        max_memory: GiB of weights that a device may hold, where the model is over several.
 
     Raises:
         InputError: the model or the device is not there, or the model has a layer without MLP neurons.
     """
-    return load(describe(config), root, choose_devices(device), batch_tokens=batch_tokens)
+    return load(describe(config), root, choose_devices(device), max_memory=max_memory, batch_tokens=batch_tokens)
 
 
 def load(

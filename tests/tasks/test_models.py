@@ -39,6 +39,13 @@ def test_model_is_loaded_once_and_one_is_kept(loads: list[str]) -> None:
     assert loads == ["random:llama", "random:gpt2", "random:llama"]
 
 
+def test_other_settings_of_memory_place_the_model_anew(loads: list[str]) -> None:
+    for memory in ({}, {"cuda:0": 2.0}, {"cuda:0": 2.0}, {"cuda:0": 1.0}):
+        with models.loaded(reference(), CPU.model_copy(update={"max_memory": memory}), working=False):
+            pass
+    assert len(loads) == 3
+
+
 def test_second_stage_waits_for_the_first(loads: list[str]) -> None:
     order: list[str] = []
 

@@ -144,6 +144,9 @@ def test_auto_takes_all_cards_and_the_processor_last(monkeypatch):
     found = devices.choose_devices("auto")
     assert list(map(str, found)) == ["cuda:0", "cuda:1", "cpu"]
     assert devices.choose_devices("cuda:1,cuda:0")[0] == torch.device("cuda:1")
+    with pytest.raises(InputError, match="twice"):
+        devices.choose_devices("cuda,cuda:0")
+    assert devices.memory_of(devices.choose_devices("cuda,cpu"), {"cuda:0": 3.0})[0] == 3 << 30
     with pytest.raises(InputError, match="name it last"):
         devices.choose_devices("cpu,cuda:0")
     memory = devices.memory_of(found, {"cuda:1": 2.0})
