@@ -35,6 +35,8 @@ def choose_devices(name: str) -> Devices:
             return (torch.device("cuda"),)
         return (torch.device("mps" if torch.backends.mps.is_available() else "cpu"),)
     devices = tuple(_device(each.strip()) for each in name.split(","))
+    if len(devices) > 1:  # `cuda` is the card `cuda:0`, and is called so in `runtime.max_memory`
+        devices = tuple(torch.device("cuda", each.index or 0) if each.type == "cuda" else each for each in devices)
     if len(set(devices)) < len(devices):
         raise InputError(f"runtime.device: {name!r} names a device twice; name each once")
     if len(devices) > 1 and any(device.type not in ("cuda", "cpu") for device in devices):
@@ -131,14 +133,17 @@ def weight_bytes(model: nn.Module) -> int:
     """Return the bytes that a model's weights take, tied ones counted once."""
     sizes = {}
     for weight in model.parameters():
-        parts: list[Tensor] = [weight]
-        if is_quantised(weight):
-            names: list[str] = getattr(weight, "__tensor_flatten__")()[0]  # noqa: B009  # torch does not declare it
-            parts = [getattr(weight, name) for name in names]
-        sizes[id(weight) if len(parts) > 1 or weight.is_meta else weight.data_ptr()] = sum(
-            each.nbytes for each in parts
-        )
+        place = id(weight) if is_quantised(weight) or weight.is_meta else weight.data_ptr()
+        sizes[place] = sum(each.nbytes for each in stored_parts(weight))
     return sum(sizes.values())
+
+
+def stored_parts(weight: Tensor) -> list[Tensor]:
+    """Return the tensors that hold a weight: itself, or the rounded numbers and their scales of a quantised one."""
+    if not is_quantised(weight):
+        return [weight]
+    names: list[str] = getattr(weight, "__tensor_flatten__")()[0]  # noqa: B009  # torch does not declare it
+    return [getattr(weight, name) for name in names]
 
 
 @contextmanager

@@ -5,11 +5,11 @@ from typing import Any
 
 import torch
 from accelerate import dispatch_model
-from torch import nn
+from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from neurontune_core.errors import InputError
-from neurontune_core.model.devices import Devices, memory_of
+from neurontune_core.model.devices import Devices, is_quantised, memory_of, stored_parts
 from neurontune_core.neurons import decoder_layers, layers_path
 
 
@@ -21,7 +21,7 @@ def device_map(model: nn.Module, memory: dict[int | str, int], dtype: torch.dtyp
     Args:
         model: the model, with or without weights.
         memory: bytes of weights that each device may hold, in their order: CUDA devices by index, then `cpu`.
-        dtype: number format the weights are to have.
+        dtype: number format the weights are to have; quantised ones stay as they are.
 
     Raises:
         InputError: the devices cannot hold the model.
@@ -29,9 +29,9 @@ def device_map(model: nn.Module, memory: dict[int | str, int], dtype: torch.dtyp
     layers = decoder_layers(model)
     path = layers_path(model)
     inside = {id(weight) for weight in layers.parameters()}
-    rest = {id(weight): weight.numel() * dtype.itemsize for weight in model.parameters() if id(weight) not in inside}
+    rest = {id(weight): _size(weight, dtype) for weight in model.parameters() if id(weight) not in inside}
     first = next(iter(memory))
-    sizes = [sum(weight.numel() for weight in layer.parameters()) * dtype.itemsize for layer in layers]
+    sizes = [sum(_size(weight, dtype) for weight in layer.parameters()) for layer in layers]
     left = memory | {first: memory[first] - sum(rest.values())}
     cards = {device: size for device, size in left.items() if device != "cpu"}
     spread = _filled(sizes, cards, evenly=True) or _filled(sizes, left, evenly=False)
@@ -43,6 +43,12 @@ def device_map(model: nn.Module, memory: dict[int | str, int], dtype: torch.dtyp
         )
     placed = {name: first for name in _outside(model, path)}
     return placed | {f"{path}.{layer}": device for layer, device in enumerate(spread)}
+
+
+def _size(weight: Tensor, dtype: torch.dtype) -> int:
+    if is_quantised(weight):
+        return sum(part.nbytes for part in stored_parts(weight))
+    return weight.numel() * dtype.itemsize
 
 
 def _filled(sizes: Sequence[int], room: Mapping[int | str, int], evenly: bool) -> list[int | str] | None:

@@ -10,6 +10,7 @@ from neurontune_core.model import quantised, tiny
 from neurontune_core.model.devices import is_quantised, weight_bytes, weight_of
 from neurontune_core.model.generate import respond
 from neurontune_core.model.load import ChatModel, load
+from neurontune_core.model.placement import device_map
 from neurontune_core.model.settings import ModelConfig
 from neurontune_core.model.source import describe
 from neurontune_core.neurons import down_projections, fold, modulated, scaled
@@ -108,3 +109,12 @@ def test_a_missing_library_is_told(monkeypatch):
     monkeypatch.setattr(quantised, "find_spec", lambda name: None)
     with pytest.raises(InputError, match=r"model.quantization: 'int4' needs torchao; pip install"):
         describe(ModelConfig(name="random:llama", quantization="int4"))
+
+
+def test_devices_hold_a_model_in_the_bits_it_has(rounded):
+    """What fits in few bits is not refused for the bytes it would have unrounded."""
+    size = weight_bytes(rounded.model)
+    assert size < weight_bytes(family().model) * 0.9
+    assert set(device_map(rounded.model, {0: size + 1, 1: size}, torch.float32).values()) == {0, 1}
+    with pytest.raises(InputError, match="GiB of weights"):
+        device_map(family().model, {0: size + 1}, torch.float32)
