@@ -99,10 +99,13 @@ def check_is_itself(path: Path) -> None:
         return
     if not os.path.isfile(path):  # a pipe would be waited for
         raise InputError(f"{path}: is neither file nor folder; give a file")
-    if (size := path.stat().st_size) > LARGEST:
+    if (size := os.path.getsize(path)) > LARGEST:
         raise InputError(f"{path}: has {size:,} bytes, more than can be read ({LARGEST:,}); give a part of it")
-    with path.open("rb") as file:
-        start = file.read(64).removeprefix(codecs.BOM_UTF8).lstrip().lower()
+    try:
+        with path.open("rb") as file:
+            start = file.read(64).removeprefix(codecs.BOM_UTF8).lstrip().lower()
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror or reason(error)}); check the file") from error
     for sign, what, remedy in STAND_INS:
         if start.startswith(sign):
             raise InputError(f"{path}: is {what}; {remedy}")

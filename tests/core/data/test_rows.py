@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
-from neurontune_core.data.rows import Row, Table, read_objects, read_rows, read_table
+from neurontune_core.data.rows import Row, Table, check_is_itself, read_objects, read_rows, read_table
 from neurontune_core.errors import InputError
 
 
@@ -234,3 +234,23 @@ def test_objects_of_no_file_are_told(tmp_path: Path, name: str) -> None:
     (tmp_path / "folder.jsonl").mkdir()
     with pytest.raises(InputError, match=r"^verdict file .*(cannot be read|not a readable parquet file)"):
         list(read_objects(tmp_path / name, "verdict file"))
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.jsonl", "a.parquet"])
+def test_a_file_that_may_not_be_read_is_told(tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    path = file(tmp_path, name, "q\n1\n")
+    monkeypatch.setattr(Path, "open", refused)
+    for read in (read_table, check_is_itself, lambda path: list(read_objects(path, "verdict file"))):
+        with pytest.raises(InputError, match=rf"{name}: cannot be read \(Permission denied\); check the file"):
+            read(path)
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.jsonl"])
+def test_a_link_to_a_file_is_the_file(tmp_path: Path, name: str) -> None:
+    """As in the cache of a hub, where every file is one to a blob without an ending."""
+    blob = file(tmp_path, "0f3c", "q\nOne\n" if name.endswith("csv") else '{"q": "One"}\n')
+    (tmp_path / name).symlink_to(blob)
+    assert [row.values for row in read_rows(tmp_path / name)] == [{"q": "One"}]
