@@ -259,7 +259,8 @@ def recorded_config(tree: Mapping[str, Any]) -> PipelineConfig:
     evaluation = tree.get("evaluation", {})
     path = evaluation.pop("judge_path", None)
     if path is not None and isinstance(evaluation.get("judge"), str):
-        evaluation["judge"] = {"method": evaluation["judge"], "path": path}
+        judge = {"method": evaluation["judge"], "path": path}
+        evaluation["judge"] = without_foreign("evaluation.judge", judge, judge["method"])  # rules never read a path
     baseline = tree.get("baseline", {})
     tree["baseline"] = without_foreign("baseline", baseline, baseline.get("method"))
     return PipelineConfig.model_validate(tree)

@@ -438,6 +438,9 @@ def test_the_judge_of_a_run_that_an_earlier_version_recorded_is_read() -> None:
     assert recorded_config(old) == config
     old["evaluation"] |= {"judge": "precomputed", "judge_path": "verdicts.jsonl"}
     assert recorded_config(old).evaluation.judge == PrecomputedSettings(path="verdicts.jsonl")
+    for judge in ("rules", "keyword"):  # which left a path unread
+        old["evaluation"] |= {"judge": judge, "judge_path": "verdicts.jsonl"}
+        assert recorded_config(old).evaluation.judge.method == judge
 
 
 @pytest.mark.parametrize(
