@@ -95,7 +95,9 @@ def _time(chat: ChatModel, group: Sequence[Sequence[int]], new_tokens: int) -> f
 
 
 def _gradient(chat: ChatModel, neurons: NeuronSet, trained: Sequence[TokenSequence]) -> float:
-    """Return the seconds a token takes that is read and differentiated, each row by its own factors."""
+    """Return the seconds a token takes that is read and differentiated, each row by its own factors; 0 of nothing."""
+    if not trained:
+        return 0.0
     wanted = min(chat.batch_tokens // 2, GROUP_TOKENS // 2) if chat.device.type == "cpu" else chat.batch_tokens // 2
     middle = sorted(trained, key=lambda each: len(each.tokens))[len(trained) // 4 :]
     count = max(1, min(len(middle), wanted // len(middle[-1].tokens)))

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from neurontune_core.config import PipelineConfig
 from neurontune_core.costs.work import Work, differentiating, generating, reading, total
-from neurontune_core.evaluation import ability, benchmarks, over_refusal
+from neurontune_core.evaluation import ability, answers, benchmarks, over_refusal
 from neurontune_core.evaluation.public_sets import Library
 from neurontune_core.model.batches import shared_length
 from neurontune_core.model.chat import encode_response
@@ -142,7 +142,8 @@ def evaluation_work(
     config: PipelineConfig, pairs: Sequence[PromptPair], chat: ChatModel, library: Library | None
 ) -> tuple[dict[str, Work], int, list[list[int]]]:
     """Return the work of the stages that measure, how many prompts are answered, and these prompts' tokens."""
-    prompts = benchmarks.test_prompts(pairs, config.evaluation, library)
+    every = benchmarks.test_prompts(pairs, config.evaluation, library)
+    prompts, _ = answers.prompts_that_fit(every, config.evaluation, chat)
     members = [pair for group in prompts.values() for pair in group]
     ordinary = [pair for pair in members if pair.role == "utility" and not pair.attack_name]
     asked = [chat.prompt_tokens(pair.conversation) for pair in members]

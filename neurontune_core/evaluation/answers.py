@@ -71,7 +71,7 @@ def answers_to(
     Raises:
         InputError: a benchmark, or a role, of which the model can take no prompt.
     """
-    fitting, left_out = _fitting(prompts, config, chat)
+    fitting, left_out = prompts_that_fit(prompts, config, chat)
     return _answered(prompt_table(fitting), config, chat, track), left_out
 
 
@@ -151,7 +151,7 @@ def _answered(prompts: pd.DataFrame, config: EvaluationConfig, chat: ChatModel, 
     return prompts.assign(tokens=pd.Series(tokens, index=prompts.index), completion=decode(chat, tokens))
 
 
-def _fitting(
+def prompts_that_fit(
     prompts: Mapping[str, Sequence[PromptPair]], config: EvaluationConfig, chat: ChatModel
 ) -> tuple[dict[str, list[PromptPair]], pd.DataFrame]:
     """Return the prompts the model can take, and those that are left out.

@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from neurontune_core.config import load_config
-from neurontune_core.costs.stages import scaling_work
+from neurontune_core.costs.speed import measure_speed
+from neurontune_core.costs.stages import evaluation_work, scaling_work
 from neurontune_core.costs.work import generating, reading
 from neurontune_core.model import tiny
 from neurontune_core.model.generate import generate
@@ -103,3 +104,21 @@ def test_what_depends_on_the_settings(chat):
     assert work("baseline.method=system_prompt").gradient == 0
     assert work("baseline.method=lora", "baseline.trials=3").gradient == pytest.approx(4 * once.gradient)
     assert work("scaling.method=dial").rows > 4 * work("scaling.refusal_openings=Sorry").rows
+
+
+@pytest.mark.parametrize("method", ["margin_fit", "maml"])
+def test_nothing_to_learn_is_planned_too(method, chat):
+    config = load_config("tiny", [f"scaling.method={method}", "scaling.steps=0"])
+    learned = scaling_work(config, pairs(), chat, 2)
+    assert not learned.trained and learned.work.gradient == 0
+    speed = measure_speed(chat, NeuronSet((NeuronId(0, 3),), ()), prompts(4), learned.trained)
+    assert speed.gradient == 0 and speed.forward > 0
+
+
+def test_prompts_that_the_model_cannot_take_are_no_work(chat):
+    config = load_config("tiny", ["evaluation.max_new_tokens=4", "evaluation.prompts_per_benchmark=100"])
+    long = [
+        replace(pair, id="long", query_id="long", prompt="word " * 5000) for pair in pairs() if pair.split == "test"
+    ][:1]
+    expected, found = (evaluation_work(config, given, chat, None) for given in (pairs()[1:], [*pairs()[1:], *long]))
+    assert (found[1], sorted(found[2])) == (expected[1], sorted(expected[2])) and max(map(len, found[2])) < 1000
