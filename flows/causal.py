@@ -60,9 +60,9 @@ def causal(run: str = LATEST, settings: tuple[str, ...] = ()) -> dict[str, Artif
         made = {tasks.STAGE: ask(record, config, inputs, find_neurons(record, config, inputs))}
         if "evaluation" in found.stages:
             shown = shown_stages(found) | made
-            made["report"] = write_report(
-                found.config, found.name, shown, inputs.model, record.runtime.root, record.record
-            )
+            # the report is that of the run that is asked about, which is none of its own earlier runs
+            of_run = record.record.model_copy(update={"run_id": found.run_id})
+            made["report"] = write_report(found.config, found.name, shown, inputs.model, record.runtime.root, of_run)
         return made
 
 

@@ -16,6 +16,9 @@ from neurontune_core.config import PipelineConfig
 from neurontune_core.errors import InputError
 from neurontune_core.evaluation import report
 from tasks import causal as tasks
+from tasks.recording.mlflow_store import Tracking, tracking_uri
+from tasks.recording.run_list import store_of
+from tasks.recording.tracking import earlier_runs
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
 
@@ -48,13 +51,18 @@ def test_the_neurons_of_a_recorded_run_are_studied_in_parts(
     config: PipelineConfig, measured: list[list[str]], core_calls: Counter[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pipeline(config)
-    monkeypatch.setattr(report, "render_report", lambda record: record.causal.decode())
+    earlier: list[Any] = []
+    monkeypatch.setattr(
+        report, "render_report", lambda record: (earlier.append(record.earlier), record.causal.decode())[1]
+    )
     before = Counter(core_calls)
     settings = places(config, "causal.shards=3", "causal.draws=2", "causal.counts=[0.1]")
     result = causal("latest", settings)
     folder = artifacts.open_folder(result["causal"])
     page = (artifacts.open_folder(result["report"]) / "report.html").read_bytes()
     assert page == (folder / "plot.svg").read_bytes(), "the run's report has the curves"
+    other = Tracking(uri=tracking_uri(config.runtime), run_id="other", experiment_id=store_of(config.runtime)[1])
+    assert len(earlier_runs(other)) == 1 and earlier == [[]], "a run is not earlier than itself"
     table = tables.load_table(folder, "table")
     assert set(table["neurons"]) >= {"no change", "empty set", "safety", "opposing", "random 2"}
     assert "Cause and effect" in (folder / "page.md").read_text() and (folder / "plot.svg").is_file()
