@@ -55,7 +55,7 @@ def ability(
         stage: found.artifact(stage) for stage in STAGES if stage in found.stages and stage != "attribution"
     }
     with recorded(config, title, inputs.model.identity, ()) as record:
-        shared = {"asked": asked, "data": data, "model": inputs.model}
+        shared = {"asked": asked, "data": data, "model": inputs.model.evaluated}
         base = run_stage(record, score_base, **shared)
         tuned = run_stage(record, score_tuned, base=base, change=change, **shared)
         # beside the safety of the run that is asked about: its metrics, its card and its report

@@ -11,6 +11,7 @@ from flows.stages import PipelineRun, noted, recorded, run_stage
 from neurontune_core import artifacts
 from neurontune_core.baselines.storage import load_change
 from neurontune_core.config import PipelineConfig
+from neurontune_core.errors import InputError
 from neurontune_core.records import Artifact
 from neurontune_core.robustness.attacks import ATTACKS, fits
 from neurontune_core.run_name import run_name
@@ -27,8 +28,16 @@ def robustness_study(config: PipelineConfig = DEFAULTS) -> dict[str, Artifact]:
 
     Returns:
         The artifacts of the stages up to the change, and `robustness`.
+
+    Raises:
+        InputError: the model that is attacked is quantised already.
     """
     inputs = check_inputs(config)
+    if inputs.model.evaluated.quantization != "none":
+        raise InputError(
+            f"model.quantization: {inputs.model.quantization!r} leaves no weights that an attack could round; set "
+            f"model.evaluate_full=true, so that the unrounded model is attacked"
+        )
     with recorded(config, typed_name() or f"robustness {run_name(config)}", inputs.model.identity, ()) as run:
         made = find_neurons(run, config, inputs)
         made |= learn_change(run, config, inputs, made)
@@ -44,7 +53,12 @@ def attack(run: PipelineRun, config: PipelineConfig, inputs: Inputs, made: Mappi
     """
     progress.check()
     asked = tasks.RobustnessInputs(
-        config.robustness, config.evaluation, made["pairs"], made["selection"], tuple(inputs.sets), inputs.model
+        config.robustness,
+        config.evaluation,
+        made["pairs"],
+        made["selection"],
+        tuple(inputs.sets),
+        inputs.model.evaluated,
     )
     changed = made[changing_stage(made)]
     parts = []

@@ -11,6 +11,8 @@ from flows.shards import ShardError
 from flows.study import study
 from neurontune_core import artifacts, tables
 from neurontune_core.config import PipelineConfig
+from neurontune_core.errors import InputError
+from neurontune_core.model import quantised
 from neurontune_core.robustness.attacks import ATTACKS, UNCHANGED
 from neurontune_core.robustness.measure import COLUMNS
 from tasks import robustness as tasks
@@ -35,6 +37,20 @@ def measured(monkeypatch: pytest.MonkeyPatch, core_calls: Counter[str]) -> list[
     monkeypatch.setattr(tasks.attacks, "study_prompts", lambda *_: [])
     monkeypatch.setattr(tasks.measure, "measure", measure)
     return found
+
+
+def test_a_rounded_model_is_told_before_anything_is_computed(
+    config: PipelineConfig,
+    measured: list[tuple[str, bool]],
+    core_calls: Counter[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its weights cannot be rounded once more, nor factors folded into them."""
+    monkeypatch.setattr(quantised, "find_spec", lambda name: name)
+    rounded = config.model.model_copy(update={"quantization": "int8"})
+    with pytest.raises(InputError, match=r"^model\.quantization: 'int8' leaves .*model\.evaluate_full=true"):
+        robustness_study(config.model_copy(update={"model": rounded}))
+    assert not measured and not core_calls
 
 
 def test_methods_are_attacked_side_by_side_and_the_base_model_once(
