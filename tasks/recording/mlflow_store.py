@@ -8,6 +8,7 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from functools import lru_cache
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote, urlsplit
@@ -96,6 +97,8 @@ def _check_uri(field: str, uri: str) -> None:
             known = bool(parts.hostname) and parts.port != 0
         elif scheme.partition("+")[0] in _DATABASES:
             known = bool(rest.strip("/"))
+        elif scheme in entry_points(group="mlflow.tracking_store").names:  # of a plugin, such as azureml-mlflow
+            known = True
         else:
             known = parts.scheme == "file" or uri.startswith("databricks") or (not separator and "/" in uri)
     except ValueError:  # a port that is no number, or brackets that do not close

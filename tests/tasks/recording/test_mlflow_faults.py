@@ -7,6 +7,7 @@ import sqlite3
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from importlib.metadata import EntryPoint, EntryPoints
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import pytest
 from fsspec.implementations.local import LocalFileSystem
 
 from flows.pipeline import pipeline
-from neurontune_core.config import PipelineConfig
+from neurontune_core.config import PipelineConfig, RuntimeConfig
 from neurontune_core.errors import InputError
 from tasks import scores
 from tasks.recording import killed_runs, mlflow_spool, mlflow_store, tracking
@@ -269,6 +270,15 @@ def test_an_address_of_no_mlflow_is_told_before_it_is_asked(
         runtime = runtime.model_copy(update={"mlflow_uri": address})
     with pytest.raises(InputError, match=f"^{by}: .* is no address of MLflow's; give http://HOST:PORT"):
         tracking_uri(runtime)
+
+
+def test_the_scheme_of_an_installed_plugin_is_an_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    runtime = RuntimeConfig(mlflow_uri="cloudml://workspace")
+    with pytest.raises(InputError, match="no address of MLflow's"):
+        tracking_uri(runtime)
+    plugin = EntryPoint("cloudml", "cloudml:Store", "mlflow.tracking_store")
+    monkeypatch.setattr(mlflow_store, "entry_points", lambda group: EntryPoints([plugin]))
+    assert tracking_uri(runtime) == "cloudml://workspace"
 
 
 @pytest.mark.parametrize(
