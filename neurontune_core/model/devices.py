@@ -1,6 +1,6 @@
 """The devices of a model: which there are, where its input goes, and where its weights are."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import wraps
 from typing import Any
@@ -68,6 +68,19 @@ def in_words(devices: Devices) -> str:
         f"{device} ({torch.cuda.get_device_name(device)})" if device.type == "cuda" else str(device)
         for device in devices
     )
+
+
+def check_memory(devices: Devices, most: Mapping[str, float]) -> None:
+    """Check that memory is set for devices that are used.
+
+    Raises:
+        InputError: `runtime.max_memory` names another one.
+    """
+    names = [str(device) for device in devices]
+    if other := sorted(set(most) - set(names)):
+        raise InputError(
+            f"runtime.max_memory: {quoted(other[0])} is no device of this run; choose among {', '.join(names)}"
+        )
 
 
 def memory_of(devices: Devices, most: dict[str, float]) -> dict[int | str, int]:

@@ -13,6 +13,7 @@ from neurontune_core.config import load_config
 from neurontune_core.errors import InputError
 from neurontune_core.evaluation.ability import choices, shipped_questions
 from neurontune_core.model import devices, tiny
+from neurontune_core.model.devices import check_memory
 from neurontune_core.model.generate import respond
 from neurontune_core.model.load import ChatModel, choose_device, load
 from neurontune_core.model.placement import device_map
@@ -172,3 +173,9 @@ def test_a_fake_split_is_loaded(monkeypatch, tmp_path):
     alone = load(reference, str(tmp_path), torch.device("cpu"))
     moved = ChatModel(spread.model, spread.tokenizer, torch.device("cpu"))
     assert respond(moved, ["Hello"], 8) == respond(alone, ["Hello"], 8)
+
+
+def test_memory_of_a_device_that_is_not_used_is_told():
+    check_memory((torch.device("cuda", 0), torch.device("cpu")), {"cuda:0": 10.0, "cpu": 4.0})
+    with pytest.raises(InputError, match=r"runtime\.max_memory: 'cuda:1' is no device of this run.*among cuda:0, cpu"):
+        check_memory((torch.device("cuda", 0), torch.device("cpu")), {"cuda:1": 10.0})
