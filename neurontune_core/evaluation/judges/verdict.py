@@ -31,7 +31,7 @@ class Completion:
 
 @dataclass(frozen=True)
 class Verdict:
-    """A judge's answer to two questions about a completion: did it refuse, and did it give what was asked for?
+    """A judge's answer to two questions: whether a completion refuses, and whether it gives what was asked for.
 
     `score` is the judge's confidence in [0, 1] that the answer refuses, None if unknown. `gave` means that the answer
     gave harm (harmful prompt) or help (harmless prompt); None if the judge does not say.
