@@ -1,4 +1,4 @@
-"""Evaluation alone: the factors a recorded run has learned, on benchmarks of one's choice."""
+"""Evaluation alone: the factors of a recorded run, on benchmarks of the user's choice."""
 
 from prefect import flow
 
@@ -22,7 +22,7 @@ def evaluate(
     settings: tuple[str, ...] = (),
     force: bool = False,
 ) -> Artifact:
-    """Measure what the scaling factors of a recorded run change, on the run's own benchmarks or on others.
+    """Evaluate the scaling factors of a recorded run on the run's own benchmarks or on others.
 
     Args:
         run: Whose factors: MLflow run id, Prefect flow run id, name of the run, or `latest` that ended well.

@@ -1,4 +1,4 @@
-"""The command line: `neurontune run` and the commands that say what it will do. Heavy imports wait until needed."""
+"""The command line of `neurontune`. Heavy modules are imported inside the commands that need them."""
 
 import gc
 import os
@@ -444,7 +444,7 @@ def chat(
 
 
 def main() -> None:
-    """Entry point: run a command, and turn what goes wrong into one line and an exit code.
+    """Entry point: run a command, and turn an error into one line and an exit code.
 
     Exit codes: 0 done, 1 failed, 2 bad input, 130 interrupted.
     """
@@ -456,9 +456,9 @@ def main() -> None:
     ending.start()
     try:
         code = _exit_code()
-    finally:  # an exit from within a command, too
+    finally:  # also if a command exits itself
         ending.reported()
-    gc.freeze()  # spares the interpreter two seconds of collecting what torch and MLflow leave, just before it ends
+    gc.freeze()  # without it the interpreter collects garbage of torch and MLflow for two seconds at exit
     sys.exit(code)
 
 
@@ -496,10 +496,10 @@ def _show_traceback(kind: type[BaseException], error: BaseException, place: Trac
 
 
 def _interrupt(number: int, frame: object) -> None:
-    """End at Ctrl-C and at a polite request to end, leaving nothing half-written.
+    """End at SIGINT (Ctrl-C) or SIGTERM, without half-written files.
 
-    The exception alone can be lost: raised inside a callback of a library it may be swallowed there. So loops are told
-    too, and end at their next item.
+    The exception alone is not enough: a library may swallow it inside a callback. So `stop_requested` is set too, which
+    ends the loops at their next item.
     """
     stop_requested.set()
     raise KeyboardInterrupt
