@@ -31,7 +31,7 @@ def evaluate(
         sources: Per public set, where the run's own settings do not say: local path, hub commit, row limit, as
             `{"advbench": {"path": "FILE"}}`.
         settings: Changes to where and how it runs, as `runtime.field=value`, e.g. `runtime.device=cuda`.
-        force: Evaluate again though the result is there.
+        force: Evaluate again even if the result exists.
 
     Raises:
         InputError: no such run or benchmark, or the run has learned no factors.

@@ -206,7 +206,7 @@ def attribution_shard(
         run: MLflow run id, Prefect flow run id, name of the run, or `latest`.
         shard: Which shard, counted from 1 as in its name (`attribution shard 2/4`).
         settings: Changes to where and how it runs, as `runtime.field=value`, e.g. `runtime.device=cuda`.
-        force: Compute it again though its result is there.
+        force: Compute it again even if its result exists.
 
     Raises:
         InputError: no such run or shard.
