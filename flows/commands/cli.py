@@ -82,7 +82,7 @@ def run(
         typer.Option(metavar="STAGE", help=f"Compute a stage again even if its result exists: {', '.join(STAGES)}."),
     ] = None,
     name: Annotated[
-        str | None, typer.Option("--name", metavar="NAME", help="Name of the run; by default what differs.")
+        str | None, typer.Option("--name", metavar="NAME", help="Name of the run; by default, its changes.")
     ] = None,
     debug: Debug = False,
 ) -> None:
@@ -102,7 +102,7 @@ def up(
     port: Annotated[int, typer.Option(metavar="PORT", help="Port of the Prefect server.")] = 4200,
     mlflow_port: Annotated[int, typer.Option(metavar="PORT", help="Port of the MLflow server.")] = 5000,
     show_password: Annotated[
-        bool, typer.Option("--show-password", help="Print the password; if all runs already, only that.")
+        bool, typer.Option("--show-password", help="Print the password; only that if servers are up.")
     ] = False,
 ) -> None:
     """Start the Prefect server, its workers and the MLflow server on this machine, until Ctrl-C."""
