@@ -36,7 +36,7 @@ def describe(config: ModelConfig) -> ModelReference:
 
 @contextmanager
 def loaded(reference: ModelReference, runtime: RuntimeConfig, working: bool) -> Iterator[ChatModel]:
-    """Yield the loaded model to one stage at a time, in its exact number format or (`working`) in the faster one.
+    """Yield the model to one stage, in its exact number format or (`working`) in that for generating and training.
 
     Stages put hooks on the model, so a second stage in the same process waits. After running out of memory the model
     is unloaded, so that a retry starts with free device memory.

@@ -28,7 +28,7 @@ FUNCTION_WORDS = frozenset(
         "them their this that these those what which who whom whose when where why how there some any not no please",
     )
 )
-"""Words that are never left out of a long prompt: function words rarely trigger a refusal."""
+"""Words that are never left out of a long prompt: function words rarely carry the topic."""
 COLUMNS = ("id", "benchmark", "query_category", "prompt", "word", "opening", "refused")
 Refuses = Callable[[Sequence[str], Sequence[str]], list[bool]]
 
