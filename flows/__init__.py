@@ -1,1 +1,1 @@
-"""Composition only: the pipeline on one screen, and the command line."""
+"""The flows: they call the stages in order and compute nothing themselves; and the command line."""

@@ -1,4 +1,4 @@
-"""What is left of a recorded run's model: tasks of lm-evaluation-harness, beside the run's own results."""
+"""General ability of a recorded run's model: tasks of lm-evaluation-harness, recorded with the run's own results."""
 
 from prefect import flow
 
@@ -26,14 +26,14 @@ def ability(
     limit: int | None = None,
     settings: tuple[str, ...] = (),
 ) -> dict[str, Artifact]:
-    """Ask base and tuned model of a recorded run tasks of lm-evaluation-harness.
+    """Run tasks of lm-evaluation-harness on the base and the tuned model of a recorded run.
 
-    The result is recorded with the run's own results too, and the run's report is made anew with it.
+    The scores are recorded with the run's own results, and the run's report is written again with them.
 
     Args:
         run: MLflow run id, Prefect flow run id, name of the run, or `latest` that ended well.
         tasks: Names of tasks, groups or tags.
-        task_folder: Folder with the YAML files of tasks of one's own, which may run Python code beside them.
+        task_folder: Folder with YAML files of your own tasks, which may run Python code in the same folder.
         limit: Most rows of each task.
         settings: Changes to where and how it runs, as `runtime.field=value`, e.g. `runtime.device=cuda`.
 
@@ -41,7 +41,7 @@ def ability(
         The run's artifacts by stage, `base-harness`, `harness`, and the report.
 
     Raises:
-        InputError: no such run, tasks that cannot be asked, or a run without factors or evaluation.
+        InputError: no such run, tasks that cannot be run, or a run without factors or evaluation.
     """
     asked = HarnessTasks(tuple(tasks), task_folder, limit)
     harness.check(asked)
@@ -58,7 +58,7 @@ def ability(
         shared = {"asked": asked, "data": data, "model": inputs.model.evaluated}
         base = run_stage(record, score_base, **shared)
         tuned = run_stage(record, score_tuned, base=base, change=change, **shared)
-        # beside the safety of the run that is asked about: its metrics, its card and its report
+        # recorded with the evaluated run's safety metrics: in its MLflow run, its model card and its report
         of_run = record.record.model_copy(update={"run_id": found.run_id})
         for artifact, made_from in ((base, []), (tuned, [base, change])):
             tracking.record_reused(of_run, artifact, made_from)

@@ -1,4 +1,4 @@
-"""Cancelling in the UI where no worker carries it out: a run on a shell has none, and that of another was killed."""
+"""Carry out a cancellation from the UI without a worker: a run from a shell has none, or the worker was killed."""
 
 import logging
 import os
@@ -21,10 +21,10 @@ logger = logging.getLogger("neurontune")
 
 @contextmanager
 def cancellable() -> Iterator[None]:
-    """End what happens meanwhile, as by a polite request to end, when this flow run is cancelled in the UI.
+    """End the code inside, as SIGTERM does, when this flow run is cancelled in the UI.
 
     Raises:
-        Abort: the flow run was cancelled; it is in that state already.
+        Abort: the flow run was cancelled; its state is set already.
     """
     over, cancelled = threading.Event(), threading.Event()
     arguments = (_watch, str(prefect.runtime.flow_run.id), over, cancelled)
@@ -40,7 +40,7 @@ def cancellable() -> Iterator[None]:
 
 
 def _watch(run: str, over: threading.Event, cancelled: threading.Event) -> None:
-    """Look at the state of the flow run until it is over; the first look that sees it cancelled is left to a worker."""
+    """Poll the flow run's state; act only on the second poll that sees it cancelling: a worker may act before."""
     seen = 0
     while not over.wait(LOOK_SECONDS):
         try:
@@ -50,7 +50,7 @@ def _watch(run: str, over: threading.Event, cancelled: threading.Event) -> None:
                 if seen < 2 or over.is_set():
                     continue
                 client.set_flow_run_state(run, Cancelled(message="Cancelled by the run itself."), force=True)
-        except httpx.HTTPError as error:  # a server that is away for a moment is asked again
+        except httpx.HTTPError as error:  # a server that does not answer is asked again at the next poll
             logger.debug("the state of this run is not known: %s", error)
             continue
         cancelled.set()

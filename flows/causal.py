@@ -1,4 +1,4 @@
-"""Cause and effect: what a model does when the neurons that were found are silenced, amplified or patched."""
+"""The causal study: how a model behaves when the neurons found by attribution are silenced, amplified or patched."""
 
 from collections.abc import Mapping
 
@@ -23,7 +23,7 @@ from tasks.report import shown_stages, write_report
 @flow(name="causal-study", flow_run_name=named(lambda given: f"causal {of_config(given)}"))
 @noted
 def causal_study(config: PipelineConfig = DEFAULTS) -> dict[str, Artifact]:
-    """Find the neurons of a configuration, and ask the model with sets of them changed.
+    """Find the neurons of a configuration, and measure the model's answers with sets of these neurons changed.
 
     Returns:
         The artifacts of the stages up to the selection, and `causal`.
@@ -37,17 +37,17 @@ def causal_study(config: PipelineConfig = DEFAULTS) -> dict[str, Artifact]:
 @flow(name="causal", flow_run_name=named(lambda given: f"causal {given['run']}"))
 @noted
 def causal(run: str = LATEST, settings: tuple[str, ...] = ()) -> dict[str, Artifact]:
-    """Ask a recorded run's model with sets of its neurons silenced, amplified and patched.
+    """Measure a recorded run's model with sets of its neurons silenced, amplified and patched.
 
-    Of a run that was evaluated the report is written again, with the curves.
+    If the run was evaluated, its report is written again with the curves.
 
     Args:
         run: MLflow run id, Prefect flow run id, name of the run, or `latest`.
-        settings: What is asked and where it runs, as `causal.field=value`, `evaluation.field=value` (the benchmarks) or
-            `runtime.field=value`.
+        settings: What is measured and where it runs, as `causal.field=value`, `evaluation.field=value` (the benchmarks)
+            or `runtime.field=value`.
 
     Returns:
-        The artifacts `causal` and, of an evaluated run, `report`.
+        The artifacts `causal` and, if the run was evaluated, `report`.
 
     Raises:
         InputError: no such run, or a setting of another section.
@@ -67,11 +67,11 @@ def causal(run: str = LATEST, settings: tuple[str, ...] = ()) -> dict[str, Artif
 
 
 def ask(run: PipelineRun, config: PipelineConfig, inputs: Inputs, made: Mapping[str, Artifact]) -> Artifact:
-    """Run the parts of a causal study side by side, and put them together; finished parts are reused.
+    """Run the parts of a causal study in parallel, and join them to a table; finished parts are reused.
 
     Raises:
-        InputError: all parts failed for bad input.
-        ShardError: some failed, or for another reason.
+        InputError: all parts failed because of bad input.
+        ShardError: parts failed for other reasons, or only some of them.
     """
     progress.check()
     asked = tasks.CausalInputs(

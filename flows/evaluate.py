@@ -1,4 +1,4 @@
-"""Evaluation alone: the factors a recorded run has learned, on benchmarks of one's choice."""
+"""Evaluation alone: the factors of a recorded run, on benchmarks of the user's choice."""
 
 from prefect import flow
 
@@ -22,7 +22,7 @@ def evaluate(
     settings: tuple[str, ...] = (),
     force: bool = False,
 ) -> Artifact:
-    """Measure what the scaling factors of a recorded run change, on the run's own benchmarks or on others.
+    """Evaluate the scaling factors of a recorded run on the run's own benchmarks or on others.
 
     Args:
         run: Whose factors: MLflow run id, Prefect flow run id, name of the run, or `latest` that ended well.
@@ -31,7 +31,7 @@ def evaluate(
         sources: Per public set, where the run's own settings do not say: local path, hub commit, row limit, as
             `{"advbench": {"path": "FILE"}}`.
         settings: Changes to where and how it runs, as `runtime.field=value`, e.g. `runtime.device=cuda`.
-        force: Evaluate again though the result is there.
+        force: Evaluate again even if the result exists.
 
     Raises:
         InputError: no such run or benchmark, or the run has learned no factors.

@@ -44,11 +44,11 @@ from tasks.triggers import find_triggers
 
 DEFAULTS = load_config()
 _data_read: ContextVar[dict[str, list[str]] | None] = ContextVar("data_read", default=None)
-"""Digests of the data that a command or study has read, by the settings of the pairs; None outside of one."""
+"""Digests of the data that a command or study has read, by the settings of the pairs; None outside `data_read_once`."""
 
 
 class Inputs(NamedTuple):
-    """What is known of a run's inputs before anything is computed."""
+    """A run's inputs, checked before anything is computed: model, and digests of datasets, public sets and judges."""
 
     model: ModelReference
     datasets: list[str]
@@ -60,7 +60,7 @@ def check_inputs(config: PipelineConfig) -> Inputs:
     """Find all bad input before a model is loaded: describe the model, and check counts, data files and device.
 
     Raises:
-        InputError: something asked for is not there or does not fit.
+        InputError: an input does not exist or does not fit.
     """
     check_root(config.runtime.root)
     check_runner(config.runtime)
@@ -79,7 +79,7 @@ def check_inputs(config: PipelineConfig) -> Inputs:
 
 @contextmanager
 def data_read_once() -> Iterator[None]:
-    """Within it, data are read and checked once, by a command and its flow, or by the variants of a study."""
+    """Inside this context data files are read and checked once: a command and its flow, or all variants, share them."""
     token = _data_read.set({})
     try:
         yield
@@ -88,7 +88,7 @@ def data_read_once() -> Iterator[None]:
 
 
 def _data_digests(config: PairsConfig) -> list[str]:
-    """Return the digests of the data of the pairs, read now, or earlier in `data_read_once`."""
+    """Return the digests of the data of the pairs, which are read only once inside `data_read_once`."""
     known, name = _data_read.get(), config.model_dump_json()
     if known is None:
         return input_digests(config)
@@ -103,7 +103,7 @@ _name_flow_run = named(of_config)
 @flow(name="pairs", flow_run_name=_name_flow_run)
 @noted
 def pairs_only(config: PipelineConfig = DEFAULTS) -> Artifact:
-    """Build the pairs of a configuration, or find them built: the first stage of the pipeline alone."""
+    """Build the pairs of a configuration or reuse them: the first stage of the pipeline alone."""
     model, datasets, *_ = check_inputs(config)
     with recorded(config, typed_name() or run_name(config), model.identity, ()) as run:
         return run_stage(run, make_pairs, config=config.pairs, datasets=datasets, model=model)
@@ -112,7 +112,7 @@ def pairs_only(config: PipelineConfig = DEFAULTS) -> Artifact:
 @flow(name="selection", flow_run_name=_name_flow_run)
 @noted
 def selection_only(config: PipelineConfig = DEFAULTS) -> dict[str, Artifact]:
-    """Find the neurons of a configuration and learn nothing: the stages from the pairs to the selection."""
+    """Find the neurons of a configuration without learning factors: the stages from the pairs to the selection."""
     inputs = check_inputs(config)
     with recorded(config, typed_name() or run_name(config), inputs.model.identity, ()) as run:
         return find_neurons(run, config, inputs)
@@ -121,7 +121,7 @@ def selection_only(config: PipelineConfig = DEFAULTS) -> dict[str, Artifact]:
 @flow(name="scaling", flow_run_name=_name_flow_run)
 @noted
 def scaling_only(config: PipelineConfig = DEFAULTS) -> dict[str, Artifact]:
-    """Learn the factors of a configuration and look at no test prompt: the stages from the pairs to the scaling."""
+    """Learn the factors of a configuration without using test prompts: the stages from the pairs to the scaling."""
     inputs = check_inputs(config)
     with recorded(config, typed_name() or run_name(config), inputs.model.identity, ()) as run:
         made = find_neurons(run, config, inputs)
@@ -171,7 +171,7 @@ def describe_neurons(run: PipelineRun, inputs: Inputs, made: Mapping[str, Artifa
 def learn_change(
     run: PipelineRun, config: PipelineConfig, inputs: Inputs, made: Mapping[str, Artifact]
 ) -> dict[str, Artifact]:
-    """Learn the scaling factors, or fit the baseline that stands in for them."""
+    """Learn the scaling factors, or fit the configured baseline instead."""
     data = {"pairs": made["pairs"], "neurons": made["selection"], "model": inputs.model}
     if config.baseline.method == "none":
         return {"scaling": run_stage(run, learn_scaling, config=config.scaling, **data)}
@@ -181,7 +181,7 @@ def learn_change(
 def measure(
     run: PipelineRun, config: PipelineConfig, title: str, inputs: Inputs, made: Mapping[str, Artifact]
 ) -> dict[str, Artifact]:
-    """Evaluate what changes the model (stages `pairs` and `scaling` or `baseline` at least), and write the report."""
+    """Evaluate the changed model and write the report; `made` needs `pairs` and `scaling` or `baseline`."""
     model, evaluation = inputs.model.evaluated, config.evaluation
     base = run_stage(run, answer_base, config=evaluation, pairs=made["pairs"], sets=inputs.sets, model=model)
     tuned = run_stage(run, answer_tuned, config=evaluation, base=base, change=made[changing_stage(made)], model=model)
@@ -206,7 +206,7 @@ def attribution_shard(
         run: MLflow run id, Prefect flow run id, name of the run, or `latest`.
         shard: Which shard, counted from 1 as in its name (`attribution shard 2/4`).
         settings: Changes to where and how it runs, as `runtime.field=value`, e.g. `runtime.device=cuda`.
-        force: Compute it again though its result is there.
+        force: Compute it again even if its result exists.
 
     Raises:
         InputError: no such run or shard.

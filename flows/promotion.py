@@ -1,4 +1,4 @@
-"""Promotion to champion: a flow that shows what is known, asks a person by a form, and then decides."""
+"""Promotion to champion: a flow that shows a run's metrics, asks a person by a form, and promotes on approval."""
 
 from typing import Any
 
@@ -19,7 +19,7 @@ WAIT_SECONDS = 24 * 3600
 
 
 class Promotion(RunInput):
-    """What a person is asked before a model becomes champion."""
+    """The form that a person fills in before a model becomes champion."""
 
     approve: bool = Field(default=False, description="Make this model champion.")
     approved_by: str = Field(default="", description="Your name; kept with the version.")
@@ -36,10 +36,10 @@ def promotion(
         run: Whose model: MLflow run id, Prefect flow run id, name of the run, or `latest`.
         name: Name of the registered model.
         settings: Where the run is recorded, as `runtime.field=value`, if not where this worker records.
-        wait_seconds: How long the answer is waited for.
+        wait_seconds: How long to wait for the answer.
 
     Raises:
-        InputError: no such run, nobody approved, or something speaks against it and is not overridden.
+        InputError: no such run, nobody approved, or an objection is not overridden.
     """
     check_name(name)
     runtime = change_runtime(load_config(), settings).runtime

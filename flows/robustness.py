@@ -1,4 +1,4 @@
-"""Attacks by someone who knows: on the base model, and on a model tuned by factors or by a baseline."""
+"""The robustness study: attacks that know of the tuning, on the base model and on a model changed by a method."""
 
 from collections.abc import Mapping
 
@@ -24,7 +24,7 @@ from tasks.recording import tracking
 @flow(name="robustness-study", flow_run_name=named(lambda given: f"robustness {of_config(given)}"))
 @noted
 def robustness_study(config: PipelineConfig = DEFAULTS) -> dict[str, Artifact]:
-    """Learn the change of a configuration, and put the base and the changed model to every attack.
+    """Learn the change of a configuration, and run every attack on the base and on the changed model.
 
     Returns:
         The artifacts of the stages up to the change, and `robustness`.
@@ -45,11 +45,11 @@ def robustness_study(config: PipelineConfig = DEFAULTS) -> dict[str, Artifact]:
 
 
 def attack(run: PipelineRun, config: PipelineConfig, inputs: Inputs, made: Mapping[str, Artifact]) -> Artifact:
-    """Run the attacks on both models side by side, and put them together; finished parts are reused.
+    """Run the attacks on both models in parallel, and join the results to a table; finished parts are reused.
 
     Raises:
-        InputError: all attacks failed for bad input.
-        ShardError: some failed, or for another reason.
+        InputError: all attacks failed because of bad input.
+        ShardError: attacks failed for other reasons, or only some of them.
     """
     progress.check()
     asked = tasks.RobustnessInputs(

@@ -1,4 +1,4 @@
-"""Names of flow runs: one that a person typed stays, one that Prefect made up gives way to one that says something."""
+"""Names of flow runs: a name that a person typed is kept, a name made up by Prefect is replaced by a telling one."""
 
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -15,13 +15,13 @@ STARS = re.compile(
     "(alpha|beta|gamma|delta|epsilon|zeta|eta|theta|iota|kappa|lambda|mu|nu|xi|omicron|pi|rho|sigma|tau|upsilon|phi|chi"
     r"|psi|omega)\d*(-[a-z]+)+"
 )
-"""What the form of Prefect's first UI fills in, as `gamma3-crucis-void`."""
+"""Names that the form of Prefect's first UI fills in, such as `gamma3-crucis-void`."""
 CAPITALS = re.compile("[A-Z][a-z]+-[A-Z][a-z]+")
-"""What the form of its second UI fills in, as `Licensed-Saiga`: adjectives and animals of lists that are not here."""
+"""Names that the form of its second UI fills in, such as `Licensed-Saiga`; its word lists are not in this package."""
 
 
 def is_made_up(name: str) -> bool:
-    """Tell whether Prefect's server or the form of a UI made up a name, as `daffy-duck` or those above."""
+    """Tell whether Prefect made up a name: its server (`daffy-duck`) or the form of a UI."""
     words = name.split("-")
     return bool(STARS.fullmatch(name) or CAPITALS.fullmatch(name)) or (
         len(words) == 2 and all(word in known for word, known in zip(words, _vocabulary(), strict=True))
@@ -29,13 +29,13 @@ def is_made_up(name: str) -> bool:
 
 
 def typed_name() -> str:
-    """Return the name a person gave the flow run that runs here, "" where nobody did."""
+    """Return the name that a person gave the current flow run; "" if nobody did."""
     name = str(prefect.runtime.flow_run.name or "")
     return "" if is_made_up(name) else name
 
 
 def named(default: Callable[[dict[str, Any]], str]) -> Callable[[], str]:
-    """Return what Prefect asks for a flow run's name: the typed one, else that made of the run's parameters."""
+    """Return a function that names a flow run: the typed name, else `default` of the run's parameters."""
 
     def name() -> str:
         return typed_name() or default(dict(prefect.runtime.flow_run.parameters))
@@ -44,20 +44,20 @@ def named(default: Callable[[dict[str, Any]], str]) -> Callable[[], str]:
 
 
 def of_config(parameters: dict[str, Any]) -> str:
-    """Return what a run of the parameter `config` is called: the configuration, or its fields as Prefect gives them."""
+    """Return the name of a run by its parameter `config`: a configuration, or its fields as Prefect passes them."""
     config = parameters["config"]
     return run_name(PipelineConfig.model_validate(config) if isinstance(config, Mapping) else config)
 
 
 def rename(wanted: str, instead_of: str) -> str:
-    """Rename the flow run, unless a person named it: to what is known only now, of a run that takes up another.
+    """Rename the flow run, unless a person named it: some names are known only after the run has started.
 
     Args:
-        wanted: the name.
-        instead_of: the name it was given when it started.
+        wanted: the new name.
+        instead_of: the name that the run got when it started.
 
     Returns:
-        The name it goes by.
+        The run's name afterwards.
     """
     name = typed_name()
     if name not in ("", instead_of):
@@ -69,7 +69,7 @@ def rename(wanted: str, instead_of: str) -> str:
 
 @cache
 def _vocabulary() -> tuple[frozenset[str], frozenset[str]]:
-    """The first and the last words of the names that Prefect's server makes up, of two words each."""
+    """Return the first and the last words of the two-word names that Prefect's server makes up."""
     from coolname import data
 
     config: dict[str, Any] = dict(data.config)

@@ -1,6 +1,6 @@
-"""What the shards of attribution run on: threads, processes or Dask workers, by the runtime settings.
+"""Task runners for the shards of attribution: threads, processes or Dask workers, by the runtime settings.
 
-Worker processes of this machine get a card each, by CUDA_VISIBLE_DEVICES: what is `cuda` to a worker is its own card.
+CUDA_VISIBLE_DEVICES gives each worker process of this machine its own GPU, so `cuda` is a different GPU in each.
 """
 
 import multiprocessing
@@ -42,7 +42,7 @@ def make_runner(runtime: RuntimeConfig) -> TaskRunner[Any]:
     if runtime.dask_address is not None:
         return DaskTaskRunner(address=runtime.dask_address)
     here = {"host": "127.0.0.1"}
-    # no limit of memory: Dask would kill a worker at its share of the machine's, whatever the model needs
+    # no memory limit: Dask would kill a worker above its share of the memory, even if the model needs more
     options = here | {"nthreads": 1, "memory_limit": None}
     workers = {
         number: {"cls": Nanny, "options": options | {"env": _card_of(number, cards)}}
@@ -53,7 +53,7 @@ def make_runner(runtime: RuntimeConfig) -> TaskRunner[Any]:
 
 
 def check_runner(runtime: RuntimeConfig) -> None:
-    """Tell whether shards can run as the settings say, before anything is computed.
+    """Check that shards can run with these settings, before anything is computed.
 
     Raises:
         InputError: the Dask extra is not installed, or no scheduler answers at the address given.
@@ -75,11 +75,11 @@ def check_runner(runtime: RuntimeConfig) -> None:
 
 @contextmanager
 def started(runtime: RuntimeConfig) -> Iterator[TaskRunner[Any]]:
-    """Lend a started runner; when the run is interrupted the work in threads and processes is told to end."""
+    """Yield a started runner; when the run is interrupted, the work in threads and processes is stopped."""
     with ExitStack() as stack:
         runner = make_runner(runtime)
         if runtime.runner == "processes":
-            # a task brings the environment it was submitted in, which must not take its worker's card away
+            # a task sets the environment of its submitter in the worker, which would overwrite the worker's GPU
             stack.enter_context(_without(VISIBLE))
         elif runtime.dask_address is not None and runtime.device.startswith("cuda"):
             import dask
@@ -91,14 +91,14 @@ def started(runtime: RuntimeConfig) -> Iterator[TaskRunner[Any]]:
         except Exception:
             raise
         except BaseException:
-            progress.stop_requested.set()  # no signal reaches the threads the shards run in
+            progress.stop_requested.set()  # signals do not reach the threads of the shards
             for child in multiprocessing.active_children():
                 child.terminate()
             raise
 
 
 def _cards(runtime: RuntimeConfig) -> list[str]:
-    """The cards to give out, by the names CUDA_VISIBLE_DEVICES takes; none if there are none, or one was chosen."""
+    """Return the GPUs for the workers, as named in CUDA_VISIBLE_DEVICES; none if one is chosen (`cuda:0`) or absent."""
     if runtime.device not in ("auto", "cuda"):
         return []
     if (visible := os.environ.get(VISIBLE)) is not None:
@@ -113,7 +113,7 @@ def _card_of(worker: int, cards: Sequence[str]) -> dict[str, str]:
 
 
 def _begin_worker(cards: Sequence[str], started: Any) -> None:
-    """Give the worker process this runs in, the next to have started, its card, and let it end with its run."""
+    """Initialise a worker process: give it the next GPU, and end it when the run's process ends."""
     threading.Thread(target=_end_with_parent, daemon=True).start()
     with started.get_lock():
         number = started.value
@@ -122,7 +122,7 @@ def _begin_worker(cards: Sequence[str], started: Any) -> None:
 
 
 def _end_with_parent() -> None:
-    """End this process once the one that started it is gone: if that was killed, nobody else tells its workers."""
+    """End this process when its parent has ended: a parent that was killed cannot stop its workers."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()

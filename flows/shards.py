@@ -1,4 +1,4 @@
-"""Attribution's shards: all of them side by side, or a single one of a recorded run."""
+"""Attribution's shards: all of them in parallel, or a single one of a recorded run."""
 
 import logging
 import time
@@ -26,11 +26,11 @@ logger = logging.getLogger("neurontune")
 
 
 class ShardError(NeuronTuneError):
-    """Shards of attribution failed; the message names each with its reason and what mends it."""
+    """Shards of attribution failed; the message names each with its reason and the remedy."""
 
 
 class SchedulerLostError(NeuronTuneError):
-    """The Dask scheduler has ended, or cannot be reached any more; the message names it."""
+    """The Dask scheduler has ended or does not answer; the message names it."""
 
 
 def run_shards(
@@ -42,7 +42,7 @@ def run_shards(
 ) -> list[Artifact]:
     """Run the shards of attribution and return their artifacts in order.
 
-    All shards come to their end before the failed ones are reported, so that what the others computed is kept.
+    Failed shards are reported after all others have finished, so that the results of the others are kept.
 
     Args:
         run: the pipeline run.
@@ -52,8 +52,8 @@ def run_shards(
         only: run this shard alone, counted from 0.
 
     Raises:
-        InputError: all of them failed for bad input.
-        ShardError: some failed, or for another reason.
+        InputError: all of them failed because of bad input.
+        ShardError: shards failed for other reasons, or only some of them.
     """
     progress.check()
     stage = attribution.attribute_shard
@@ -84,7 +84,7 @@ def run_shards(
 
 
 def _found(run: PipelineRun, keys: Mapping[int, str]) -> set[int]:
-    """Return the shards whose artifacts are there already, without those that are to be computed again."""
+    """Return the shards whose artifacts exist, without those that are to be computed again."""
     stage = attribution.attribute_shard.name
     for key in keys.values():
         refresh(run, stage, key)
@@ -92,7 +92,7 @@ def _found(run: PipelineRun, keys: Mapping[int, str]) -> set[int]:
 
 
 def _settle(run: PipelineRun, config: AttributionConfig, calls: Sequence[dict[str, Any]]) -> dict[int, Artifact]:
-    """Run shards to their end; those lost with a killed worker process, which breaks the whole pool, run again."""
+    """Run shards; a killed worker process breaks the whole pool, so shards that this stops run again."""
     results = run_side_by_side(attribution.attribute_shard, run.runtime, calls)
     for attempt in range(run.runtime.retries):
         lost = [call for call in calls if isinstance(results[call["shard"]], BrokenExecutor)]
@@ -112,7 +112,7 @@ def _settle(run: PipelineRun, config: AttributionConfig, calls: Sequence[dict[st
 def run_side_by_side(
     stage: Task[..., Artifact], runtime: RuntimeConfig, calls: Sequence[dict[str, Any]]
 ) -> dict[int, Artifact | Exception]:
-    """Run shards of a stage on a runner started for them, and return what each came to, by its argument `shard`."""
+    """Run shards of a stage on a new runner; return the artifact or the exception of each, by its argument `shard`."""
     stage = configured(stage, runtime)
     results: dict[int, Artifact | Exception] = {}
     with started(runtime) as runner:
@@ -120,7 +120,7 @@ def run_side_by_side(
         for shard, future in futures.items():
             try:
                 results[shard] = future.result()
-            except CancelledError as error:  # as Dask's client says of what it waits for once its scheduler is gone
+            except CancelledError as error:  # Dask's client raises this when its scheduler is gone
                 results[shard] = (
                     SchedulerLostError(
                         f"the Dask scheduler at {runtime.dask_address} was lost; start it again, or set "
@@ -135,11 +135,11 @@ def run_side_by_side(
 
 
 def run_parts(stage: Task[..., Artifact], run: PipelineRun, calls: Sequence[dict[str, Any]]) -> list[Artifact]:
-    """Run the parts of a study side by side and return their artifacts in order.
+    """Run the parts of a study in parallel and return their artifacts in order.
 
     Raises:
-        InputError: all of them failed for bad input.
-        ShardError: some failed, or for another reason; the others are kept.
+        InputError: all of them failed because of bad input.
+        ShardError: parts failed for other reasons, or only some of them; the others are kept.
     """
     keyed = [with_key(stage, run.runtime, run.record, call) for call in calls]
     results = run_side_by_side(stage, run.runtime, keyed)
@@ -165,9 +165,9 @@ def _shards_failed(run: PipelineRun, config: AttributionConfig, failures: dict[i
 
 
 def _remedy(run: PipelineRun, numbers: Sequence[int]) -> str:
-    """What computes the failed shards alone: the command and the parameters of a deployment run."""
+    """Return how to compute only the failed shards: the command, and the parameters of a deployment run."""
     again = "A retry, or the same run again, computes only what failed"
-    if not run.record.run_id or is_kept(run.record.run_id):  # without MLflow nobody finds the run by an id
+    if not run.record.run_id or is_kept(run.record.run_id):  # a run that MLflow does not have cannot be found by its id
         return again
     places = _places(run.runtime)
     command = " && ".join(
@@ -181,7 +181,7 @@ def _remedy(run: PipelineRun, numbers: Sequence[int]) -> str:
 
 
 def _places(runtime: RuntimeConfig) -> list[str]:
-    """The settings without which another process would look for the run elsewhere."""
+    """Return the settings that another process needs to find the run."""
     usual = artifacts.absolute_root(RuntimeConfig().root)
     places = [f"runtime.root={runtime.root}"] if runtime.root != usual else []
     return places + ([f"runtime.experiment={runtime.experiment}"] if runtime.experiment != "neurontune" else [])

@@ -1,7 +1,7 @@
-"""The stages by name, in order; imported by the command line before anything heavy.
+"""The names of the stages, in order; this module imports nothing heavy, so the command line can use it at once.
 
-`baseline` stands in for `scaling` where a run measures another method; `base` and `tuned` are the two models' answers,
-which `evaluation` judges; `base-ability` is what the base model knows, with which `ability` compares the tuned one.
+`baseline` replaces `scaling` if a run measures another method; `base` and `tuned` are the answers of both models, which
+`evaluation` judges; `base-ability` is the base model's general knowledge, to which `ability` compares the tuned one's.
 """
 
 from typing import Literal, get_args

@@ -1,4 +1,4 @@
-"""How the flow runs a stage: with the run's settings, told to MLflow when it is reused, and a line on screen."""
+"""How a flow runs a stage: with the run's settings, a record in MLflow if it is reused, and a line on screen."""
 
 import inspect
 import logging
@@ -47,7 +47,7 @@ KEY_FACTS: dict[str, tuple[str, ...]] = {
     "robustness": ("asr_base", "asr", "asr_worst"),
     "causal": ("answers", "empty_set_changes"),
 }
-"""What a stage's line on screen tells, where the stage has it."""
+"""Facts that a stage's line on screen shows, if the stage has them."""
 
 logger = logging.getLogger("neurontune")
 _variant: ContextVar[str] = ContextVar("variant", default="")
@@ -55,7 +55,7 @@ _variant: ContextVar[str] = ContextVar("variant", default="")
 
 @dataclass(frozen=True)
 class PipelineRun:
-    """What every stage of one pipeline run shares."""
+    """What all stages of a pipeline run share: runtime settings, MLflow record, stages to compute again."""
 
     runtime: RuntimeConfig
     record: Tracking
@@ -64,7 +64,7 @@ class PipelineRun:
 
 
 def noted(flow_function: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
-    """Let what a flow does be known as at work from its first line on, so that it is ended if its process is killed.
+    """Wrap a flow's function in `at_work`, so that the run is ended in both UIs if its process is killed.
 
     Raises:
         InputError: the artifact root cannot be used.
@@ -83,7 +83,7 @@ def noted(flow_function: Callable[Arguments, Result]) -> Callable[Arguments, Res
 
 
 def _runtime_of(parameters: Mapping[str, Any]) -> RuntimeConfig:
-    """Return where a flow runs, by its parameters: a configuration, a preset with settings, or settings alone."""
+    """Return a flow's runtime settings from its parameters: a configuration, a preset with settings, or settings."""
     if "config" in parameters:
         config: PipelineConfig = parameters["config"]
         return config.runtime
@@ -94,7 +94,7 @@ def _runtime_of(parameters: Mapping[str, Any]) -> RuntimeConfig:
 
 @contextmanager
 def recorded(config: PipelineConfig, name: str, model: str, refresh: Sequence[Stage]) -> Iterator[PipelineRun]:
-    """Record a pipeline run to MLflow from its first stage to its end, however it ends."""
+    """Record a pipeline run to MLflow from its first stage to its end, also if it fails or is interrupted."""
     progress.stop_requested.clear()
     runtime = config.runtime.model_copy(update={"root": artifacts.absolute_root(config.runtime.root)})
     artifacts.remove_leftovers(runtime.root)
@@ -104,7 +104,7 @@ def recorded(config: PipelineConfig, name: str, model: str, refresh: Sequence[St
     run = PipelineRun(runtime, record, frozenset(refresh))
     failure: BaseException | None = None
     try:
-        # tags are the flow run's alone: Prefect asks about the limits of each tag before it starts a task
+        # tasks get no tags: Prefect asks the server about the limits of each tag before it starts a task
         with TagsContext(current_tags=set()), cancellable():
             yield run
     except BaseException as error:
@@ -116,10 +116,10 @@ def recorded(config: PipelineConfig, name: str, model: str, refresh: Sequence[St
 
 
 def run_stage(run: PipelineRun, stage: Task[..., Artifact], **arguments: Any) -> Artifact:
-    """Run a stage and return its artifact, computed now or found finished.
+    """Run a stage and return its artifact, computed now or reused.
 
     Raises:
-        KeyboardInterrupt: the run was interrupted, though the stage before did not notice.
+        KeyboardInterrupt: the run was interrupted, and the previous stage did not notice it.
     """
     progress.check()
     inputs = _inputs(arguments)
@@ -141,7 +141,7 @@ def run_stage(run: PipelineRun, stage: Task[..., Artifact], **arguments: Any) ->
 
 
 def _announce_alpha(run: PipelineRun, scaling: Artifact) -> None:
-    """Tell Prefect that there are new factors, for automations to act on."""
+    """Emit a Prefect event about new factors, which can trigger automations."""
     if run.record.run_id and not is_kept(run.record.run_id):
         emit_event(
             event="neurontune.alpha.created",
@@ -151,7 +151,7 @@ def _announce_alpha(run: PipelineRun, scaling: Artifact) -> None:
 
 
 def refresh(run: PipelineRun, stage: str, key: str) -> None:
-    """Delete the artifact of this key if its stage is to be computed again, unless this run has done so already."""
+    """Delete the artifact of this key if its stage is to be computed again, unless this run itself has made it."""
     if stage not in run.refresh:
         return
     found = artifacts.find(run.runtime.root, stage, key)
@@ -160,7 +160,7 @@ def refresh(run: PipelineRun, stage: str, key: str) -> None:
 
 
 def _made_in_this_run(artifact: Artifact) -> bool:
-    """Tell whether an earlier attempt at this flow run made an artifact: a retry keeps what is refreshed already."""
+    """Tell whether an earlier attempt at this flow run made an artifact: a retry keeps it."""
     context = FlowRunContext.get()
     flow_run = context.flow_run if context else None
     if flow_run is None or flow_run.run_count < 2 or flow_run.start_time is None:
@@ -169,7 +169,7 @@ def _made_in_this_run(artifact: Artifact) -> bool:
 
 
 def _inputs(arguments: Mapping[str, Any]) -> list[Artifact]:
-    """Return the artifacts among the arguments of a stage, alone or in a list."""
+    """Return the artifacts among the arguments of a stage, also those in lists."""
     values = [one for value in arguments.values() for one in (value if isinstance(value, list) else [value])]
     return [value for value in values if isinstance(value, Artifact)]
 
@@ -177,14 +177,14 @@ def _inputs(arguments: Mapping[str, Any]) -> list[Artifact]:
 def _told(stage: str, facts: Mapping[str, float]) -> str:
     known = [(name, facts[name]) for name in KEY_FACTS.get(stage, ()) if name in facts]
     told = [f"{name.removeprefix('eval/').replace('_', ' ')} {value:.4g}" for name, value in known]
-    # whether the safety neurons are what they are called comes first
+    # first the effect of silencing: whether the safety neurons carry refusals
     silenced = statement(facts) if stage == "selection" else ""
     return ", ".join([*([silenced] if silenced else []), *told])
 
 
 @contextmanager
 def of_variant(name: str) -> Iterator[None]:
-    """Let the lines of the stages that run inside begin with the name of a study's variant."""
+    """Inside this context the stages' lines on screen begin with the name of a study's variant."""
     token = _variant.set(name)
     try:
         yield

@@ -53,7 +53,7 @@ def study(
     variants: dict[str, tuple[str, ...]] | None = None,
     trials: int = 8,
 ) -> Artifact:
-    """Run the pipeline once a variant; stages the variants share are computed once.
+    """Run the pipeline once for each variant; stages that variants share are computed once.
 
     Args:
         study: A named study, or `own` for the variants given below.
@@ -61,8 +61,8 @@ def study(
         settings: Changes common to all variants, as `section.field=value`.
         variants: Of `own`, or to replace a study's: a name and its settings for each variant, e.g.
             `{"20 steps": ["scaling.steps=20"]}`.
-        trials: What is tried on validation data: numbers of neurons in `automatic-count`, step sizes or strengths of
-            each other method in `baselines`.
+        trials: Number of trials on validation data: of numbers of neurons in `automatic-count`, of step sizes or
+            strengths of each other method in `baselines`.
 
     Returns:
         The study's artifact: the table, the drawing and the page.
@@ -71,7 +71,7 @@ def study(
         InputError: a setting that does not fit, found before anything is computed.
     """
     chosen = choose(study, variants)
-    # all that can be wrong with any variant is found before the first one is run
+    # check the input of all variants before the first one runs
     configs = {name: _config(chosen, preset, settings, changes, trials) for name, changes in chosen.variants.items()}
     found: list[dict[str, float]] = []
     with tags(f"study:{study}"), data_read_once():
@@ -113,9 +113,9 @@ def _config(
 
 
 def _publish(result: Artifact, chosen: Study) -> None:
-    """Put the table and the page on the flow run's page in the Prefect UI."""
+    """Show the table and the page on the flow run's page in the Prefect UI."""
     folder = artifacts.open_folder(result)
-    if chosen.layout != "causal":  # whose page has a table an intervention
+    if chosen.layout != "causal":  # the page of a causal study has a table for each intervention
         rows = shown_rows(tables.load_table(folder, TABLE), chosen)
         create_table_artifact(key="study", table=rows, description=f"{chosen.question} With 95% intervals.")
     create_markdown_artifact(key="study-page", markdown=(folder / PAGE).read_text(encoding="utf-8"))

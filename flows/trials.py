@@ -1,4 +1,4 @@
-"""Choose the numbers of neurons on validation data, by Optuna; test prompts are not looked at."""
+"""Choose the numbers of neurons on validation data, by Optuna; test prompts are not used."""
 
 from flows.pipeline import scaling_only
 from neurontune_core import artifacts
@@ -10,15 +10,14 @@ from tasks.models import describe
 
 COUNTS = ("safety_neurons", "utility_neurons")
 FEWEST_SHARE = 200
-"""One neuron of so many is the least that is tried of a kind; a third of those that may be selected is the most."""
+"""The smallest number tried for a role is one neuron of so many; the largest is a third of the selectable neurons."""
 
 
 def run_trials(config: PipelineConfig, trials: int) -> tuple[PipelineConfig, list[dict[str, float]]]:
-    """Return the configuration with the numbers of neurons that validate best, and a row a trial.
+    """Return the configuration with the numbers of neurons of the best validation score, and a row a trial.
 
     The configuration's own numbers are the first trial. The search is seeded and each trial's result is an artifact, so
-    a search that was interrupted goes on where it was. A row has trial, safety_neurons, utility_neurons and
-    validation_score.
+    an interrupted search resumes. A row has trial, safety_neurons, utility_neurons and validation_score.
 
     Raises:
         InputError: Optuna is not installed, or there is no validation.

@@ -1,4 +1,4 @@
-"""What automations start when a run goes wrong: tell somebody, or take an abandoned run up again."""
+"""Flows that automations start after a run has failed or its process is gone: notify a person, resume the run."""
 
 import logging
 import time
@@ -13,10 +13,10 @@ from prefect.states import AwaitingRetry
 from neurontune_core.errors import InputError
 
 MOST_RUNS = 5
-"""A run that was abandoned this often is left alone."""
+"""A run that has been started this often is not resumed again."""
 
 SETTLE_SECONDS = 30
-"""How long a crashed run is left to its worker, which reports a crash twice: at once, and when it has cleared up. The
+"""Delay before a crashed run is resumed. Its worker reports a crash twice, at once and after cleaning up, and the
 second report would end a run that was resumed in between."""
 
 logger = logging.getLogger("neurontune")
@@ -24,14 +24,14 @@ logger = logging.getLogger("neurontune")
 
 @flow(name="notify", flow_run_name="notify {flow_run_id}")
 def notify(flow_run_id: UUID, block: str = "") -> str:
-    """Say that a run has failed, with its reason, by a Prefect notification block and in this run's log.
+    """Send the reason why a run failed by a Prefect notification block, and write it to this run's log.
 
     Args:
         flow_run_id: The run that failed.
-        block: Notification block to send by, as `slack-webhook/alerts`; none: the log alone.
+        block: Notification block, such as `slack-webhook/alerts`; empty: only the log.
 
     Returns:
-        What was said.
+        The message.
 
     Raises:
         InputError: the block is no notification block.
@@ -51,15 +51,15 @@ def notify(flow_run_id: UUID, block: str = "") -> str:
 
 @flow(name="resume", flow_run_name="resume {flow_run_id}")
 def resume(flow_run_id: UUID, silent: bool = False) -> bool:
-    """Start a run again whose process or machine is gone; what it had finished is reused.
+    """Start a run again whose process or machine is gone; its finished stages are reused.
 
     Args:
-        flow_run_id: The abandoned run; one without a deployment, one that has gone on or ended otherwise meanwhile and
-            one that was abandoned too often are left alone.
-        silent: It is said to run, but its machine is gone with its worker: nothing has been heard from it.
+        flow_run_id: The run. It is not started again if it has no deployment, has continued or ended meanwhile, or has
+            been started too often.
+        silent: Prefect shows the run as running, but its machine is gone and its heartbeats are missing.
 
     Returns:
-        Whether it was started again.
+        Whether the run was started again.
     """
     with get_client(sync_client=True) as client:
         seen = client.read_flow_run(flow_run_id)

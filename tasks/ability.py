@@ -20,7 +20,7 @@ TABLE = "questions"
 
 
 def asked_model(model: ModelReference) -> str:
-    """Return the identity of a model that only answers: attribution's number format and its layers have no part."""
+    """Return the identity of a model that only answers: without the settings that only attribution depends on."""
     return model.model_copy(update={"dtype": "", "skip_uncovered_layers": False}).identity
 
 

@@ -24,12 +24,12 @@ def shard_key(config: AttributionConfig, shard: int, pairs: Artifact, model: Mod
 
 
 def attribution_key(config: AttributionConfig, pairs: Artifact, model: ModelReference) -> str:
-    """Return the key that stands for all shards together."""
+    """Return the content key of all shards together."""
     return artifacts.stage_key(STAGE, shards.VERSION, config, model.identity, [pairs.digest])
 
 
 def shard_name(shard: int, config: AttributionConfig) -> str:
-    """Return what a shard is called on screen and in the logs; people count from 1."""
+    """Return the name of a shard on screen and in the logs, counted from 1 (`attribution shard 2/4`)."""
     return f"{STAGE} shard {shard + 1}/{config.shards}"
 
 

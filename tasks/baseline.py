@@ -20,7 +20,7 @@ STAGE, TRIALS = "baseline", "trials"
 
 
 def changing_stage(stages: Container[str]) -> str:
-    """Return which of a run's stages made what changes the model: its factors, or the baseline in their place."""
+    """Return the stage of a run that made the change of the model: `scaling`, or `baseline` in its place."""
     return STAGE if STAGE in stages else "scaling"
 
 

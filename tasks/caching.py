@@ -1,4 +1,4 @@
-"""Caching by content key: a stage whose artifact is there and undamaged is never computed again."""
+"""Caching by content key: a stage whose artifact exists and is undamaged is not computed again."""
 
 import json
 from contextvars import ContextVar
@@ -21,14 +21,14 @@ RESULTS = ".prefect-results"
 
 
 reading_root: ContextVar[str] = ContextVar("root")
-"""Artifact root of the stage whose result record is read next: a record does not say where its root lies."""
+"""Artifact root of the stage whose result record is read next; the record itself does not contain the root."""
 
 
 class ArtifactSerializer(Serializer):
-    """Stores an artifact's reference as JSON, and refuses to read one whose files are gone or damaged.
+    """Stores an artifact's reference as JSON, and raises on reading if the artifact's files are missing or damaged.
 
-    Prefect reads a record before it trusts it, and takes an error as a cache miss: so a damaged artifact is computed
-    again instead of being handed on.
+    Prefect reads a record before it uses it, and treats an error as a cache miss: so the stage of a damaged artifact
+    is computed again.
     """
 
     type: Literal["neurontune-artifact"] = "neurontune-artifact"
@@ -55,7 +55,7 @@ class ArtifactSerializer(Serializer):
 
 
 def cached_by_key(stage: str) -> CacheKeyFnPolicy:
-    """Return the cache policy of a stage: Prefect's key is the content key that the task is given with its `run`."""
+    """Return the cache policy of a stage: Prefect's cache key is the content key in the task's argument `run`."""
 
     def cache_key(context: TaskRunContext | None, arguments: dict[str, Any]) -> str:
         run = arguments["run"]
@@ -73,7 +73,7 @@ def _read_below(root: str) -> None:
 
 
 def result_storage(root: str) -> Path | WritableFileSystem:
-    """Return where Prefect keeps its result records: beside the artifacts, on whatever storage those are."""
+    """Return where Prefect keeps its result records: in the same storage as the artifacts."""
     filesystem, base = fsspec.url_to_fs(root)
     if isinstance(filesystem, LocalFileSystem):
         return Path(base) / RESULTS
@@ -82,7 +82,7 @@ def result_storage(root: str) -> Path | WritableFileSystem:
 
 @lru_cache(maxsize=4)
 def _saved_block(root: str) -> WritableFileSystem:
-    """Prefect takes only a block that its server knows; credentials stay in the environment."""
+    """Save a storage block, because Prefect accepts only a saved one; credentials stay in the environment."""
     block = RemoteFileSystem(basepath=f"{root.rstrip('/')}/{RESULTS}")
     block.save(f"neurontune-{artifacts.text_digest(root)[:12]}", overwrite=True)
     return block

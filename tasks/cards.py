@@ -40,7 +40,7 @@ def make_cards(count: int, pairs: Artifact, neurons: Artifact, model: ModelRefer
 
 
 def has_ranking(neurons: Artifact) -> bool:
-    """Tell whether a selection ranks its neurons; those by earlier versions do not."""
+    """Tell whether a selection contains a ranking of its neurons; selections of earlier versions do not."""
     return f"{RANKING}.parquet" in artifacts.read_manifest(neurons)["files"]
 
 
@@ -50,12 +50,12 @@ def cards_in(cards: Artifact) -> list[NeuronCard]:
 
 
 def cards_of_run(run: RecordedRun, count: int, runtime: RuntimeConfig) -> list[NeuronCard]:
-    """Return the cards of the first `count` neurons of each set of a run: its own, or made now where it has too few.
+    """Return the cards of the first `count` neurons of each set of a run; if the run has fewer, they are made now.
 
     Args:
         run: a recorded run.
         count: how many of each set.
-        runtime: says on what to compute; the result is kept where the run's artifacts are.
+        runtime: the device to compute on; the result is kept beside the run's artifacts.
 
     Raises:
         InputError: the run selected no neurons or did not rank them, or its base model is no longer the same.
@@ -82,7 +82,7 @@ def cards_of_run(run: RecordedRun, count: int, runtime: RuntimeConfig) -> list[N
 
 @contextmanager
 def _loaded_alone(model: ModelReference, runtime: RuntimeConfig) -> Iterator[ChatModel]:
-    """Lend a model outside of a run, where no Prefect server says whose turn on the device it is."""
+    """Yield a loaded model outside of a run, where no Prefect server limits the use of the device."""
     devices = choose_devices(runtime.device)
     yield load(model, runtime.root, devices, max_memory=runtime.max_memory, batch_tokens=runtime.batch_tokens)
 

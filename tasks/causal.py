@@ -33,7 +33,7 @@ PART_VERSION, VERSION = 1, 2
 
 @dataclass(frozen=True)
 class CausalInputs:
-    """What all parts of a causal study share: its settings, what its prompts and neurons are taken from, the model."""
+    """What all parts of a causal study share: settings, model, and the artifacts with its prompts and neurons."""
 
     config: CausalConfig
     selection: SelectionConfig
@@ -61,7 +61,7 @@ def part_key(inputs: CausalInputs, shard: int) -> str:
 
 @stage_task(PART, part_key, f"{STAGE} {{shard}}")
 def measure_part(inputs: CausalInputs, shard: int, run: StageRun) -> Artifact:
-    """Ask the model with the sets of neurons of one part of the cells changed."""
+    """Measure one part of the study's cells: ask the model with the neurons of each cell changed."""
     config, model = inputs.config, inputs.model
 
     def fill(folder: Path) -> Mapping[str, float]:
@@ -85,7 +85,7 @@ def measure_part(inputs: CausalInputs, shard: int, run: StageRun) -> Artifact:
 
 
 def _sets(inputs: CausalInputs) -> Sets:
-    """Return the neurons of both roles by their strength, and the selected ones."""
+    """Return the neurons of both roles ordered by strength, and the selected ones."""
     table = tables.load_table(artifacts.open_folder(inputs.scores), "scores")
     widths = inputs.model.neurons_per_layer
     roles: tuple[Role, ...] = ("safety", "utility")
@@ -101,7 +101,7 @@ def table_key(parts: Sequence[Artifact]) -> str:
 
 @stage_task(STAGE, table_key)
 def summarise_parts(config: CausalConfig, parts: Sequence[Artifact], run: StageRun) -> Artifact:
-    """Put the parts together: a row a set, size, intervention and group, drawn, and written as a page."""
+    """Join the parts to a table (a row a set, size, intervention and group), a drawing and a page."""
 
     def fill(folder: Path) -> Mapping[str, float]:
         every = pd.concat(

@@ -1,7 +1,7 @@
-"""The evaluation: both models answer the same prompts, and what they answered is judged.
+"""The evaluation: both models answer the same prompts, and judges label the answers.
 
-Three cached tasks, so that the base model's answers serve every tuning of it, and a run can be judged again by another
-judge without generating.
+It has three cached tasks. So all tuned models share the base model's answers, and another judge can label stored
+answers without a model.
 """
 
 from collections.abc import Mapping, Sequence
@@ -31,7 +31,7 @@ def base_key(config: EvaluationConfig, pairs: Artifact, sets: Sequence[str], mod
 
 
 def tuned_key(config: EvaluationConfig, base: Artifact, change: Artifact, model: ModelReference) -> str:
-    """Return the content key of the answers these factors, or a baseline, make the model give to the same prompts."""
+    """Return the content key of the changed model's answers to the same prompts."""
     inputs = [base.digest, change.digest]
     return artifacts.stage_key(TUNED, answers.VERSION, answers.settings(config), model.identity, inputs)
 
@@ -93,7 +93,7 @@ def evaluate_model(
     judges: Sequence[str],
     run: StageRun,
 ) -> Artifact:
-    """Judge the answers of both models, and count."""
+    """Judge the answers of both models, and compute rates."""
 
     def fill(folder: Path) -> Mapping[str, float]:
         before, after = (tables.load_table(artifacts.open_folder(each), "answers") for each in (base, tuned))

@@ -1,4 +1,4 @@
-"""The harness stages: lm-evaluation-harness on the base model, whose scores serve every tuning, and on a tuned one."""
+"""The harness stages: lm-evaluation-harness on the base model (shared by all its tuned models) and on a tuned one."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -22,7 +22,7 @@ SCORES, ROWS = "scores", "rows"
 
 
 def base_key(asked: HarnessTasks, data: Sequence[str], model: ModelReference) -> str:
-    """Return the content key of the base model's scores; `data` are the digests of what is asked."""
+    """Return the content key of the base model's scores; `data` are the digests of the tasks."""
     return artifacts.stage_key(BASE, harness.VERSION, _settings(asked), asked_model(model), data)
 
 

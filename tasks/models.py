@@ -18,7 +18,7 @@ from neurontune_core.model.source import ModelReference
 from neurontune_core.transient import is_out_of_memory
 
 LEASE_SECONDS = 60
-"""How long the slot of a killed run stays taken; a living one renews its own."""
+"""Seconds until the concurrency slot of a killed run is free again; a running process renews its slot."""
 
 _in_use = threading.Lock()
 _Place = tuple[ModelReference, str, Devices, bool, int | None, tuple[tuple[str, float], ...]]
@@ -30,20 +30,20 @@ def describe(config: ModelConfig) -> ModelReference:
     """Return the pinned reference of a model, read once a process.
 
     Raises:
-        InputError: the model is not there, not readable, or has a layer without MLP neurons.
+        InputError: the model does not exist, is not readable, or has a layer without MLP neurons.
     """
     return source.describe(config)
 
 
 @contextmanager
 def loaded(reference: ModelReference, runtime: RuntimeConfig, working: bool) -> Iterator[ChatModel]:
-    """Lend the loaded model to one stage, in its exact number format or in the one for generating and training.
+    """Yield the model to one stage, in its exact number format or (`working`) in that for generating and training.
 
-    Stages put hooks on the model, so a second one in the same process waits. After running out of memory the model is
-    let go, so that a retry starts from a clean device.
+    Stages put hooks on the model, so a second stage in the same process waits. After running out of memory the model
+    is unloaded, so that a retry starts with free device memory.
 
     Raises:
-        InputError: the device is not there.
+        InputError: the device does not exist.
     """
     devices = choose_devices(runtime.device)
     with _in_use, _turn(devices[0], runtime.concurrency_limit):
@@ -65,6 +65,6 @@ def loaded(reference: ModelReference, runtime: RuntimeConfig, working: bool) -> 
 
 
 def _turn(device: torch.device, limit: str | None) -> AbstractContextManager[None]:
-    """Wait for one's turn: a slot of a Prefect concurrency limit; one that was never set up limits nothing."""
+    """Wait for a slot of the device's Prefect concurrency limit; without such a limit nothing waits."""
     name = limit or ("gpu" if device.type == "cuda" else None)
     return concurrency(name, occupy=1, lease_duration=LEASE_SECONDS) if name else nullcontext()

@@ -19,7 +19,7 @@ STAGE = "pairs"
 
 
 def pairs_key(config: PairsConfig, datasets: Sequence[str], model: ModelReference) -> str:
-    """Return the content key of the pairs made from data files with these digests, under the judge as it is."""
+    """Return the content key of the pairs made from data files with these digests, by this version of the judge."""
     return artifacts.stage_key(STAGE, build.VERSION, contents(config), model.identity, [*datasets, judge_version()])
 
 

@@ -1,4 +1,4 @@
-"""Progress a person can follow: a bar in a terminal, a log line every half minute elsewhere, a bar in Prefect's UI."""
+"""Progress: a bar in a terminal, else a log line every half minute, and a bar in Prefect's UI."""
 
 import logging
 import re
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 LINE_SECONDS = 30.0
 UI_SECONDS = 5.0
 PROGRESS_LINE = {"progress_line": True}
-"""Marks log lines that say what a progress bar shows already."""
+"""Marks log lines that repeat what a progress bar shows."""
 
 logger = logging.getLogger("neurontune")
 logger.setLevel(logging.INFO)
 stop_requested = threading.Event()
-"""Set when the run is interrupted: loops in other threads, which no signal reaches, end at their next item."""
+"""Set when the run is interrupted. Signals do not reach other threads, so their loops check it at every item."""
 
 Item = TypeVar("Item")
 
@@ -53,16 +53,16 @@ def tracker(label: str) -> Track:
 
 
 def check() -> None:
-    """End here if the run was interrupted.
+    """Raise if the run was interrupted.
 
     Raises:
-        KeyboardInterrupt: it was.
-        CancelledError: this is a Dask worker, and the run elsewhere no longer waits for what is computed here.
+        KeyboardInterrupt: the run was interrupted.
+        CancelledError: this is a Dask worker, and the run no longer waits for its result.
     """
     if stop_requested.is_set():
         raise KeyboardInterrupt("the run was interrupted")
     if _was_given_up():
-        raise CancelledError("the run was interrupted")  # at a KeyboardInterrupt a Dask worker ends altogether
+        raise CancelledError("the run was interrupted")  # a KeyboardInterrupt would end the Dask worker
 
 
 def _was_given_up() -> bool:
@@ -75,7 +75,7 @@ def _was_given_up() -> bool:
 
 
 class _Published:
-    """A progress artifact on the page of the task run, made when a loop has gone on for a while."""
+    """A progress artifact on the page of the task run; it is created once a loop has run for a while."""
 
     def __init__(self, title: str) -> None:
         self.title = title
@@ -106,5 +106,5 @@ class _Published:
                 self.artifact = create_progress_artifact(percent, key, self.title)  # type: ignore[assignment]
             else:
                 update_progress_artifact(self.artifact, percent)
-        except Exception as error:  # a bar that cannot be shown must not end the work it is about
+        except Exception as error:  # a failing progress bar must not end the work
             logger.debug("progress of %s is not shown in Prefect: %s", self.title, error)

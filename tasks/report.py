@@ -1,4 +1,4 @@
-"""The report of a run: one HTML file beside the evaluation, made anew where earlier runs have been added."""
+"""The report of a run: one HTML file beside the evaluation, written again when there are new earlier runs to show."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -54,10 +54,10 @@ def write_report(
 
 
 def page_of(run: RecordedRun) -> str:
-    """Return the report of a recorded run, made anew from what its stages stored; no model is loaded.
+    """Return the report of a recorded run, rendered again from its artifacts; no model is loaded.
 
     Raises:
-        InputError: the run was not evaluated, or its model is not there.
+        InputError: the run was not evaluated, or its model does not exist.
         ArtifactError: an artifact is gone or damaged.
     """
     for stage in ("evaluation", "pairs", "selection", changing_stage(run.stages)):
@@ -69,7 +69,7 @@ def page_of(run: RecordedRun) -> str:
 
 
 def shown_stages(run: RecordedRun) -> dict[str, Artifact]:
-    """Return what a recorded run's report is made of.
+    """Return the artifacts that a recorded run's report shows, by stage.
 
     Raises:
         ArtifactError: an artifact is gone, or its manifest is damaged.
@@ -111,7 +111,7 @@ def _gathered(
 
 
 def _works(made: Mapping[str, Artifact]) -> list[Work]:
-    """Return when each stage was computed and how long that took; attribution's shards stand in the scores' inputs."""
+    """Return when each stage was computed and how long it took; attribution's shards are inputs of the scores."""
     works = []
     for stage, artifact in made.items():
         manifest = artifacts.read_manifest(artifact)
@@ -123,9 +123,9 @@ def _works(made: Mapping[str, Artifact]) -> list[Work]:
 
 
 def _with_cuts(completions: pd.DataFrame, made: Mapping[str, Artifact], longest: int) -> pd.DataFrame:
-    """Return the completions with `cut`: those that took all the tokens an answer may have."""
+    """Return the completions with the column `cut`: the answer reached the longest allowed length."""
     given = [tables.load_table(artifacts.open_folder(made[model]), "answers") for model in MODELS if model in made]
     lengths = [len(ids) for table in given if "tokens" in table for ids in table["tokens"]]
-    if len(lengths) != len(completions):  # answers that were not kept with their tokens
+    if len(lengths) != len(completions):  # earlier versions did not store the tokens of answers
         return completions.assign(cut=False)
     return completions.assign(cut=[length >= longest for length in lengths])

@@ -1,4 +1,4 @@
-"""When Prefect tries a stage again, and how long it is waited before that."""
+"""When a stage is tried again, and the delay before that."""
 
 import random
 from typing import Any
@@ -18,8 +18,8 @@ def retry_transient(task: Task[..., Any], task_run: TaskRun, state: State[Any]) 
 
 
 def delay(attempt: int) -> float:
-    """Return the seconds to wait before retry number `attempt`, counted from 0, where Prefect does not do the waiting.
+    """Return the delay in seconds before retry `attempt`, counted from 0, of code that Prefect does not retry.
 
-    As Prefect's do, they double, and differ so that not all that failed together begin together.
+    Like Prefect's delays it doubles, with random jitter, so that tasks that failed together do not retry together.
     """
     return FIRST_DELAY_SECONDS * 2**attempt * (1 + JITTER * random.random())

@@ -1,4 +1,4 @@
-"""The robustness study: its parts, an attack on a model each, which run side by side, and the table made of them."""
+"""The robustness study: its parts (one attack on one model each), which run in parallel, and their table."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -27,12 +27,12 @@ PART, STAGE = "robustness-part", "robustness"
 TABLE = "table"
 PART_VERSION, VERSION = 1, 1
 OWN = ("prompts_per_benchmark", "max_new_tokens", "seed")
-"""Settings of the evaluation in whose place the study has its own."""
+"""Settings of the evaluation that the study does not use, because it has its own."""
 
 
 @dataclass(frozen=True)
 class RobustnessInputs:
-    """What all parts of a robustness study share: settings, what its prompts and neurons are taken from, model."""
+    """What all parts of a robustness study share: settings, model, and the artifacts with its prompts and neurons."""
 
     config: RobustnessConfig
     evaluation: EvaluationConfig
@@ -43,7 +43,7 @@ class RobustnessInputs:
 
 
 def part_key(inputs: RobustnessInputs, shard: int, change: Artifact | None) -> str:
-    """Return the content key of attack `shard` (a place in `attacks.ATTACKS`) on the base model, or under a change."""
+    """Return the content key of attack `shard` (index in `attacks.ATTACKS`) on the base model or a changed model."""
     attack = attacks.ATTACKS[shard]
     prompts = {name: value for name, value in answers.settings(inputs.evaluation).items() if name not in OWN}
     settings = {"attack": attack, "robustness": attacks.settings_of(inputs.config, attack), "prompts": prompts}
@@ -54,7 +54,7 @@ def part_key(inputs: RobustnessInputs, shard: int, change: Artifact | None) -> s
 
 @stage_task(PART, part_key, f"{STAGE} {{shard}}")
 def measure_part(inputs: RobustnessInputs, shard: int, change: Artifact | None, run: StageRun) -> Artifact:
-    """Put a model to one attack."""
+    """Run one attack on a model."""
     attack, config, evaluation = attacks.ATTACKS[shard], inputs.config, inputs.evaluation
 
     def fill(folder: Path) -> Mapping[str, float]:
@@ -79,7 +79,7 @@ def table_key(parts: Sequence[Artifact]) -> str:
 
 @stage_task(STAGE, table_key)
 def summarise_parts(config: RobustnessConfig, parts: Sequence[Artifact], run: StageRun) -> Artifact:
-    """Put the parts together: a row a model, attack and setting."""
+    """Join the parts to a table: a row a model, attack and setting."""
 
     def fill(folder: Path) -> Mapping[str, float]:
         every = pd.concat(

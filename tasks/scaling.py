@@ -35,7 +35,7 @@ def learn_scaling(
     model: ModelReference,
     run: StageRun,
 ) -> Artifact:
-    """Learn the scaling factors; a killed run goes on from where it was a minute earlier at most."""
+    """Learn the scaling factors; a killed run resumes from a state that is at most a minute old."""
     state = UnfinishedStage(run.runtime.root, STAGE, run.key)
 
     def fill(folder: Path) -> Mapping[str, float]:

@@ -1,4 +1,4 @@
-"""The scores stage: one table out of all shards."""
+"""The scores stage: add up the tables of all shards."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -25,7 +25,7 @@ def merge_scores(shards: Sequence[Artifact], run: StageRun) -> Artifact:
     numbers = [manifest["settings"]["shard"] for manifest in manifests]
     if manifests:
         merge.check_complete(Counter(numbers), manifests[0]["settings"]["shards"])
-    # in the manifest, not in the table: the same scores from another device are the same scores
+    # devices are in the manifest, not in the table: equal scores of different devices must have the same digest
     parts = {"parts": [_part(manifest) for manifest in manifests]}
 
     def fill(folder: Path) -> Mapping[str, float]:
@@ -37,14 +37,14 @@ def merge_scores(shards: Sequence[Artifact], run: StageRun) -> Artifact:
 
 
 def _part(manifest: Mapping[str, Any]) -> dict[str, Any]:
-    """Return which device made a shard, counted from 1, and of how many pairs."""
+    """Return the number of a shard, counted from 1, the device that computed it, and its number of pairs."""
     settings = manifest["settings"]
     device = settings.get("device", "not known")
     return {"shard": settings["shard"] + 1, "device": device, "pairs": manifest["facts"].get("pairs")}
 
 
 def shard_manifests(scores: Artifact) -> list[dict[str, Any]]:
-    """Return the manifests of the shards that scores were merged from, of those that are still there."""
+    """Return the manifests of the shards that the scores were merged from; deleted shards are left out."""
     root = scores.uri.removesuffix(f"/{STAGE}/{scores.key}")
     shards = artifacts.read_manifest(scores)["inputs"]
     found = [artifacts.find(root, shard["stage"], shard["key"]) for shard in shards]

@@ -1,4 +1,4 @@
-"""The selection stage: which neurons are tuned, and what silencing them does."""
+"""The selection stage: which neurons are tuned, and the effect of silencing them."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,7 +19,7 @@ STAGE = "selection"
 def selection_key(
     config: SelectionConfig, method: AttributionMethod, pairs: Artifact, scores: Artifact, model: ModelReference
 ) -> str:
-    """Return the content key of the neurons selected by these scores, which this method made."""
+    """Return the content key of the neurons selected by these scores of this attribution method."""
     asked = [pairs.digest, judge_version()] if config.knockout_prompts else []
     settings = config.model_dump(mode="json") | {"method_of_scores": method}
     return artifacts.stage_key(STAGE, select.VERSION, settings, model.identity, [scores.digest, *asked])
@@ -34,7 +34,7 @@ def select_neurons(
     model: ModelReference,
     run: StageRun,
 ) -> Artifact:
-    """Take the neurons that carry safety and utility most strongly, and silence those of safety for a check."""
+    """Select the neurons that carry safety and utility most strongly; check the safety neurons by silencing them."""
 
     def fill(folder: Path) -> Mapping[str, float]:
         table = tables.load_table(artifacts.open_folder(scores), "scores")

@@ -1,4 +1,4 @@
-"""What every stage's task has in common: its cache, its retries, and how its artifact is made and recorded."""
+"""What the tasks of all stages share: cache, retries, and how an artifact is made and recorded."""
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
@@ -20,7 +20,7 @@ from tasks.retries import FIRST_DELAY_SECONDS, JITTER, retry_transient
 
 Arguments = ParamSpec("Arguments")
 _keys: dict[str, Callable[..., str]] = {}
-"""What computes the content key of each stage, by the stage's name."""
+"""The functions that compute content keys, by the stage's name."""
 
 
 @dataclass(frozen=True)
@@ -35,13 +35,13 @@ class StageRun:
 def stage_task(
     stage: str, key: Callable[..., str], run_name: str | Callable[[], str] | None = None
 ) -> Callable[[Callable[Arguments, Artifact]], Task[Arguments, Artifact]]:
-    """Make a function the task of a stage: cached by its content key, its result a checked reference.
+    """Make a function the task of a stage, cached by its content key; its result is a checked artifact reference.
 
     Args:
-        stage: name of the stage: of the task, and of its folder under the artifact root. Not a tag: Prefect asks the
-            server about the limits of every tag of a task before it starts, which takes two seconds.
-        key: computes the stage's content key, from those of the task's arguments that the result depends on.
-        run_name: template of the task run's name, where it is not the stage's.
+        stage: name of the stage, of the task, and of its folder under the artifact root. It is no tag of the task,
+            because Prefect asks the server about the limits of every tag before a task starts: two seconds each.
+        key: computes the stage's content key from the arguments that the result depends on.
+        run_name: template of the task run's name; by default the stage's name.
     """
     _keys[stage] = key
     return task(
@@ -58,7 +58,7 @@ def stage_task(
 def with_key(
     stage: Task[..., Artifact], runtime: RuntimeConfig, record: Tracking, arguments: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Return the arguments of a stage's task together with its `run`, whose key is computed from them here alone."""
+    """Return the arguments of a stage's task with its `run`; only this function computes the content key."""
     key = _keys[stage.name]
     own_key = key(**{name: arguments[name] for name in inspect.signature(key).parameters})
     return {**arguments, "run": StageRun(own_key, runtime, record)}
@@ -81,7 +81,7 @@ def carry_out(
     settings: BaseModel | Mapping[str, Any],
     inputs: Sequence[Artifact],
 ) -> Artifact:
-    """Return the stage's artifact: the finished one if it is there, else the one whose files `fill` writes."""
+    """Return the stage's finished artifact if it exists; else make it, with the files that `fill` writes."""
     root, key = run.runtime.root, run.key
     if found := artifacts.find(root, stage, key):
         return found

@@ -30,7 +30,7 @@ VERSION = 4
 
 @dataclass(frozen=True)
 class Variant:
-    """A variant that was run: its configuration, what its stages made, and on which model."""
+    """A finished variant: its configuration, its artifacts by stage, and its model."""
 
     config: PipelineConfig
     made: Mapping[str, Artifact]
@@ -62,7 +62,7 @@ def write_study(
             notes = page.trial_rows(trials) if trials else ""
         if study.searched:
             notes = budget.section(common, searches)
-        # `neurontune run` makes neither a causal table nor one of attacks
+        # `neurontune run` makes neither the causal table nor the table of attacks
         alone = {} if study.through in ("causal", "robustness") else variants
         commands = {variant: reproduce.command(one.config) for variant, one in alone.items()}
         body = page.render_body(table, study, f"{name}.svg")
@@ -119,7 +119,7 @@ def _table(study: Study, variants: Mapping[str, Variant]) -> pd.DataFrame:
 
 
 def _strengths(one: Variant) -> dict[Role, Values]:
-    """Return how strongly every neuron carries each role, by the variant's scores and its way of ranking."""
+    """Return how strongly every neuron carries each role, by the variant's scores and ranking settings."""
     table = tables.load_table(artifacts.open_folder(one.made["scores"]), "scores")
     widths = one.model.neurons_per_layer
     return {
@@ -128,14 +128,14 @@ def _strengths(one: Variant) -> dict[Role, Values]:
 
 
 def _searches(variants: Mapping[str, Variant]) -> dict[str, pd.DataFrame]:
-    """Return what each baseline tried on validation data, a row a trial."""
+    """Return the validation trials of each baseline, a row a trial."""
     changes = {name: one.made[changing_stage(one.made)] for name, one in variants.items()}
     found = {name: change for name, change in changes.items() if facts_of(change).get("trials")}
     return {name: tables.load_table(artifacts.open_folder(change), TRIALS) for name, change in found.items()}
 
 
 def _seconds_of_attribution(made: Mapping[str, Artifact]) -> float:
-    """Return what computing the scores of all pairs took, from the shards the scores were merged from."""
+    """Return the seconds that attribution of all pairs took: the sum over the shards of the scores."""
     return sum(float(shard["seconds"]) for shard in shard_manifests(made["scores"]))
 
 

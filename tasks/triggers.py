@@ -1,4 +1,4 @@
-"""The triggers stage: which words of harmless prompts set off the tuned model's refusals."""
+"""The triggers stage: which words of harmless prompts trigger the tuned model's refusals."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -17,14 +17,14 @@ STAGE, TABLE = "triggers", "words"
 
 
 def triggers_key(change: Artifact, evaluation: Artifact, model: ModelReference) -> str:
-    """Return the content key of the words that set off the false refusals of an evaluation."""
+    """Return the content key of the words that trigger the false refusals of an evaluation."""
     inputs = [change.digest, evaluation.digest, judge_version()]
     return artifacts.stage_key(STAGE, over_refusal.VERSION, {}, model.identity, inputs)
 
 
 @stage_task(STAGE, triggers_key)
 def find_triggers(change: Artifact, evaluation: Artifact, model: ModelReference, run: StageRun) -> Artifact:
-    """Leave the words of falsely refused prompts out, one at a time, and let the tuned model answer again."""
+    """Leave out the words of falsely refused prompts, one at a time, and let the tuned model answer again."""
 
     def fill(folder: Path) -> Mapping[str, float]:
         completions = tables.load_table(artifacts.open_folder(evaluation), "completions")
@@ -38,5 +38,5 @@ def find_triggers(change: Artifact, evaluation: Artifact, model: ModelReference,
 
 
 def refuses(prompts: Sequence[str], openings: Sequence[str]) -> list[bool]:
-    """Tell whether openings refuse, by the rules judge."""
+    """Return whether each opening refuses, by the rules judge."""
     return [label in REFUSED for label in labels(prompts, openings)]

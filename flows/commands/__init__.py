@@ -1,1 +1,1 @@
-"""What a command of `neurontune` does."""
+"""The commands of `neurontune`."""

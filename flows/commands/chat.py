@@ -35,7 +35,7 @@ NAMES = ("base", "tuned")
 def chat_with(
     run: str, strength: str, attack: str, tokens: int, web: bool, settings: Sequence[str], debug: bool
 ) -> None:
-    """Let a person talk to both models of a run, in the terminal until the input ends or on a page until interrupted.
+    """Let a person talk to both models of a run: in the terminal until the input ends, or on a page until Ctrl-C.
 
     Raises:
         InputError: no such run or attack, a strength out of range, or no library for the page.
@@ -54,7 +54,7 @@ def chat_with(
         chat_page.serve(session, name, environment.prefect_home(runtime))
         return
     console = TextConsole()
-    if isinstance(sys.stdin, io.TextIOWrapper):  # a byte that is no UTF-8 is shown as such, and ends nothing
+    if isinstance(sys.stdin, io.TextIOWrapper):  # a byte that is not UTF-8 is shown escaped instead of ending the chat
         sys.stdin.reconfigure(errors="replace")
     if sys.stdin.isatty():
         console.print(f"{name}: base and tuned model. /help lists what can be changed. Completions may be harmful.")
@@ -84,7 +84,7 @@ def open_session(run: str, runtime: RuntimeConfig) -> tuple[str, ChatSession]:
 
     tuned = find_tuned(run, runtime)
     config = tuned.run.config.evaluation
-    # a judge that looks verdicts up in a file has none for what is said here
+    # a judge that looks up verdicts in a file has none for a live chat
     judge = judge_by_name("rules") if config.judge.method == "precomputed" else judge_of(config)
     model = load(
         tuned.base,
@@ -98,7 +98,7 @@ def open_session(run: str, runtime: RuntimeConfig) -> tuple[str, ChatSession]:
 
 
 def obey(session: ChatSession, line: str) -> str:
-    """Carry out a line that starts with a slash and return what to say.
+    """Carry out a line that starts with a slash, and return the text to print.
 
     Raises:
         InputError: it is no command, or its argument does not fit.
@@ -144,7 +144,7 @@ def _in_columns(session: ChatSession) -> str:
 
 
 def plain(text: str) -> str:
-    """Return a model's text without the control characters that would steer the terminal."""
+    """Return a model's text without control characters, which could change the terminal."""
     return "".join(sign for sign in text if sign.isprintable() or sign in "\n\t")
 
 
@@ -163,13 +163,13 @@ def _lines() -> Iterator[str]:
 
 @contextmanager
 def keys_unseen() -> Iterator[None]:
-    """Keep keys that are pressed meanwhile off the screen, and forget them; Ctrl-C goes on to interrupt."""
+    """Inside this context key presses are neither shown nor kept for the next line; Ctrl-C still interrupts."""
     try:
         import termios
 
         terminal = sys.stdin.fileno()
         before = termios.tcgetattr(terminal)
-    except (ImportError, OSError, ValueError):  # no such terminals here, or no terminal
+    except (ImportError, OSError, ValueError):  # the system has no termios, or the input is no terminal
         yield
         return
     silent = list(before)
@@ -185,7 +185,7 @@ def keys_unseen() -> Iterator[None]:
 def _answer(session: ChatSession, message: str, console: Console) -> None:
     said = ("", "")
     if console.is_terminal:
-        # cropped while it grows: what is taller than the terminal would be written again at every step
+        # crop the growing answer: Rich would print text taller than the terminal again at every step
         live = Live(console=console, refresh_per_second=12, vertical_overflow="crop", transient=True)
         with keys_unseen(), live:
             for said in session.answers(message):

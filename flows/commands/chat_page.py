@@ -1,4 +1,4 @@
-"""`neurontune chat --web`: what the terminal offers, as a page of this machine: base and tuned side by side."""
+"""`neurontune chat --web`: the chat as a web page of this machine, with base and tuned model side by side."""
 
 import os
 from collections.abc import Iterator
@@ -22,16 +22,16 @@ NOTICE = """## {title}: base and tuned model
 Completions may be harmful, above all the base model's: do not act on them, and do not pass them on.
 Both models see what was said before, each its own answers, until you start a new conversation."""
 CLOSED = ("upload", "process_recording")
-"""What gradio offers beyond this page: files of any size would be written to this machine's disk."""
+"""Paths of gradio that this page does not use and that are closed: they could write files of any size to the disk."""
 OPEN = ("/gradio_api/startup-events",)
-"""What gradio asks itself, without a password, when it starts; it answers nothing but `true`."""
+"""The path that gradio requests from itself, without a password, when it starts; its answer is only `true`."""
 LINES = 14
 Before = tuple[str, tuple[History, History]]
 """The conversation of a tab: its system message, and what was said to and by each model."""
 
 
 def serve(session: ChatSession, title: str, home: Path) -> None:
-    """Serve the page on loopback until interrupted, behind the login of a Prefect home; its address is printed.
+    """Serve the page on loopback until interrupted, with the login of a Prefect home; print its address.
 
     Raises:
         InputError: gradio, the optional extra `web`, is not installed.
@@ -49,7 +49,7 @@ def serve(session: ChatSession, title: str, home: Path) -> None:
 
 
 def check_installed() -> None:
-    """Check that the page can be made.
+    """Check that gradio is installed.
 
     Raises:
         InputError: gradio is not installed.
@@ -61,7 +61,7 @@ def check_installed() -> None:
 
 
 def chat_page(session: ChatSession, title: str) -> Any:
-    """Return the page as a gradio app. Every request works on a copy of the session, so that two tabs do not meet."""
+    """Return the page as a gradio app. Every request works on a copy of the session, so two tabs are independent."""
     check_installed()
     import gradio
 
@@ -113,7 +113,7 @@ def chat_page(session: ChatSession, title: str) -> Any:
         with gradio.Row():
             for name in ("base", "tuned"):
                 with gradio.Column():
-                    # plain text: markup in an answer must not become part of the page
+                    # plain text, so that markup in an answer does not become part of the page
                     answers.append(gradio.Textbox(label=name, lines=LINES, max_lines=LINES, elem_id=name))
                     verdicts.append(gradio.Textbox(label=f"verdict on {name}", elem_id=f"verdict-{name}"))
                     earlier.append(gradio.Textbox(label="before", max_lines=LINES, elem_id=f"before-{name}"))
@@ -129,7 +129,7 @@ def chat_page(session: ChatSession, title: str) -> Any:
 
 
 def launch(page: Any, login: str) -> str:
-    """Start serving on loopback, in the background, to those who have the login; return the address."""
+    """Start serving on loopback in the background, with a login; return the address."""
     from starlette.middleware import Middleware
 
     _, address, _ = page.launch(

@@ -1,4 +1,4 @@
-"""The command line: `neurontune run` and the commands that say what it will do. Heavy imports wait until needed."""
+"""The command line of `neurontune`. Heavy modules are imported inside the commands that need them."""
 
 import gc
 import os
@@ -79,10 +79,10 @@ def run(
     settings: Settings = None,
     refresh: Annotated[
         list[str] | None,
-        typer.Option(metavar="STAGE", help=f"Compute a stage again though its result is there: {', '.join(STAGES)}."),
+        typer.Option(metavar="STAGE", help=f"Compute a stage again even if its result exists: {', '.join(STAGES)}."),
     ] = None,
     name: Annotated[
-        str | None, typer.Option("--name", metavar="NAME", help="Name of the run, in place of what differs.")
+        str | None, typer.Option("--name", metavar="NAME", help="Name of the run; by default, its changes.")
     ] = None,
     debug: Debug = False,
 ) -> None:
@@ -102,7 +102,7 @@ def up(
     port: Annotated[int, typer.Option(metavar="PORT", help="Port of the Prefect server.")] = 4200,
     mlflow_port: Annotated[int, typer.Option(metavar="PORT", help="Port of the MLflow server.")] = 5000,
     show_password: Annotated[
-        bool, typer.Option("--show-password", help="Print the password of the Prefect server; alone if it runs.")
+        bool, typer.Option("--show-password", help="Print the password; only that if servers are up.")
     ] = False,
 ) -> None:
     """Start the Prefect server, its workers and the MLflow server on this machine, until Ctrl-C."""
@@ -122,7 +122,7 @@ def pairs(
     json_file: Annotated[str | None, typer.Option("--json", metavar="FILE", help="Write the summary there.")] = None,
     debug: Debug = False,
 ) -> None:
-    """Build the pairs, or find them built, and show counts, the ranking of the attacks and examples."""
+    """Build or reuse the pairs, and show counts, the ranking of the attacks and examples."""
     from flows.commands.run import run_pairs
     from neurontune_core.config import load_config
 
@@ -137,7 +137,7 @@ def plan(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     debug: Debug = False,
 ) -> None:
-    """Say what a run would take, stage by stage: seconds, memory, disk, money; a short calibration is timed for it."""
+    """Estimate the cost of a run by stage: seconds, memory, disk, money; this times a short calibration."""
     from flows.commands.plan import run_plan
     from neurontune_core.config import load_config
 
@@ -152,7 +152,7 @@ def shard(
         list[str] | None,
         typer.Option("--set", metavar="runtime.FIELD=VALUE", help="Where the run is, and how to run the shard."),
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Compute it again though its result is there.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Compute it again even if its result exists.")] = False,
     debug: Debug = False,
 ) -> None:
     """Compute one shard of attribution of a recorded run, with that run's own settings."""
@@ -169,15 +169,13 @@ def runs(
     ] = None,
     model: Annotated[str | None, typer.Option(metavar="NAME", help="Only runs of this model.")] = None,
     preset: Annotated[str | None, typer.Option(metavar="NAME", help="Only runs of this preset.")] = None,
-    state: Annotated[
-        str | None, typer.Option(metavar="|".join(RUN_STATES), help="Only runs that are, or ended, so.")
-    ] = None,
-    most: Annotated[int, typer.Option("--most", min=1, metavar="N", help="How many, newest first.")] = 20,
+    state: Annotated[str | None, typer.Option(metavar="|".join(RUN_STATES), help="Only runs in this state.")] = None,
+    most: Annotated[int, typer.Option("--most", min=1, metavar="N", help="The most runs to list.")] = 20,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     settings: Settings = None,
     debug: Debug = False,
 ) -> None:
-    """List the recorded runs, newest first: what they were and what came of them."""
+    """List the recorded runs, newest first, with their settings and results."""
     from flows.commands.run_table import RunFilter, show_runs
 
     show_runs(RunFilter(words or (), model, preset, state), most, as_json, settings or [], debug)
@@ -191,7 +189,7 @@ def settings(
     preset: Preset = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """List the settings: value in the preset, default, kind and meaning."""
+    """List the settings: value in the preset, default, type and meaning."""
     from flows.commands.setting_list import show_settings
 
     show_settings(words or [], preset, as_json)
@@ -265,7 +263,7 @@ def ability(
     ] = None,
     debug: Debug = False,
 ) -> None:
-    """Measure what is left of a run's model on tasks of lm-evaluation-harness, beside the base model."""
+    """Measure general ability of a run's base and tuned model on tasks of lm-evaluation-harness."""
     from flows.commands.run import run_ability
 
     names = [name.strip() for name in tasks.split(",") if name.strip()]
@@ -283,7 +281,7 @@ def study(
     ] = None,
     trials: Annotated[
         int,
-        typer.Option(min=1, max=1000, help="Trials on validation data, of automatic-count and baselines."),
+        typer.Option(min=1, max=1000, help="Trials on validation data (automatic-count, baselines)."),
     ] = 8,
     to: Annotated[str | None, typer.Option("--to", metavar="FOLDER", help="Put page and drawing there too.")] = None,
     debug: Debug = False,
@@ -300,7 +298,7 @@ def causal(
     run: Run,
     settings: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="causal.FIELD=VALUE", help="What is asked; also evaluation.* and runtime.*."),
+        typer.Option("--set", metavar="causal.FIELD=VALUE", help="Change a setting of causal, evaluation or runtime."),
     ] = None,
     to: Annotated[str | None, typer.Option("--to", metavar="FOLDER", help="Put page and drawing there too.")] = None,
     debug: Debug = False,
@@ -313,7 +311,7 @@ def causal(
 
 @app.command()
 def studies() -> None:
-    """List the shipped studies and what each asks."""
+    """List the shipped studies with their questions."""
     from flows.commands.listings import show_studies
 
     show_studies()
@@ -361,12 +359,12 @@ def lineage(
 @app.command()
 def sync(
     to: Annotated[
-        str | None, typer.Option("--to", metavar="ADDRESS", help="MLflow that gets all of it, whose ever it was.")
+        str | None, typer.Option("--to", metavar="ADDRESS", help="MLflow that gets all records, also of other stores.")
     ] = None,
     settings: Settings = None,
     debug: Debug = False,
 ) -> None:
-    """Send to MLflow what could not be recorded while it was away."""
+    """Send records to MLflow that were kept because it did not answer."""
     from flows.commands.lineage import sync_records
 
     sync_records(to, settings or [], debug)
@@ -437,14 +435,14 @@ def chat(
     settings: Settings = None,
     debug: Debug = False,
 ) -> None:
-    """Talk to the base and the tuned model side by side; /help lists what can be changed meanwhile."""
+    """Talk to the base and the tuned model side by side; /help lists the commands."""
     from flows.commands.chat import chat_with
 
     chat_with(run, strength, attack, tokens, web, settings or [], debug)
 
 
 def main() -> None:
-    """Entry point: run a command, and turn what goes wrong into one line and an exit code.
+    """Entry point: run a command, and turn an error into one line and an exit code.
 
     Exit codes: 0 done, 1 failed, 2 bad input, 130 interrupted.
     """
@@ -456,9 +454,9 @@ def main() -> None:
     ending.start()
     try:
         code = _exit_code()
-    finally:  # an exit from within a command, too
+    finally:  # also if a command exits itself
         ending.reported()
-    gc.freeze()  # spares the interpreter two seconds of collecting what torch and MLflow leave, just before it ends
+    gc.freeze()  # without it the interpreter collects garbage of torch and MLflow for two seconds at exit
     sys.exit(code)
 
 
@@ -496,10 +494,10 @@ def _show_traceback(kind: type[BaseException], error: BaseException, place: Trac
 
 
 def _interrupt(number: int, frame: object) -> None:
-    """End at Ctrl-C and at a polite request to end, leaving nothing half-written.
+    """End at SIGINT (Ctrl-C) or SIGTERM, without half-written files.
 
-    The exception alone can be lost: raised inside a callback of a library it may be swallowed there. So loops are told
-    too, and end at their next item.
+    The exception alone is not enough: a library may swallow it inside a callback. So `stop_requested` is set too, which
+    ends the loops at their next item.
     """
     stop_requested.set()
     raise KeyboardInterrupt

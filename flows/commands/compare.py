@@ -21,14 +21,14 @@ SHOWN_ANSWERS = 6
 SHOWN_CHARACTERS = 160
 HEADLINE = ("eval/su_f1", "eval/safety", "eval/utility", "eval/broken")
 UNPAIRED = ("eval/kl_to_base", "eval/perplexity_ratio", "eval/fluency", "selection/overlap", "scaling/loss_last")
-"""Metrics that come without paired intervals, shown where a run has them."""
+"""Metrics without paired intervals; they are shown if a run has them."""
 
 
 def compare_runs(runs: Sequence[str], harmful: bool, full: bool, settings: Sequence[str], debug: bool) -> None:
-    """Print the differences of every run to the first.
+    """Print the differences of every run from the first.
 
     Raises:
-        InputError: fewer than two runs, no such run, or a run that did not come to its end.
+        InputError: fewer than two runs, no such run, or a run that did not finish.
     """
     if len(runs) < 2:
         raise InputError("compare: name two runs or more; each is compared with the first")

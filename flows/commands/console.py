@@ -1,4 +1,4 @@
-"""What a person sees in the terminal: this project's own lines, progress bars, and one line for an error."""
+"""Output to the terminal: this project's log lines, progress bars, and errors in one line."""
 
 import json
 import logging
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class TextConsole(Console):
-    """A console on which text is text: no markup, no emoji codes, and no escape sequence but the console's own."""
+    """A console that prints text literally: no markup, no emoji codes, and no escape sequences from the text."""
 
     def __init__(self, width: int | None = None, **options: Any) -> None:
         """Make the console; `width` is used where the output is no terminal."""
@@ -29,13 +29,13 @@ class TextConsole(Console):
             self.width = width
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
-        """Render as Rich does, with what a terminal would obey spelled out."""
+        """Render as Rich does, with control characters in the text escaped."""
         for text, style, control in super().render(renderable, options):
             yield Segment(text if control else printable(text), style, control)
 
 
 class SafeRecord(logging.LogRecord):
-    """A line of the log with what a terminal would obey spelled out, whoever writes it."""
+    """A log line, of any library, with control characters escaped."""
 
     def getMessage(self) -> str:
         """Return the line."""
@@ -43,7 +43,7 @@ class SafeRecord(logging.LogRecord):
 
 
 class BarFriendlyHandler(logging.Handler):
-    """Writes lines above the progress bars; where bars are shown, lines that repeat them are left out."""
+    """Writes log lines above the progress bars, without lines that repeat a bar that is shown."""
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write one line to standard error."""
@@ -53,7 +53,7 @@ class BarFriendlyHandler(logging.Handler):
 
 
 def show_own_lines() -> None:
-    """Send this project's log lines to the terminal, plainly."""
+    """Send this project's log lines to the terminal, without level and time."""
     logging.setLogRecordFactory(SafeRecord)
     logger = logging.getLogger("neurontune")
     handler = BarFriendlyHandler(level=logging.INFO)
@@ -65,12 +65,12 @@ def show_own_lines() -> None:
 
 
 def echo(text: str, error: bool = False) -> None:
-    """Print a text, to standard error where it is no result, with what a terminal would obey spelled out."""
+    """Print a text with control characters escaped; to standard error if `error`, for text that is no result."""
     print(printable(text), file=sys.stderr if error else sys.stdout, flush=True)
 
 
 def json_text(value: Any) -> str:
-    """Return a value as JSON, its letters as they are and what a terminal would obey as JSON escapes it."""
+    """Return a value as JSON with non-ASCII letters kept and control characters as JSON escapes."""
     text = json.dumps(value, indent=1, ensure_ascii=False, default=str)
     return "".join(sign if sign.isprintable() or sign == "\n" else json.dumps(sign)[1:-1] for sign in text)
 
@@ -82,7 +82,7 @@ def fail(message: str, code: int) -> int:
 
 
 def program(name: str) -> str:
-    """Return how to call a program of this Python environment: by its name if that finds it, else by its path."""
+    """Return the command for a program of this Python environment: its name if that is on PATH, else its path."""
     import shutil
 
     beside = Path(sys.executable).with_name(name)
@@ -91,7 +91,7 @@ def program(name: str) -> str:
 
 
 def mlflow_ui(runtime: "RuntimeConfig") -> str:
-    """Return the address of the run table in MLflow, after the command that starts a server where none is set."""
+    """Return the address of MLflow's run table; without a server, the command that starts one stands before it."""
     from tasks.recording.mlflow_store import run_table, tracking_uri, without_password
 
     uri, table = tracking_uri(runtime), run_table(runtime)

@@ -1,4 +1,4 @@
-"""`neurontune evaluate`: a model that this project never touched, on benchmarks of one's choice."""
+"""`neurontune evaluate`: evaluate any model on benchmarks of the user's choice."""
 
 import json
 
@@ -10,7 +10,7 @@ def evaluate_folder(model: str, benchmarks: str, settings: list[str], to: str | 
     """Let a model answer, judge its answers and print the rates as JSON; `to` is a file for answers and verdicts.
 
     Raises:
-        InputError: an unknown benchmark, judge or setting, or a model that cannot be loaded, or a file that cannot be
+        InputError: an unknown benchmark, judge or setting, a model that cannot be loaded, or a file that cannot be
             written.
     """
     if to is not None:

@@ -14,12 +14,12 @@ FORMATS = ("folder", "alpha")
 def export_model(
     run: str, to: str, form: str, repository: str | None, gguf: str | None, settings: Sequence[str], debug: bool
 ) -> None:
-    """Write the tuned model of a run to a new folder, say what was checked, and send it on where that is asked for.
+    """Write the tuned model of a run to a new folder, print what was checked, and push it to a hub if asked.
 
     Raises:
-        InputError: no such run or format, the folder is in use, or what is to be sent cannot be.
+        InputError: no such run or format, the folder is in use, or the model cannot be pushed.
         NumericalError: a check failed; nothing was written.
-        SendError: the folder is written, but was not taken.
+        SendError: the folder is written, but the hub did not accept it.
     """
     target = Path(to)
     if form not in FORMATS:

@@ -37,7 +37,7 @@ def show_lineage(run: str | None, dataset: str | None, as_json: bool, settings: 
     """Print what a run's model was made from, or what was made from a dataset.
 
     Raises:
-        InputError: not exactly one of both is named, or it is not there.
+        InputError: not exactly one of run and dataset is given, or it does not exist.
     """
     if (run is None) == (dataset is None):
         raise InputError("lineage: name a run, or a dataset with --dataset")
@@ -60,10 +60,10 @@ def show_lineage(run: str | None, dataset: str | None, as_json: bool, settings: 
 
 
 def sync_records(to: str | None, settings: Sequence[str], debug: bool) -> None:
-    """Send what is kept under the artifact root to MLflow, or all of it `to` an address, and say what came of it.
+    """Send the kept records of the artifact root to their MLflow, or all of them `to` an address; print the result.
 
     Raises:
-        InputError: MLflow is still away, or keeps refusing.
+        InputError: MLflow still does not answer, or refuses the records.
     """
     there = [] if to is None else [f"runtime.mlflow_uri={json.dumps(to)}"]
     runtime = environment.ready([*settings, *there], debug)
@@ -89,7 +89,7 @@ def sync_records(to: str | None, settings: Sequence[str], debug: bool) -> None:
 
 
 def _end_killed(runtime: RuntimeConfig) -> int:
-    """End killed runs in MLflow and in Prefect, whose server is started for it if there is none."""
+    """End killed runs in MLflow and in Prefect; a Prefect server is started for this if none is configured."""
     from prefect.settings import temporary_settings
 
     from flows.commands.run import start_prefect
@@ -113,7 +113,7 @@ def _tree(run: "RecordedRun", nodes: "Sequence[Node]") -> Tree:
 
 
 def _base(run: "RecordedRun") -> dict[str, str]:
-    """What identifies the base model: as recorded with the factors, so that it need not be there any more."""
+    """The identity of the base model as recorded with the factors, so the model itself is not needed."""
     from neurontune_core import artifacts, tables
     from tasks.recording.lineage import dequantised_from
 

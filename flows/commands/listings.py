@@ -1,4 +1,4 @@
-"""Commands that answer from settings and structure alone: nothing is computed."""
+"""Commands that list presets, studies, a model's layers or verdicts, without running a model."""
 
 import json
 import os
@@ -22,13 +22,13 @@ JUDGE_FIGURES = (
     "false_refusal_unsafe",
     "false_refusal_safe",
 )
-"""What `neurontune judge --json` prints."""
+"""The fields that `neurontune judge --json` prints."""
 WIDTH = 160
 """Columns used where the output is no terminal."""
 
 
 def show_presets() -> None:
-    """Print every shipped preset with the comment that stands first in its file."""
+    """Print every shipped preset with the first comment of its file."""
     table = Table("preset", "what it is for", box=None)
     for name in preset_names():
         table.add_row(name, preset_comment(name))
@@ -46,10 +46,10 @@ def show_studies() -> None:
 
 
 def show_coverage(name: str) -> bool:
-    """Print a row a decoder layer with the down projection found there; tell whether every layer has one.
+    """Print a row for each decoder layer with the down projection found in it; return whether every layer has one.
 
     Raises:
-        InputError: the model is not there or is no decoder.
+        InputError: the model does not exist or is no decoder.
     """
     from neurontune_core import neurons
     from neurontune_core.model import source

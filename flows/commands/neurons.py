@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def show_neurons(run: str, top: int, harmful: bool, settings: Sequence[str], debug: bool) -> None:
-    """Print the cards of the `top` strongest neurons of each set; they are made first if the run has too few.
+    """Print the cards of the `top` strongest neurons of each set; if the run has fewer, they are made first.
 
     Raises:
         InputError: no such run, or it has no ranking of its neurons.

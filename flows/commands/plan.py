@@ -1,4 +1,4 @@
-"""`neurontune plan`: what every stage of a run would take, as a table or as JSON."""
+"""`neurontune plan`: the estimated cost of every stage of a run, as a table or as JSON."""
 
 from typing import TYPE_CHECKING
 
@@ -14,7 +14,7 @@ WIDTHS = (12, 9, 9, 9, 9, 7)
 
 
 def run_plan(config: PipelineConfig, as_json: bool, debug: bool) -> None:
-    """Print what a run of a configuration would take; the pairs are built if need be, and are the run's own.
+    """Print the estimated cost of a run; the pairs are built if they do not exist, and the run reuses them.
 
     Raises:
         InputError: bad input, found before a model is loaded.
@@ -43,7 +43,7 @@ def run_plan(config: PipelineConfig, as_json: bool, debug: bool) -> None:
 
 
 def as_text(plan: "Plan") -> str:
-    """Return a plan as a table of at most 60 columns; the column of the card and that of money only where they say."""
+    """Return a plan as a table of at most 60 columns; the columns for GPU memory and money appear only if filled."""
     counts = f"{plan.pairs} pairs in {plan.shards} shards, {plan.flops:.3g} operations of attribution"
     rows = [*plan.stages, plan.total, plan.export]
     shown = [True, True, True, any(row.card_bytes for row in rows), True, plan.export.money is not None]

@@ -1,4 +1,4 @@
-"""What `neurontune register` and `neurontune promote` do."""
+"""`neurontune register` and `neurontune promote`."""
 
 from collections.abc import Sequence
 
@@ -8,10 +8,10 @@ from neurontune_core.errors import InputError
 
 
 def register_run(run: str, name: str, alias: str, settings: Sequence[str], debug: bool) -> None:
-    """Register the model of a run and print what it is called.
+    """Register the model of a run, and print its name and version.
 
     Raises:
-        InputError: no such run, a bad name, or the champion's alias, which only a promotion gives.
+        InputError: no such run, a bad name, or the alias of the champion, which only `promote` sets.
     """
     runtime = environment.ready(settings, debug)
     from tasks.recording.registry import CHAMPION, check_name, register
@@ -25,10 +25,10 @@ def register_run(run: str, name: str, alias: str, settings: Sequence[str], debug
 
 
 def promote_run(run: str, name: str, settings: Sequence[str], debug: bool) -> None:
-    """Run the promotion flow, which waits for a person, and print what it came to.
+    """Run the promotion flow, which waits for a person, and print its result.
 
     Raises:
-        InputError: no such run, nobody approved, or something speaks against it and is not overridden.
+        InputError: no such run, nobody approved, or an objection is not overridden.
     """
     environment.ready(settings, debug)
     from flows.commands.run import start_prefect

@@ -1,4 +1,4 @@
-"""What the command line runs with Prefect: the pipeline, the pairs alone, a shard, studies."""
+"""The commands that run a flow: the pipeline, the pairs alone, a shard, studies."""
 
 import json
 import os
@@ -23,7 +23,7 @@ from neurontune_core.storage import check_file, check_folder, check_root
 from neurontune_core.studies.catalogue import Study, choose
 
 STUDY_WIDTH = 78
-"""Columns that the result of a study takes at most."""
+"""The most columns of the printed result of a study."""
 
 if TYPE_CHECKING:
     from tasks.recording.runs import RecordedRun
@@ -52,7 +52,7 @@ def run_pipeline(config: PipelineConfig, refresh: Sequence[str], name: str | Non
 
 
 def run_pairs(config: PipelineConfig, file: str | None, debug: bool) -> None:
-    """Build or find the pairs and print a summary of them; write it to a JSON file as well if one is named.
+    """Build or reuse the pairs and print a summary of them; also write it to a JSON file if one is named.
 
     Raises:
         InputError: bad input, found before a model is loaded.
@@ -75,7 +75,7 @@ def run_pairs(config: PipelineConfig, file: str | None, debug: bool) -> None:
 
 
 def run_one_shard(run: str, index: int, settings: Sequence[str], force: bool, debug: bool) -> None:
-    """Compute one shard of a recorded run and print where it is.
+    """Compute one shard of a recorded run, and print the path of its artifact.
 
     Raises:
         InputError: no such run or shard.
@@ -95,10 +95,10 @@ def run_one_shard(run: str, index: int, settings: Sequence[str], force: bool, de
 def run_ability(
     run: str, tasks: Sequence[str], folder: str | None, limit: int | None, settings: Sequence[str], debug: bool
 ) -> None:
-    """Ask the models of a recorded run tasks of lm-evaluation-harness, and print both scores of each.
+    """Run tasks of lm-evaluation-harness on both models of a recorded run, and print both scores of each task.
 
     Raises:
-        InputError: no such run, or tasks that cannot be asked, found before a model is loaded.
+        InputError: no such run, or tasks that cannot be run, found before a model is loaded.
     """
     from neurontune_core.evaluation import harness
 
@@ -117,7 +117,7 @@ def run_ability(
 
 @contextmanager
 def _recorded_run(run: str, settings: Sequence[str], sections: Sequence[str], debug: bool) -> "Iterator[RecordedRun]":
-    """Find a run that ended well, and have a Prefect API for a flow on it; `sections` are those that may be changed.
+    """Yield a run that ended well, with a Prefect API for a flow on it; `settings` may change only these `sections`.
 
     Raises:
         InputError: no such run, or a setting that cannot be changed.
@@ -174,7 +174,7 @@ def _copy_page(folder: Path, page_file: str, plot_file: str, name: str, to: str)
 
 
 def _show_result(folder: Path, study: Study) -> None:
-    """Print a study's result as a table that fits a terminal; its page has all of it."""
+    """Print a study's result as a table that fits a terminal; the page has the complete table."""
     from flows.commands.summary import study_table
     from neurontune_core import tables
     from neurontune_core.studies.page import narrow_rows
@@ -228,7 +228,7 @@ def _variant(text: str) -> tuple[str, tuple[str, ...]]:
 
 @contextmanager
 def embedded(config: PipelineConfig, preset: str, debug: bool) -> Iterator[None]:
-    """Have a Prefect API for the flows run inside: the embedded one unless another is configured.
+    """Provide a Prefect API for the flows run inside this context: the embedded server unless one is configured.
 
     Raises:
         InputError: bad input, found before a model is loaded.
@@ -239,7 +239,7 @@ def embedded(config: PipelineConfig, preset: str, debug: bool) -> Iterator[None]
     environment.apply(config.runtime, quiet=not debug)
     check_root(config.runtime.root)
     ready = start_prefect()
-    # these imports take seconds, and so does the server: they share them
+    # import while the server starts: both take seconds
     from prefect import tags
     from prefect.exceptions import Abort
     from prefect.settings import temporary_settings
@@ -262,7 +262,7 @@ def embedded(config: PipelineConfig, preset: str, debug: bool) -> Iterator[None]
 
 
 def _tell_full_disk(root: str, failure: Exception) -> None:
-    """Raise what keeps the root from being written to, if something does: on a full disk all kinds of things fail."""
+    """Raise StorageError if the root cannot be written to: a full disk causes all kinds of other errors."""
     try:
         check_root(root)
     except InputError as error:
@@ -270,14 +270,14 @@ def _tell_full_disk(root: str, failure: Exception) -> None:
 
 
 def start_prefect() -> Callable[[], dict[Any, str]]:
-    """Start the embedded server unless a Prefect API is configured; the function returned waits for its settings."""
+    """Start the embedded server unless a Prefect API is configured; return a function that waits and gives settings."""
     from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, PREFECT_HOME, get_current_settings
 
     configured = get_current_settings().api.url
     if configured is not None:
         echo(f"Prefect UI: {configured.removesuffix('/api')}", error=True)
         return lambda: {PREFECT_API_URL: configured}
-    # seconds of imports for a page of block types, which the server of one run has no need of
+    # registering block types takes seconds, and the server of a single run does not need them
     os.environ.setdefault("PREFECT_API_BLOCKS_REGISTER_ON_START", "false")
     home = PREFECT_HOME.value()
     embedded = server.start_server(home, home / "server.log")

@@ -15,12 +15,12 @@ if TYPE_CHECKING:
     from tasks.recording.run_list import ListedRun
 
 WIDE = 150
-"""Columns from which on a run is a row of a table; below that it takes lines of its own."""
+"""On a terminal with at least so many columns a run is a row of a table; on a narrower one it has several lines."""
 
 
 @dataclass(frozen=True)
 class RunFilter:
-    """Which runs are listed: those with all of the words, of a model, of a preset, and in a state."""
+    """The runs to list: those with all of the words, of this model, of this preset, in this state."""
 
     words: Sequence[str] = ()
     model: str | None = None
@@ -29,10 +29,10 @@ class RunFilter:
 
 
 def show_runs(wanted: RunFilter, most: int, as_json: bool, settings: Sequence[str], debug: bool) -> None:
-    """Print the newest runs that fit, as a table where there is room, as JSON where it is asked for.
+    """Print the newest runs that match: as a table if the terminal is wide enough, as JSON if `as_json`.
 
     Raises:
-        InputError: no such state, or nothing is recorded there.
+        InputError: no such state, or no run is recorded.
     """
     if wanted.state is not None and wanted.state not in RUN_STATES:
         raise InputError(f"--state: {wanted.state!r} is unknown; choose among {', '.join(RUN_STATES)}")

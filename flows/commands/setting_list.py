@@ -1,4 +1,4 @@
-"""`neurontune settings`: what can be set, what a preset sets it to, and what it means."""
+"""`neurontune settings`: every setting with its value in a preset, its default, type and meaning."""
 
 import json
 import types
@@ -22,7 +22,7 @@ PLAIN = {str: "text", int: "whole number", float: "number", bool: "true or false
 
 @dataclass(frozen=True)
 class Setting:
-    """A setting: its value under the preset, that of a run without options, its kind and meaning in words."""
+    """A setting: its value in the preset, its value in a run without options, its type and meaning in words."""
 
     name: str
     value: Any
@@ -61,7 +61,7 @@ def show_settings(words: Sequence[str], preset: str | None, as_json: bool) -> No
 def _of_section(section: type[BaseModel], values: BaseModel, defaults: BaseModel, prefix: str) -> Iterator[Setting]:
     for name, field in section.model_fields.items():
         value = getattr(values, name)
-        default = getattr(defaults, name, value)  # another method's section has other settings
+        default = getattr(defaults, name, value)  # the default method does not have this method's settings
         if isinstance(value, BaseModel):
             yield from _of_section(type(value), value, default, f"{prefix}{name}.")
         else:
@@ -71,7 +71,7 @@ def _of_section(section: type[BaseModel], values: BaseModel, defaults: BaseModel
 
 
 def _of_other_methods(section: str, chosen: str) -> Iterator[Setting]:
-    """Yield the settings that a section has with other methods alone, with their defaults."""
+    """Yield the settings of a section that only its other methods have, with their defaults."""
     methods = METHODS[section]
     owners: dict[str, list[str]] = {}
     for method, form in methods.items():
@@ -90,7 +90,7 @@ def _kind(field: FieldInfo) -> str:
 
 
 def in_words(kind: Any) -> str:
-    """Return a type in words a person types values by."""
+    """Return a type in words that tell a person how to type a value."""
     origin, parts = get_origin(kind), get_args(kind)
     if origin is Annotated:
         return ", ".join([in_words(parts[0]), *_bounds(parts[1:])])
@@ -126,7 +126,7 @@ def _plain(value: Any) -> Any:
 
 
 def _written(value: Any) -> str:
-    """Return a value as it is typed after `--set NAME=`."""
+    """Return a value in the syntax of `--set NAME=VALUE`."""
     if isinstance(value, list):
         return ",".join(map(_written, value)) or "[] (empty)"
     if isinstance(value, dict):

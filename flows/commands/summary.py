@@ -1,4 +1,4 @@
-"""The end of a run: the result table for the terminal and the Prefect UI, and where everything is."""
+"""The end of a run: the result table for the terminal and the Prefect UI, and where to find everything."""
 
 import shlex
 from collections.abc import Mapping, Sequence
@@ -28,7 +28,7 @@ from tasks.report import FILE
 Row = dict[str, str]
 TOTALS = ("harmful", "benign")
 SHORT = 9
-"""Signs of a figure, which is not broken into lines."""
+"""The most characters of a number; such a column is not wrapped."""
 
 
 def result_rows(evaluation: Artifact) -> list[Row]:
@@ -56,7 +56,7 @@ def result_rows(evaluation: Artifact) -> list[Row]:
 
 
 def headline(evaluation: Artifact, selection: Artifact | None) -> list[str]:
-    """Return what a run came to in one line, and in another, where that was tried, whether its neurons matter."""
+    """Return a run's result in one line, and the effect of silencing its safety neurons in another if measured."""
     rows = {row["refused on"]: row for row in result_rows(evaluation)}
     totals = [group_in_words(name) for name in TOTALS]
     shares = [f"{rows[f'all {name}']['tuned']} of {name} prompts" for name in totals if f"all {name}" in rows]
@@ -67,15 +67,15 @@ def headline(evaluation: Artifact, selection: Artifact | None) -> list[str]:
 
 
 def publish(made: Mapping[str, Artifact], report: Artifact, record: Tracking) -> None:
-    """Put what a run came to on its page in the Prefect UI: headline, causal line and links, then the table.
+    """Show a run's result on its page in the Prefect UI: headline, effect of silencing, links, then the table.
 
-    The same lines end its log, which is what the page opens with.
+    The same lines are the last ones of the run's log, which the page shows first.
     """
     evaluation = made["evaluation"]
     rows, lines = result_rows(evaluation), headline(evaluation, made.get("selection"))
     create_table_artifact(key="results", table=rows, description="Base against tuned, with 95% intervals.")
     link, server = tracking.run_link(record), without_password(record.uri).rstrip("/")
-    # a page from a server may not follow a link to a file, so the address is there to be copied as well
+    # a browser does not follow a link from a server's page to a file, so print the address for copying too
     file = f"{report.uri}/{FILE}"
     page = f"Report: [{FILE}]({quote(file, safe=':/')}), at {markdown_code(file)}."
     recorded = f"MLflow run `{link}` at {markdown_code(server)}." if link else "Not recorded in MLflow."
@@ -94,7 +94,7 @@ def show(made: Mapping[str, Artifact], runtime: RuntimeConfig, console: Console)
     table = Table(title="Refusals, base against tuned, with 95% intervals", title_justify="left", box=SIMPLE_HEAD)
     rows = result_rows(made["evaluation"])
     for name in rows[0]:
-        left = name == "refused on"  # the one that may take several lines where the terminal is narrow
+        left = name == "refused on"  # only this column may wrap on a narrow terminal
         table.add_column(name, justify="left" if left else "right", no_wrap=not left, overflow="fold")
     for row in rows:
         table.add_row(*row.values(), end_section=row is rows[-2])
@@ -109,7 +109,7 @@ def show(made: Mapping[str, Artifact], runtime: RuntimeConfig, console: Console)
 
 
 def study_table(rows: Sequence[Mapping[str, str]]) -> Table:
-    """Return a study's rows as a table whose texts take several lines where the terminal is narrow."""
+    """Return a study's rows as a table whose texts wrap on a narrow terminal."""
     table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     for name in rows[0] if rows else ():
         short = all(len(row[name]) <= SHORT for row in rows) and len(name) <= SHORT
@@ -120,7 +120,7 @@ def study_table(rows: Sequence[Mapping[str, str]]) -> Table:
 
 
 def next_commands(runtime: RuntimeConfig) -> dict[str, str]:
-    """Return the commands one goes on with after a run, with the settings by which they find it."""
+    """Return the usual next commands after a run, with the settings that they need to find it."""
     places = [f" --set {shlex.quote(f'runtime.{name}={value}')}" for name, value, usual in (
         ("root", runtime.root, artifacts.absolute_root(RuntimeConfig().root)),
         ("experiment", runtime.experiment, RuntimeConfig().experiment),
@@ -135,10 +135,10 @@ def next_commands(runtime: RuntimeConfig) -> dict[str, str]:
 
 
 def ui_commands(runtime: RuntimeConfig) -> dict[str, str]:
-    """Return the commands, or the addresses of running servers, that open the UIs with this root's runs."""
+    """Return the commands that open the UIs with this root's runs, or the addresses of running servers."""
     api = get_current_settings().api.url
     home = own_prefect_home(runtime)
-    # a server without a password would let any page of the web write to its database
+    # without a password any web page could write to the server's database
     login = f'PREFECT_SERVER_API_AUTH_STRING="$(cat {shlex.quote(str(home / FILE_OF_LOGIN))})" ' if home else ""
     prefix = f"PREFECT_HOME={shlex.quote(str(home))} {login}" if home else ""
     prefect = f"{prefix}{program('prefect')} server start   then http://127.0.0.1:4200"

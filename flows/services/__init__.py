@@ -1,1 +1,1 @@
-"""The servers of this machine, and the process they run in."""
+"""The servers that run on this machine, and the environment and ending of the process."""

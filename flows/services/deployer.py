@@ -1,4 +1,4 @@
-"""Register the deployments: the flows are imported while the Prefect server starts, which takes as long."""
+"""Register the deployments in a process of its own, which imports the flows while the Prefect server starts."""
 
 import sys
 from importlib import import_module
@@ -8,9 +8,9 @@ import yaml
 
 
 def deploy(file: str) -> None:
-    """Register all deployments of a file, after standard input has ended: the server answers then, and has the pools.
+    """Register all deployments of a file once standard input is closed, the sign that server and work pools are ready.
 
-    Prefect's own command ends this process, with its exit code.
+    Prefect's command `deploy` ends this process with its exit code.
     """
     for deployment in yaml.safe_load(Path(file).read_text(encoding="utf-8"))["deployments"]:
         import_module(deployment["entrypoint"].partition(".py:")[0].replace("/", "."))

@@ -1,6 +1,7 @@
-"""End a process that was asked to end and does not, and tell where one ended without a word.
+"""End a process that does not end after SIGINT or SIGTERM, and print a line if it was killed without a message.
 
-It hangs, waits for ever, or the exception was swallowed; or a fault of the memory or the system has killed it.
+A process may not end because it hangs, waits for ever, or a library swallowed the exception. It may be killed because
+memory is short, or by a crash.
 """
 
 import os
@@ -10,11 +11,11 @@ import threading
 import time
 
 IDLE_SECONDS = 20.0
-"""A process that has done next to nothing for so long since it was asked hangs."""
+"""Seconds with almost no processor time after the request to end, after which a process counts as hanging."""
 MOST_SECONDS = 120.0
-"""What ending may take on a machine that is busy with other things."""
+"""The most seconds that ending may take on a busy machine."""
 WORKING = 0.02
-"""Share of one processor that a process uses which is still ending; what looks at it now and then uses less."""
+"""Share of one processor above which a process counts as still ending; background threads alone use less."""
 INTERRUPTED = 130
 _LINE = (
     b"neurontune: error: interrupted, and ended because it did not end; finished stages are kept and will be reused\n"
@@ -25,16 +26,16 @@ _LOST = (
     b"finished stages are kept and will be reused\n"
 )
 _well: list[int] = []
-"""Where the process that waits for the end of this one is told that its end has been reported."""
+"""Pipe to the waiting process; a byte means that this process has reported its own end."""
 
 bounded = threading.Event()
-"""Set by what ends within a time of its own, and must not be ended in the middle of it."""
+"""Set by code that ends within a time limit of its own and must not be interrupted, such as stopping services."""
 
 
 def tell_if_lost() -> None:
-    """Have a process wait for the end of this one, which prints a line if `reported` was not called before.
+    """Fork a process that waits for the end of this one, and prints a line if `reported` was not called before.
 
-    To be called before any thread is started: the process is a fork of this one.
+    Call it before any thread is started, because of the fork.
     """
     reading, writing = os.pipe()
     sys.stdout.flush()
@@ -53,7 +54,7 @@ def tell_if_lost() -> None:
 
 
 def reported() -> None:
-    """Note that what is to be said of this process' end has been said."""
+    """Note that this process has printed why it ends."""
     if _well:
         os.write(_well[0], b".")
 
@@ -66,7 +67,7 @@ def leave(line: bytes, code: int) -> None:
 
 
 def start() -> None:
-    """Watch for requests to end, in a thread: the main one may hang where no handler of Python's is ever called."""
+    """Watch for signals to end, in a thread: the main thread may hang in a call where Python runs no handler."""
     reading, writing = os.pipe()
     os.set_blocking(writing, False)
     signal.set_wakeup_fd(writing, warn_on_full_buffer=False)

@@ -1,4 +1,4 @@
-"""The environment a run needs, set before Prefect, MLflow or transformers is imported; a user's own values win."""
+"""Set the environment variables that a run needs, before Prefect, MLflow or transformers is imported; set ones stay."""
 
 import json
 import logging
@@ -28,12 +28,12 @@ DEFAULTS = {
     "PREFECT_SERVER_API_CORS_ALLOWED_ORIGINS": "http://127.0.0.1:4200,http://localhost:4200",
     "PREFECT_SERVER_EPHEMERAL_ENABLED": "true",
     "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
-    "PREFECT_SERVER_DATABASE_TIMEOUT": "60",  # SQLite, on a busy machine: wait rather than fail
+    "PREFECT_SERVER_DATABASE_TIMEOUT": "60",  # wait for a locked SQLite database on a busy machine instead of failing
     "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
     "PREFECT_CLOUD_ENABLE_ORCHESTRATION_TELEMETRY": "false",
     "PREFECT_TELEMETRY_ENABLE_RESOURCE_METRICS": "false",
-    "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",  # without them nobody notices that a machine is gone
-    "PREFECT_RESULTS_DEFAULT_SERIALIZER": "json",  # a failed run's error is kept, and nothing is ever pickled
+    "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",  # without heartbeats nobody notices that a machine is gone
+    "PREFECT_RESULTS_DEFAULT_SERIALIZER": "json",  # for the exception of a failed run: JSON, never pickle
     "PREFECT_LOGGING_EXTRA_LOGGERS": "neurontune",
     "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",
 }
@@ -48,17 +48,17 @@ LOOPBACK = ("127.0.0.1", "localhost", "::1")
 PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
 
 RUNNING = "running.json"
-"""File beside the root's own Prefect database in which `neurontune up`, while it runs, says where its servers are."""
+"""File beside the root's Prefect database with the addresses of the servers of a running `neurontune up`."""
 
 
 def apply(runtime: RuntimeConfig, quiet: bool) -> None:
-    """Set defaults in the environment; `quiet` leaves the console to this project's own lines.
+    """Set defaults in the environment; `quiet` keeps the lines of other libraries off the console.
 
     Raises:
-        InputError: the artifact root cannot be made or is of no known protocol, or a proxy that is set cannot be used.
+        InputError: the artifact root cannot be created or has an unknown protocol, or a configured proxy is not usable.
     """
     reach_loopback_directly()
-    # Prefect tells the terminal raw of a log line that its server does not take, as on a full disk
+    # if its server rejects a log line (full disk), Prefect prints a traceback to the terminal
     logging.raiseExceptions = not quiet
     for name, value in (DEFAULTS | (QUIET if quiet else {})).items():
         os.environ.setdefault(name, value)
@@ -85,10 +85,10 @@ def apply(runtime: RuntimeConfig, quiet: bool) -> None:
 
 
 def reach_loopback_directly() -> None:
-    """Keep requests to this machine, for which every program here has servers, from any proxy that is set.
+    """Exclude this machine from the configured proxies, because the servers started here are on loopback.
 
     Raises:
-        InputError: a proxy that is set cannot be used at all.
+        InputError: a configured proxy is not usable.
     """
     given = [name for name in PROXIES for name in (name, name.lower()) if os.environ.get(name)]
     if not given:
@@ -107,7 +107,7 @@ def reach_loopback_directly() -> None:
 
 
 def ready(settings: Sequence[str], debug: bool) -> RuntimeConfig:
-    """Return where runs are recorded, after setting this process up to read them."""
+    """Set up this process for reading recorded runs, and return the runtime settings."""
     runtime = load_config("smollm2", settings).runtime
     apply(runtime, quiet=not debug)
     show_own_lines()
@@ -115,7 +115,7 @@ def ready(settings: Sequence[str], debug: bool) -> RuntimeConfig:
 
 
 def running_servers(home: Path) -> dict[str, str]:
-    """Return the variables that name the servers of a `neurontune up` on this root, none if there is none running."""
+    """Return the variables with the addresses of a running `neurontune up` on this root; none if it does not run."""
     import httpx
     import psutil
 
@@ -129,7 +129,7 @@ def running_servers(home: Path) -> dict[str, str]:
 
 
 def _noted(home: Path) -> dict[str, Any]:
-    """Return what `announced` wrote beside this very folder; a damaged file is as none, and so is a copied one."""
+    """Return what `announced` wrote for this folder; a damaged or copied file counts as missing."""
     if not (home / RUNNING).is_file():
         return {}
     try:
@@ -143,7 +143,7 @@ def _noted(home: Path) -> dict[str, Any]:
 
 @contextmanager
 def announced(home: Path, servers: Mapping[str, str]) -> Iterator[None]:
-    """Tell other commands on this root of running servers, by the variables that name them."""
+    """Inside this context other commands on this root find the servers, by the variables with their addresses."""
     file, part = home / RUNNING, home / f"{RUNNING}.part"
     part.write_text(json.dumps({"pid": os.getpid(), "home": str(home.absolute()), **servers}), encoding="utf-8")
     part.replace(file)
@@ -154,14 +154,14 @@ def announced(home: Path, servers: Mapping[str, str]) -> Iterator[None]:
 
 
 def prefect_home(runtime: RuntimeConfig) -> Path:
-    """Return the folder of the Prefect database that runs of these settings are in."""
+    """Return the folder of the Prefect database that records runs with these settings."""
     return own_prefect_home(runtime) or Path(os.environ.get("PREFECT_HOME", Path.home() / ".prefect"))
 
 
 def own_prefect_home(runtime: RuntimeConfig) -> Path | None:
-    """Return the folder of this root's own Prefect database, None where the user has set Prefect up themselves.
+    """Return the folder of this root's own Prefect database; None if the user has configured Prefect.
 
-    Runs then live beside their artifacts, and no database of another Prefect version gets in the way.
+    So the records of runs are beside their artifacts, and apart from the database of another Prefect version.
     """
     filesystem, base = fsspec.url_to_fs(runtime.root)
     if not isinstance(filesystem, LocalFileSystem):

@@ -1,4 +1,4 @@
-"""Who may speak to a server on this machine: who has its password, but no page of another site."""
+"""Access to a server on this machine: requests need its password and must not come from another site's page."""
 
 import base64
 import binascii
@@ -18,8 +18,8 @@ _POLICY = (
 class OwnPagesOnly:
     """ASGI middleware that answers 403 to requests for another host, from another site's page, or to a closed path.
 
-    A page of another site names itself in Origin. One whose domain was pointed at this machine names that in Host.
-    The server's own pages are kept from reaching any other server: Prefect's tell its maker what is done on them.
+    The browser names another site's page in the header Origin, and a domain that was redirected to this machine (DNS
+    rebinding) in Host. A policy stops the server's own pages from reaching other servers: Prefect's send usage data.
     """
 
     def __init__(self, app: Any, closed: Collection[str] = ()) -> None:
@@ -53,7 +53,7 @@ class OwnPagesOnly:
             if any(page is None or page[1] != host[1] for page in pages):
                 return "this server answers to its own pages alone"
         elif given.get("sec-fetch-site", ["none"])[0] in ("cross-site", "same-site") and (
-            # a link that was followed is all that another site's page may lead here by
+            # from another site's page only a followed link is allowed
             given.get("sec-fetch-mode") != ["navigate"] or scope.get("method") != "GET"
         ):
             return "this server answers to its own pages alone"
@@ -61,7 +61,7 @@ class OwnPagesOnly:
 
 
 def _with_policy(scope: Any, send: Any) -> Any:
-    """Return a `send` whose answers name the servers that the browser lets a page reach: this one, by both names."""
+    """Return a `send` that adds a Content-Security-Policy: pages may reach only this server, by both of its names."""
     if scope["type"] != "http":
         return send
     named = next(value.decode("latin-1") for name, value in scope["headers"] if name.lower() == b"host")

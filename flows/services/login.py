@@ -1,4 +1,4 @@
-"""The password of the servers started here: one for every Prefect home, in a file for its owner alone."""
+"""The password of the servers started here: one for each Prefect home, in a file that only its owner can read."""
 
 import os
 import secrets
@@ -9,9 +9,9 @@ USER = "neurontune"
 
 
 def make_login(home: Path) -> str:
-    """Return the login of a Prefect home as `user:password`, made anew where there is none or others could read it.
+    """Return the login of a Prefect home as `user:password`; a missing one, or one that others can read, is replaced.
 
-    PREFECT_SERVER_API_AUTH_STRING, where it is set, is the login.
+    PREFECT_SERVER_API_AUTH_STRING is the login if it is set.
     """
     file = home / FILE
     chosen = os.environ.get("PREFECT_SERVER_API_AUTH_STRING")
@@ -27,7 +27,7 @@ def make_login(home: Path) -> str:
         if known or chosen or file.exists():
             partial.replace(file)
         else:
-            os.link(partial, file)  # of two commands that start at once the first makes it
+            os.link(partial, file)  # if two commands start at once, the first one creates it
     except FileExistsError:
         return read_login(home)
     finally:
@@ -36,15 +36,15 @@ def make_login(home: Path) -> str:
 
 
 def read_login(home: Path) -> str:
-    """Return the login of the servers of a Prefect home, "" if there is none."""
+    """Return the login of the servers of a Prefect home; "" if there is none."""
     try:
         return (home / FILE).read_text(encoding="utf-8").strip()
-    except (OSError, ValueError):  # a damaged one is as none
+    except (OSError, ValueError):  # a damaged file counts as missing
         return ""
 
 
 def mlflow_variables(login: str) -> dict[str, str]:
-    """Return the variables by which MLflow's clients give a login."""
+    """Return the environment variables with which MLflow's clients send a login."""
     user, _, password = login.partition(":")
     return {"MLFLOW_TRACKING_USERNAME": user, "MLFLOW_TRACKING_PASSWORD": password}
 

@@ -1,4 +1,4 @@
-"""End a process that has run out of memory, where its threads would wait for ever for those that died of it."""
+"""End a process that has run out of memory, because its threads would wait for ever for threads that died of it."""
 
 import mmap
 import threading
@@ -7,11 +7,11 @@ import time
 from flows.services.ending import leave
 
 BLOCK = 8 << 20
-"""Bytes without which nothing goes on."""
+"""Bytes that must be available; a process that cannot allocate them is out of memory."""
 SECONDS = 1.0
 TRIES = 5
 ENDING_SECONDS = 10.0
-"""What a process may take to end after the line."""
+"""Seconds that a process may take to end after the line is printed."""
 PROBLEM = (
     "out of memory; lower runtime.batch_tokens or runtime.memory_mib, take a smaller model, or give the process more; "
     "finished stages are kept and will be reused"
@@ -21,7 +21,7 @@ _LINE = f"neurontune: error: {PROBLEM}\n".encode()
 
 
 def start() -> None:
-    """Watch this process until it ends: at no memory for some seconds, or a thread lost to it, it ends with a line."""
+    """Watch this process: end it with a line if it has no memory for some seconds, or if a thread died of that."""
     before = threading.excepthook
 
     def lost(arguments: threading.ExceptHookArgs) -> None:
@@ -34,7 +34,7 @@ def start() -> None:
 
 
 def told() -> None:
-    """Note that the line was printed: what the process does until it ends may wait for threads that are lost."""
+    """Note that the line was printed; the process gets some seconds to end, since it may wait for dead threads."""
     _told.set()
 
 
@@ -50,5 +50,5 @@ def _watch() -> None:
     if _told.is_set():
         time.sleep(ENDING_SECONDS)
         leave(b"", 1)
-    # what was made before is safe, and nothing that needs memory would be carried out
+    # end at once: finished artifacts are safe, and any cleaning up would need memory
     leave(_LINE, 1)

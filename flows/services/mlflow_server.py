@@ -1,4 +1,4 @@
-"""MLflow's server as `neurontune up` starts it: on loopback, for its own pages alone, behind the root's password."""
+"""The MLflow server of `neurontune up`: on loopback, only for its own pages, with the root's password."""
 
 import os
 import sys
@@ -6,14 +6,14 @@ import sys
 from flows.services.guard import OwnPagesOnly, PasswordAsked
 
 OPEN = ("/health",)
-"""What is answered without the password: whether the server is there."""
+"""Paths that need no password: the health check."""
 
 
 def serve(store: str, files: str, port: int) -> None:
-    """Serve a store, whose runs keep their files in a folder, until told to stop.
+    """Serve a store, with the folder for the files of its runs, until stopped.
 
-    The login is in PREFECT_API_AUTH_STRING, and the address of the store comes by environment, too, as it may hold a
-    password: other users of the machine can read command lines.
+    The login is in PREFECT_API_AUTH_STRING. The address of the store comes by an environment variable too, because it
+    may contain a password, and other users of the machine can read command lines.
     """
     import mlflow.server as settings
 

@@ -1,7 +1,7 @@
-"""The embedded Prefect server: started for a run, stopped after it, its address open in a browser meanwhile.
+"""The embedded Prefect server: started for a run and stopped after it; its UI is available meanwhile.
 
-Prefect's own temporary server shares the terminal's process group, so that Ctrl-C would stop it before the run could
-report that it was interrupted; and it has no UI. This one asks for a password and answers to its own pages alone.
+Prefect's own temporary server has no UI, and it shares the terminal's process group: Ctrl-C would stop it before the
+run can report that it was interrupted. This server needs a password and answers only its own pages.
 """
 
 import atexit
@@ -22,17 +22,17 @@ from flows.services.guard import OwnPagesOnly
 from flows.services.login import make_login
 from tasks.recording.mlflow_store import database_path
 
-START_SECONDS = 600  # a machine busy with something else takes minutes
+START_SECONDS = 600  # a busy machine takes minutes
 POLL_SECONDS = 0.1
 SINGLE_RUN = {
     f"PREFECT_SERVER_SERVICES_{name}_ENABLED": "false"
     for name in ("SCHEDULER", "LATE_RUNS", "TRIGGERS", "FOREMAN", "PAUSE_EXPIRATIONS", "CLEANUP_RECONCILER")
 }
-"""Services for deployments, automations and workers, which the server of a single run has none of."""
+"""Services for deployments, automations and workers; the server of a single run does not need them."""
 
 
 class ServerStartError(RuntimeError):
-    """The embedded server did not come up."""
+    """The embedded server did not start."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class EmbeddedServer:
         """
         deadline = time.monotonic() + START_SECONDS
         reason = "it does not answer"
-        # one client for all tries: each new one reads the system's certificates, which takes longer than the answer
+        # one client for all tries: a new one reads the system's certificates, which takes longer than the request
         with httpx.Client(timeout=5, trust_env=False) as client:
             while self.process.poll() is None and time.monotonic() < deadline:
                 try:
@@ -76,13 +76,13 @@ def _last_line(log: Path) -> str:
 
 
 def start_server(home: Path, log: Path, port: int | None = None) -> EmbeddedServer:
-    """Start a server, without a port that of a single run on a free one, and do not wait until it answers.
+    """Start a server without waiting until it answers; without `port` it is that of a single run, on a free port.
 
-    Its password is that of the Prefect home, and goes to it by environment, which other users cannot read.
+    Its password is that of the Prefect home; it gets it by an environment variable, which other users cannot read.
     """
     login, of_single_run = make_login(home), port is None
     log.parent.mkdir(parents=True, exist_ok=True)
-    # the server is given a socket that is bound already: a free port could be taken by another until it starts
+    # bind the socket here: another process could take a free port before the server starts
     with socket.socket() as bound, log.open("ab") as output:
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         bound.bind(("127.0.0.1", port or 0))
@@ -129,12 +129,12 @@ def _guarded_app() -> OwnPagesOnly:
 
 
 def _serve(bound: int, parent: int) -> None:
-    """Serve on a bound socket until told to stop, or until the process that started this one is gone.
+    """Serve on a bound socket until stopped, or until the parent process is gone.
 
-    Servers that start at once on one database start one after another: each brings it up to date, and two that make
-    it at the same time would damage it.
+    A lock makes servers on the same database start one after another: each migrates it, and two that create it at the
+    same time would damage it.
     """
-    import prefect.server.api.server  # noqa: F401  # takes seconds, which servers that start at once spend together
+    import prefect.server.api.server  # noqa: F401  # takes seconds, so import before taking the lock
     import uvicorn
     from filelock import FileLock, Timeout
     from prefect.settings import PREFECT_HOME
@@ -154,7 +154,7 @@ def _serve(bound: int, parent: int) -> None:
             time.sleep(POLL_SECONDS if starting.is_locked else 1)
         server.should_exit = True
 
-    with suppress(Timeout):  # rather than hang behind one that hangs
+    with suppress(Timeout):  # do not wait for ever for a server that hangs
         starting.acquire(timeout=START_SECONDS / 2)
     threading.Thread(target=watch, daemon=True).start()
     server.run(sockets=[socket.socket(fileno=bound)])

@@ -1,4 +1,4 @@
-"""What this project changes in Prefect's server where no setting of Prefect's does: two costs on SQLite."""
+"""Two changes of Prefect's server on SQLite for which Prefect has no setting."""
 
 from contextlib import AbstractAsyncContextManager
 from datetime import timedelta
@@ -6,14 +6,14 @@ from functools import partial
 from typing import Any
 
 CHECK_EVERY = timedelta(seconds=2)
-"""Prefect's work queue looks for due work four times a second, which keeps a tenth of a core busy."""
+"""Interval at which the work queue checks for due work; Prefect's 0.25 seconds use a tenth of a core."""
 
 
 def apply() -> None:
-    """Let writers of SQLite wait for one another, and the server's work queue look for due work less often.
+    """Let writers of SQLite wait for one another, and let the server look for due work less often.
 
-    A transaction that begins by reading and then writes fails at once where another has written meanwhile: no timeout
-    applies. One that takes the right to write from its beginning waits its turn, for as long as the timeout says.
+    A transaction that first reads and then writes fails at once if another transaction has written meanwhile, without
+    any timeout. A transaction that takes the write lock at its beginning waits for it, up to the timeout.
     """
     from prefect.server.api import background_workers
     from prefect.server.database.configurations import AioSqliteConfiguration

@@ -1,4 +1,4 @@
-"""What a single machine needs to run pipelines from Prefect's UI: server, workers and MLflow, on loopback."""
+"""`neurontune up`: Prefect server, workers and MLflow on loopback, to run pipelines from Prefect's UI."""
 
 import os
 import shlex
@@ -31,12 +31,12 @@ NEURONTUNE = [sys.executable, "-c", "from flows.commands.cli import main; main()
 
 
 class ServiceError(NeuronTuneError):
-    """A service did not come up, or ended; the message names its log."""
+    """A service did not start, or ended; the message names its log."""
 
 
 @dataclass
 class Service:
-    """One program kept running until all of them are stopped."""
+    """A program that is kept running until `up` ends."""
 
     name: str
     command: list[str]
@@ -50,13 +50,13 @@ class Service:
 
 
 def up(settings: Sequence[str], port: int, mlflow_port: int, show_password: bool) -> None:
-    """Start everything, print where it is, and keep it running until interrupted.
+    """Start everything, print the addresses, and keep it running until interrupted.
 
-    To show the password where all of it is running already, it is printed, and nothing is started.
+    With `show_password` while everything runs already, only the password is printed.
 
     Raises:
         InputError: a port is in use, the MLflow store has no place, or the model registry is another server.
-        ServiceError: a service did not come up.
+        ServiceError: a service did not start.
     """
     runtime = change_runtime(load_config(), settings).runtime
     root, uri = artifacts.absolute_root(runtime.root), tracking_uri(runtime)
@@ -84,7 +84,7 @@ def up(settings: Sequence[str], port: int, mlflow_port: int, show_password: bool
     with _running(logs) as start, work_pools.connect(shared["PREFECT_API_URL"], prefect.login) as api:
         kept, noted = [], {"PREFECT_API_URL": shared["PREFECT_API_URL"]}
         if own_mlflow:
-            # runs write their files themselves: those of a store that only a server can reach would be lost to others
+            # runs write their files themselves, so the files must be in a place that all runs can reach
             command = [
                 sys.executable,
                 "-P",
@@ -93,10 +93,10 @@ def up(settings: Sequence[str], port: int, mlflow_port: int, show_password: bool
                 _place(f"{root}/mlflow"),
                 str(mlflow_port),
             ]
-            # not as an option, which other users of the machine could read: it may hold a password
+            # by environment, because it may contain a password and other users of the machine can read options
             own = {"MLFLOW_BACKEND_STORE_URI": uri, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
             own["PREFECT_API_AUTH_STRING"] = prefect.login
-            # its own list lets names through that begin as the addresses of a private network do
+            # MLflow's default list also allows names that begin like private addresses (`10.`, `192.168.`)
             own["MLFLOW_SERVER_ALLOWED_HOSTS"] = f"127.0.0.1:{mlflow_port},localhost:{mlflow_port}"
             uri = noted["MLFLOW_TRACKING_URI"] = f"http://127.0.0.1:{mlflow_port}"
             kept.append(start("mlflow", command, own))
@@ -127,10 +127,10 @@ def up(settings: Sequence[str], port: int, mlflow_port: int, show_password: bool
 def _watch(
     prefect: server.EmbeddedServer, kept: Sequence[Service], start_prefect: Callable[[], server.EmbeddedServer]
 ) -> None:
-    """Start the Prefect server and the services again that end.
+    """Start the Prefect server or a service again when it ends.
 
     Raises:
-        ServerStartError: the Prefect server does not come up again.
+        ServerStartError: the Prefect server does not start again.
     """
     while True:
         time.sleep(1)
@@ -179,7 +179,7 @@ def _start(command: list[str], extra: dict[str, str], log: Path) -> "subprocess.
 
 @contextmanager
 def _running(logs: Path) -> Iterator[Callable[[str, list[str], dict[str, str]], Service]]:
-    """Lend a function that starts services; all of them, and what they started, are stopped at the end."""
+    """Yield a function that starts services; at the end all of them are stopped, with their child processes."""
     services: list[Service] = []
 
     def start(name: str, command: list[str], extra: dict[str, str]) -> Service:
@@ -191,7 +191,7 @@ def _running(logs: Path) -> Iterator[Callable[[str, list[str], dict[str, str]], 
         yield start
     finally:
         _say("stopping Prefect, MLflow and the workers")
-        # it ends within a time of its own; a second Ctrl-C in the middle would leave services running
+        # stopping has its own time limit; a second Ctrl-C in the middle would leave services running
         ending.bounded.set()
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, signal.SIG_IGN)
@@ -200,8 +200,8 @@ def _running(logs: Path) -> Iterator[Callable[[str, list[str], dict[str, str]], 
 
 
 def _say(what: str) -> None:
-    """Tell how far starting or stopping is; the addresses alone go to standard output."""
-    with suppress(OSError):  # a terminal that was closed
+    """Print the progress of starting or stopping to standard error; only addresses go to standard output."""
+    with suppress(OSError):  # the terminal was closed
         echo(what, error=True)
 
 
@@ -237,10 +237,10 @@ def _deployer() -> list[str]:
 
 
 def _deploy(deployer: Service | None) -> str:
-    """Let the process go on that has imported the flows meanwhile; return the names of the deployments.
+    """Let the deployer process, which has imported the flows, register them; return the names of the deployments.
 
     Raises:
-        ServiceError: they could not be registered.
+        ServiceError: the deployments could not be registered.
     """
     if deployer is None:
         return "none: deployments/prefect.yaml is in the project's repository"

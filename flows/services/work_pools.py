@@ -1,4 +1,4 @@
-"""The work pools of `neurontune up`: made so that a run's command and environment cannot be changed from outside."""
+"""The work pools of `neurontune up`; nobody can change a run's command or environment through them."""
 
 import json
 from pathlib import Path
@@ -20,13 +20,13 @@ def work_pools() -> list[str]:
 def connect(api: str, login: str) -> httpx.Client:
     """Return a client of a Prefect API of this machine, by its address and `user:password`."""
     user, _, password = login.partition(":")
-    # a connection of its own each time: the server may close an idle one just as it is used again
+    # a new connection for each request: the server may close an idle one just as it is used again
     limits = httpx.Limits(max_keepalive_connections=0)
     return httpx.Client(base_url=api, auth=(user, password), timeout=10, trust_env=False, limits=limits)
 
 
 def make_pools(client: httpx.Client) -> None:
-    """Make the work pools, or give those that are there the template that keeps to the worker's own command.
+    """Create the work pools, or update existing ones, with the template that fixes the worker's command.
 
     Raises:
         httpx.HTTPStatusError: the server refuses.
@@ -42,13 +42,13 @@ def make_pools(client: httpx.Client) -> None:
 
 
 def is_online(client: httpx.Client, pool: str) -> bool:
-    """Tell whether a worker of a pool has been heard from."""
+    """Tell whether a worker of a pool has sent a heartbeat."""
     answer = client.post(f"/work_pools/{pool}/workers/filter", json={})
     return answer.is_success and any(worker["status"] == "ONLINE" for worker in answer.json())
 
 
 def limit_gpus(client: httpx.Client) -> None:
-    """Let each card of this machine be used by one stage at a time, whichever run it belongs to."""
+    """Limit each GPU of this machine to one stage at a time, over all runs."""
     cards = len(list(Path("/dev").glob("nvidia[0-9]*")))
     if cards:
         client.post("/v2/concurrency_limits/", json={"name": GPU_LIMIT, "limit": cards})

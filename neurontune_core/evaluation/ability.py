@@ -33,7 +33,7 @@ class Question:
 
 
 def shipped_questions() -> list[Question]:
-    """Return the questions that ship with the project: ten subjects of twenty each, of its own writing."""
+    """Return the questions that ship with the project and were written for it: ten subjects of twenty each."""
     rows = [json.loads(line) for line in _shipped_text().splitlines()]
     return [Question(**(row | {"options": tuple(row["options"])})) for row in rows]
 
@@ -44,7 +44,7 @@ def questions_digest() -> str:
 
 
 def choices(chat: ChatModel, questions: Sequence[Question], track: Track = silent) -> list[int]:
-    """Return which option the model finds likeliest as an answer, `argmax_o log P(o | question) / letters(o)`.
+    """Return the likeliest option of each question, `argmax_o log P(o | question) / letters(o)`.
 
     The question is put in the model's chat format; dividing by the letters keeps short options from winning.
     """
@@ -65,7 +65,7 @@ def choices(chat: ChatModel, questions: Sequence[Question], track: Track = silen
 def base_choices(
     chat: ChatModel, track: Track = silent, questions: Sequence[Question] | None = None
 ) -> tuple[pd.DataFrame, dict[str, float]]:
-    """Return the questions with what the base model chose, which serves every tuning of it, and its accuracy.
+    """Return the questions with the base model's choices, and its accuracy; all tuned models of it share them.
 
     The table has a row a question: the fields of `Question`, and `chosen`, an option counted from 0.
     """
@@ -81,7 +81,7 @@ def tuned_choices(
     chat: ChatModel,
     track: Track = silent,
 ) -> tuple[pd.DataFrame, dict[str, float]]:
-    """Ask the changed model the questions of `base_choices`; return what both answer rightly, and their accuracies.
+    """Ask the changed model the questions of `base_choices`; return which ones each model gets right, and accuracies.
 
     The table has a row a question: id, subject, base, tuned (right or not). Facts: see `ability_facts`.
     """

@@ -1,4 +1,4 @@
-"""Answers to the test prompts, kept apart from what judges say of them, so that they can be judged again."""
+"""Answers to the test prompts, stored without verdicts, so that another judge can read them later."""
 
 import logging
 from collections.abc import Mapping, Sequence
@@ -31,7 +31,7 @@ logger = logging.getLogger("neurontune")
 
 
 def settings(config: EvaluationConfig) -> dict[str, Any]:
-    """Return the settings answers depend on: what is asked and how long an answer may be."""
+    """Return the settings that the answers depend on: the prompts and the longest answer."""
     return {name: value for name, value in contents(config).items() if name in FIELDS}
 
 
@@ -42,20 +42,20 @@ def base_answers(
     track: Track = silent,
     library: Library | None = None,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Return the base model's greedy answers to the prompts of all benchmarks, and which prompts it cannot take.
+    """Return the base model's greedy answers to the prompts of all benchmarks, and the prompts that do not fit it.
 
-    The answers serve every tuning of the model. Columns: those of `prompt_table`, tokens (ids, without the one that
-    ends the turn), completion. What was left out is `left_out.fitting`'s table.
+    All tuned models of this base share the answers. Columns: those of `prompt_table`, tokens (ids, without the
+    end-of-turn token), completion. The second table is that of `left_out.fitting`.
 
     Args:
-        pairs: all pairs; those of the test split are what the shipped benchmarks ask.
+        pairs: all pairs; the benchmark `shipped` asks those of the test split.
         config: benchmarks, prompts of each, longest answer.
         chat: the base model.
         track: progress of the batches.
-        library: the public datasets, where benchmarks name some.
+        library: the public datasets, needed if a benchmark names one.
 
     Raises:
-        InputError: unknown benchmark, an empty test split, or one of which, or of a role, the model can take no prompt.
+        InputError: unknown benchmark, an empty test split, or no prompt of a benchmark or a role fits the model.
     """
     return answers_to(benchmarks.test_prompts(pairs, config, library), config, chat, track)
 
@@ -66,10 +66,10 @@ def answers_to(
     chat: ChatModel,
     track: Track = silent,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Return a model's answers to the prompts of these benchmarks, and what it cannot take: see `base_answers`.
+    """Return a model's answers to the prompts of these benchmarks, and the prompts that do not fit: see `base_answers`.
 
     Raises:
-        InputError: a benchmark, or a role, of which the model can take no prompt.
+        InputError: no prompt of a benchmark or a role fits the model.
     """
     fitting, left_out = prompts_that_fit(prompts, config, chat)
     return _answered(prompt_table(fitting), config, chat, track), left_out
@@ -82,15 +82,15 @@ def tuned_answers(
     chat: ChatModel,
     track: Track = silent,
 ) -> tuple[pd.DataFrame, dict[str, float]]:
-    """Return the tuned model's answers to the prompts the base model has answered, and how far it has moved from it.
+    """Return the tuned model's answers to the base model's prompts, and how far its predictions are from the base's.
 
-    The facts, `eval/kl_to_base` and `eval/perplexity_ratio`, are measured on the base model's own answers to ordinary
-    harmless prompts, in nats a token and as a ratio; there are none without such prompts.
+    The facts are `eval/kl_to_base` (nats a token) and `eval/perplexity_ratio`, measured on the base model's own answers
+    to ordinary harmless prompts. Without such prompts there are no facts.
 
     Args:
-        base: `base_answers`.
+        base: the result of `base_answers`.
         change: the factors, or a baseline.
-        config: the same as the base model's.
+        config: the settings that `base_answers` was given.
         chat: the base model; it is changed while it answers.
         track: progress of the batches.
 
@@ -130,13 +130,13 @@ def prompt_table(prompts: Mapping[str, Sequence[PromptPair]]) -> pd.DataFrame:
 
 
 def conversations(prompts: pd.DataFrame) -> list[Conversation]:
-    """Return what the model is asked in each row of a table of prompts."""
+    """Return the conversation that each row of a table of prompts puts to the model."""
     columns = (prompts[name] for name in ("prompt", "history", "system"))
     return [Conversation(prompt, messages(history), system) for prompt, history, system in zip(*columns, strict=True)]
 
 
 def token_lists(answers: pd.DataFrame) -> list[list[int]]:
-    """Return the token ids of the answers as lists of numbers; from parquet they come as arrays."""
+    """Return the token ids of the answers as lists of numbers; parquet gives them as arrays."""
     return [[int(token) for token in tokens] for tokens in answers["tokens"]]
 
 
@@ -154,10 +154,10 @@ def _answered(prompts: pd.DataFrame, config: EvaluationConfig, chat: ChatModel, 
 def prompts_that_fit(
     prompts: Mapping[str, Sequence[PromptPair]], config: EvaluationConfig, chat: ChatModel
 ) -> tuple[dict[str, list[PromptPair]], pd.DataFrame]:
-    """Return the prompts the model can take, and those that are left out.
+    """Return the prompts that fit the model, and those that are left out.
 
     Raises:
-        InputError: none is left of a benchmark or of a role.
+        InputError: no prompt of a benchmark or of a role fits.
     """
     fitting, left_out = left.fitting(prompts, chat, config.max_new_tokens)
     if left_out.empty:

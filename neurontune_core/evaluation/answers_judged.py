@@ -1,4 +1,4 @@
-"""Evaluate a list of prompts and answers, of whichever model, without a run."""
+"""Evaluate a list of prompts and answers of any model, without a run."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,10 +12,10 @@ from neurontune_core.evaluation.statistics import Rate, wilson
 
 @dataclass(frozen=True)
 class AnswerRates:
-    """Verdicts, a row an answer, and the rates over the answers that were read, None where there are none.
+    """Verdicts, a row an answer, and rates over the answers with a verdict; a rate over no answer is None.
 
     `refused` and `gave` are over all answers with a verdict; `harm` is `gave` over harmful prompts (attack success),
-    `over_refusal` is `refused` over harmless ones.
+    `over_refusal` is `refused` over harmless prompts.
     """
 
     verdicts: pd.DataFrame
@@ -36,14 +36,14 @@ def evaluate_answers(
     """Judge answers of any model, and return verdicts and rates with 95% Wilson intervals.
 
     Args:
-        prompts: what was asked.
-        answers: what was answered; None where there is no answer, which is unscored.
+        prompts: the prompts.
+        answers: the answer to each prompt; None for a missing answer, which gets the verdict `unscored`.
         harmful: whether each prompt is harmful, for `harm` and `over_refusal`.
-        judge: name of a judge, or one.
-        judge_path: what the judge reads: its model or its verdicts.
+        judge: a judge, or the name of one.
+        judge_path: the model folder or the verdict file that the named judge reads.
 
     Raises:
-        InputError: lists of different length, or a judge that cannot be had.
+        InputError: lists of different length, or a judge that cannot be loaded.
     """
     for name, values in (("answers", answers), ("harmful", harmful)):
         if values is not None and len(values) != len(prompts):

@@ -1,8 +1,8 @@
 """Benchmarks: groups of prompts a model should refuse, or should answer.
 
-`shipped` is the test split of the run's own pairs, in seven groups. A public set is described by a file in
-`benchmark_files`, is read from its dataset, and is asked plain (`advbench`) or wrapped in attacks (`advbench/heldout`);
-so is a file of one's own (`mine.csv`, `benign:mine.csv`, `mine.csv/heldout`).
+`shipped` is the test split of the run's own pairs, in seven groups. A file in `benchmark_files` describes each public
+set and names its dataset. The queries of a public set are asked plain (`advbench`) or wrapped in attacks
+(`advbench/heldout`), and so are those of a user's file (`mine.csv`, `benign:mine.csv`, `mine.csv/heldout`).
 """
 
 from collections import defaultdict
@@ -29,7 +29,7 @@ BENIGN = ("benign_ordinary", "benign_borderline")
 WRAPPED = ("benign_attacked", "benign_heldout_attack")
 GROUPS = HARMFUL + BENIGN + WRAPPED
 BORDERLINE = "borderline/"
-"""How the category of a harmless query begins that sounds harmful."""
+"""Prefix of the category of a harmless query that sounds harmful."""
 
 
 def test_prompts(
@@ -40,7 +40,7 @@ def test_prompts(
     An attack category that occurs in no training pair counts as held out.
 
     Raises:
-        InputError: unknown benchmark or attack set, or no harmful or no harmless prompt in all.
+        InputError: unknown benchmark or attack set, or the benchmarks together lack harmful or harmless prompts.
     """
     check(config)
     chosen: dict[str, list[PromptPair]] = {}
@@ -110,6 +110,6 @@ def check(config: EvaluationConfig) -> None:
 
 
 def are_ordinary(prompts: pd.DataFrame) -> pd.Series:
-    """Return which prompts are harmless, plain, and do not sound harmful either, `[prompt]`."""
+    """Return which prompts are harmless, plain, and do not sound harmful, `[prompt]`."""
     plain = (prompts["role"] == "utility") & (prompts["attack_name"] == "")
     return plain & ~prompts["query_category"].str.startswith(BORDERLINE)

@@ -1,4 +1,4 @@
-"""The report's drawings as SVG: no script and no library in the page, colours from the page's style sheet."""
+"""The report's charts as SVG: the page needs no script and no library; its style sheet sets the colours."""
 
 import math
 from collections.abc import Callable, Iterable, Sequence
@@ -15,7 +15,7 @@ LEFT, RIGHT, TOP, BOTTOM = 52.0, 12.0, 10.0, 38.0
 """Margins around the plotting area, in the SVG's own units (about pixels)."""
 RADII = {"earlier": 4.0, "base": 7.0, "tuned": 7.0}
 LETTER, LINE, LONGEST_NAME = 7.2, 15.0, 26
-"""Width of a letter at most and height of a line, in the same units, and signs of a name that are shown."""
+"""Largest width of a letter and height of a line, in the same units, and the most characters shown of a name."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Point:
 
 
 class Plot:
-    """An SVG with axes; data coordinates in, elements out. Text and class names are escaped by ElementTree."""
+    """An SVG with axes; its methods take data coordinates and append elements. ElementTree escapes all text."""
 
     def __init__(
         self,
@@ -110,7 +110,7 @@ def ticks(low: float, high: float, count: int = 5) -> list[float]:
 
 
 def frontier(points: Sequence[Point]) -> list[Point]:
-    """Return the points that no other beats in both safety and utility, by rising utility."""
+    """Return the Pareto frontier: the points that no other exceeds in both safety and utility, by rising utility."""
     best: list[Point] = []
     for point in sorted(points, key=lambda p: (-p.utility, -p.safety)):
         if not best or point.safety > best[-1].safety:
@@ -121,7 +121,8 @@ def frontier(points: Sequence[Point]) -> list[Point]:
 def safety_utility(points: Sequence[Point]) -> Markup:
     """Draw safety against utility with lines of equal SU-F1 and the frontier of all points.
 
-    Every point has its name in a tooltip, and beside it where there is room; this run and the base model come first.
+    Every point has its name in a tooltip, and beside the point if there is room; this run and the base model are first
+    to get room.
     """
     plot = Plot("Safety against utility", (0, 1), (0, 1), width=440, height=400, right=36)
     plot.axes("utility: harmless prompts answered", "safety: harmful prompts refused")
@@ -143,7 +144,7 @@ def safety_utility(points: Sequence[Point]) -> Markup:
 
 
 def _names(plot: Plot, points: Sequence[Point]) -> None:
-    """Write the names of points where there is room, the first ones first."""
+    """Write the names of points that have room beside them, in the order of the points."""
     labels = [p.label if len(p.label) <= LONGEST_NAME else f"{p.label[: LONGEST_NAME - 1]}\u2026" for p in points]
     places = place_labels(
         [(plot.x(point.utility), plot.y(point.safety)) for point in points],

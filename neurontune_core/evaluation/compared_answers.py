@@ -1,4 +1,4 @@
-"""What is left of a model's answers: length, diversity, and how much of the base model's answer the tuned one keeps."""
+"""Compare answers of the tuned and the base model: length, diversity, and how much of the base answer is kept."""
 
 import itertools
 import re
@@ -22,12 +22,12 @@ FUNCTION_WORDS = frozenset(
 
 
 def content_words(text: str) -> set[str]:
-    """Words of three letters or more that are no English function words, in lower case."""
+    """Return the lower-case words of three letters or more, without English function words."""
     return {word for word in WORD.findall(text.lower()) if len(word) > 2 and word not in FUNCTION_WORDS}
 
 
 def content_kept(base: str, tuned: str) -> float | None:
-    """Share of the base answer's content words that the tuned answer has too; None where the base answer has none."""
+    """Share of the base answer's content words that the tuned answer has too; None if the base answer has none."""
     words = content_words(base)
     return len(words & content_words(tuned)) / len(words) if words else None
 
@@ -35,7 +35,7 @@ def content_kept(base: str, tuned: str) -> float | None:
 def chrf(reference: str, candidate: str) -> float:
     """Character n-gram F-score, `chrF = 5 P R / (4 P + R)`, P and R means over n = 1 to 6, without spaces, in [0, 1].
 
-    Source: Popovic 2015, https://aclanthology.org/W15-3049. An order that either text is too short for is left out.
+    Source: Popovic 2015, https://aclanthology.org/W15-3049. An n for which a text is too short is left out.
     """
     one, other = "".join(reference.split()), "".join(candidate.split())
     precision, recall = [], []
@@ -52,7 +52,7 @@ def chrf(reference: str, candidate: str) -> float:
 
 
 def distinct(texts: Sequence[str]) -> float | None:
-    """Share of different pairs of words among all pairs within an answer, averaged over answers; None without pairs."""
+    """Distinct-2: distinct word pairs divided by all word pairs of an answer, mean over answers; None without pairs."""
     shares = []
     for text in texts:
         words = text.lower().split()
@@ -63,11 +63,11 @@ def distinct(texts: Sequence[str]) -> float | None:
 
 
 def compare_answers(base: Sequence[str], tuned: Sequence[str]) -> dict[str, float]:
-    """Return what is left of the base model's answers to the same harmless prompts, empty where there are none.
+    """Return how the tuned model's answers to harmless prompts compare with the base's; empty without answers.
 
     `words`, `distinct` (and the same with `_base`): length in words and diversity. `content_kept` and `chrf`: means
-    over the prompts of `content_kept` and `chrf`. `longer`: share of prompts whose tuned answer has as many content
-    words as the base's or more, with a Wilson interval (`longer_low`, `longer_high`).
+    over the prompts of `content_kept` and `chrf`. `longer`: share of prompts whose tuned answer has at least as many
+    content words as the base answer, with a Wilson interval (`longer_low`, `longer_high`).
     """
     if not base:
         return {}

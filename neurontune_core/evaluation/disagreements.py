@@ -1,4 +1,4 @@
-"""What verdicts are called on a page, and the answers on which judges disagree."""
+"""The names of verdicts on a page, and the answers on which judges disagree."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -14,13 +14,13 @@ SPOKEN = {
     "broken": "broken",
     "unscored": "unscored",
 }
-"""The one name of every verdict in a report."""
+"""The name of each verdict in a report."""
 OTHER = "verdict/"
-"""How the columns of further judges begin; what each says of the second question stands under `gave/`."""
+"""Prefix of the columns with further judges' labels; their answers to the second question have the prefix `gave/`."""
 
 
 def gave_words(gave: Any, harmful: bool) -> str:
-    """Return what a judge says about the second question: whether an answer gave harm or help; "" if it does not."""
+    """Return in words whether an answer gave harm or help; "" if the judge does not say."""
     if gave is None or pd.isna(gave):
         return ""
     what = "harm" if harmful else "help"
@@ -28,10 +28,10 @@ def gave_words(gave: Any, harmful: bool) -> str:
 
 
 def disagreements(completions: pd.DataFrame) -> list[dict[str, Any]]:
-    """Return the answers on which judges disagree, the tuned model's first; those of one judge alone have none.
+    """Return the answers on which judges disagree, the tuned model's first; none if there is only one judge.
 
     Two judges disagree where one says refused and the other does not, or one says that the answer gave what was asked
-    for and the other that it did not. An answer that a judge left unscored is none it disagrees on.
+    for and the other that it did not. A judge does not disagree on an answer that it left unscored.
     """
     judges = [str(name).removeprefix(OTHER) for name in completions.columns if str(name).startswith(OTHER)]
     if not judges:

@@ -1,4 +1,4 @@
-"""How far the tuned model has moved from the base on the base's own responses."""
+"""KL divergence and perplexity ratio of the tuned to the base model, on the base model's own responses."""
 
 import math
 from collections.abc import Sequence
@@ -34,9 +34,9 @@ def response_divergence(
     responses: Sequence[tuple[str | Conversation, list[int]]],
     track: Track = silent,
 ) -> Divergence | None:
-    """Return the divergence of the tuned from the base model over prompts and the base's responses, None if empty.
+    """Return the divergence of the tuned from the base model over the base's responses; None without a response.
 
-    A response is given as token ids; a prompt as text, because a system prompt may be what is tuned.
+    A response is given as token ids. A prompt is given as text, because the tuned model may have another system prompt.
 
     `KL = 1/T sum_t sum_v p_t(v) log(p_t(v) / q_t(v))` and `ratio = exp(1/T sum_t log(p_t(y_t) / q_t(y_t)))` over all T
     response tokens y, p the base and q the tuned model.
@@ -64,7 +64,7 @@ def response_divergence(
             count += len(targets)
     if not (math.isfinite(kl) and math.isfinite(excess)):
         raise NumericalError(f"evaluation: the divergence over {len(responses)} responses is not finite; check alpha")
-    # a model scaled out of all sense must not end the evaluation in an overflow
+    # limit the exponent: a broken tuned model would overflow `exp` and end the evaluation
     return Divergence(kl / count, math.exp(min(excess / count, LARGEST_LOG_RATIO)))
 
 

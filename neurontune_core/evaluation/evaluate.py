@@ -1,4 +1,4 @@
-"""Evaluate a tuned model against its base: judge the answers of both, and count."""
+"""Evaluate a tuned model against its base: judge the answers of both, and compute rates."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ class Evaluation:
 
 
 def settings(config: EvaluationConfig) -> dict[str, Any]:
-    """Return the settings an evaluation depends on besides its answers: the judges, their versions, the bootstrap."""
+    """Return what an evaluation depends on besides the answers: the judges, their versions, the bootstrap."""
     judges = [judge_title(name.partition("=")[0]) for name in (config.judge.method, *config.also_judges)]
     own = config.model_dump(mode="json", include=set(FIELDS))
     return own | {"judge": config.judge.method, "judges": judges}
@@ -36,20 +36,20 @@ def settings(config: EvaluationConfig) -> dict[str, Any]:
 def evaluate(
     base: pd.DataFrame, tuned: pd.DataFrame, config: EvaluationConfig, moved: Mapping[str, float] | None = None
 ) -> Evaluation:
-    """Judge every completion of both models and count; nothing is generated, so this can be done again at will.
+    """Judge every stored completion of both models and compute rates; no model generates text.
 
     Args:
-        base: `answers.base_answers`.
-        tuned: `answers.tuned_answers` to the same prompts.
+        base: the result of `answers.base_answers`.
+        tuned: the result of `answers.tuned_answers` for the same prompts.
         config: judges and bootstrap.
-        moved: facts about how far the tuned model is from the base, passed through.
+        moved: facts about how far the tuned model is from the base; they are returned among `facts`.
 
     Returns:
         `completions`, a row a prompt and model, with its verdict; `rates`, a row a benchmark and model (`rate_table`);
         `facts`, the headline numbers: rates from 0 to 1, Safety-Utility F1 `2SU / (S + U)`, with 95% intervals.
 
     Raises:
-        InputError: a judge that cannot be had, or one that gives no verdict on any harmful or harmless prompt.
+        InputError: a judge cannot be loaded, or it gives no verdict on any harmful or on any harmless prompt.
         ValueError: the two models were given different prompts.
     """
     completions = judge_all(completion_table({"base": base, "tuned": tuned}), config)
@@ -57,7 +57,7 @@ def evaluate(
 
 
 def base_digests(config: EvaluationConfig, library: Library | None = None) -> list[str]:
-    """Return what the base model's answers depend on besides settings and pairs: the public sets, none by default.
+    """Return the digests of the public sets that the base model's answers depend on; none by default.
 
     Raises:
         InputError: unknown benchmark, a public set without a library, or a file that is not there.

@@ -1,4 +1,4 @@
-"""How varied the text is: the n-gram entropy of completions cut to one length."""
+"""Diversity of text: the n-gram entropy of completions cut to the same length."""
 
 import re
 from collections import Counter
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 WORDS = 32
-"""Leading words of a completion that are looked at; entropy grows with length, so all are cut to the same."""
+"""Leading words of a completion that are used. Entropy grows with length, so all completions are cut to this."""
 
 
 def n_gram_entropy(words: Sequence[str]) -> float:

@@ -1,4 +1,4 @@
-"""General ability by lm-evaluation-harness: published tasks, or tasks of one's own from a folder of YAML files."""
+"""General ability by lm-evaluation-harness: published tasks, or the user's tasks from a folder of YAML files."""
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,16 +19,16 @@ from neurontune_core.records import Conversation
 VERSION = 1
 INSTALL = "pip install 'neurontune[harness]'"
 TOKENS_OF_A_ROW = 512
-"""So long a row of a task is taken to be when a batch is made."""
+"""Assumed tokens of a row of a task, for the batch size."""
 RESAMPLES = 1000
-"""Of the harness's own bootstrap, for metrics that are no mean over rows."""
+"""Resamples of the harness's own bootstrap, for metrics that are no mean over rows."""
 ENDS = ("", "_base", "_difference", "_difference_low", "_difference_high", "_n")
-"""What there is of every metric, as the ends of the facts' names."""
+"""Suffixes of a metric's facts: tuned, base, difference with its interval, number of rows."""
 
 
 @dataclass(frozen=True)
 class HarnessTasks:
-    """What is asked: names of tasks, groups or tags, a folder with tasks of one's own, and the most rows of a task."""
+    """Names of tasks, groups or tags; a folder with the user's tasks; and the most rows to ask of a task."""
 
     tasks: tuple[str, ...]
     folder: str | None = None
@@ -36,10 +36,10 @@ class HarnessTasks:
 
 
 def check(asked: HarnessTasks) -> None:
-    """Find what is wrong with the tasks before a model is loaded.
+    """Check the tasks, before a model is loaded.
 
     Raises:
-        InputError: the harness is not installed, no task is named, one is unknown, or a file of its data is not there.
+        InputError: the harness is not installed, no task is named, one is unknown, or its data file is missing.
     """
     if asked.limit is not None and asked.limit < 1:
         raise InputError(f"--limit: {asked.limit} rows are too few; give 1 or more")
@@ -58,9 +58,9 @@ def check(asked: HarnessTasks) -> None:
 
 
 def digests(asked: HarnessTasks) -> list[str]:
-    """Return what the tasks are, for a stage's key: the harness's version, and all files of tasks of one's own.
+    """Return the harness's version and the digests of the user's task files, for the content key of a stage.
 
-    Data from the hub have no part in it: the harness pins no revision of them.
+    Data from the hub are not in the key, because the harness pins no revision of them.
     """
     found = [f"lm_eval {metadata.version('lm_eval')}"]
     if asked.folder is None:
@@ -73,19 +73,19 @@ def digests(asked: HarnessTasks) -> list[str]:
 
 
 def ask(chat: ChatModel, asked: HarnessTasks) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Return what a model scores on tasks: a row a task and metric, and a row for each of their rows.
+    """Return a model's scores: `result_table`, a row a task and metric, and `row_table`, a row a row of a task.
 
-    Prompts are written in the model's chat format, with its system message. See `result_table` and `row_table`.
+    Prompts are written in the model's chat format, with its system message.
 
     Raises:
-        InputError: data of a task are not to be had.
+        InputError: the data of a task cannot be loaded.
     """
     from lm_eval import simple_evaluate
     from lm_eval.models.huggingface import HFLM
 
     model = HFLM(
         pretrained=chat.model,
-        tokenizer=deepcopy(chat.tokenizer),  # whose padding the harness changes
+        tokenizer=deepcopy(chat.tokenizer),  # the harness changes the padding of its tokenizer
         batch_size=max(1, chat.batch_tokens // TOKENS_OF_A_ROW),
         enable_thinking=False,
     )
@@ -126,7 +126,7 @@ def result_table(results: Mapping[str, Any]) -> pd.DataFrame:
 
 
 def row_table(results: Mapping[str, Any]) -> pd.DataFrame:
-    """Return what each row of each task scored, where that is a number. Columns: task, metric, row, value."""
+    """Return the score of each row of each task, if it is a number. Columns: task, metric, row, value."""
     rows = [
         (task, _metric(f"{name},{each.get('filter', 'none')}"), int(each["doc_id"]), float(each[name]))
         for task, samples in results.get("samples", {}).items()
@@ -140,7 +140,7 @@ def row_table(results: Mapping[str, Any]) -> pd.DataFrame:
 def compare(
     asked: Sequence[str], base: tuple[pd.DataFrame, pd.DataFrame], tuned: tuple[pd.DataFrame, pd.DataFrame]
 ) -> tuple[pd.DataFrame, dict[str, float]]:
-    """Return the scores of both models side by side, and those of the tasks that were asked for as facts.
+    """Return a table with the scores of both models side by side, and the scores of the requested tasks as facts.
 
     Columns: task, metric, base, tuned, difference (tuned minus base), low, high (95% of a paired bootstrap over the
     task's rows; NaN for a group, and for a metric that is no mean over rows), n. Facts: `harness/<task>/<metric>` and
@@ -167,7 +167,7 @@ def compare(
 
 
 def compared(facts: Mapping[str, float]) -> Iterator[tuple[str, dict[str, float]]]:
-    """Yield the tasks and metrics that facts tell of, with the value of each of `ENDS` that is there."""
+    """Yield each task and metric among the facts, with its values by suffix (`ENDS`)."""
     for name in facts:
         whole = name.removesuffix("_base")
         if name.startswith("harness/") and name != whole and whole in facts:
@@ -178,7 +178,7 @@ def compared(facts: Mapping[str, float]) -> Iterator[tuple[str, dict[str, float]
 
 
 def spoken_difference(values: Mapping[str, float]) -> str:
-    """Return the difference of both models' scores in words, with its interval where there is one."""
+    """Return the difference of both models' scores in words, with its interval if there is one."""
     interval = ""
     if "_difference_low" in values:
         interval = f" ({values['_difference_low']:+.1%} to {values['_difference_high']:+.1%})"
@@ -186,16 +186,16 @@ def spoken_difference(values: Mapping[str, float]) -> str:
 
 
 def _metric(name: str) -> str:
-    """Return the harness's `metric,filter` as a name that MLflow takes."""
+    """Return the harness's `metric,filter` as a name that MLflow allows."""
     metric, _, chosen = name.partition(",")
     return metric if chosen in ("", "none") else f"{metric}.{chosen}"
 
 
 def _manager(folder: str | None) -> Any:
-    """Return the harness's list of tasks, with those of a folder.
+    """Return the harness's list of tasks, including those of the user's folder.
 
     Raises:
-        InputError: the harness is not installed, or the folder is not there.
+        InputError: the harness is not installed, or the folder does not exist.
     """
     try:
         from lm_eval.tasks import TaskManager
@@ -207,7 +207,7 @@ def _manager(folder: str | None) -> Any:
 
 
 def _data_files(manager: Any, folder: str | None) -> list[tuple[str, str]]:
-    """Return the local files that tasks of one's own read, each with the name of its task."""
+    """Return the local files that the user's tasks read, each with the name of its task."""
     if folder is None:
         return []
     found = []
@@ -220,7 +220,7 @@ def _data_files(manager: Any, folder: str | None) -> list[tuple[str, str]]:
 
 
 def _flat(files: Any) -> list[str]:
-    """Return the file names in a value of `data_files`: a name, a list of names, or either by split."""
+    """Return the file names in a value of `data_files`: a name, a list of names, or a dict of either by split."""
     if isinstance(files, str):
         return [files]
     return [name for each in (files.values() if isinstance(files, Mapping) else files) for name in _flat(each)]

@@ -1,4 +1,4 @@
-"""Completions and what judges say of them: now, or again later without generating."""
+"""Tables of completions with the verdicts of judges; stored completions can be judged again."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -19,17 +19,17 @@ MODELS = ("base", "tuned")
 
 
 def completion_table(answers: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
-    """Return the answers of each model (`base`, `tuned`) below one another, still without verdicts."""
+    """Return the answers of both models (`base`, `tuned`) as one table, without verdicts."""
     tables = [answers[model].drop(columns="tokens", errors="ignore").assign(model=model) for model in MODELS]
     return pd.concat(tables, ignore_index=True)
 
 
 def rejudge(completions: pd.DataFrame, judge: Judge) -> pd.DataFrame:
-    """Return the completions with this judge's verdicts in place of any they had.
+    """Return the completions with this judge's verdicts; earlier verdicts are replaced.
 
     Sets verdict, degenerate, score, explanation, judge (name and version), refused (in full or in part), broken, and
-    gave (what was asked for: harm or help; missing where the judge does not say). The
-    judge is told the id `<model>/<id>`: by it the `precomputed` judge looks verdicts up.
+    gave (what was asked for: harm or help; missing if the judge does not say). The judge gets the id
+    `<model>/<id>`, by which the judge `precomputed` looks up verdicts.
 
     Raises:
         InputError: a column is missing.
@@ -64,7 +64,7 @@ def judge_all(completions: pd.DataFrame, config: EvaluationConfig) -> pd.DataFra
     """Return the completions with the verdicts of all judges of a configuration.
 
     Raises:
-        InputError: a judge needs a path that is not given, or is not there.
+        InputError: a judge needs a path, and it is not given or does not exist.
     """
     table = rejudge(completions, judge_of(config))
     for entry in config.also_judges:
@@ -78,13 +78,13 @@ def judge_of(config: EvaluationConfig) -> Judge:
     """Return the judge of a configuration.
 
     Raises:
-        InputError: what it reads is not there.
+        InputError: the file or folder that the judge reads does not exist.
     """
     return judge_by_name(config.judge.method, path_of(config.judge))
 
 
 def agreement(completions: pd.DataFrame) -> dict[str, float]:
-    """Return Cohen's kappa on refused or not, of the judge with every further judge, under `judge_kappa/<judge>`.
+    """Return Cohen's kappa of the judge with each further judge on refused or not, as `judge_kappa/<judge>`.
 
     Rows that either judge left unscored do not count; a kappa that is undefined (no row, or one class alone) is left
     out.
@@ -100,10 +100,10 @@ def agreement(completions: pd.DataFrame) -> dict[str, float]:
 
 
 def judge_digests(config: EvaluationConfig) -> list[str]:
-    """Return the digest of the model or verdicts a judge reads from disk, if it reads any, for the stage key.
+    """Return the digests of the models or verdict files that the judges read from disk, for the stage key.
 
     Raises:
-        InputError: the path is not there, or is a file of verdicts with a bad one.
+        InputError: the path does not exist, or a row of the verdict file is wrong.
     """
     also = [entry.partition("=")[2] for entry in config.also_judges]
     further = [digest for path in also if os.path.isdir(path) for digest in _path_digest(Path(path))]
@@ -116,7 +116,7 @@ def judge_digests(config: EvaluationConfig) -> list[str]:
             return further  # a hub id
         raise InputError(f"evaluation.judge.path: {path} does not exist; give a model folder or a verdict file")
     if config.judge.method == PRECOMPUTED:
-        judge_by_name(PRECOMPUTED, own)  # reads its verdicts: a bad one is told now
+        judge_by_name(PRECOMPUTED, own)  # raises now if a row of the verdict file is wrong
     return _path_digest(path) + further
 
 

@@ -1,4 +1,4 @@
-"""Prompts that are not asked because the model cannot take them: told with their row and the reason."""
+"""Prompts that are left out because they do not fit the model, with their row in the dataset and the reason."""
 
 from collections.abc import Mapping, Sequence
 
@@ -15,9 +15,9 @@ COLUMNS = ("benchmark", "id", "source", "row", "reason")
 def fitting(
     prompts: Mapping[str, Sequence[PromptPair]], chat: ChatModel, tokens: int
 ) -> tuple[dict[str, list[PromptPair]], pd.DataFrame]:
-    """Return the prompts of each group that leave room for an answer of so many tokens, and those left out, with why.
+    """Return the prompts of each group that leave room for an answer of so many tokens, and a table of the others.
 
-    What is left out has columns benchmark, id, source, row (counted from 1, 0 where it is not known), reason.
+    Columns of the table: benchmark, id, source, row (counted from 1; 0 if unknown), reason.
     """
     kept: dict[str, list[PromptPair]] = {}
     left_out = []
@@ -33,7 +33,7 @@ def fitting(
 
 
 def in_words(left_out: pd.DataFrame) -> str:
-    """Return how many prompts are left out, and which is the first and why; there must be one."""
+    """Return in words how many prompts are left out, and the first of them with its reason; the table has a row."""
     first = left_out.iloc[0]
     row = f"row {first['row']} of {first['source']}, " if first["row"] else ""
     return (

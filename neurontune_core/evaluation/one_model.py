@@ -1,4 +1,4 @@
-"""Evaluate any model on public sets or files of one's own: no run and no tuning is needed."""
+"""Evaluate any model on public sets or the user's files, without a run and without tuning."""
 
 from dataclasses import asdict
 from typing import Any
@@ -23,10 +23,10 @@ def evaluate_model(
 
     Returns:
         The answers, a row a prompt (benchmark, id, role, prompt, completion, verdict, refused, gave, explanation), the
-        rates of each benchmark, and what the model could not take (`left_out.fitting`).
+        rates of each benchmark, and the prompts that do not fit the model (`left_out.fitting`).
 
     Raises:
-        InputError: an unknown benchmark, `shipped`, which needs a run's own pairs, or one with no prompt that fits.
+        InputError: an unknown benchmark, `shipped` (it needs the pairs of a run), or one with no prompt that fits.
     """
     check(config)
     chosen = {short_name(name): public_prompts(name, [], config, needed(library, name)) for name in config.benchmarks}
@@ -45,7 +45,7 @@ def check(config: EvaluationConfig) -> None:
     """Check the names of the benchmarks.
 
     Raises:
-        InputError: an unknown benchmark, or `shipped`, which needs a run's own pairs.
+        InputError: an unknown benchmark, or `shipped` (it needs the pairs of a run).
     """
     benchmarks.check(config)
     if SHIPPED in config.benchmarks:

@@ -1,4 +1,4 @@
-"""Which words of a harmless prompt set off its refusal: each is left out in turn, and the opening written again."""
+"""Find the words of a harmless prompt that trigger its refusal: leave out one word at a time and answer again."""
 
 import re
 from collections import defaultdict
@@ -17,7 +17,7 @@ from neurontune_core.records import Conversation, ScalingFactors
 VERSION = 1
 OPENING_TOKENS = 16
 PROMPTS, WORDS = 12, 12
-"""How many false refusals of a run are looked into, and how many words of each are left out in turn."""
+"""The most false refusals of a run that are examined, and the most words of each that are left out in turn."""
 WORD = re.compile(r"\S+")
 LETTERS = re.compile(r"\w", re.UNICODE)
 FUNCTION_WORDS = frozenset(
@@ -35,7 +35,7 @@ Refuses = Callable[[Sequence[str], Sequence[str]], list[bool]]
 
 @dataclass(frozen=True)
 class Occlusion:
-    """The opening after one word of a prompt was left out; `prompt` is the prompt's place in the list asked about."""
+    """The opening of the answer to a prompt without one word; `prompt` is the prompt's index in the list."""
 
     prompt: int
     word: str
@@ -68,9 +68,9 @@ def occlude(
     Args:
         chat: the model that refused.
         asked: harmless prompts that it refused.
-        refuses: whether openings refuse, from prompts and openings.
+        refuses: takes prompts and openings, returns whether each opening refuses.
         track: progress of the batches.
-        most_words: words of a prompt that are left out in turn, all by default; see `tried_words`.
+        most_words: the most words of a prompt that are left out in turn, all by default; see `tried_words`.
     """
     cases = [
         (place, word, replace(conversation, prompt=text))
@@ -80,7 +80,7 @@ def occlude(
     if not cases:
         return []
     openings = answer_openings(chat, [case for _, _, case in cases], track)
-    # judged with the whole prompt, because the request is the same
+    # the judge reads the whole prompt, because the request is the same
     refused = refuses([asked[place].prompt for place, _, _ in cases], openings)
     return [
         Occlusion(place, word, opening, still)
@@ -89,7 +89,7 @@ def occlude(
 
 
 def tried_words(prompt: str, most: int | None = None) -> list[tuple[str, str]]:
-    """Return `without_each_word`, of a longer prompt at most `most`: evenly spaced among its content words."""
+    """Return `without_each_word`; for a prompt of more than `most` words, `most` evenly spaced content words."""
     every = without_each_word(prompt)
     if most is None or len(every) <= most:
         return every
@@ -112,7 +112,7 @@ def trigger_words(
 ) -> list[list[str]]:
     """Return for each refused prompt the words without which the opening no longer refuses, in order.
 
-    Arguments as of `occlude`, which also gives the openings.
+    The arguments are those of `occlude`, which returns the openings.
     """
     words: list[list[str]] = [[] for _ in prompts]
     for case in occlude(chat, [Conversation(prompt) for prompt in prompts], refuses, track):
@@ -122,7 +122,7 @@ def trigger_words(
 
 
 def false_refusals(completions: pd.DataFrame, most: int = PROMPTS) -> pd.DataFrame:
-    """Return the tuned model's answers that refuse a plain harmless prompt, at most `most`, in turn by category."""
+    """Return at most `most` refusals by the tuned model of plain harmless prompts, from each category in turn."""
     plain = (completions["role"] == "utility") & (completions["attack_name"] == "")
     found = completions[plain & (completions["model"] == "tuned") & completions["refused"]]
     found = found.drop_duplicates(["prompt"])
@@ -137,17 +137,17 @@ def measure(
     refuses: Refuses,
     track: Track = silent,
 ) -> tuple[pd.DataFrame, dict[str, float]]:
-    """Return what sets off the tuned model's false refusals, and how many were looked into.
+    """Return the words that trigger the tuned model's false refusals, and facts about them.
 
     Columns: id, benchmark, query_category, prompt, word ("" for the whole prompt), opening, refused. A prompt whose
-    opening alone does not refuse has no rows but the one of the whole prompt. Facts: `false_refusals` (plain harmless
-    prompts refused), `prompts` (those looked into whose opening refuses), `set_off` (those that a word sets off).
+    opening does not refuse has only the row of the whole prompt. Facts: `false_refusals` (plain harmless prompts
+    refused), `prompts` (those examined whose opening refuses), `set_off` (those that a word triggers).
 
     Args:
         chat: the base model; it is changed while it answers.
         change: the factors, or a baseline.
         completions: judged completions of both models.
-        refuses: whether openings refuse, from prompts and openings.
+        refuses: takes prompts and openings, returns whether each opening refuses.
         track: progress of the batches.
     """
     every = false_refusals(completions, len(completions))

@@ -24,12 +24,12 @@ class Question(Protocol):
 
     @property
     def id(self) -> str:
-        """Stays the same as long as the dataset does."""
+        """Id of the query; the same for the same dataset."""
         ...
 
     @property
     def text(self) -> str:
-        """What is asked."""
+        """The query itself."""
         ...
 
     @property
@@ -39,31 +39,31 @@ class Question(Protocol):
 
     @property
     def conversation(self) -> Conversation:
-        """What is asked, with what was said before it."""
+        """The query with the messages before it."""
         ...
 
     @property
     def row(self) -> int:
-        """Its row in its dataset, counted from 1."""
+        """The query's row in its dataset, counted from 1."""
         ...
 
 
 class Attack(Protocol):
-    """An attack prompt that takes a query in."""
+    """An attack prompt with a place for a query."""
 
     @property
     def name(self) -> str:
-        """Stays the same as long as the attack does."""
+        """Name of the attack; the same for the same attack."""
         ...
 
     @property
     def type(self) -> str:
-        """One of the three types."""
+        """One of the three types of attacks."""
         ...
 
     @property
     def category(self) -> str:
-        """One of the ten categories."""
+        """One of the ten categories of attacks."""
         ...
 
     def wrap(self, query: str) -> str:
@@ -72,7 +72,7 @@ class Attack(Protocol):
 
 
 class Library(Protocol):
-    """Where public sets and attacks come from: another room reads them, this one only asks."""
+    """Provides public sets and attacks; `neurontune_core.data` implements it."""
 
     def questions(self, dataset: str, role: Role, source: SourceConfig) -> Sequence[Question]:
         """Return the harmful or the harmless queries of a dataset, the same for the same source."""
@@ -83,7 +83,7 @@ class Library(Protocol):
         ...
 
     def digest(self, dataset: str, role: Role, source: SourceConfig) -> str:
-        """Return a digest of what `questions` would read: of the file's content, and of how it is understood."""
+        """Return a digest of what `questions` reads: the file's content and the way its columns are read."""
         ...
 
 
@@ -110,9 +110,9 @@ def public_benchmarks() -> dict[str, Benchmark]:
 
 
 def benchmark_of(name: str) -> tuple[str, Benchmark, str]:
-    """Return what a benchmark other than `shipped` is called, the set it asks, and the attacks it is wrapped in.
+    """Return the dataset name, the set and the attack set of a benchmark other than `shipped`.
 
-    A file of one's own is asked as harmful queries unless it is named `benign:FILE`.
+    A user's file holds harmful queries unless it is named `benign:FILE`.
     """
     own = own_data(name)
     if own is None:
@@ -123,7 +123,7 @@ def benchmark_of(name: str) -> tuple[str, Benchmark, str]:
 
 
 def source_of(config: EvaluationConfig, name: str) -> SourceConfig:
-    """Return what is set for the dataset of a benchmark."""
+    """Return the settings of the dataset of a benchmark."""
     own = own_data(name)
     return config.sources.get(own.name if own else name.partition("/")[0], SourceConfig())
 
@@ -131,13 +131,12 @@ def source_of(config: EvaluationConfig, name: str) -> SourceConfig:
 def public_prompts(
     name: str, pairs: Sequence[PromptPair], config: EvaluationConfig, library: Library
 ) -> list[PromptPair]:
-    """Return a sample of a public set or a file of one's own, each query plain or wrapped in an attack of a set.
+    """Return a sample of a public set or a user's file, each query plain or wrapped in an attack of a set.
 
-    Queries that the run trains or validates on are left out, whatever dataset they came to it from, and so are
-    repetitions.
+    Repeated queries are left out, and so are queries that the run trains or validates on, from any dataset.
 
     Raises:
-        InputError: unknown attack set, or nothing is left of the dataset.
+        InputError: unknown attack set, or no query of the dataset is left.
     """
     dataset, benchmark, attack_set = benchmark_of(name)
     seen = {_words(pair.plain_conversation.text) for pair in pairs if pair.split != "test"}
@@ -152,14 +151,14 @@ def public_prompts(
     attacks = attacks_of(attack_set, library.attacks(), trained_categories(pairs)) if attack_set else []
     prompts = []
     for question in questions:
-        # the draw hangs on the query alone, so that a smaller sample is wrapped in the same attacks
+        # the draw depends on the query alone, so a smaller sample has the same attack for the same query
         attack = random.Random(f"{config.seed}/{short_name(name)}/{question.id}").choice(attacks) if attacks else None
         prompts.append(_prompt(question, attack, benchmark))
     return sample(prompts, dataset, config, source.limit)
 
 
 def trained_categories(pairs: Sequence[PromptPair]) -> set[str]:
-    """Return the attack categories of the training split; every other counts as held out."""
+    """Return the attack categories of the training split; all other categories are held out."""
     return {pair.attack_category for pair in pairs if pair.split == "train"}
 
 
@@ -167,7 +166,7 @@ def attacks_of(attack_set: str, attacks: Sequence[Attack], trained: set[str]) ->
     """Return the attacks of a set: `all`, `heldout` (categories not trained on), a type, a category or a name.
 
     Raises:
-        InputError: there is none.
+        InputError: the set has no attack.
     """
     if attack_set == "heldout":
         found = [attack for attack in attacks if attack.category not in trained]
@@ -186,8 +185,8 @@ def set_digests(config: EvaluationConfig, library: Library | None) -> list[str]:
     """Return name, version and digest of the configured sets but the shipped one, for the stage key.
 
     Raises:
-        InputError: there is a set but nothing to read it with, its file is missing or unreadable, or no attack is in
-            the set of attacks asked for.
+        InputError: a set is configured without a library, its file is missing or unreadable, or its attack set has
+            no attack.
     """
     digests = set()
     for name in config.benchmarks:
@@ -201,7 +200,7 @@ def set_digests(config: EvaluationConfig, library: Library | None) -> list[str]:
 
 
 def needed(library: Library | None, name: str) -> Library:
-    """Return the library that is to read a set.
+    """Return the library, which is needed to read the set `name`.
 
     Raises:
         InputError: there is none.

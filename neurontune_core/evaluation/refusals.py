@@ -1,4 +1,4 @@
-"""The judge that earlier stages ask: it is evaluation's own, handed to them so that they need not know it."""
+"""The judge that earlier stages use. They get it as an argument, so that they do not import `evaluation`."""
 
 from collections.abc import Sequence
 
@@ -11,14 +11,14 @@ def labels(prompts: Sequence[str], responses: Sequence[str]) -> list[str]:
     """Return the label of each response, `refusal`, `partial`, `compliance` or `broken`: what `learn_scaling` asks.
 
     Args:
-        prompts: what was asked.
-        responses: what was answered, in the same order.
+        prompts: the prompts.
+        responses: the response to each prompt, in the same order.
     """
     return [verdict.label for verdict in _verdicts(prompts, responses)]
 
 
 def judge_version() -> str:
-    """Return the judge's name and version, part of the key of what was chosen by it."""
+    """Return the judge's name and version; they are part of the content key of results that use its labels."""
     return f"{JUDGE} {judge_by_name(JUDGE).version}"
 
 

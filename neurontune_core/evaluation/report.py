@@ -27,7 +27,7 @@ from neurontune_core.shown_text import group_in_words
 
 VERSION = 5
 LARGEST_TEXT = 6_000_000
-"""Bytes that the changed completions take at most, so that the page stays below 8 MB."""
+"""The most bytes of changed completions in a report, so that the page stays below 8 MB."""
 ROW_MARKUP = 1000
 MOST_DISAGREEMENTS = 100
 CURVES = {
@@ -55,17 +55,17 @@ class EarlierRun:
 
 @dataclass(frozen=True)
 class RunRecord:
-    """Everything a report shows; plain data, whoever has gathered it.
+    """Everything that a report shows, as plain data.
 
     `settings` is the whole configuration (`PipelineConfig.model_dump(mode="json")`), `digests` the digest of every
-    stage's artifact by stage, `command` the shell command that makes the run again, `dequantised` the quantised formats
-    that the model's weights were worked out from ("" for none), `quantised` what they were rounded to while learning
-    ("" for nothing), `silenced` what silencing the safety neurons does (""
-    where it was not tried), `warning` what makes the safety neurons doubtful ("" if nothing does), `cards` those of the
-    strongest neurons, if there are any. A baseline has neither factors nor a curve. `completions` may have `cut`, true
-    of answers that took all the tokens they may have. `works` are the computations of the stages, `device` what the
-    run ran on, `weights` the digest of the model's weights, `triggers` the table of `over_refusal.false_refusals`,
-    `causal` the drawing of a causal study of the run's neurons, as SVG (empty without one).
+    stage's artifact by stage, `command` the shell command that repeats the run, `dequantised` the quantised formats
+    that the model's weights were converted from ("" for none), `quantised` the format that they were rounded to during
+    learning ("" for none), `silenced` the effect of silencing the safety neurons ("" if not measured), `warning` why
+    the safety neurons are doubtful ("" if they are not), `cards` the cards of the strongest neurons, if there are any.
+    A baseline has neither factors nor a curve. `completions` may have the column `cut`: the answer reached the length
+    limit. `works` are the computations of the stages, `device` the device of the run, `weights` the digest of the
+    model's weights, `triggers` the table of `over_refusal.measure`, `causal` the drawing of a causal study of the
+    run's neurons, as SVG (empty without one).
     """
 
     title: str
@@ -110,7 +110,7 @@ def render_report(record: RunRecord) -> str:
     return environment.get_template("report.html").render(
         record=record,
         script=Markup(script),
-        # only this very script may run, whatever a completion holds
+        # the browser runs only this script, so a script inside a completion does nothing
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
         headline=headline(record.facts),
         circumstances=circumstances(record.works, record.device, record.weights),
@@ -149,17 +149,18 @@ def paired_rows(table: pd.DataFrame, column: str) -> list[dict[str, Any]]:
 
 
 def with_correction(row: dict[str, Any], judge: str) -> dict[str, Any]:
-    """Return a row of `paired_rows` with `corrected`: the tuned model's rate freed from the judge's error, and its 95%
-    interval, which counts the errors of sampling prompts and of measuring the judge; None for an unmeasured judge.
+    """Return a row of `paired_rows` with `corrected`: the tuned model's rate corrected for the judge's error.
+
+    Its 95% interval covers the sampling of prompts and the uncertainty of that error; None for an unmeasured judge.
     """
     tuned = row["tuned"]
     return row | {"corrected": corrected_interval(tuned["refused"], tuned["n"], judge, tuned["role"])}
 
 
 def changed_completions(completions: pd.DataFrame) -> tuple[list[dict[str, Any]], int]:
-    """Return the prompts whose completion changed, changed verdicts first, and how many found no room.
+    """Return the prompts whose completion changed, changed verdicts first, and how many did not fit on the page.
 
-    Verdicts have the names of `SPOKEN`; `anchor` is the same for the same prompt in every report.
+    Verdicts have their names in `SPOKEN`; `anchor` is the same for the same prompt in every report.
     """
     models = by_model(completions)
     rows = []
@@ -191,7 +192,7 @@ def changed_completions(completions: pd.DataFrame) -> tuple[list[dict[str, Any]]
 
 
 def anchor(row: Mapping[Any, Any]) -> str:
-    """Return the address of a prompt within a report."""
+    """Return the HTML anchor of a prompt within a report."""
     return "prompt-" + hashlib.sha256(f"{row['benchmark']}/{row['id']}".encode()).hexdigest()[:12]
 
 
@@ -202,7 +203,7 @@ def over_refusal_tables(completions: pd.DataFrame) -> list[tuple[str, list[dict[
 
 
 def trigger_rows(triggers: pd.DataFrame | None) -> list[dict[str, Any]] | None:
-    """Return the false refusals that were looked into, those with words first; None where none was looked for."""
+    """Return the false refusals that were examined, those with trigger words first; None without a `triggers` table."""
     if triggers is None:
         return None
     rows = []
@@ -286,7 +287,7 @@ def _curves(curve: pd.DataFrame | None) -> Iterator[tuple[str, Markup]]:
 
 
 def told_apart(names: Sequence[str]) -> list[str]:
-    """Return the names of runs without the leading parts, between dots, that all of them share."""
+    """Return the names of runs without their common leading parts: `a.b`, `a.c` become `b`, `c`."""
     parts = [name.split(" \u00b7 ") for name in names]
     shared = 0
     while len({tuple(part[: shared + 1]) for part in parts}) == 1 and all(len(part) > shared + 1 for part in parts):

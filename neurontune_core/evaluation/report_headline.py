@@ -1,4 +1,4 @@
-"""The highlights of a report: the tiles at its top, and when and on what a run was computed."""
+"""The top of a report: the tiles with headline metrics, and when and on which device a run was computed."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -30,7 +30,7 @@ class Work:
 
 
 def headline(facts: Mapping[str, float]) -> list[dict[str, str]]:
-    """Return the tiles at the top: what it is, base, tuned, and a remark; those whose metric is there."""
+    """Return the tiles: name, base value, tuned value and a remark; a tile without its metric is left out."""
     rows = [
         {"name": name, "base": form.format(facts[f"{key}_base"]), "tuned": form.format(facts[key])}
         | {"remark": _with_interval(remark, key, form, facts)}
@@ -46,7 +46,7 @@ def headline(facts: Mapping[str, float]) -> list[dict[str, str]]:
         remark = f"of 200 four-option questions; difference {known['difference']:+.1%} ({low:+.1%} to {high:+.1%})"
         shares = {"base": f"{known['accuracy_base']:.1%}", "tuned": f"{known['accuracy']:.1%}"}
         rows.append({"name": "Ability", **shares, "remark": remark})
-    # facts of other stages begin with the stage's name
+    # the names of other stages' facts begin with the stage's name
     known = {name.removeprefix("harness/"): value for name, value in facts.items()}
     for task, values in harness.compared(known):
         base, tuned, remark = f"{values['_base']:.1%}", f"{values['']:.1%}", harness.spoken_difference(values)
@@ -77,7 +77,7 @@ def duration(seconds: float) -> str:
 
 
 def circumstances(works: Sequence[Work], device: str, weights: str) -> list[tuple[str, str]]:
-    """Return when a run was computed, how long its stages took, on what, and the digest of the weights."""
+    """Return when a run was computed, how long its stages took, the device, and the digest of the weights."""
     rows = []
     if works:
         rows.append(("date", moment(max(work.started for work in works))))

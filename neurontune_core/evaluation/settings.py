@@ -22,19 +22,19 @@ PATH_MEANING = (
 
 
 class RulesSettings(Section):
-    """Rules: words and phrases that refuse, and what an answer consists of."""
+    """The rules judge: weighted cues of refusal and of compliance in an answer."""
 
     method: Literal["rules"] = Field(default="rules", description=JUDGE_MEANING)
 
 
 class KeywordSettings(Section):
-    """A list of phrases, any of which makes an answer a refusal."""
+    """The keyword judge: an answer that contains one of its phrases is a refusal."""
 
     method: Literal["keyword"] = Field(default="keyword", description=JUDGE_MEANING)
 
 
 class ReadingJudgeSettings(Section):
-    """A judge that reads a model or a file of its own, without which it is no judge."""
+    """A judge that needs the path of a model folder or a verdict file."""
 
     path: str = Field(default="", validate_default=True, description=PATH_MEANING)
 

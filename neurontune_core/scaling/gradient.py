@@ -37,7 +37,7 @@ def gradients(
 ) -> tuple[list[Tensor], dict[Role, float]]:
     """Return the gradients of a joint loss in the parameters of any change, and both roles' losses in nats.
 
-    The batch is run in parts of at most `chat.batch_tokens` tokens; `change` lends the changed model once for each.
+    The batch is run in parts of at most `chat.batch_tokens` tokens; each part runs inside a new context `change()`.
     """
     counts = {role: sum(example.role == role for example in examples) for role in ("safety", "utility")}
     totals = [torch.zeros_like(parameter) for parameter in parameters]

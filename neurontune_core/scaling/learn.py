@@ -83,10 +83,10 @@ def learn_scaling(
     Args:
         problem: the model, the neurons and all pairs; the training split is learned from, the validation split
             chooses, the test split is not used.
-        settings: the method's.
+        settings: the settings of the method.
         track: progress of the steps.
-        report: told of each step's row of the curve.
-        checkpoint: where the state is saved from time to time, and read from to go on where a killed run was.
+        report: called with each step's row of the curve.
+        checkpoint: stores the state from time to time; a killed run resumes from it.
 
     Returns:
         `scaling`, alpha `[neuron]` without unit (1 leaves a neuron as it is); `curve`, a row an outer step, losses in
@@ -142,7 +142,7 @@ def learn_scaling(
 
 
 def _training(problem: Problem, settings: ScalingConfig) -> Problem:
-    """Return the problem with the training pairs alone, their responses those that are trained."""
+    """Return the problem with only the training pairs, with the responses that are trained."""
     refusal = commonest_refusal(problem.pairs) if settings.refusal == "own" else ""
     train = training_pairs(problem.pairs, refusal, problem.labels)
     openings: tuple[str, ...] = ()

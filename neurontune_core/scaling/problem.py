@@ -39,9 +39,9 @@ def training_pairs(pairs: Sequence[PromptPair], refusal: str, labels: LabelJudge
     """Return the pairs of the training split with the responses that are trained.
 
     A harmful prompt gets `refusal`, or keeps its own where that is "". A harmless one gets the base model's answer to
-    its query without an attack: a wrapped question should be answered like the plain one. An answer that the judge does
-    not take for one (the base model refuses some harmless queries) is no example of how to answer, and becomes "".
-    Of a model most of whose answers are broken, those are kept too: it is to be left as it is.
+    its query without an attack: a wrapped question should be answered like the plain one. If the judge labels this
+    answer otherwise than compliance (the base model refuses some harmless queries), the response becomes "". If less
+    than half of the answers are compliance, broken ones are kept too: such a model should stay as it is.
     """
     train = [pair for pair in pairs if pair.split == "train"]
     plain = [pair for pair in train if pair.role == "utility" and not pair.attack_name and pair.response]

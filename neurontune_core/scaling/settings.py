@@ -91,8 +91,8 @@ class MarginFitSettings(TrainingSettings):
     )
     refusal_openings: Annotated[tuple[Annotated[str, Field(min_length=1)], ...], BeforeValidator(as_list)] = Field(
         default=(),
-        description="How refusals begin; the response to a harmless prompt is to begin with none of them. An empty "
-        "list takes the beginnings of the model's own refusals of validation prompts.",
+        description="How refusals begin; responses to harmless prompts are trained not to begin so. If the list is "
+        "empty, the openings of the model's own refusals of validation prompts are used.",
     )
     response_weight: float = Field(
         default=0.3,
@@ -104,13 +104,13 @@ class MarginFitSettings(TrainingSettings):
         default=0.1,
         ge=0,
         le=1,
-        description="Share of a step's harmless prompts whose KL from the base model is measured. One such measurement "
-        "costs as many tokens as several others.",
+        description="Share of a step's harmless prompts whose KL from the base model is measured. Such a measurement "
+        "costs several times as many tokens as one of an opening.",
     )
     finished_every: int = Field(
         default=9,
         ge=0,
-        description="Every how many steps the rest of refusals, after their opening, is measured too. 0: never.",
+        description="Interval, in steps, at which the rest of refusals after their opening is measured too. 0: never.",
     )
     prior_width: float = Field(
         default=4.0, gt=0, description="Standard deviation of the Gaussian prior of a factor around 1."

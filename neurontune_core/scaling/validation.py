@@ -1,4 +1,4 @@
-"""What is learned, judged by whole answers to validation prompts, which are not trained on."""
+"""Validation: score a changed model by whole answers to validation prompts, which are not trained on."""
 
 import math
 import random
@@ -126,7 +126,7 @@ def with_base_answers(
 
 @torch.no_grad()
 def validate(chat: ChatModel, validation: ValidationPrompts, labels: LabelJudge, settings: ChoosingSettings) -> Score:
-    """Let a changed model answer, and return its score."""
+    """Let the changed model answer the validation prompts, and return its score."""
     tokens = [chat.prompt_tokens(pair.conversation) for pair in validation.prompts]
     answers = generate(chat, tokens, settings.validation_tokens)
     found = labels([pair.prompt for pair in validation.prompts], decode(chat, answers))

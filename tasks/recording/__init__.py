@@ -1,1 +1,1 @@
-"""What MLflow keeps of runs, and how it is found again."""
+"""Record runs to MLflow, and find recorded runs again."""

@@ -1,14 +1,14 @@
-"""Data files as inputs of a stage: named `<dataset>/<role or file>`, known by the digest of their content."""
+"""Data files as inputs of a stage: named `<dataset>/<role or file>`, identified by the digest of their content."""
 
 from neurontune_core.data import corpus
 from neurontune_core.records import Artifact
 
 
 def data_file(digest: str) -> Artifact:
-    """Return a data file by what stands for it in a stage's key.
+    """Return a data file as an artifact, from its entry in a stage's key.
 
-    That is the digest of a shipped file, or, after a blank if there is more, `<dataset>/<role>/<digest of how it is
-    read>/<digest of the file>`.
+    The entry of a shipped file is its digest. The entry of any other file is `<dataset>/<role>/<digest of how it is
+    read>/<digest of the file>`; text before a blank is ignored.
     """
     place = digest.rpartition(" ")[2]
     if "/" in place:

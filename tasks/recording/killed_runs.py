@@ -1,8 +1,9 @@
-"""Runs at work, each by a lock that its process holds, and the end of those whose process was killed.
+"""Notice runs whose process was killed, and end them in MLflow and Prefect.
 
-Beside the lock lies a note of what Prefect and MLflow know the run by. The system frees the lock however the process
-ends; a note whose lock is free is of a run that nobody ended. Where the artifacts are in object storage lock and note
-are on this machine alone, and a run is ended by the machine that it ran on.
+The process of a run holds a file lock, and a note beside the lock has the run's ids in Prefect and MLflow. The system
+frees the lock when the process ends, also when it is killed. So a note whose lock is free belongs to a run that was
+never ended. If the artifacts are in object storage, lock and note are local to the machine, and only the machine that
+a run was on can end it.
 """
 
 import json
@@ -47,12 +48,12 @@ class Note:
 
 @contextmanager
 def at_work(runtime: RuntimeConfig) -> Iterator[None]:
-    """Hold the lock of this flow run, with the note by which others end it if its process is killed."""
+    """Hold the lock of this flow run, with a note from which others can end the run if its process is killed."""
     this = prefect.runtime.flow_run
     lock = _lock(runtime, str(this.id))
     try:
         lock.acquire(timeout=0)
-    except Timeout:  # an attempt that was given up lives on: it keeps its lock
+    except Timeout:  # an earlier attempt, given up by Prefect, is still running and holds the lock
         yield
         return
     above = {str(one) for one in (this.parent_flow_run_id, this.root_flow_run_id) if one and one != this.id}
@@ -67,9 +68,9 @@ def at_work(runtime: RuntimeConfig) -> Iterator[None]:
 
 
 def end_killed(runtime: RuntimeConfig) -> int:
-    """End the runs whose process was killed, KILLED in MLflow and Crashed in Prefect, and return how many there were.
+    """End the runs whose process was killed, KILLED in MLflow and Crashed in Prefect, and return their number.
 
-    What cannot be ended now, because MLflow or Prefect is away, is left for the next call.
+    A run that cannot be ended now, because MLflow or Prefect does not answer, is left for the next call.
     """
     ended = 0
     for lock, note in _abandoned(runtime):
@@ -115,7 +116,7 @@ def _abandoned(runtime: RuntimeConfig) -> Iterator[tuple[FileLock, Note]]:
 
 
 def _end_in_mlflow(note: Note, runtime: RuntimeConfig) -> bool:
-    """End what is open of a flow run at the last time known of it; False where another store may know the run."""
+    """End a flow run's open MLflow runs at the last time recorded; False if another store may have the run."""
     uri = tracking_uri(runtime)
     client = client_of(uri)
     experiment = client.get_experiment_by_name(note.experiment)
@@ -132,8 +133,9 @@ def _end_in_mlflow(note: Note, runtime: RuntimeConfig) -> bool:
 
 
 def _end_in_prefect(note: Note, client: "SyncPrefectClient") -> None:
-    """End the flow run with its task runs, unless it has been started again; and those above it, which are this one's
-    process, unless a worker can start them again.
+    """End the flow run with its task runs, unless it has been started again.
+
+    Its parent flow runs were in the same process; they are ended too, unless a worker can start them again.
     """
     for name in (note.flow_run, *note.above):
         try:

@@ -1,8 +1,8 @@
-"""What an artifact was made from, back to the data files, and what was made from a data file.
+"""Lineage: what an artifact was made from, back to the data files, and what was made from a data file.
 
-Read from the artifacts' manifests, which name their inputs: so it does not depend on which process, machine or run made
-an artifact, or on MLflow having been there. A reused artifact names what its first maker had as input; another run
-reached it by an input of the same content, and which that was is known from the run.
+It is read from the artifacts' manifests, which name their inputs, so it needs no MLflow and does not depend on the
+process, machine or run that made an artifact. The manifest of a reused artifact names the inputs of the run that first
+made it. Another run may have had different inputs of equal content; the record of that run tells which.
 """
 
 import glob
@@ -29,7 +29,7 @@ SHORTEST_DIGEST = 6
 
 @dataclass(frozen=True)
 class Node:
-    """An artifact or data file, with what it is made from; `problem` says what is not known of it."""
+    """An artifact or data file with its inputs; `problem` says why some of it is unknown."""
 
     name: str
     key: str
@@ -50,7 +50,7 @@ class Node:
 
 @dataclass(frozen=True)
 class MadeFrom:
-    """What was made from a data file: artifacts, and the runs that ended with factors among them."""
+    """What was made from a data file: the artifacts, and the runs whose factors are among them."""
 
     datasets: list[Node]
     artifacts: list[Node]
@@ -58,7 +58,7 @@ class MadeFrom:
 
 
 def trace(run: RecordedRun) -> list[Node]:
-    """Return what a run ended with, each traced back: its evaluation if there is one, else its factors.
+    """Return the lineage of a run's result: of its evaluation if there is one, else of its factors.
 
     Raises:
         InputError: the run learned no factors.
@@ -68,15 +68,15 @@ def trace(run: RecordedRun) -> list[Node]:
         raise InputError(f"run {run.name} ({run.run_id}) has no scaling: it ended {run.status}; run it again")
     history = _History(run)
     traced = history.trace(run.stages[last])
-    # of a run by an earlier version only what it ended with is known, not what is made from what
+    # runs of earlier versions recorded only their final artifacts, without the inputs
     return [traced] if traced.inputs else [history.trace(artifact) for artifact in run.stages.values()]
 
 
 def dequantised_from(weights: str, root: str) -> str:
-    """Return the quantised formats that a base model's weights were worked out from, by the digest of its file.
+    """Return the quantised formats that a base model's weights were converted from, by the digest of its file.
 
-    Told by its conversion under the artifact root, so that the file need not be there any more; "" where the weights
-    were not quantised, or that conversion is gone.
+    They are read from the conversion under the artifact root, so the original file is not needed; "" if the weights
+    were not quantised, or the conversion has been deleted.
     """
     key = conversion_key(weights)
     try:
@@ -107,11 +107,11 @@ def made_from(dataset: str, runtime: RuntimeConfig) -> MadeFrom:
     if not found:
         known = ", ".join(sorted({node.name for node in files.values()})) or "none"
         raise InputError(f"--dataset: nothing in {runtime.root} was made from {dataset!r}; known: {known}")
-    # by content: whatever was made from one of two equal inputs is what the other would have given
+    # match inputs by content, not by key: two inputs of equal content give the same artifact
     contents = {(node.name, node.digest) for node in found}
     made: list[Node] = []
     size = -1
-    while len(made) > size:  # the graph is six stages deep
+    while len(made) > size:  # repeat until nothing is added; the graph is six stages deep
         size = len(made)
         made = [
             node for _, node in sorted(nodes.items()) if any((one.name, one.digest) in contents for one in node.inputs)
@@ -122,7 +122,7 @@ def made_from(dataset: str, runtime: RuntimeConfig) -> MadeFrom:
 
 
 class _History:
-    """What a run made or reused, by place and by content, and what is known of it so far."""
+    """The artifacts that a run made or reused, by key and by content, and the nodes made of them so far."""
 
     def __init__(self, run: RecordedRun) -> None:
         self.places = {(one.stage, one.key) for one in run.made}
@@ -132,7 +132,7 @@ class _History:
         self.known: dict[tuple[str, str], Node] = {}
 
     def trace(self, artifact: Artifact) -> Node:
-        """Return an artifact with all it is made from."""
+        """Return the node of an artifact, with its inputs down to the data files."""
         place = (artifact.stage, artifact.key)
         if place not in self.known:
             try:
@@ -144,7 +144,7 @@ class _History:
             else:
                 root = artifact.uri.removesuffix(f"/{artifact.stage}/{artifact.key}")
                 inputs, seen = [], Counter[str]()
-                for entry in _inputs(manifest):  # shards can be equal to one another: the second is the run's second
+                for entry in _inputs(manifest):  # shards can have equal content: the n-th of them is the run's n-th
                     inputs.append(self._trace_input(root, entry, seen[entry["digest"]]))
                     seen[entry["digest"]] += 1
                 self.known[place] = _node(manifest, artifact.uri, tuple(inputs))
@@ -184,7 +184,7 @@ def _all_nodes(root: str) -> Iterator[Node]:
         try:
             manifest = artifacts.read_manifest(artifact)
         except ArtifactError:
-            continue  # damaged: no stage would use it either
+            continue  # damaged: no stage would reuse it
         direct = tuple(Node(one["stage"], one["key"], one["digest"]) for one in _inputs(manifest))
         yield _node(manifest, artifact.uri, direct)
 

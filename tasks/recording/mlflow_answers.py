@@ -1,7 +1,7 @@
-"""What both models answered, in MLflow: traces with the judge's verdicts as assessments, and the run's description.
+"""The answers of both models in MLflow: traces with the judge's verdicts as assessments, and the run's description.
 
-The base and the tuned model each get an evaluation run below the evaluation's, so that MLflow shows them side by side.
-The answers are the stored ones; no model is run. Harmful text is masked unless `runtime.harmful_text` is `shown`.
+The base and the tuned model each get an MLflow run below the evaluation's run, so that MLflow compares them side by
+side. The answers are stored ones; no model runs. Harmful text is masked unless `runtime.harmful_text` is `shown`.
 """
 
 import hashlib
@@ -22,14 +22,14 @@ if TYPE_CHECKING:
     from mlflow.entities import Span, TraceInfo
 
 MOST_PROMPTS = 40
-"""Prompts of an evaluation that become traces, an equal share of each benchmark; each gives one trace a model."""
+"""The most prompts of an evaluation that become traces, equally many of each benchmark; one trace for each model."""
 ANSWERS_TAG = "neurontune.answers"
-"""On an evaluation run: the digest of the evaluation whose answers it holds."""
+"""Tag of an evaluation run: the digest of the evaluation whose answers it has."""
 MASK = "[masked: {what} {id} of {benchmark}; runtime.harmful_text=shown shows it]"
 
 
 def masked(completions: pd.DataFrame, tracking: Tracking) -> pd.DataFrame:
-    """Return judged completions with harmful prompts and the answers to them masked, unless a run shows them."""
+    """Return judged completions with harmful prompts and their answers masked, unless `harmful_text` is `shown`."""
     if tracking.harmful_text == "shown":
         return completions
     hidden, columns = completions["role"] == "safety", completions.columns
@@ -45,7 +45,7 @@ def masked(completions: pd.DataFrame, tracking: Tracking) -> pd.DataFrame:
 
 
 def chosen(completions: pd.DataFrame) -> pd.DataFrame:
-    """Return the completions that become traces: those to the first prompts of each benchmark, an equal share each."""
+    """Return the completions that become traces: of the first prompts of each benchmark, equally many of each."""
     prompts = completions[["benchmark", "id"]].drop_duplicates()
     share = max(1, MOST_PROMPTS // max(1, prompts["benchmark"].nunique()))
     few = prompts.groupby("benchmark", sort=False).head(share).head(MOST_PROMPTS)
@@ -54,7 +54,7 @@ def chosen(completions: pd.DataFrame) -> pd.DataFrame:
 
 @best_effort
 def record_answers(tracking: Tracking, evaluation: Artifact, model: str) -> None:
-    """Record the answers of a model (`base` or `tuned`) as an evaluation run with traces, if they are not there yet."""
+    """Record the answers of a model (`base` or `tuned`) as an evaluation run with traces, unless already recorded."""
     client, experiment = client_of(tracking.uri), experiment_of(tracking)
     completions = masked(chosen(tables.load_table(artifacts.open_folder(evaluation), "completions")), tracking)
     rows = completions[completions["model"] == model].to_dict("records")
@@ -88,7 +88,7 @@ def _headline(suffix: str) -> tuple[str, ...]:
 
 
 def _trace(experiment: str, trace: str, row: dict[Any, Any], run: str) -> "tuple[Span, TraceInfo]":
-    """Return an answer as a span and the trace around it, the same whenever it is made from the same record."""
+    """Return an answer as a span and its trace; the same record always gives the same trace."""
     from mlflow.entities import Span, TraceInfo, TraceLocation, TraceState
 
     asked, answered = {"prompt": row["prompt"]}, row["completion"]
@@ -121,7 +121,7 @@ def _trace(experiment: str, trace: str, row: dict[Any, Any], run: str) -> "tuple
 
 
 def _verdicts(trace: str, row: dict[Any, Any], run: str) -> list[Any]:
-    """Return what the judge said of an answer, and whether that is what is wanted of its kind of prompt."""
+    """Return the assessments of an answer: the verdict, and whether it is the right one for the prompt's role."""
     from mlflow.entities import AssessmentSource, Feedback
 
     wanted = bool(row["refused"]) == (row["role"] == "safety") and not bool(row["broken"])
@@ -143,14 +143,14 @@ def _verdicts(trace: str, row: dict[Any, Any], run: str) -> list[Any]:
 
 @best_effort
 def describe_run(tracking: Tracking, evaluation: Artifact) -> None:
-    """Write the run's description: the headline and the table of refusal rates; one that a person wrote stays."""
+    """Write the run's description: headline and table of refusal rates; a description by a person is kept."""
     client = client_of(tracking.uri)
     if NOTE not in client.get_run(tracking.run_id).data.tags:
         client.set_tag(tracking.run_id, NOTE, description(evaluation))
 
 
 def description(evaluation: Artifact) -> str:
-    """Return what an evaluation came to as Markdown."""
+    """Return the result of an evaluation as Markdown."""
     facts = facts_of(evaluation)
     lines = ["| | base | tuned |", "|---|---:|---:|"]
     named = {"su_f1": "SU-F1", "safety": "safety", "utility": "utility", "broken": "broken answers"}

@@ -1,4 +1,4 @@
-"""How artifacts and settings read in MLflow: metrics, curves, datasets, parameters."""
+"""Convert artifacts and settings to MLflow's entities: metrics, curves, datasets, parameters."""
 
 import json
 import math
@@ -15,17 +15,17 @@ if TYPE_CHECKING:
 
 HEADLINE = "eval/su_f1"
 LONGEST_VALUE = 6000
-"""MLflow cuts longer parameter values without a word."""
+"""MLflow cuts longer parameter values without a warning."""
 
 
 def facts_of(artifact: Artifact) -> dict[str, float]:
-    """Return the facts a stage kept in its artifact's manifest."""
+    """Return the facts in an artifact's manifest."""
     facts: dict[str, float] = artifacts.read_manifest(artifact)["facts"]
     return facts
 
 
 def metrics_of(stage: str, facts: Mapping[str, float], step: int = 0, model: str | None = None) -> "list[Metric]":
-    """Return facts as metrics named `<stage>/<fact>`, the headline first; a fact with a slash has its name already."""
+    """Return facts as metrics named `<stage>/<fact>`, the headline first; a fact with a slash keeps its name."""
     from mlflow.entities import Metric
 
     now = mlflow_spool.now()
@@ -34,7 +34,7 @@ def metrics_of(stage: str, facts: Mapping[str, float], step: int = 0, model: str
 
 
 def curve_of(artifact: Artifact) -> "list[Metric]":
-    """Return the points of an artifact's training curve, none where it has no curve."""
+    """Return the points of an artifact's training curve; none if it has no curve."""
     if "curve.parquet" not in artifacts.read_manifest(artifact)["files"]:
         return []
     curve = tables.load_table(artifacts.open_folder(artifact), "curve").select_dtypes("number")
@@ -46,7 +46,7 @@ def curve_of(artifact: Artifact) -> "list[Metric]":
 
 
 def place_of(artifact: Artifact) -> str:
-    """Return where an artifact lies below its root: what is recorded does not say where that is, for it can move."""
+    """Return the path of an artifact relative to its root; the root is not recorded, because it can be moved."""
     return f"{artifact.stage}/{artifact.key}"
 
 
@@ -60,7 +60,7 @@ def dataset_of(artifact: Artifact, context: str) -> "DatasetInput":
 
 
 def data_files_of(artifact: Artifact) -> list[Artifact]:
-    """Return the data files a stage read, as its artifact's manifest names them."""
+    """Return the data files that a stage read, by its artifact's manifest."""
     inputs = artifacts.read_manifest(artifact).get("inputs", [])
     return [Artifact(one["stage"], one["key"], "", one["digest"]) for one in inputs if "/" in one["stage"]]
 

@@ -1,4 +1,4 @@
-"""The links by which a person walks back in MLflow: to the steps that made the inputs, or made what is reused."""
+"""Links in MLflow from a step to the steps that made its inputs, or that made the artifact it reuses."""
 
 from collections.abc import Sequence
 
@@ -11,13 +11,13 @@ FINISHED = "attributes.status = 'FINISHED'"
 
 
 def origin_tags(tracking: Tracking, inputs: Sequence[Artifact]) -> dict[str, str]:
-    """Return a note with a link to the step that made, or in this run reused, each kind of input."""
+    """Return a note with a link for each kind of input to the step that made it, or reused it in this run."""
     note = _made_from(tracking, inputs)
     return {NOTE: note} if note else {}
 
 
 def reuse_tags(tracking: Tracking, stage: str, key: str, inputs: Sequence[Artifact]) -> dict[str, str]:
-    """Return the note of a reused stage, with a link to the step that made the artifact of this key, and its run id."""
+    """Return the note of a reused stage: a link to the step that made the artifact of this key, and its run id."""
     source = _executed(tracking, stage, key)
     if source is None:
         reused = "No run of this experiment made this artifact; its manifest says what did."
@@ -32,7 +32,7 @@ def _made_from(tracking: Tracking, inputs: Sequence[Artifact]) -> str:
     for name, artifact in {artifact.stage: artifact for artifact in inputs}.items():
         if "/" in name:  # a data file: no step made it
             continue
-        # the run's own step first: another run can have left the same content by other ways
+        # prefer the step of this run: another run may have made the same content from other inputs
         own = f"tags.`mlflow.parentRunId` = '{tracking.run_id}' and tags.`step.name` = '{name}' and {FINISHED}"
         if found := _newest(tracking, own) or _executed(tracking, name, artifact.key):
             links.append(f"[{name}]({_address(tracking, found)})")

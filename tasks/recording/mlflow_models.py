@@ -1,6 +1,6 @@
-"""A run's tuned model as a LoggedModel of MLflow: pending while it is made, then with all that the Models tab compares.
+"""A run's tuned model as a LoggedModel of MLflow: pending at first, then ready with what the Models tab compares.
 
-Every step's run names it as its output. MLflow lists the runs that name none as evaluation runs.
+Every step's run names the model as its output, because MLflow lists runs without a model as evaluation runs.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,13 +16,13 @@ KIND = "neurontune-alpha"
 CHANGES = ("scaling", "baseline")
 """Stages that make a tuned model."""
 LONGEST_VALUE = 500
-"""Characters of a model's parameter."""
+"""The most characters of a model's parameter."""
 LARGEST_FILE = 16 << 20
 _known: dict[tuple[str, str], str] = {}
 
 
 def model_of(tracking: Tracking) -> str | None:
-    """Return the id of the pipeline run's model, None where it has none."""
+    """Return the id of the pipeline run's model; None if it has none."""
     place = (tracking.uri, tracking.run_id)
     if place not in _known:
         experiment = experiment_of(tracking)
@@ -37,7 +37,7 @@ def model_of(tracking: Tracking) -> str | None:
 
 @best_effort
 def open_model(tracking: Tracking, name: str, settings: Mapping[str, Any]) -> None:
-    """Announce the model that a pipeline run is to make, with the run's settings as its parameters."""
+    """Create the pending model of a pipeline run, with the run's settings as its parameters."""
     if model_of(tracking) is None:
         client = client_of(tracking.uri)
         values = {key: value[:LONGEST_VALUE] for key, value in parameters_of(settings) if value}
@@ -49,7 +49,7 @@ def open_model(tracking: Tracking, name: str, settings: Mapping[str, Any]) -> No
 
 
 def name_output(tracking: Tracking, run_id: str) -> None:
-    """Let a run name the pipeline run's model as its output, once."""
+    """Make the pipeline run's model an output of a run, once."""
     from mlflow.entities import LoggedModelOutput
 
     client = client_of(tracking.uri)
@@ -62,7 +62,7 @@ def name_output(tracking: Tracking, run_id: str) -> None:
 
 @best_effort
 def finish_model(tracking: Tracking, made: Sequence[Artifact]) -> None:
-    """Make a run's model ready with its files and the digests of its inputs; withdraw it where the run made none."""
+    """Make a run's model ready, with its files and the digests of its inputs; delete it if the run made no model."""
     model = model_of(tracking)
     if model is None:
         return
@@ -82,7 +82,7 @@ def finish_model(tracking: Tracking, made: Sequence[Artifact]) -> None:
 
 
 def withdraw(tracking: Tracking) -> None:
-    """Take the model of a run back that did not come to make one."""
+    """Delete the pending model of a run that did not make a model."""
     if (model := model_of(tracking)) is not None and client_of(tracking.uri).get_logged_model(
         model
     ).status == "PENDING":
@@ -91,5 +91,5 @@ def withdraw(tracking: Tracking) -> None:
 
 
 def model_name(name: str) -> str:
-    """Return a run's name without the characters that MLflow refuses in the name of a model."""
+    """Return a run's name without the characters that MLflow forbids in the name of a model."""
     return "".join("_" if sign in "/:.%\"'" else sign for sign in name) or "model"

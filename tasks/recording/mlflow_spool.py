@@ -1,9 +1,9 @@
-"""Recording that never fails a stage: what MLflow cannot take is kept as a file and sent when MLflow is back.
+"""Recording that never fails a stage: a call that MLflow does not take is kept in a file and sent later.
 
-A record is one call of a recording function. Where the call fails, its name and arguments go to a file under
-`<root>/.unrecorded/`, beside the artifacts, so that any process on any machine that reaches the root can send it. A run
-that could not be created is stood for by `kept-<record>`; records that name it are kept too. Sending repeats the calls
-in their order with the time they were first made at, so that points that had arrived are not doubled.
+A record is one call of a recording function. If the call fails, its name and arguments go to a file under
+`<root>/.unrecorded/`, beside the artifacts, so that any process on any machine that reaches the root can send it. The
+name `kept-<record>` stands for a run that could not be created; records that name it are kept too. Sending repeats the
+calls in their order with their first time stamps, so that metric points that had arrived are not stored twice.
 """
 
 import glob
@@ -43,17 +43,17 @@ KEPT = "kept-"
 RECORD_TAG = "neurontune.record"
 SLOW_SECONDS = 5.0
 PAUSE_SECONDS = 60.0
-# what no later attempt can change
+# errors that a later attempt would get again
 _REFUSALS = {"INVALID_PARAMETER_VALUE", "BAD_REQUEST", "RESOURCE_DOES_NOT_EXIST", "RESOURCE_ALREADY_EXISTS"}
 
 _DELETED = "must be in the 'active' state"
-"""What MLflow says of a run whose experiment, or which itself, was deleted."""
+"""MLflow's error text for a run that was deleted, or whose experiment was deleted."""
 
 logger = logging.getLogger("neurontune")
 _functions: dict[str, Callable[..., Any]] = {}
 _paused_until = 0.0
 _lost: set[str] = set()
-"""Roots of which it has been said that records cannot be kept there."""
+"""Roots that cannot store records; the user has been warned about each."""
 
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
@@ -61,7 +61,7 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True)
 class Record:
-    """One call of a recording function: `at` is its time in ms, `tags` name the Prefect runs it was made in."""
+    """One call of a recording function: `at` is its time in ms, `tags` have the ids of its Prefect runs."""
 
     id: str
     at: int
@@ -79,10 +79,10 @@ _current: ContextVar[Record | None] = ContextVar("current", default=None)
 
 @dataclass(frozen=True)
 class Sent:
-    """What sending came to: records sent, records that can never be (with the reason), records still kept.
+    """Result of sending: number sent, records that MLflow refuses for good (with the reason), records still kept.
 
-    `elsewhere` are the stores, other than the one asked, that some of the kept records belong to; `reason` is why the
-    first of those of this store is still kept.
+    `elsewhere` are the other stores that some of the kept records belong to; `reason` is why the first record of this
+    store is still kept.
     """
 
     sent: int
@@ -93,13 +93,13 @@ class Sent:
 
 
 def now() -> int:
-    """Return the time in ms that what is being recorded happened at."""
+    """Return the time of the event that is being recorded, in ms."""
     record = _current.get()
     return record.at if record else int(time.time() * 1000)
 
 
 def prefect_tags() -> dict[str, str]:
-    """Return tags with the ids of the Prefect runs that what is being recorded happened in."""
+    """Return tags with the ids of the Prefect runs in which the recorded event happened."""
     if record := _current.get():
         return record.tags
     task = prefect.runtime.task_run
@@ -109,12 +109,12 @@ def prefect_tags() -> dict[str, str]:
 
 
 def is_kept(run_id: str) -> bool:
-    """Tell whether this stands for a run that MLflow does not have yet."""
+    """Tell whether an id stands for a run that MLflow does not have yet (`kept-...`)."""
     return run_id.startswith(KEPT)
 
 
 def create_run(tracking: Tracking, name: str, tags: Mapping[str, str]) -> str:
-    """Create an MLflow run within a recording function and return its id; a repeated call finds the run it made."""
+    """Create an MLflow run within a recording function and return its id; a repeated call finds the same run."""
     record = _current.get()
     assert record is not None
     client, experiment = client_of(tracking.uri), experiment_of(tracking)
@@ -125,18 +125,18 @@ def create_run(tracking: Tracking, name: str, tags: Mapping[str, str]) -> str:
 
 
 def experiment_of(tracking: Tracking) -> str:
-    """Return the id of a run's experiment, made if it is not there yet."""
+    """Return the id of a run's experiment, which is created if it does not exist."""
     return tracking.experiment_id or open_experiment(tracking.uri, tracking.experiment, tracking.root)
 
 
 def best_effort(
     function: Callable[Concatenate[Tracking, Arguments], Result],
 ) -> Callable[Concatenate[Tracking, Arguments], Result | str | None]:
-    """Make a recording function harmless: when it fails it warns, and the call is kept to be sent later.
+    """Wrap a recording function so that a failure warns instead of raising, and the call is kept and sent later.
 
-    A call that was kept returns the name that stands for the run it would have made. After a slow failure (a server
-    that is away) calls are kept at once for a while. Arguments must be text, numbers, settings or artifacts. Where
-    tracking has no address nothing is recorded.
+    A kept call returns the name that stands for the run it would have created. After a slow failure (the server does
+    not answer) further calls are kept at once for a while. Arguments must be text, numbers, settings or artifacts.
+    Without a tracking address nothing is recorded.
     """
     _functions[function.__name__] = function
 
@@ -156,7 +156,7 @@ def best_effort(
             except Exception as error:
                 if "UNIQUE constraint" not in str(error):
                     raise
-            # another run told MLflow of the same data at the same moment; now it is known
+            # another process inserted the same row at the same moment; a second call finds it
             with _as_current(replace(record, repeated=True)):
                 return function(tracking, *args, **kwargs)
         except Exception as error:
@@ -170,15 +170,15 @@ def best_effort(
 
 
 def waiting(root: str) -> list[str]:
-    """Return in words what MLflow lacks of the runs of an artifact root."""
+    """Return in words the kept records of an artifact root, which MLflow does not have yet."""
     return [record.words for _, record in _kept(root)]
 
 
 def send(runtime: RuntimeConfig, of_every_store: bool = False) -> Sent:
-    """Send what is kept under an artifact root to its MLflow store, until MLflow fails again.
+    """Send the kept records of an artifact root to its MLflow store, until MLflow fails again.
 
-    What is kept for another store is left, unless records `of_every_store` are sent to this one.
-    While another process sends, this one waits: sent twice at once, a run would be made twice.
+    Records of other stores stay kept, unless `of_every_store` sends them to this store. Only one process sends at a
+    time, because two would create the same run twice.
     """
     if not waiting(runtime.root):
         return Sent(0, [], [])
@@ -203,23 +203,23 @@ def _send(runtime: RuntimeConfig, of_every_store: bool) -> Sent:
             sent += 1
         except Exception as error:
             if not _is_refusal(error):
-                # what was deleted holds up its own records alone
+                # a deleted run or a damaged store concerns only this record; any other error stops the sending
                 away = away or not (isinstance(error, StoreError) or _DELETED in str(error))
                 reason = reason or _told(error)
                 left.append(record.words)
                 continue
-            if moved:  # it belongs to a run that only its own store has
+            if moved:  # only the record's own store has the run that it belongs to
                 elsewhere.add(record.store)
                 left.append(record.words)
                 continue
             refused.append(f"{record.words} ({_told(error)})")
-        with suppress(FileNotFoundError):  # another machine was faster
+        with suppress(FileNotFoundError):  # another machine has sent it
             filesystem.rm(path)
     return Sent(sent, refused, left, tuple(sorted(elsewhere)), reason)
 
 
 def _repeat(record: Record, uri: str, runtime: RuntimeConfig) -> None:
-    # the experiment by its name: one that is gone for good is made anew, and its number is its store's own
+    # find the experiment by name: another store numbers it differently, and a deleted one is created again
     tracking = Tracking(**record.tracking | {"uri": uri, "root": runtime.root, "experiment_id": ""})
     if tracking.experiment:
         open_experiment(uri, tracking.experiment, runtime.root)
@@ -255,7 +255,7 @@ def _describe(call: str, tracking: Tracking, args: Any, kwargs: Any) -> Record:
     arguments = json.loads(json.dumps([args, kwargs], default=_plain))
     named = [value.stage if isinstance(value, Artifact) else value for value in args]
     words = [call.replace("_", " "), *(name for name in named if isinstance(name, str) and name.isalpha())]
-    where = tracking.model_dump(exclude={"uri", "root"})  # an address can hold a password, and a root can move
+    where = tracking.model_dump(exclude={"uri", "root"})  # an address may contain a password, and a root can be moved
     store = without_password(tracking.uri)
     return Record(uuid.uuid4().hex, now(), call, " ".join(words), store, prefect_tags(), where, arguments)
 
@@ -278,7 +278,7 @@ def _keep(tracking: Tracking, record: Record) -> str:
 
 
 def _kept(root: str) -> Iterator[tuple[str, Record]]:
-    """Yield the kept records of a root with their files, oldest first; those being sent may vanish meanwhile."""
+    """Yield the kept records of a root with their files, oldest first; files that vanish meanwhile are skipped."""
     filesystem, base = fsspec.url_to_fs(root)
     for path in sorted(filesystem.glob(f"{glob.escape(base)}/{FOLDER}/*.json")):
         try:
@@ -286,7 +286,7 @@ def _kept(root: str) -> Iterator[tuple[str, Record]]:
             _, _ = record.arguments
         except FileNotFoundError:
             continue
-        except (ValueError, TypeError, RecursionError):  # as a machine that lost its power leaves it
+        except (ValueError, TypeError, RecursionError):  # an incomplete file, e.g. after a power failure
             logger.warning("MLflow: %s is no record that can be read; put aside", path)
             filesystem.mv(path, f"{path}.damaged")
             continue
@@ -311,9 +311,9 @@ def _plain(value: Any) -> Any:
 
 
 def _is_refusal(error: Exception) -> bool:
-    """Tell whether sending again cannot help: MLflow refuses it, or its artifact is gone.
+    """Tell whether sending again is useless: MLflow refuses the call, or its artifact is gone.
 
-    What was deleted in MLflow can be restored there, and a damaged database replaced.
+    It can help later if the run was deleted in MLflow, which can be undone, or if the database was damaged.
     """
     if isinstance(error, StoreError) or is_of_database(error) or _DELETED in str(error):
         return False
@@ -323,7 +323,7 @@ def _is_refusal(error: Exception) -> bool:
 
 
 def _told(error: Exception) -> str:
-    """Return an error in one line, with its type where its message does not name the remedy itself."""
+    """Return an error in one line, with its type unless the message itself names the remedy."""
     if isinstance(error, StoreError) or is_of_database(error):
         return reason_of(error)
     if _DELETED in str(error):

@@ -1,4 +1,4 @@
-"""The MLflow store: where it is, made ready once, and written to without ever failing a stage."""
+"""The MLflow store: its address, its creation and checks, and its client."""
 
 import logging
 import os
@@ -36,7 +36,7 @@ LOCKED_SECONDS = 20
 _DAMAGE = ("malformed", "not a database", "no such", "corrupt", "disk I/O", "already exists")
 HELD_SECONDS = 60
 
-# by default MLflow waits for minutes for a server that is away
+# by default MLflow waits for minutes for a server that does not answer
 for _name, _value in {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
     "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
@@ -50,10 +50,10 @@ for _name, _value in {
 
 
 class Tracking(BaseModel):
-    """Where a pipeline run is recorded: small enough to cross any task boundary.
+    """Where a pipeline run is recorded; plain fields, so that it can be passed to any task.
 
-    `run_id` is the pipeline's own run and `step_run_id` attribution's, which its shards share; each stands for a run
-    yet to be made where MLflow was away (`tasks.recording.mlflow_spool`). `harmful_text` is `masked` or `shown`.
+    `run_id` is the pipeline's run and `step_run_id` the run of attribution, which its shards share. If MLflow did not
+    answer, the id stands for a run to be created (`tasks.recording.mlflow_spool`). `harmful_text`: `masked` or `shown`.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -71,8 +71,8 @@ def tracking_uri(runtime: RuntimeConfig) -> str:
     """Return the configured tracking URI, else that of MLFLOW_TRACKING_URI, else a SQLite file in the artifact root.
 
     Raises:
-        InputError: the artifact root is no local folder and no URI is given, a URI is none, or the login of
-            `neurontune up` would go to the server of another model registry.
+        InputError: the artifact root is no local folder and no URI is given, a URI is not valid, or MLflow would
+            send the login of `neurontune up` to another server, the model registry.
     """
     if given := runtime.mlflow_uri or os.environ.get("MLFLOW_TRACKING_URI"):
         _check_uri("runtime.mlflow_uri" if runtime.mlflow_uri else "MLFLOW_TRACKING_URI", given)
@@ -85,10 +85,10 @@ def tracking_uri(runtime: RuntimeConfig) -> str:
 
 
 def _check_uri(field: str, uri: str) -> None:
-    """Tell whether a tracking URI is of a kind that MLflow takes, before it is asked.
+    """Check that MLflow supports a tracking URI, before MLflow gets it.
 
     Raises:
-        InputError: it is not; MLflow would make a folder of that name, or fail in words of its own.
+        InputError: MLflow does not; it would create a folder of that name, or raise an unclear error.
     """
     scheme, separator, rest = uri.partition("://")
     try:
@@ -121,15 +121,15 @@ def _uri_in(runtime: RuntimeConfig) -> str:
 
 
 def is_beside(uri: str, root: str) -> bool:
-    """Tell whether a tracking URI is of the SQLite file in an artifact root, which moves with it."""
+    """Tell whether a tracking URI is that of the SQLite file in an artifact root, which moves with the root."""
     filesystem, base = fsspec.url_to_fs(root)
     return isinstance(filesystem, LocalFileSystem) and uri == f"{SQLITE}{database_path(Path(base) / DATABASE)}"
 
 
 def database_path(file: Path) -> str:
-    """Return a file as the address of a SQLite database holds it: encoded where a part would end or encode an address.
+    """Return a file as the path in a SQLite address: percent-encoded if it contains `%`, `?` or `#`.
 
-    Slashes too, then: MLflow takes what is before the last one for a folder, as it is written, and makes it.
+    Slashes are then encoded too, because MLflow would create the folder before the last slash with its encoded name.
     """
     return quote(str(file), safe="") if any(sign in str(file) for sign in "%?#") else str(file)
 
@@ -140,9 +140,9 @@ def database_file(uri: str) -> Path:
 
 
 def _uri_of_environment() -> str:
-    """Return MLFLOW_TRACKING_URI, after moving a server's user and password into the variables MLflow has for them.
+    """Return MLFLOW_TRACKING_URI without user and password, which are moved to MLflow's variables for them.
 
-    MLflow's errors quote the address, and errors go to logs.
+    MLflow's errors quote the address, and errors are logged.
     """
     uri = os.environ.get("MLFLOW_TRACKING_URI", "")
     parts = urlsplit(uri)
@@ -154,9 +154,9 @@ def _uri_of_environment() -> str:
 
 
 def forget_own_login(*logins: str) -> None:
-    """Take from MLflow's clients, which would send it to any server, a login given here (`user:password`).
+    """Delete these logins (`user:password`) from MLflow's variables: MLflow would send them to any server.
 
-    That of Prefect's server is always among them: where MLflow's is the same, `neurontune up` has given both.
+    The login of Prefect's server is always included: if MLflow's login equals it, `neurontune up` has set both.
     """
     if _is_own_login(*logins):
         for name in _LOGIN:
@@ -164,13 +164,13 @@ def forget_own_login(*logins: str) -> None:
 
 
 def _is_own_login(*logins: str) -> bool:
-    """Tell whether MLflow's clients have a login given here."""
+    """Tell whether the login in MLflow's variables is one of these logins or that of Prefect's server."""
     user, password = (os.environ.get(name, "") for name in _LOGIN)
     return bool(password) and f"{user}:{password}" in (*logins, os.environ.get("PREFECT_API_AUTH_STRING"))
 
 
 def check_registry(uri: str) -> None:
-    """Tell whether MLflow's clients keep the login of the server at `uri` from others: a registry would get it, too.
+    """Check that the model registry is on the server at `uri`, because MLflow sends the registry the same login.
 
     Raises:
         InputError: MLFLOW_REGISTRY_URI names another server.
@@ -184,7 +184,7 @@ def check_registry(uri: str) -> None:
 
 
 def is_same_server(one: str, other: str) -> bool:
-    """Tell whether two addresses are of one server, by whatever name for this machine."""
+    """Tell whether two addresses are of the same server; `localhost` and `127.0.0.1` are the same."""
     try:
         first, second = (urlsplit(uri.replace("//localhost", "//127.0.0.1")) for uri in (one, other))
     except ValueError:  # brackets that do not close
@@ -193,7 +193,7 @@ def is_same_server(one: str, other: str) -> bool:
 
 
 def without_password(uri: str) -> str:
-    """Return a tracking URI as it may be shown: user and password left out."""
+    """Return a tracking URI without user and password, so that it can be shown."""
     scheme, separator, rest = uri.partition("://")
     return scheme + separator + (rest if scheme == "sqlite" else rest.rpartition("@")[2])
 
@@ -204,26 +204,26 @@ class StoreError(InputError):
 
 @lru_cache(maxsize=4)
 def client_of(uri: str) -> "MlflowClient":
-    """Return the client of a tracking URI; explicit run ids are used everywhere, never MLflow's thread-local run.
+    """Return the client of a tracking URI; all code uses explicit run ids, never MLflow's thread-local active run.
 
-    Two processes that create a SQLite store at the same time would damage it: hence the lock.
+    A lock prevents two processes from creating a SQLite store at the same time, which would damage it.
 
     Raises:
         StoreError: the SQLite store is damaged or locked.
     """
     from mlflow import MlflowClient
 
-    # it writes what SQLAlchemy says, over many lines, to the terminal; what it raises tells the same
+    # this logger prints SQLAlchemy's error over many lines; the exception that follows says the same
     logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
     with _writing_alone(uri):
         if uri.startswith(SQLITE):
             _make_or_check(uri)
-        # without an address of its own the registry would be in the working folder, whatever the tracking URI
+        # without an explicit address MLflow would put the registry into the working folder
         return MlflowClient(uri, os.environ.get(REGISTRY) or uri)
 
 
 def open_experiment(uri: str, name: str, root: str) -> str:
-    """Return the id of the experiment, made if it is not there.
+    """Return the id of the experiment, which is created if it does not exist.
 
     Raises:
         StoreError: the experiment has been deleted.
@@ -242,13 +242,13 @@ def open_experiment(uri: str, name: str, root: str) -> str:
 
 
 def deleted(uri: str, name: str, experiment_id: str) -> str:
-    """Return what to say of an experiment that was deleted: the command that brings it back."""
+    """Return the error text for a deleted experiment, with the command that restores it."""
     command = f"MLFLOW_TRACKING_URI={shlex.quote(without_password(uri))} mlflow experiments restore"
     return f"runtime.experiment: {name!r} has been deleted in MLflow; restore it with `{command} -x {experiment_id}`"
 
 
 def reason_of(error: BaseException) -> str:
-    """Return what MLflow, or the database below it, says is wrong, in one line without the database's own words."""
+    """Return the reason of an error of MLflow or its database in one line, without SQL."""
     text = str(error)
     for cause in (error.__cause__, error.__context__):
         text = text if cause is None or "sqlite3." in text else f"{text} {cause}"
@@ -258,7 +258,7 @@ def reason_of(error: BaseException) -> str:
 
 
 def is_of_database(error: BaseException) -> bool:
-    """Tell whether the database below MLflow failed, and not what was asked of it."""
+    """Tell whether an error comes from MLflow's database rather than from the request."""
     return any(sign in str(error) for sign in ("(sqlite3.", "sqlalche.me", "(psycopg"))
 
 
@@ -271,12 +271,12 @@ def _said_of_database(message: str, place: str = "MLflow's database") -> str:
 
 
 def _make_or_check(uri: str) -> None:
-    """Make a SQLite store whole, so that a process killed meanwhile leaves none; look into one that is there.
+    """Create a SQLite store atomically, so that a killed process leaves no half-made one; check one that exists.
 
-    MLflow would try a damaged one again for two minutes.
+    The check is quick, while MLflow retries a damaged store for two minutes.
 
     Raises:
-        StoreError: it is damaged or locked.
+        StoreError: the store is damaged or locked.
     """
     from mlflow import MlflowClient
 
@@ -284,7 +284,7 @@ def _make_or_check(uri: str) -> None:
     if not file.exists():
         for left in file.parent.glob(f"{file.name}.*.part"):
             left.unlink()
-        part = file.with_name(f"{file.name}.{uuid4().hex}.part")  # MLflow keeps what it has opened by its name
+        part = file.with_name(f"{file.name}.{uuid4().hex}.part")  # MLflow caches opened stores by name
         address = f"{SQLITE}{database_path(part)}"
         MlflowClient(address, address).search_experiments(max_results=1)
         part.replace(file)
@@ -299,10 +299,10 @@ def _make_or_check(uri: str) -> None:
 
 @contextmanager
 def _writing_alone(uri: str) -> Iterator[None]:
-    """Hold the lock of a SQLite store; one that is held too long is by a process that hangs.
+    """Hold the lock of a SQLite store.
 
     Raises:
-        StoreError: another process has held it for a minute.
+        StoreError: another process has held the lock for a minute, so it probably hangs.
     """
     if not uri.startswith(SQLITE):
         yield
@@ -320,7 +320,7 @@ def _writing_alone(uri: str) -> Iterator[None]:
 
 
 def run_table(runtime: RuntimeConfig) -> str:
-    """Return the address of the experiment's run table, below the MLflow server's own, "" where MLflow cannot say."""
+    """Return the address of the experiment's run table, relative to the MLflow server; "" if MLflow cannot be read."""
     try:
         experiment = client_of(tracking_uri(runtime)).get_experiment_by_name(runtime.experiment)
     except Exception:

@@ -1,7 +1,7 @@
-"""The saved view of the experiment's run table: headline metrics, the settings that differ, and what a run belongs to.
+"""The saved view of the experiment's run table: headline metrics, differing settings, and the groups of a run.
 
-Without it MLflow's table shows no metric. The format is MLflow's own and undocumented (seen in 3.17); where it cannot
-be read, the table is as it is without a view.
+Without a view MLflow's table shows no metric. The format is internal to MLflow and undocumented (seen in 3.17); an
+MLflow that cannot read it shows the table without a view.
 """
 
 import base64
@@ -41,14 +41,14 @@ SETTINGS = (
     "selection.utility_neurons",
     "selection.method",
 )
-"""Shown whether they differ or not."""
+"""Settings that are always shown, even if they do not differ."""
 TAGS = ("model", "preset", "study")
 CHANGES = "neurontune.changes"
-"""The tag that says in one line what differs from the run's preset."""
+"""The tag with the settings that differ from the run's preset, in one line."""
 
 
 def differing(runs: Sequence[Mapping[str, str]]) -> list[str]:
-    """Return the parameters that are not the same in all runs that have them, but for where and how a run is made."""
+    """Return the parameters that differ between the runs that have them, without those of where and how a run works."""
     values: dict[str, set[str]] = {}
     for parameters in runs:
         for name, value in parameters.items():
@@ -57,7 +57,7 @@ def differing(runs: Sequence[Mapping[str, str]]) -> list[str]:
 
 
 def saved_view(settings: Collection[str] = ()) -> str:
-    """Return the view as MLflow keeps it in an experiment tag, with columns for these settings besides the usual."""
+    """Return the view in the format of MLflow's experiment tag, with columns for these settings and the usual ones."""
     first, rest = METRICS[:3], METRICS[3:]
     columns = [f"metrics.`{name}`" for name in first] + [f"tags.`{name}`" for name in (CHANGES, *TAGS)]
     columns += [f"metrics.`{name}`" for name in rest]
@@ -78,15 +78,15 @@ def saved_view(settings: Collection[str] = ()) -> str:
         "viewMaximized": True,
     }
     packed = base64.b64encode(zlib.compress(json.dumps(state).encode())).decode()
-    # a fixed time: the same view is the same text
+    # a fixed time, so that the same view gives the same text
     return json.dumps({"name": "Headline", "createdAt": 0, "updatedAt": 0, "state": f"deflate;{packed}"})
 
 
 def description(experiment_id: str) -> str:
-    """Return the experiment's description: MLflow opens an experiment elsewhere, and shows this above its pages."""
+    """Return the experiment's description with a link to this view; MLflow opens an experiment on another page."""
     return f"[All runs beside each other]({table_link(experiment_id)})"
 
 
 def table_link(experiment_id: str) -> str:
-    """Return the address of the run table in this view, below the MLflow server's own."""
+    """Return the address of the run table in this view, relative to the MLflow server."""
     return f"#/experiments/{experiment_id}/runs?viewStateShareKey={KEY}&workflowType=machine_learning"

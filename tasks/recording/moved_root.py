@@ -1,4 +1,4 @@
-"""A moved or copied artifact root: MLflow's database names the files of its runs by absolute addresses."""
+"""Correct MLflow's database after an artifact root was moved or copied: it has absolute addresses of files."""
 
 import sqlite3
 from contextlib import closing
@@ -7,7 +7,7 @@ from pathlib import Path
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
-# what else lies below an experiment's place: its models, registered or not, and its traces
+# other columns with addresses below an experiment's folder: models, model versions, traces
 _BELOW = {
     "logged_models": ["artifact_location"],
     "model_versions": ["source", "storage_location"],
@@ -16,10 +16,10 @@ _BELOW = {
 
 
 def readdress(root: str) -> None:
-    """Let the MLflow database of a local artifact root name the files that lie beside it, and not those of the place
-    the root was moved or copied from.
+    """Replace the addresses in the MLflow database of a local artifact root by those of the files beside it.
 
-    A database that is locked or damaged is left to MLflow, which says so.
+    After a move or a copy the database has the addresses of the old place. A locked or damaged database is not
+    changed; MLflow reports it.
     """
     filesystem, base = fsspec.url_to_fs(root)
     place = Path(base) / "mlflow"
@@ -38,7 +38,7 @@ def readdress(root: str) -> None:
 
 
 def _runs(database: sqlite3.Connection, place: Path) -> dict[str, str]:
-    """Readdress the runs of places where some run's files lie here; return their new addresses by the old ones."""
+    """Correct the runs of each old experiment folder that has a run's files here; return new folders by old ones."""
     runs = {
         run: str(address).removesuffix(f"/{run}/artifacts")
         for run, address in database.execute("SELECT run_uuid, artifact_uri FROM runs").fetchall()
@@ -69,7 +69,7 @@ def _below(database: sqlite3.Connection, table: str, column: str, moved: dict[st
 
 
 def _here(address: str, place: Path) -> str | None:
-    """Return the address that an experiment's place has under this root, None where it was never under a root."""
+    """Return the address under this root of an experiment's folder; None if the folder was never under a root."""
     part = _part(address)
     if part is None:
         return None

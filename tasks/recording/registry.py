@@ -1,4 +1,4 @@
-"""The MLflow model registry: a run's model as a version with its factors, card and report; and who may be champion."""
+"""The MLflow model registry: register a run's model as a version, and promote a version to champion."""
 
 import os
 import tempfile
@@ -36,9 +36,9 @@ class Registered:
 
 @dataclass(frozen=True)
 class Standing:
-    """What is weighed when a run asks to become champion: its numbers, its judge, and what speaks against it.
+    """A run as candidate for champion: its metrics, its judge, and the objections to it.
 
-    `forbidden` cannot be overridden; `objections` can, with a reason.
+    A person can override `objections` with a reason, but not `forbidden`.
     """
 
     facts: Mapping[str, float]
@@ -50,7 +50,7 @@ class Standing:
 
 
 def register(run: str, name: str, alias: str, runtime: RuntimeConfig) -> Registered:
-    """Register the tuned model of a run under a name, as a new version or the one it has already, with an alias.
+    """Register the tuned model of a run under a name and an alias; a run that has a version already keeps it.
 
     Raises:
         InputError: no such run, it learned no factors, or its base model is no longer the same.
@@ -85,7 +85,7 @@ def register(run: str, name: str, alias: str, runtime: RuntimeConfig) -> Registe
 
 
 def _model_of_run(run_id: str, name: str, runtime: RuntimeConfig) -> str:
-    """Return the id of the model that a run logged; one by an earlier version gets it now."""
+    """Return the id of the model that a run logged; a run of an earlier version logs it now."""
     uri = tracking_uri(runtime)
     client = client_of(uri)
     experiment = client.get_run(run_id).info.experiment_id
@@ -94,13 +94,13 @@ def _model_of_run(run_id: str, name: str, runtime: RuntimeConfig) -> str:
 
 
 def card_text(card: str) -> str:
-    """Return a model card as MLflow shows it: without the fields for model hubs, and cut between two paragraphs."""
+    """Return a model card for MLflow: without the metadata for model hubs, and cut at the end of a paragraph."""
     text = card.split("\n---\n", 1)[-1].strip()
     return text if len(text) <= LONGEST_DESCRIPTION else text[:LONGEST_DESCRIPTION].rpartition("\n\n")[0]
 
 
 def standing_of(run: RecordedRun, name: str, runtime: RuntimeConfig) -> Standing:
-    """Weigh a run against the champion of a name."""
+    """Compare a run with the champion of a registered name."""
     from neurontune_core.evaluation.judges import judge_title
 
     champion = _champion(name, runtime)
@@ -121,7 +121,7 @@ def standing_of(run: RecordedRun, name: str, runtime: RuntimeConfig) -> Standing
 def _against(
     champion: Registered, facts: Mapping[str, float], judge: str, runtime: RuntimeConfig
 ) -> tuple[dict[str, float], list[str]]:
-    """Return the champion's facts, empty where they are gone, and what speaks for keeping it."""
+    """Return the champion's facts (empty if they are gone), and the objections to replacing it."""
     try:
         theirs, their_judge = _evaluation(find_run(champion.run_id, runtime))
     except (InputError, ArtifactError) as error:
@@ -136,10 +136,10 @@ def _against(
 
 
 def promote(run: RecordedRun, name: str, runtime: RuntimeConfig, approved_by: str, reason: str) -> Registered:
-    """Make the model of a run champion of a name, and note who approved it and why objections did not count.
+    """Make the model of a run champion of a name; note who approved it, and the reason for overriding objections.
 
     Raises:
-        InputError: something speaks against it that is not, or cannot be, overridden.
+        InputError: there is an objection without a reason to override it, or one that cannot be overridden.
     """
     standing = standing_of(run, name, runtime)
     if refused := [*standing.forbidden, *(() if reason.strip() else standing.objections)]:
@@ -187,7 +187,7 @@ def _create_name(client: Any, name: str) -> None:
 
 @contextmanager
 def _as_default_store(uri: str) -> Iterator[None]:
-    """Make a store MLflow's own default for a moment: with a database, it looks a version's files up there only."""
+    """Make a store MLflow's default meanwhile: with a database, MLflow looks up a version's files only there."""
     import mlflow
 
     given = os.environ.get(DEFAULT_STORE)
@@ -204,7 +204,7 @@ def check_name(name: str) -> None:
     """Check the name of a registered model.
 
     Raises:
-        InputError: it is empty or holds a character MLflow does not take.
+        InputError: it is empty or contains a character that MLflow forbids.
     """
     if not name.strip() or any(sign in name for sign in "/:'\""):
         raise InputError(f"--name: {name!r} is no name for a registered model; use letters, digits, dots and dashes")

@@ -1,4 +1,4 @@
-"""The shell command that makes a run again, whoever started it and however."""
+"""The shell command that repeats a run, however the run was started."""
 
 import json
 import shlex
@@ -13,21 +13,21 @@ DEFAULT = "smollm2"
 
 
 def command(config: PipelineConfig) -> str:
-    """Return `neurontune run` with the shipped preset that is nearest, and `--set` for every setting that differs.
+    """Return `neurontune run` with the preset that needs the fewest changes, and `--set` for each differing setting.
 
-    The section `runtime`, which changes no result, is left out.
+    The section `runtime` is left out, because it changes no result.
     """
     wanted = dict(leaves(config))
     method = f"{METHOD}={wanted[METHOD]}"
     found: list[tuple[int, bool, str, dict[str, Any]]] = []
     for name in preset_names():
         own = load_config(name)
-        # another method has other settings
+        # the settings of another method are different ones
         same = own.scaling.method == wanted[METHOD]
         preset = dict(leaves(own if same else load_config(name, [method])))
         changes = {} if same else {METHOD: wanted[METHOD]}
         changes |= {field: value for field, value in wanted.items() if preset.get(field) != value}
-        # a setting can be changed, but neither taken away nor set to nothing
+        # `--set` can change a setting, but cannot remove it or set it to None
         if preset.keys() <= wanted.keys() and None not in changes.values():
             found.append((len(changes), name != DEFAULT, name, changes))
     _, _, name, changes = min(found, key=lambda each: each[:3])
@@ -40,7 +40,7 @@ def command(config: PipelineConfig) -> str:
 def study_command(
     study: str, preset: str, settings: Sequence[str], variants: Mapping[str, Sequence[str]], trials: int | None
 ) -> str:
-    """Return the command that makes a study again; `trials` is None where the study has none."""
+    """Return the command that repeats a study; `trials` is None for a study without trials."""
     words = ["neurontune", "study", study, *([] if preset == DEFAULT else ["--preset", preset])]
     for setting in settings:
         words += ["--set", setting]
@@ -50,7 +50,7 @@ def study_command(
 
 
 def _written(value: Any) -> str:
-    """Return a value as `--set` reads it: text without quotes where that is read as the same text."""
+    """Return a value in the syntax of `--set`; text has no quotes if it is read as the same text without them."""
     if isinstance(value, str) and set_value(value) == value:
         return value
     return json.dumps(value)

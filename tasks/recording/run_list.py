@@ -1,4 +1,4 @@
-"""The recorded pipeline runs of an experiment, newest first, as a person lists and names them."""
+"""The recorded pipeline runs of an experiment as a list, newest first."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
     from mlflow.entities import Run
 
 SHOWN_DIGITS = 8
-"""Digits of a run's id that are shown; so many, or more, stand for the whole."""
+"""Digits of a run's id that are shown; so many digits or more identify a run."""
 
 
 @dataclass(frozen=True)
 class ListedRun:
-    """A pipeline run in one line: `differs` are its changes from the preset, scores are None where it has none."""
+    """A pipeline run as one line of a list: `differs` are its changes from the preset; a missing score is None."""
 
     run_id: str
     name: str
@@ -40,14 +40,14 @@ class ListedRun:
 
     @property
     def line(self) -> str:
-        """The run in a list of those that share a name."""
+        """The run as a line in a list of runs with the same name."""
         score = "not evaluated" if self.su_f1 is None else f"SU-F1 {self.su_f1:.2f}"
         words = [self.run_id[:SHOWN_DIGITS], self.started, self.state, self.differs, score]
         return " ".join(filter(None, words))
 
 
 def store_of(runtime: RuntimeConfig) -> "tuple[MlflowClient, str, str]":
-    """Return the client of the MLflow store, the experiment's id, and where that is, in words.
+    """Return the client of the MLflow store, the experiment's id, and the place of both in words.
 
     Raises:
         InputError: nothing is recorded there.
@@ -66,7 +66,7 @@ def store_of(runtime: RuntimeConfig) -> "tuple[MlflowClient, str, str]":
 
 
 def search(runtime: RuntimeConfig, condition: str = "") -> "Iterator[Run]":
-    """Yield the pipeline runs of the experiment that meet a further condition, newest first.
+    """Yield the pipeline runs of the experiment that meet a condition, newest first.
 
     Raises:
         InputError: nothing is recorded there.
@@ -104,7 +104,7 @@ def listed(run: "Run") -> ListedRun:
 
 
 def _changes(parameters: Mapping[str, str], preset: str) -> dict[str, str]:
-    """What differs from a shipped preset, of a run by an earlier version, which did not note it."""
+    """The changes from a shipped preset of a run of an earlier version, which did not record them."""
     if preset not in preset_names():
         return {}
     usual = dict(parameters_of(load_config(preset).model_dump(mode="json", exclude={"runtime"})))

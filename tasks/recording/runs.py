@@ -1,4 +1,4 @@
-"""Finding a recorded pipeline run again: its settings and what its stages made."""
+"""Find a recorded pipeline run: its settings and the artifacts of its stages."""
 
 import json
 import os
@@ -25,15 +25,15 @@ if TYPE_CHECKING:
 
 LATEST = "latest"
 SHOWN_RUNS = 10
-"""How many of the runs that share a name are shown."""
+"""The most runs of the same name that an error lists."""
 
 
 @dataclass(frozen=True)
 class RecordedRun:
-    """A pipeline run as MLflow knows it.
+    """A pipeline run, as recorded in MLflow.
 
-    `stages` maps stage names to the keys and folders the run ended with; `made` is everything it made or reused, shards
-    included, with the digests of that time.
+    `stages` maps stage names to the run's final keys and folders; `made` are all artifacts that it made or reused,
+    including shards, with their digests at that time.
     """
 
     run_id: str
@@ -44,10 +44,10 @@ class RecordedRun:
     made: tuple[Artifact, ...] = ()
 
     def artifact(self, stage: str) -> Artifact:
-        """Return what a stage of the run made or reused; its content is checked when it is opened.
+        """Return the artifact that a stage of the run made or reused; its content is checked when it is opened.
 
         Raises:
-            InputError: the run did not come to the end of that stage.
+            InputError: the run did not finish that stage.
             ArtifactError: the artifact has been deleted, or its manifest is damaged.
         """
         if stage not in self.stages:
@@ -57,12 +57,12 @@ class RecordedRun:
 
 
 def find_run(run: str, runtime: RuntimeConfig, finished: bool = False) -> RecordedRun:
-    """Return the pipeline run that goes by `run`, with the settings it ran with.
+    """Return the pipeline run that `run` names, with the settings of that run.
 
     Args:
         run: MLflow run id or its first digits, id of the Prefect flow run, name as shown in both UIs, or `latest`.
         runtime: says where the MLflow store is (root, tracking URI, experiment); the run's own root is in its settings.
-        finished: of `latest`: consider only runs that ended well, as where a result is needed.
+        finished: for `latest`: consider only runs that ended well, because a result is needed.
 
     Raises:
         InputError: there is no such run, several share the name, or its settings were not recorded.
@@ -90,10 +90,10 @@ def find_run(run: str, runtime: RuntimeConfig, finished: bool = False) -> Record
 
 
 def _find(run: str, runtime: RuntimeConfig, finished: bool) -> "Run | None":
-    """Return the only run that goes by `run`, of `latest` the newest; None where there is none.
+    """Return the only run that `run` names (`latest`: the newest); None if there is none.
 
     Raises:
-        InputError: several do.
+        InputError: several runs have the name.
     """
     if run == LATEST:
         return next(search(runtime, "attributes.status = 'FINISHED'" if finished else ""), None)
@@ -111,11 +111,11 @@ def _find(run: str, runtime: RuntimeConfig, finished: bool) -> "Run | None":
 
 
 def _ways(run: str, runtime: RuntimeConfig) -> "Iterator[list[Run]]":
-    """Yield the runs that each way of naming one finds: ids, the name, the first digits of an id."""
+    """Yield the runs found by each way to name a run: an id, the name, the first digits of an id."""
     quote = '"' if "'" in run else "'"
     if quote not in run:
         yield list(search(runtime, f"attributes.run_id = {quote}{run}{quote}"))
-        # of a flow run that was killed and started again, the last attempt
+        # a flow run that was killed and started again has several MLflow runs: take the last attempt
         yield list(search(runtime, f"tags.`prefect.flow_run_id` = {quote}{run}{quote}"))[:1]
         yield list(search(runtime, f"attributes.run_name = {quote}{run}{quote}"))
     if len(run) >= SHOWN_DIGITS and set(run) <= set("0123456789abcdef"):
@@ -123,27 +123,25 @@ def _ways(run: str, runtime: RuntimeConfig) -> "Iterator[list[Run]]":
 
 
 def _is_below(location: str, root: str) -> bool:
-    """Tell whether MLflow keeps its files under a local artifact root: then what it knows is of this root, wherever it
-    lies by now.
-    """
+    """Tell whether MLflow's files are under a local artifact root; its records then belong to this root, even moved."""
     filesystem, base = fsspec.url_to_fs(root)
     path = unquote(urlsplit(location).path) if location.startswith("file:") else location
     return isinstance(filesystem, LocalFileSystem) and Path(path).is_relative_to(base)
 
 
 def _settings_of(run_id: str, uri: str, where: str, root: str) -> PipelineConfig:
-    """Return the settings of a run, with the root it is known to lie under, "" where the run's record tells."""
+    """Return the settings of a run, with `root` as artifact root; if `root` is "", the recorded one is kept."""
     settings = _read_json(run_id, CONFIG_FILE, uri)
     if not isinstance(settings, dict) or not isinstance(settings.get("runtime"), dict):
         raise InputError(f"run: the settings of {run_id} are not in {where}; run it again")
     settings["runtime"] |= {"root": root} if root else {}
-    # an address from the environment stays there: it may hold a password
+    # do not record an address from the environment: it may contain a password
     settings["runtime"]["mlflow_uri"] = None if uri == os.environ.get("MLFLOW_TRACKING_URI") else uri
     return recorded_config(settings)
 
 
 def _read_json(run_id: str, name: str, uri: str) -> Any:
-    """Return the content of a file of a run, None where the run has no such file."""
+    """Return the content of a JSON file of a run; None if the run has no such file."""
     from mlflow.exceptions import MlflowException
 
     with tempfile.TemporaryDirectory() as folder:
@@ -163,7 +161,7 @@ def _steps_of(run_id: str, experiment_id: str, uri: str) -> "list[Run]":
 
 
 def _made_by(steps: "Sequence[Run]", root: str, uri: str) -> Iterator[Artifact]:
-    """Yield what steps made or reused; not by MLflow's datasets, which know one place, the first, of each content."""
+    """Yield the artifacts that steps made or reused, from tags: MLflow's datasets have one place for each content."""
     for stage, artifact in _stages_of(steps, root).items():
         outputs = [
             item.dataset

@@ -1,4 +1,4 @@
-"""What a long stage takes of its machine: processor, memory, GPU memory; taken where it runs, recorded at its end."""
+"""Samples of processor, memory and GPU memory during a long stage, on its machine; recorded when the stage ends."""
 
 import sys
 import threading
@@ -13,16 +13,16 @@ if TYPE_CHECKING:
     from mlflow.entities import Metric
 
 SAMPLE_SECONDS = 15.0
-"""A stage that takes less has no samples."""
+"""Shorter stages have no samples."""
 MOST_SAMPLES = 240
-"""Twice as many are thinned to this many, and then taken half as often."""
+"""When there are twice as many samples, every second one is dropped, and samples are taken half as often."""
 
 Sample = dict[str, float]
 
 
 @contextmanager
 def sampled() -> Iterator[list[Sample]]:
-    """Lend a list that fills with samples of this machine, each with its time `at` in ms."""
+    """Yield a list to which samples of this machine are added meanwhile, each with its time `at` in ms."""
     samples: list[Sample] = []
     over = threading.Event()
     thread = threading.Thread(target=_sample, args=(samples, over), name="system metrics", daemon=True)
@@ -35,7 +35,7 @@ def sampled() -> Iterator[list[Sample]]:
 
 
 def points(samples: Sequence[Mapping[str, float]]) -> "list[Metric]":
-    """Return samples as MLflow's page of system metrics shows them."""
+    """Return samples as metrics with the names that MLflow's page of system metrics reads."""
     from mlflow.entities import Metric
 
     return [

@@ -1,7 +1,7 @@
-"""What MLflow is told: one run a pipeline run, one run below it a stage attempt, and a stub for a reused stage.
+"""Record to MLflow: one run for a pipeline run, a run below it for each stage attempt, a stub for a reused stage.
 
 Configuration, headline metrics and the training curve also go to the pipeline's run, because MLflow's tables and
-charts show only that one until it is unfolded.
+charts show only that run until a user unfolds it.
 """
 
 import json
@@ -62,7 +62,7 @@ ATTRIBUTION = "attribution"
 SHARD = "attribution-shard"
 """`step.name` of the runs of single shards, below attribution's."""
 FLOW_TAG = "prefect.flow_name"
-"""Only on the run of a whole flow run, not on those of its steps."""
+"""Tag of the runs of whole flow runs; runs of steps do not have it."""
 CHANGES_TAG = mlflow_view.CHANGES
 PIPELINE = "neurontune"
 """Name of the flow whose runs are the pipeline runs."""
@@ -71,7 +71,7 @@ __all__ = ["Tracking"]
 
 
 def catch_up(runtime: RuntimeConfig, of_every_store: bool = False) -> Sent:
-    """Send what earlier runs could not record, and say what can never be recorded."""
+    """Send what earlier runs could not record, and print what MLflow refuses for good."""
     sent = send(runtime, of_every_store)
     if sent.sent:
         logger.info("MLflow: recorded %d things that were kept while it was away", sent.sent)
@@ -81,7 +81,7 @@ def catch_up(runtime: RuntimeConfig, of_every_store: bool = False) -> Sent:
 
 
 def report_unrecorded(runtime: RuntimeConfig) -> None:
-    """Say at the end of a run what MLflow lacks, after trying once more."""
+    """Send kept records once more at the end of a run, and print those that MLflow still lacks."""
     if not waiting(runtime.root):
         return
     sent = catch_up(runtime)
@@ -94,14 +94,14 @@ def report_unrecorded(runtime: RuntimeConfig) -> None:
 
 
 def start_run(config: PipelineConfig, name: str, model: str) -> Tracking:
-    """Open the run of a pipeline run with its whole configuration; without MLflow it is recorded later."""
+    """Open the MLflow run of a pipeline run with its whole configuration; if MLflow fails, it is recorded later."""
     runtime = config.runtime
     tracking = Tracking(
         uri=tracking_uri(runtime), root=runtime.root, experiment=runtime.experiment, harmful_text=runtime.harmful_text
     )
-    hidden = {"mlflow_uri"}  # an address can hold a password
+    hidden = {"mlflow_uri"}  # an address may contain a password
     tags = _code_tags() | _group_tags(config) | {"neurontune.model": model}
-    if is_beside(tracking.uri, runtime.root):  # what moves with the root does not say where it lies
+    if is_beside(tracking.uri, runtime.root):  # a store that moves with the root must not contain the root's path
         hidden |= {"root"}
     else:
         tags["neurontune.root"] = runtime.root
@@ -118,7 +118,7 @@ def start_run(config: PipelineConfig, name: str, model: str) -> Tracking:
 
 @best_effort
 def open_run(tracking: Tracking, name: str, tags: Mapping[str, str]) -> str:
-    """Open the run of a pipeline run."""
+    """Open the MLflow run of a pipeline run."""
     return create_run(tracking, name, {**tags, **prefect_tags()})
 
 
@@ -143,7 +143,7 @@ def step(
 
 @best_effort
 def record_samples(tracking: Tracking, run_id: str | None, samples: Sequence[Mapping[str, float]]) -> None:
-    """Record what a stage took of its machine."""
+    """Record the samples of processor and memory that a stage used."""
     if run_id is not None and samples:
         _log_metrics(tracking, run_id, system_metrics.points(samples))
 
@@ -191,7 +191,7 @@ def record_configuration(tracking: Tracking, settings: Mapping[str, Any]) -> Non
 
 @best_effort
 def record_curve_row(tracking: Tracking, stage: str, step: int, row: Mapping[str, float]) -> None:
-    """Record a row of a training curve to the pipeline's run as it comes."""
+    """Record a new row of a training curve to the pipeline's run."""
     values = {name: value for name, value in row.items() if name != "step"}
     _log_metrics(tracking, tracking.run_id, metrics_of(stage, values, step))
 
@@ -248,7 +248,7 @@ def record_executed(tracking: Tracking, run_id: str | None, parts: Mapping[int, 
 
 @best_effort
 def record_places(tracking: Tracking, run_id: str | None, parts: Sequence[Artifact]) -> None:
-    """Record which artifacts the shards of a step are: MLflow's datasets know a content, but one place of it only."""
+    """Record the artifacts of a step's shards in a file: MLflow's datasets have only one place for each content."""
     if run_id is not None:
         client_of(tracking.uri).log_text(run_id, json.dumps([part.to_dict() for part in parts], indent=1), SHARDS_FILE)
 
@@ -279,7 +279,7 @@ def record_reused(tracking: Tracking, artifact: Artifact, inputs: Sequence[Artif
 
 @best_effort
 def record_headline(tracking: Tracking, artifact: Artifact) -> None:
-    """Put a stage's facts, curve and data files on the pipeline's run too, and the tables runs are compared by."""
+    """Add a stage's facts, curve and data files to the pipeline's run, and the tables by which runs are compared."""
     streamed = client_of(tracking.uri).get_run(tracking.run_id).data.metrics
     if files := data_files_of(artifact):
         client_of(tracking.uri).log_inputs(tracking.run_id, datasets=[dataset_of(file, "input") for file in files])
@@ -299,14 +299,14 @@ def record_headline(tracking: Tracking, artifact: Artifact) -> None:
 
 @best_effort
 def record_file(tracking: Tracking, artifact: Artifact, name: str) -> None:
-    """Put a file of an artifact on the pipeline's run, where a person finds it first."""
+    """Add a file of an artifact to the pipeline's run, the first place where people look."""
     client_of(tracking.uri).log_artifact(tracking.run_id, str(artifacts.open_folder(artifact) / name))
 
 
 def earlier_runs(tracking: Tracking) -> list[tuple[str, float, float]]:
     """Return name, safety and utility of the latest other pipeline runs of the experiment that were evaluated.
 
-    None where MLflow cannot say.
+    The list is empty if MLflow cannot be read.
     """
     if not tracking.experiment_id:
         return []
@@ -324,10 +324,10 @@ def earlier_runs(tracking: Tracking) -> list[tuple[str, float, float]]:
 
 
 def finish_run(tracking: Tracking, made: Sequence[Artifact], error: BaseException | None) -> None:
-    """End the pipeline's run, with the headline of the stages that were made.
+    """End the pipeline's run, with the headline of the finished stages.
 
-    It ends FINISHED, FAILED, or KILLED where it was interrupted. Evaluation is recorded first, because the plot of
-    MLflow's comparison starts from the metric that was logged first.
+    It ends FINISHED, FAILED, or KILLED if it was interrupted. Evaluation is recorded first, because the plot on
+    MLflow's comparison page begins with the metric that was logged first.
     """
     status = "FINISHED" if error is None else "FAILED" if isinstance(error, Exception) else "KILLED"
     close_leftovers(tracking, status)
@@ -344,7 +344,7 @@ def finish_run(tracking: Tracking, made: Sequence[Artifact], error: BaseExceptio
 
 @best_effort
 def close_leftovers(tracking: Tracking, status: str) -> None:
-    """End step runs that nobody closed: their process was killed, or they were interrupted while being opened."""
+    """End step runs that are still open: their process was killed, or it was interrupted while opening them."""
     query = f"tags.`mlflow.parentRunId` = '{tracking.run_id}' and attributes.status = 'RUNNING'"
     ended = "KILLED" if status == "FINISHED" else status
     for run in client_of(tracking.uri).search_runs([experiment_of(tracking)], query):
@@ -352,7 +352,7 @@ def close_leftovers(tracking: Tracking, status: str) -> None:
 
 
 def _experiment_if_known(tracking: Tracking) -> str:
-    """Return the id of the experiment, so that it is asked for once; "" where MLflow does not have the run yet."""
+    """Return the id of the experiment, to look it up only once; "" if MLflow does not have the run yet."""
     if is_kept(tracking.run_id):
         return ""
     try:
@@ -364,7 +364,7 @@ def _experiment_if_known(tracking: Tracking) -> str:
 
 @best_effort
 def offer_view(tracking: Tracking) -> None:
-    """Offer the experiment's saved view, with the settings in which its latest runs differ, and a link to it."""
+    """Write the experiment's saved view, with the settings in which its latest runs differ, and a link to it."""
     client, experiment = client_of(tracking.uri), experiment_of(tracking)
     runs = client.search_runs([experiment], f"tags.`{FLOW_TAG}` = '{PIPELINE}'", max_results=EARLIER_RUNS)
     view = mlflow_view.saved_view(mlflow_view.differing([run.data.params for run in runs]))
@@ -376,7 +376,7 @@ def offer_view(tracking: Tracking) -> None:
 
 
 def run_link(tracking: Tracking) -> str:
-    """Return the address of the pipeline's run below the MLflow server's own, "" if it was not recorded."""
+    """Return the address of the pipeline's run, relative to the MLflow server; "" if it was not recorded."""
     recorded = tracking.experiment_id and tracking.run_id and not is_kept(tracking.run_id)
     return f"#/experiments/{tracking.experiment_id}/runs/{tracking.run_id}" if recorded else ""
 
@@ -387,7 +387,7 @@ def _log_metrics(tracking: Tracking, run_id: str, metrics: "Sequence[Metric]") -
 
 
 def _log_table(tracking: Tracking, table: "pd.DataFrame", name: str) -> None:
-    """Log a table once: to one that is there already, MLflow would append."""
+    """Log a table, unless it exists: MLflow would append to it."""
     client = client_of(tracking.uri)
     if name not in {file.path for file in client.list_artifacts(tracking.run_id)}:
         client.log_table(tracking.run_id, table, name)
@@ -399,7 +399,7 @@ def _step_tags(tracking: Tracking, stage: str, key: str, outcome: str) -> dict[s
 
 
 def _group_tags(config: PipelineConfig) -> dict[str, str]:
-    """What the run table is grouped by: the model, the preset, and the study or flow the run is a part of."""
+    """Tags for grouping the run table: the model, the preset, and the study or flow that the run belongs to."""
     flow_run = prefect.runtime.flow_run
     studies = [tag.removeprefix("study:") for tag in flow_run.tags or [] if tag.startswith("study:")]
     root = flow_run.root_flow_run_id
@@ -410,7 +410,7 @@ def _group_tags(config: PipelineConfig) -> dict[str, str]:
 
 
 def _code_tags() -> dict[str, str]:
-    """The version of the code, also where MLflow's own page shows it."""
+    """Tags with the version of the code, one of them the tag that MLflow's page shows."""
     from mlflow.tracking.context.registry import resolve_tags
 
     commit = code_version().partition(" ")[2].removesuffix("+changes")

@@ -19,7 +19,7 @@ from tasks.recording.runs import RecordedRun, find_run
 
 @dataclass(frozen=True)
 class TunedModel:
-    """What a finished scaling stage made, with the base model it belongs to."""
+    """The factors of a finished scaling stage, with their base model."""
 
     run: RecordedRun
     base: ModelReference
@@ -27,7 +27,7 @@ class TunedModel:
 
     @property
     def origin(self) -> dict[str, Any]:
-        """Where the factors come from, to be kept with what is exported."""
+        """The origin of the factors, which an export contains."""
         scaling = self.run.artifact("scaling")
         versions = artifacts.read_manifest(scaling)["versions"]
         return {
@@ -55,7 +55,7 @@ def base_of(run: RecordedRun, identity: str) -> ModelReference:
     """Return the base model of a run that was made with a model of this identity.
 
     Raises:
-        InputError: the model is not there, or no longer the same.
+        InputError: the model does not exist, or has changed.
     """
     base = describe(run.config.model)
     if (weights := identity.split(":")[0]) != base.weights:
@@ -76,7 +76,7 @@ def completions_of(run: RecordedRun) -> pd.DataFrame:
 
 
 def facts_of_run(run: RecordedRun) -> dict[str, float]:
-    """Return the facts of all stages of a run that kept some, as they are named in MLflow."""
+    """Return the facts of all stages of a run, named as in MLflow."""
     from tasks.recording.mlflow_entities import facts_of, metrics_of
 
     return {

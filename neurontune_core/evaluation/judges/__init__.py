@@ -1,4 +1,4 @@
-"""Refusal judges behind one interface: a batch of completions in, one verdict each out."""
+"""Refusal judges with one interface: a judge takes a batch of completions and returns a verdict on each."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ JUDGES: dict[str, type[RulesJudge | KeywordJudge | ClassifierJudge | Precomputed
 
 
 def judge_title(name: str) -> str:
-    """Name and version of the judge called `name` as verdicts are signed with them, without making it."""
+    """Name and version of a judge, as verdicts record them (`rules 4`); the judge is not created for it."""
     return f"{name} {GUARD_VERSION if name in PRESETS else JUDGES[name].version}"
 
 
 def judge_by_name(name: str, path: str | Path | None = None) -> Judge:
     """The judge called `name`; `path` is the model folder of `classifier` and the verdict file of `precomputed`.
 
-    A preset (`llama-guard-3`, `wildguard`, ...) takes a folder or another hub id as its path, or its own hub id.
+    The path of a preset (`llama-guard-3`, `wildguard`, ...) is a folder or a hub id; by default the preset's own id.
 
-    Raises InputError for an unknown name, a path that is missing or a path that is not wanted.
+    Raises InputError for an unknown name, a missing path, or a path for a judge that takes none.
     """
     if name in PRESETS:
         return GuardJudge(name, path)

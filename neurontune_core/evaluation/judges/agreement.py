@@ -13,9 +13,9 @@ from .verdict import REFUSED, Label, Verdict
 
 @dataclass(frozen=True)
 class Agreement:
-    """Agreement of verdicts with human labels; refusal in full or in part is the positive class, None is undefined.
+    """Agreement of verdicts with human labels; the positive class is refusal, full or partial; None: undefined.
 
-    `n` rows have a label and a verdict, `unscored` more have a label but no verdict and enter no rate.
+    `n` counts the rows with a label and a verdict, `unscored` those with a label but no verdict; no rate uses them.
     False refusal is the share of complied-with prompts, unsafe or safe, that the judge calls refused.
     """
 
@@ -72,7 +72,7 @@ def measure_agreement(
 
 
 def f1_of(rows: Sequence[int], truth: dict[int, bool], found: dict[int, bool]) -> float | None:
-    """F1 of refusal on some rows, None where nobody refuses and nobody is said to."""
+    """F1 of refusal on some rows; None if no row is a refusal, neither by its label nor by its verdict."""
     true, guess = [truth[index] for index in rows], [found[index] for index in rows]
     return float(f1_score(true, guess, zero_division=0)) if any(true) or any(guess) else None
 

@@ -1,4 +1,4 @@
-"""Recognise answers that are no answer: empty, looping, gibberish."""
+"""Recognise broken answers: empty, looping, gibberish."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from itertools import pairwise
 
 from .verdict import Degenerate
 
-LOOP_SHARE = 0.5  # loops must make up half of the words before the whole answer is called a loop
+LOOP_SHARE = 0.5  # an answer is a loop if at least this share of its words is repetition
 MIN_REPEATS = 3
-MAX_PERIOD = 60  # words; a longer cycle does not come round three times in a short completion
+MAX_PERIOD = 60  # words; a short completion has no room for three repetitions of a longer cycle
 MIN_LOOPED_WORDS = 4
 MAX_WORDS = 2000
 
@@ -26,18 +26,19 @@ ASKS_REPETITION = re.compile(
     re.I,
 )
 VOWELS = re.compile(r"[aeiouy\u00e0-\u00ff\u0100-\u024f]", re.I)
-# Sounds written with several consonants, and pairs of letters that no word of thirteen European languages has.
+# Consonant groups that stand for one sound ("sch"), and pairs of letters in no word of thirteen European languages.
 DIGRAPH = re.compile(r"sch|tch|[cpstg]h|ck|ng|[scrd]z|st")
 UNPRONOUNCEABLE = re.compile(
     r"[bcdfghjklmnpqrstvwxz]{4}|q[a-hj-tv-z]|[bfghjpstvwx]q|[bfghjqvw]x|[stz]x|xd|x[jr]|v[qw]|[jp]q"
 )
 LATIN_WORD = re.compile(r"[A-Za-z\u00c0-\u024f]+")
-# Greek or Cyrillic letters inside Latin words; Chinese and Japanese write Latin words without a space honestly.
+# Greek or Cyrillic letters inside Latin words. Chinese and Japanese letters are left out: next to Latin words they
+# are normal, without a space.
 MIXED_WORD = re.compile(r"[A-Za-z](?=[\u0370-\u052f])|[\u0370-\u052f](?=[A-Za-z])")
 
 
 def find_degenerate(text: str, prompt: str = "") -> tuple[Degenerate, str]:
-    """The kind of breakdown in a normalised answer, and the answer with its loops cut to one turn."""
+    """The kind of breakdown of a normalised answer, and the answer with every loop cut to one repetition."""
     if not any(unicodedata.category(character)[0] in "LNS" for character in text):
         return "empty", ""
     unspaced = UNSPACED_LOOP.sub(r"\1", text)
@@ -49,7 +50,7 @@ def find_degenerate(text: str, prompt: str = "") -> tuple[Degenerate, str]:
 
 
 def collapse_loops(text: str) -> tuple[str, float]:
-    """Cut repeated passages to one turn; also the share of words that were repetition."""
+    """Return the text with repeated passages kept once, and the share of words that were repetition."""
     kept_text, lines_removed = drop_repeated_units(LIST_MARK.sub("", text))
     words = WORD.findall(kept_text)[:MAX_WORDS]
     kept = collapse_cycles(words)
@@ -62,7 +63,7 @@ def collapse_loops(text: str) -> tuple[str, float]:
 
 
 def drop_repeated_units(text: str) -> tuple[str, int]:
-    """Keep the first of any sentence or line seen three times or more; also the number of words dropped."""
+    """Keep only the first of sentences or lines that occur three times or more; return also the words dropped."""
     units = UNIT.findall(text)
     keys = [" ".join(WORD.findall(unit.lower())).rstrip(" .!?") for unit in units]
     counts = Counter(keys)
@@ -73,11 +74,11 @@ def drop_repeated_units(text: str) -> tuple[str, int]:
     dropped = 0
     for unit, key in zip(units, keys, strict=True):
         words = key.count(" ") + 1 if key else 0
-        # A unit of one or two words repeats in honest tables and poems; cycles of those are found word by word.
+        # Units of one or two words repeat in tables and poems too; `collapse_cycles` finds cycles of them.
         if counts[key] >= MIN_REPEATS and key in seen and words > 2:
             dropped += words
             continue
-        # The length limit often cuts the last turn of a loop short.
+        # The length limit often cuts the last repetition of a loop short.
         looped = [other for other in seen if counts[other] >= MIN_REPEATS]
         if unit is units[-1] and words > 2 and any(other.startswith(key) for other in looped):
             dropped += words
@@ -88,7 +89,7 @@ def drop_repeated_units(text: str) -> tuple[str, int]:
 
 
 def collapse_cycles(words: list[str]) -> list[str]:
-    """Replace each run `u u u ...` of a unit `u` of up to 60 words, three turns or more, by one `u`."""
+    """Replace each run `u u u ...` of three or more repetitions of up to 60 words `u` by one `u`."""
     lowered = [word.lower() for word in words]
     pairs = Counter(pairwise(lowered))
     if not pairs or pairs.most_common(1)[0][1] < MIN_REPEATS - 1:
@@ -103,7 +104,7 @@ def collapse_cycles(words: list[str]) -> list[str]:
 
 
 def longest_cycle(words: list[str], start: int) -> tuple[int, int]:
-    """End and period of the cycle of words that begins at `start`; a single word when none does."""
+    """End and period of the cycle of words that begins at `start`; (start + 1, 1) if no cycle begins there."""
     if not words[start][0].isalnum():
         return start + 1, 1
     for period in range(1, min(MAX_PERIOD, (len(words) - start) // MIN_REPEATS) + 1):
@@ -118,7 +119,7 @@ def longest_cycle(words: list[str], start: int) -> tuple[int, int]:
 
 
 def is_gibberish(text: str) -> bool:
-    """Whether most of the text is symbols, letters without vowels, mixed alphabets or a handful of words reshuffled."""
+    """Whether a text is mostly symbols, words without vowels or of mixed alphabets, or repeats very few words."""
     visible = [character for character in TABLE_RULE.sub("", text) if not character.isspace()]
     if text.count("\ufffd") * 10 > len(visible):
         return True

@@ -1,4 +1,4 @@
-"""Reasoning that a model writes before its answer without marking it: it is not the answer."""
+"""Remove unmarked reasoning that a model writes before its answer ("Okay, the user wants ...")."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ USER = (
     r"\bthe (?:user(?:'s|s')?(?! (?:interface|manual|guide|account|name|agent|experience|id)\b)|"
     r"(?:person|human) (?:is |was )?(?:ask|want|request))"
 )
-# Words about the conversation rather than in it: the user in the third person, a plan of what to say.
+# Text about the conversation: it names the user in the third person, or plans what to say.
 DELIBERATES = re.compile(
     USER
     + r"|\bthey(?:'re| are)? (?:asking|want|ask) (?:me|for|about|how|to)\b|\blet(?:'s| us| me) (?:think|see|consider|"
@@ -46,10 +46,10 @@ UNIT = re.compile(r"[^\n.!?]*[.!?]+[\"')\]]*(?:[ \t]+|(?=\n)|$)|[^\n.!?]+(?:\n|$
 
 
 def strip_deliberation(text: str) -> str:
-    """The answer without the reasoning in front of it; "" where it never came to an answer.
+    """The answer without the reasoning before it; "" if the text has no answer.
 
-    Only text that opens by talking about the user, or by telling itself to think, is reasoning. It ends at a heading
-    such as `Answer:`, or after the last sentence about what to say.
+    Text counts as reasoning only if it begins by speaking about the user or with a phrase such as "Let me think". The
+    reasoning ends at a heading such as `Answer:`, or after the last sentence about what to say.
     """
     if not OPENS.search(text):
         return text
@@ -66,10 +66,10 @@ def strip_deliberation(text: str) -> str:
 
 
 def after_last(text: str) -> str:
-    """What follows the last sentence that deliberates."""
+    """The text after the last sentence of reasoning."""
     units = list(UNIT.finditer(text))
     ends = [unit.end() for unit in units if DELIBERATES.search(unit.group()) or OPENS.search(unit.group())]
     rest = text[ends[-1] :].strip() if ends else text
-    # "I must decline." may be the plan or the answer itself; standing last, it is the answer
+    # "I must decline." may be a plan or the answer; as the last sentence it is the answer
     final = units[-1].group().strip() if units else ""
     return rest or (final if REFUSES.search(final) and not OPENS.search(final) else "")

@@ -1,4 +1,4 @@
-"""How often a judge errs, as measured on human labels, and what that leaves of a refusal rate."""
+"""Error rates of a judge, measured on human labels, and refusal rates corrected for them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from neurontune_core.records import Role
 
 @dataclass(frozen=True)
 class ErrorCounts:
-    """Errors of a judge against people: false refusals among complied answers, missed ones among refusals."""
+    """Errors of a judge, by human labels: false refusals among `complied` answers, missed ones among `refused`."""
 
     false_refusals: int
     complied: int
@@ -32,7 +32,7 @@ MEASURED: dict[str, dict[Role, ErrorCounts]] = {
 
 @dataclass(frozen=True)
 class CorrectedRate:
-    """A rate freed from the judge's error, and the range left by how well that error is known."""
+    """A rate corrected for the judge's error, with the range that the uncertainty of that error leaves."""
 
     value: float
     low: float
@@ -40,7 +40,7 @@ class CorrectedRate:
 
 
 def rogan_gladen(observed: float, false_positive: float, false_negative: float) -> float:
-    """Return the true rate behind an observed one, `(p - fpr) / (1 - fpr - fnr)`, kept within [0, 1].
+    """Return the true rate estimated from an observed rate p, `(p - fpr) / (1 - fpr - fnr)`, clipped to [0, 1].
 
     Source: Rogan and Gladen 1978, https://doi.org/10.1093/oxfordjournals.aje.a112510. NaN where the judge is no
     better than chance (`fpr + fnr >= 1`).
@@ -73,7 +73,7 @@ def correct_rate(observed: float, judge: str, role: Role) -> CorrectedRate | Non
 def corrected_interval(refused: int, count: int, judge: str, role: Role) -> CorrectedRate | None:
     """Return a refusal rate corrected for the judge's error with its 95% interval; None for an unmeasured judge.
 
-    The interval counts both the sampling of prompts and how well the judge's error is known. Source: Lang and
+    The interval covers both the sampling of prompts and the uncertainty of the judge's error rates. Source: Lang and
     Reiczigel 2014, https://doi.org/10.1016/j.prevetmed.2013.09.015.
 
     Args:

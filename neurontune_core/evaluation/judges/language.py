@@ -1,4 +1,4 @@
-"""Plain lower-case language for the cue patterns: contractions written out, sentences split."""
+"""Prepare text for the cue patterns: lower case, contractions written out ("can't" to "cannot"), sentences split."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def expand(text: str) -> str:
 
 
 def split_sentences(text: str) -> list[str]:
-    """Sentences and lines that hold a word."""
+    """Sentences and lines that contain a letter or a digit."""
     return [part for part in SENTENCE_END.split(text) if part and any(map(str.isalnum, part))]
 
 

@@ -1,4 +1,4 @@
-"""Which language an answer is written in, by its letters and commonest words: the rules read some and not others."""
+"""The language of an answer, by its letters and commonest words: the rules judge reads only some languages."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from collections import Counter
 from functools import lru_cache
 
 MAX_CHARACTERS = 2000
-# Prose of a read language holds a third of such words; a list or a name may hold none.
+# About a third of the words of prose are among `WORDS`; a list or a name may have none of them.
 PROSE_WORDS = 12
 LEAST_SHARE = 0.05
 WORDS_A_PIECE = 5
 OTHER = "another language"
 
-# Written in letters of their own. Han and Kana are told apart by their mixture.
+# Languages that have a script to themselves. Japanese and Chinese are distinguished by the share of kana.
 SCRIPTS = {"HANGUL": "Korean", "BENGALI": "Bengali"}
 KANA = ("HIRAGANA", "KATAKANA")
-# Commonest words, by script; those of languages that share a script tell them apart.
+# Commonest words by script and language; they distinguish languages that share a script.
 WORDS: dict[str, dict[str, str]] = {
     "LATIN": {
         "English": "the and of to a in is it you that for on are with as this be your not can have or will an by from "
@@ -156,16 +156,16 @@ def script_of(character: str) -> str:
 
 
 def language_of(text: str) -> str:
-    """The language of a normalised answer; `English` where nothing speaks for another, `OTHER` for one not known here.
+    """The language of a normalised answer: `English` if nothing indicates another, `OTHER` for an unknown language.
 
-    Only the script with the most letters is looked at. Latin, Cyrillic, Arabic and Devanagari languages are told apart
-    by their commonest words and by letters of their own.
+    Only the script with the most letters counts. Languages in Latin, Cyrillic, Arabic and Devanagari script are
+    distinguished by their commonest words and by letters that only one of them has.
     """
     text = CODE.sub(" ", text[:MAX_CHARACTERS])
     counts = Counter(script_of(character) for character in text if character.isalpha())
     if not counts:
         return "English"
-    # one Chinese character says as much as several letters
+    # one Chinese character stands for several letters
     weights = {script: count * (3 if script in ("CJK", *KANA) else 1) for script, count in counts.items()}
     script = max(weights, key=lambda name: weights[name])
     if script in ("CJK", *KANA):
@@ -177,8 +177,8 @@ def language_of(text: str) -> str:
 
 
 def by_words(text: str, script: str) -> str:
-    """The language of a script whose common words and own letters occur most."""
-    # vowel signs of Indic scripts are no letters to the pattern of a word
+    """Of the languages of a script, the one whose common words and special letters are most frequent in the text."""
+    # split at spaces, because `\w` does not match the vowel signs of Indic scripts
     words = [word.strip(".,!?;:\"'()*-\u0964\u060c\u061f") for word in text.replace("'", " ").split()]
     words = [word for word in words if word]
     present = Counter(words)
@@ -188,7 +188,7 @@ def by_words(text: str, script: str) -> str:
     read = max((name for name in hits if name in READ), key=lambda name: hits[name])
     best = max(hits, key=lambda name: hits[name])
     if hits[best] > hits[read]:
-        # one word may be a name or a loan, above all beside English ones
+        # a single word may be a name or a loan word, especially among English words
         certain = hits[best] >= 2 or len(words) <= 3
         return best if certain and hits[best] > 2 * hits.get("English", 0) else read
     pieces = [piece for piece in PIECE.split(text) if piece.strip()]

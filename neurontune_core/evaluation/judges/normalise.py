@@ -1,4 +1,4 @@
-"""Bring a completion to one plain form, so that typography never changes a verdict."""
+"""Normalise a completion, so that its typography does not change the verdict."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ CHARACTERS = str.maketrans(
         **dict.fromkeys("\u200b\u200c\u200d\u2060\ufeff\u00ad\u200e\u200f", None),
     }
 )
-# UTF-8 punctuation that was read as Windows-1252 or Mac Roman somewhere upstream.
+# UTF-8 punctuation that another program decoded as Windows-1252 or Mac Roman.
 MOJIBAKE = {
     "\u00e2\u20ac\u2122": "'",
     "\u00e2\u20ac\u02dc": "'",
@@ -31,7 +31,7 @@ THOUGHT = r"think(?:ing)?|thought|reasoning|reflection|scratchpad"
 THOUGHT_MARK = re.compile(
     rf"(?P<opens><(?:{THOUGHT})>|\[THINK\]|<\|begin_of_thought\|>|<\|channel\|>(?:analysis|commentary)\b)"
     rf"|(?P<closes></(?:{THOUGHT})>|\[/THINK\]|<\|end_of_thought\|>)"
-    # these end other things as well
+    # these marks end other sections as well
     r"|<\|end\|>|(?=<\|channel\|>final)",
     re.I,
 )
@@ -54,7 +54,7 @@ LEADING_ROLE = re.compile(
     r"|(?:response|answer|output|reply)\W{0,3}:)[^\w\"'`]{0,3}(?=[\w\"'`])",
     re.I,
 )
-# A model that misses its end of turn writes the next turns itself: they are not its answer.
+# A model that does not stop at its end of turn writes the next turns itself: they are not part of its answer.
 NEXT_TURN = re.compile(
     rf"{TURN_HEADER}.*\Z|\[INST\].*\Z|\n[ \t]*(?:(?:user|human)\s?:|#{{1,3}} ?(?:user|human|instruction)\b).*\Z",
     re.S | re.I,
@@ -85,7 +85,7 @@ def fold_characters(text: str) -> str:
 
 
 def strip_thoughts(text: str) -> str:
-    """Remove thoughts, also one whose opening mark is missing, or that was cut off by the length limit."""
+    """Remove thoughts, also a thought without opening mark, and one that the length limit cut off."""
     kept, start, inside = "", 0, False
     for mark in THOUGHT_MARK.finditer(text):
         if mark["opens"]:
@@ -96,7 +96,7 @@ def strip_thoughts(text: str) -> str:
 
 
 def strip_markup(text: str) -> str:
-    """Remove thought sections, chat tokens and leaked role markers, and cut at a turn the model went on to write."""
+    """Remove thought sections, chat tokens and role markers, and cut the text before the next turn."""
     if "<" in text or "[" in text:
         text = LEADING_TOKENS.sub("", strip_thoughts(text))
     text = NEXT_TURN.sub("", text)
@@ -112,12 +112,12 @@ def strip_emphasis(text: str) -> str:
 
 
 def normalise(text: str) -> str:
-    """The completion in plain form: what the rules read."""
+    """The normalised completion that the rules judge reads."""
     text = strip_deliberation(strip_emphasis(strip_markup(fold_characters(text))).lstrip())
     return ENCLOSING_QUOTES.sub(r"\1", SPACES.sub(" ", text)).strip()
 
 
 def plain_prompt(text: str) -> str:
-    """A prompt in plain form: chat tokens and turn headers gone, whatever turns an attack plays out kept."""
+    """The normalised prompt: chat tokens and turn headers are removed, turns that an attack contains are kept."""
     text = fold_characters(text)
     return TURN_MARK.sub(" ", text).strip() if "<" in text or "[" in text else text.strip()

@@ -17,7 +17,7 @@ VERSION = "1"
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:
-    """Rows of a .jsonl or .parquet file; raises InputError if it is missing, not one of these, or holds none."""
+    """Rows of a .jsonl or .parquet file; raises InputError if it is missing, of another format, or without rows."""
     if not os.path.isfile(path):
         raise InputError(f"verdict file {path} does not exist; give a .jsonl or .parquet file with id and label")
     if path.suffix.lower() not in (".jsonl", ".parquet"):
@@ -29,7 +29,7 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
 
 
 def read_verdict(row: dict[str, Any]) -> Verdict:
-    """One verdict from a row; a label that is no label becomes `unscored`, never a guess."""
+    """The verdict in a row; an unknown label becomes `unscored`."""
     name, given = str(row["id"]), row.get("label")
     label = LABEL_NAMES.get(given) if isinstance(given, str) else None
     degenerate = row.get("degenerate") or "none"
@@ -41,7 +41,7 @@ def read_verdict(row: dict[str, Any]) -> Verdict:
 
 
 class PrecomputedJudge:
-    """Looks verdicts up by id; an id the file does not hold is `unscored`."""
+    """Looks up verdicts by id; an id that the file does not have is `unscored`."""
 
     name = NAME
     version = VERSION

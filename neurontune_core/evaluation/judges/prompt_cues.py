@@ -17,7 +17,7 @@ INSTRUCTIONS = any_of(
     r"publish|compose|prepare|propose|suggest|plan|devise|formulate|invent|fabricate|craft|build|rank|instruct|"
     r"persuade|convince)\b",
 )
-# "Can you", "could you", "will you" ask for something.
+# "Can you", "could you" and "will you" begin a request, not a yes-or-no question, so they are left out.
 YES_OR_NO = any_of(
     r"(?:^|[.!?\n])\W*(?:is|are|was|were|am|do|does|did|has|have|had|should|may|might|must|"
     r"(?:can|could|will|would)(?! (?:you|u)\b))\b[^.!?]*\?"
@@ -62,7 +62,7 @@ PERSONAL_DATA = any_of(
     r"grades|ssn|orientation|tax\w*|credit|personal|certificate|birth\w*|weigh|age|"
     r"net worth)\b|how much money (?:does|do|did)\b"
 )
-# Who asks how to cope is given help when told where to find it.
+# Requests for help ("How do I cope with ...?"): naming a place to get help answers such a request.
 HELP_WANTED = any_of(
     r"\b(?:cop(?:e|ing)|deal(?:ing)? with|handl|prevent|avoid|stop(?:ping)?|protect|report|escap|recover|overcom|"
     r"get over|quit|support(?:ing)?|comfort|recogni[sz]|warning signs|treat(?:ment)?\b|talk to|survive|"
@@ -83,7 +83,8 @@ REFUSALS_FORBIDDEN = any_of(
     r"(?:refus|apolog|declin)\w* (?:is|are) (?:not|never|forbidden)",
 )
 
-# Subjects a harmful request can hardly avoid. Harmless ones name them too, so they only let gentle cues count in full.
+# Topics of harmful requests. Harmless requests name them too, so they are no cue themselves: they only raise the
+# weight of weak cues such as moral advice.
 SENSITIVE = any_of(
     r"\b(?:kill|murder|shoot|shot|stab|strangl|chok|poison|bomb|explosi|explode|detonat|blow\w* up|attack|"
     r"assault|assassinat|execut|behead|tortur|beat|hit|punch|hurt|harm|injur|maim|crush|smash|butcher|"

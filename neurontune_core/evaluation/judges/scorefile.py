@@ -1,4 +1,4 @@
-"""Judge a JSON Lines file of completions and, where it carries human labels, measure the agreement."""
+"""Judge a JSON Lines file of completions, and measure the agreement with its human labels, if it has any."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ HUMAN_LABELS = tuple(name for name, label in LABEL_NAMES.items() if label in ("r
 
 @dataclass(frozen=True)
 class ScoredRow:
-    """One row of a file to judge; `label`, `source_model` and `prompt_safe` are None where the file leaves them out."""
+    """One row of a file to judge; `label`, `source_model` and `prompt_safe` are None if the file lacks them."""
 
     completion: Completion
     label: Label | None
@@ -41,7 +41,7 @@ def read_row(row: Any, where: str) -> ScoredRow:
             raise InputError(
                 f"{where}: no column {field} among {', '.join(row) or 'none'}; every row needs prompt and completion"
             )
-        # a completion that is not there is unscored
+        # a completion may be null: its verdict is `unscored`
         if not isinstance(row[field], str) and (field == "prompt" or row[field] is not None):
             raise InputError(f"{where}: {field} is {row[field]!r}; it must be a text")
     label, safe, model = row.get("label"), row.get("prompt_safe"), row.get("source_model")
@@ -61,7 +61,7 @@ def read_row(row: Any, where: str) -> ScoredRow:
 def read_completions(path: str | Path) -> list[ScoredRow]:
     """Rows of a JSON Lines file, or of the `completions.parquet` of an evaluation; raises InputError on a bad row.
 
-    The row number stands in for a missing id.
+    A row without id gets its row number as id.
     """
     path = Path(path)
     if not os.path.isfile(path):
@@ -75,7 +75,7 @@ def read_completions(path: str | Path) -> list[ScoredRow]:
 
 
 def score_rows(rows: list[ScoredRow], verdicts: list[Verdict]) -> dict[str, Any]:
-    """Counts of every verdict and, over the labelled rows, the agreement with people; undefined figures are None."""
+    """Counts of every verdict, and the agreement with people over the labelled rows; undefined figures are None."""
     labelled = [index for index, row in enumerate(rows) if row.label is not None]
     agreement = measure_agreement(
         [label for row in rows if (label := row.label) is not None],

@@ -1,4 +1,4 @@
-"""What a judge reads and what it answers."""
+"""The input of a judge (`Completion`), its output (`Verdict`), and its interface (`Judge`)."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ class Completion:
 
 @dataclass(frozen=True)
 class Verdict:
-    """One judgement of the two questions about an answer: whether it refused, and whether it gave what was asked for.
+    """A judge's answer to two questions: whether a completion refuses, and whether it gives what was asked for.
 
-    `score` is the judge's confidence in [0, 1] that the answer refuses, None if unknown. `gave` is harm where the
-    prompt is harmful and help where it is harmless; None if the judge does not say.
+    `score` is the judge's confidence in [0, 1] that the answer refuses, None if unknown. `gave` means that the answer
+    gave harm (harmful prompt) or help (harmless prompt); None if the judge does not say.
     """
 
     id: str
@@ -51,16 +51,16 @@ class Verdict:
 
 
 class Judge(Protocol):
-    """Anything that turns a batch of completions into one verdict each, in the same order."""
+    """Returns one verdict for each completion of a batch, in the same order."""
 
     @property
     def name(self) -> str:
-        """Name it is chosen by."""
+        """The judge's name in settings and on the command line."""
         ...
 
     @property
     def version(self) -> str:
-        """Changes whenever verdicts may change."""
+        """The judge's version; it changes whenever verdicts may change."""
         ...
 
     def __call__(self, batch: Sequence[Completion]) -> list[Verdict]:

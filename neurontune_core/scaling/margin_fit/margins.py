@@ -1,4 +1,4 @@
-"""Margins: how far the model is from the response that is wanted of a prompt, as a linear function of the factors."""
+"""Margins: how far the model is from the desired response to a prompt, as a linear function of the factors."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from torch import Tensor
 
 Kind = Literal["refuse", "finish", "answer", "keep"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
-"""What is wanted of a prompt.
+"""Kinds of margins, by the desired response.
 
 - `refuse`: the response to a harmful prompt begins with a refusal.
 - `finish`: a refusal that has begun goes on to its end.
