@@ -18,7 +18,8 @@ WORKING = 0.02
 """Share of one processor above which a process counts as still ending; background threads alone use less."""
 INTERRUPTED = 130
 _LINE = (
-    b"neurontune: error: interrupted, and ended because it did not end; finished stages are kept and will be reused\n"
+    b"neurontune: error: interrupted, and stopped by force because it did not end in time; finished stages are kept "
+    b"and will be reused\n"
 )
 _LOST = (
     b"neurontune: error: killed from outside, or by a fault, mostly for want of memory (ulimit -v, a cgroup, the "

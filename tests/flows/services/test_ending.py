@@ -60,7 +60,9 @@ def asked_to_end(what: str, number: int) -> "tuple[subprocess.Popen[str], str, f
 def test_a_process_that_does_not_end_is_ended_with_a_line(what: str, number: int) -> None:
     process, said, _ = asked_to_end(what, number)
     assert process.returncode == 130
-    assert said.splitlines()[-1].startswith("neurontune: error: interrupted, and ended because it did not end")
+    assert said.splitlines()[-1].startswith(
+        "neurontune: error: interrupted, and stopped by force because it did not end in time"
+    )
 
 
 def test_a_process_that_is_busy_ending_is_given_its_time() -> None:
