@@ -88,6 +88,11 @@ class Machine:
         answer = until(lambda: self.api.post(path, json=body), lambda answer: answer.status_code != 503)
         return answer.raise_for_status().json()
 
+    def switch_on(self, automation: str) -> None:
+        """Enable an automation, as its switch in the Prefect UI does."""
+        found = self.post("/automations/filter", {"automations": {"name": {"any_": [automation]}}})
+        self.api.patch(f"/automations/{found[0]['id']}", json={"enabled": True}).raise_for_status()
+
     def end_of(self, run: str, name: str) -> dict[str, Any]:
         state = until(lambda: self.state(run), lambda state: state["name"] in ("Completed", "Failed", "Crashed"))
         assert state["name"] == name, state

@@ -28,9 +28,14 @@ def promote_run(run: str, name: str, settings: Sequence[str], debug: bool) -> No
     """Run the promotion flow, which waits for a person, and print its result.
 
     Raises:
-        InputError: no such run, nobody approved, or an objection is not overridden.
+        InputError: no such run, a bad name, nobody approved, or an objection is not overridden.
     """
-    environment.ready(settings, debug)
+    runtime = environment.ready(settings, debug)
+    from tasks.recording.registry import check_name
+    from tasks.recording.runs import find_run
+
+    check_name(name)
+    find_run(run, runtime, finished=True)  # a bad name is told before a server is started
     from flows.commands.run import start_prefect
 
     ready = start_prefect()

@@ -181,6 +181,7 @@ def test_event_handed_on_twice_starts_one_run(machine: Machine) -> None:
         found = machine.post("/flow_runs/filter", {"limit": 200})
         return sorted(str(run["parameters"].get("run")) for run in found if "no run" in str(run["parameters"]))
 
+    machine.switch_on("evaluate a new alpha")
     occurred = datetime.now(UTC).isoformat()
     for alpha in ("one", "one", "other"):
         announce(alpha)
@@ -189,7 +190,9 @@ def test_event_handed_on_twice_starts_one_run(machine: Machine) -> None:
 
 
 def test_new_alpha_is_evaluated_and_a_failure_announced(machine: Machine) -> None:
-    """The automations have acted on the runs of the tests before."""
+    """The automation for failures is on from the start and has acted on the runs of the tests before."""
+    machine.switch_on("evaluate a new alpha")
+    machine.end_of(machine.start("neurontune", settings(machine.root, "scaling.seed=3")), "Completed")
 
     def names() -> list[str]:
         runs = machine.post("/flow_runs/filter", {"sort": "START_TIME_DESC", "limit": 100})
