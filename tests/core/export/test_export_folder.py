@@ -55,6 +55,7 @@ def test_written_model_is_the_hooked_one(family, base_folder, factors, tmp_path)
         torch.testing.assert_close(tuned(input_ids=ids).logits, plain(input_ids=ids).logits, rtol=0, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_plain_transformers_loads_it_without_this_project(base_folder, factors, tmp_path):
     base = base_folder("llama")
     write_folder(tmp_path / "tuned", factors, base, str(tmp_path / "root"), {})

@@ -203,6 +203,7 @@ def test_a_database_damaged_in_mid_run_costs_a_run_one_line(
     assert "is damaged" in caplog.text and waiting(config.runtime.root)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("prefect_server")
 def test_a_locked_database_costs_a_run_one_line_and_gets_its_records_later(
     config: PipelineConfig, core_calls: Counter[str], caplog: pytest.LogCaptureFixture

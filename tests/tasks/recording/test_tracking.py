@@ -223,6 +223,7 @@ def test_step_interrupted_while_it_is_opened_is_marked_killed(
     assert {run.info.run_name: run.info.status for run in steps}["scaling"] == "KILLED"
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("prefect_server")
 def test_what_mlflow_missed_is_kept_and_sent_later_as_if_it_had_not_been_away(
     config: PipelineConfig, core_calls: Counter[str], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
