@@ -92,6 +92,7 @@ class Machine:
         """Enable an automation, as its switch in the Prefect UI does."""
         found = self.post("/automations/filter", {"automations": {"name": {"any_": [automation]}}})
         self.api.patch(f"/automations/{found[0]['id']}", json={"enabled": True}).raise_for_status()
+        time.sleep(10)  # the server reloads automations after its answer; earlier events are missed
 
     def end_of(self, run: str, name: str) -> dict[str, Any]:
         state = until(lambda: self.state(run), lambda state: state["name"] in ("Completed", "Failed", "Crashed"))
