@@ -17,8 +17,8 @@ from neurontune_core.evaluation import answers
 from neurontune_core.evaluation.refusals import judge_version, labels
 from neurontune_core.evaluation.settings import EvaluationConfig
 from neurontune_core.model.source import ModelReference
-from neurontune_core.records import Artifact, Role
-from neurontune_core.selection.ranking import rank
+from neurontune_core.records import Artifact
+from neurontune_core.selection.ranking import strengths
 from neurontune_core.selection.settings import SelectionConfig
 from neurontune_core.studies.plots import as_svg
 from tasks.models import loaded
@@ -88,10 +88,8 @@ def _sets(inputs: CausalInputs) -> Sets:
     """Return the neurons of both roles ordered by strength, and the selected ones."""
     table = tables.load_table(artifacts.open_folder(inputs.scores), "scores")
     widths = inputs.model.neurons_per_layer
-    roles: tuple[Role, ...] = ("safety", "utility")
-    strengths = {role: rank(table, role, inputs.selection, widths, inputs.method).strength for role in roles}
     selected = tables.load_neurons(artifacts.open_folder(inputs.neurons))
-    return Sets(strengths, selected, widths, inputs.config.seed)
+    return Sets(strengths(table, inputs.selection, widths, inputs.method), selected, widths, inputs.config.seed)
 
 
 def table_key(parts: Sequence[Artifact]) -> str:

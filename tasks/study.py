@@ -12,8 +12,8 @@ from prefect.cache_policies import NO_CACHE
 from neurontune_core import artifacts, tables
 from neurontune_core.config import PipelineConfig
 from neurontune_core.model.source import ModelReference
-from neurontune_core.records import ROLES, Artifact, Role
-from neurontune_core.selection.ranking import Values, rank
+from neurontune_core.records import Artifact, Role
+from neurontune_core.selection.ranking import Values, strengths
 from neurontune_core.studies import budget, overlap, page, plots, results
 from neurontune_core.studies.catalogue import Study
 from neurontune_core.studies.results import Measured
@@ -81,8 +81,7 @@ def write_study(
     root = artifacts.absolute_root(common.runtime.root)
     key = artifacts.stage_key(STAGE, VERSION, settings, "", digests)
     artifact = artifacts.find(root, STAGE, key) or artifacts.write(root, STAGE, key, fill, settings, inputs)
-    more = [f"{TRIALS}.parquet"] * bool(len(tried)) + [f"{OVERLAP}.parquet"] * (study.layout == "layers")
-    for file in (PAGE, PLOT, f"{TABLE}.parquet", *more):
+    for file in artifacts.read_manifest(artifact)["files"]:
         tracking.record_file(record, artifact, file)
     return artifact
 
@@ -121,10 +120,7 @@ def _table(study: Study, variants: Mapping[str, Variant]) -> pd.DataFrame:
 def _strengths(one: Variant) -> dict[Role, Values]:
     """Return how strongly every neuron carries each role, by the variant's scores and ranking settings."""
     table = tables.load_table(artifacts.open_folder(one.made["scores"]), "scores")
-    widths = one.model.neurons_per_layer
-    return {
-        role: rank(table, role, one.config.selection, widths, one.config.attribution.method).strength for role in ROLES
-    }
+    return strengths(table, one.config.selection, one.model.neurons_per_layer, one.config.attribution.method)
 
 
 def _searches(variants: Mapping[str, Variant]) -> dict[str, pd.DataFrame]:

@@ -17,7 +17,7 @@ from scipy import stats
 
 from neurontune_core.attribution.settings import AttributionMethod
 from neurontune_core.errors import InputError
-from neurontune_core.records import Role
+from neurontune_core.records import ROLES, Role
 from neurontune_core.selection.settings import SelectionConfig
 
 CARRIES: dict[AttributionMethod, dict[Role, float]] = {
@@ -98,6 +98,13 @@ def rank(
         strength = score if config.statistic == "difference" else _ratio(score, deviation)
     width = stats.t.ppf(0.975, freedom) if freedom > 0 else np.nan
     return Ranking(sign * strength, sign * score, width * error)
+
+
+def strengths(
+    scores: pd.DataFrame, config: SelectionConfig, neurons_per_layer: Sequence[int], method: AttributionMethod
+) -> dict[Role, Values]:
+    """Return how strongly every neuron carries each role, `[neuron]`; arguments and errors as of `rank`."""
+    return {role: rank(scores, role, config, neurons_per_layer, method).strength for role in ROLES}
 
 
 def scored_role(role: Role, config: SelectionConfig) -> Role:
