@@ -161,7 +161,7 @@ def stored_parts(weight: Tensor) -> list[Tensor]:
 
 @contextmanager
 def loading_apart(model: nn.Module) -> Iterator[None]:
-    """Let accelerate load offloaded weights in their own number format, also inside a mode that changes operations."""
+    """Have accelerate load offloaded weights in their own number format, also inside a mode that widens operations."""
     hooks: list[Any] = [module._hf_hook for module in model.modules() if hasattr(module, "_hf_hook")]
     for hook in hooks:
         hook.pre_forward, hook.post_forward = _without_modes(hook.pre_forward), _without_modes(hook.post_forward)

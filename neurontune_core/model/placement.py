@@ -52,7 +52,7 @@ def _size(weight: Tensor, dtype: torch.dtype) -> int:
 
 
 def _filled(sizes: Sequence[int], room: Mapping[int | str, int], evenly: bool) -> list[int | str] | None:
-    """Return the device of every layer, in order, each with equal shares or full before the next; None if too small."""
+    """Return the device of each layer: about equal shares, or one device filled after another; None if too small."""
     spread: list[int | str] = []
     for number, (device, most) in enumerate(room.items()):
         held, share = 0, sum(sizes[len(spread) :]) / (len(room) - number)

@@ -243,7 +243,7 @@ def _check_shape(config: PretrainedConfig, raw: dict[str, Any]) -> None:
 
 
 def _check_factors(raw: dict[str, Any], config: PretrainedConfig, head_dim: int) -> None:
-    """Tell whether positions by a factor for each pair of dimensions have that many; one alone would serve for all."""
+    """Check that longrope has one factor for each pair of rotary dimensions; a list of one would be broadcast."""
     for section in ("rope_parameters", "rope_scaling"):
         for place, rope in _ropes(section, raw.get(section)):
             share = rope.get("partial_rotary_factor") or getattr(config, "partial_rotary_factor", None) or 1.0
@@ -256,7 +256,7 @@ def _check_factors(raw: dict[str, Any], config: PretrainedConfig, head_dim: int)
 
 
 def _ropes(place: str, value: Any) -> list[tuple[str, dict[str, Any]]]:
-    """Return settings of positions with their place: one for all layers, or one for each kind of them."""
+    """Return the rotary settings and where they stand: one set for all layers, or one for each kind of layer."""
     if not isinstance(value, dict):
         return []
     return [(place, value), *((f"{place}.{key}", part) for key, part in value.items() if isinstance(part, dict))]

@@ -17,7 +17,7 @@ STAND_INS = (
     (b"<html", "an HTML page", "download it again, logged in if it is gated"),
     (b"<?xml", "an XML page", "download it again, logged in if it is gated"),
 )
-"""What stands in a file's place where its download went wrong: how it begins, what it is, and the remedy."""
+"""Files that a failed download leaves instead of the real one: first bytes, what the file is, and the remedy."""
 _SIGNS = (
     *STAND_INS,
     (b"pk\x03\x04", "a zip archive, as pickled weights are", "save the model with save_pretrained"),

@@ -23,7 +23,7 @@ _COUNTS = dict.fromkeys(
 _LARGEST = 2**40
 _MULTIPLY = ("num_beams", "num_beam_groups", "num_return_sequences")
 _MOST_BEAMS = 10_000
-"""Most of what a batch is multiplied by."""
+"""The most beams or sequences for a prompt; each takes a row of the batch."""
 _FLAGS = (
     "do_sample", "use_cache", "output_attentions", "output_hidden_states", "output_scores", "output_logits",
     "return_dict_in_generate", "remove_invalid_values", "renormalize_logits", "token_healing",
@@ -39,7 +39,7 @@ _RULES: dict[str, _Rule] = {
     ),
     "constraints": ("left out", lambda value: value == []),
 }  # fmt: skip
-"""What a value must be, in words and as a test; null is as if it were left out."""
+"""What the value of a field must be, in words and as a test; null counts as left out."""
 _LISTS = ("suppress_tokens", "begin_suppress_tokens", "forced_bos_token_id", "forced_eos_token_id")
 _RANGES = {
     "temperature": (0.0, 1e6),
