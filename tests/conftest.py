@@ -27,17 +27,15 @@ def pytest_runtestloop() -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """Run all tests that need the Prefect server in one process, beside those of the core; the largest groups first."""
+    """Keep the tests of a file that runs flows together, the largest files first, and spread all others one by one."""
     from xdist.scheduler import LoadScopeScheduling
 
-    class OneServer(LoadScopeScheduling):
+    class ByFile(LoadScopeScheduling):
         def _split_scope(self, nodeid: str) -> str:
             file = nodeid.split("::")[0]
-            if file.endswith("/test_cli.py"):
-                return "processes of their own"
-            return "server" if file.startswith(("tests/flows/", "tests/tasks/")) else nodeid
+            return file if file.startswith(("tests/flows/", "tests/tasks/", "tests/faults/")) else nodeid
 
-    return OneServer(config, log)
+    return ByFile(config, log)
 
 
 @pytest.fixture
