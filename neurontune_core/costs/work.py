@@ -79,7 +79,7 @@ def _written(group: Sequence[Sequence[int]], new_tokens: int) -> Work:
 def reading(texts: Sequence[Sequence[int]], batch_tokens: int) -> Work:
     """Return the work of one forward pass over texts."""
     work = Work()
-    for alike in by_beginning(texts):
+    for alike in by_beginning(texts, 2 * PASS_TOKENS):
         for group in by_length([len(texts[i]) for i in alike], batch_tokens):
             mine = [texts[alike[i]] for i in group]
             work += Work(forward=_read(mine), batch=len(mine) * max(map(len, mine)))

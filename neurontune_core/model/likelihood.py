@@ -9,6 +9,7 @@ from transformers import DynamicCache
 
 from neurontune_core.model import head
 from neurontune_core.model.batches import by_beginning, by_length, padded, shared_length
+from neurontune_core.model.generate import PASS_TOKENS
 from neurontune_core.model.load import ChatModel
 from neurontune_core.progress import Track, silent
 
@@ -74,10 +75,10 @@ def response_log_probabilities(
     chat: ChatModel, sequences: Sequence[TokenSequence], track: Track = silent
 ) -> list[float]:
     """Return `log P(response | prompt)` in nats of each sequence, summed over its response tokens."""
-    # prompts in one attack come together, whose words are then run once
+    # prompts in one attack come together, whose words are then run once, in a pass of their own before the others'
     groups = [
         [alike[place] for place in group]
-        for alike in by_beginning([sequence.prompt for sequence in sequences])
+        for alike in by_beginning([sequence.prompt for sequence in sequences], 2 * PASS_TOKENS)
         for group in by_length([len(sequences[i].tokens) for i in alike], chat.batch_tokens)
     ]
     totals = [0.0] * len(sequences)
