@@ -86,7 +86,12 @@ def test_a_file_is_converted_once_wherever_it_is_and_whatever_it_is_called(
     reference, model, _ = converted(one, tmp_path / "root")
     monkeypatch.setattr(loading, "convert", None)  # a second conversion would call it
     hashed, hash_of = Counter[str](), artifacts._stored_digest
-    monkeypatch.setattr(artifacts, "_stored_digest", lambda files, path: hashed.update([path]) or hash_of(files, path))
+
+    def counted(filesystem: Any, path: str) -> str:
+        hashed[path] += 1
+        return hash_of(filesystem, path)
+
+    monkeypatch.setattr(artifacts, "_stored_digest", counted)
     again, same, _ = converted(other, tmp_path / "root")
     assert hashed and set(hashed.values()) == {1}, "the weights are hashed once a load"
     assert (again.identity, again.name) == (reference.identity, str(other))
