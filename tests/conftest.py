@@ -27,17 +27,15 @@ def pytest_runtestloop() -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """Run all tests that need the Prefect server in one process, beside those of the core; the largest groups first."""
+    """Keep the tests of a file that runs flows together, the largest files first, and spread all others one by one."""
     from xdist.scheduler import LoadScopeScheduling
 
-    class OneServer(LoadScopeScheduling):
+    class ByFile(LoadScopeScheduling):
         def _split_scope(self, nodeid: str) -> str:
             file = nodeid.split("::")[0]
-            if file.endswith("/test_cli.py"):
-                return "processes of their own"
-            return "server" if file.startswith(("tests/flows/", "tests/tasks/")) else nodeid
+            return file if file.startswith(("tests/flows/", "tests/tasks/", "tests/faults/")) else nodeid
 
-    return OneServer(config, log)
+    return ByFile(config, log)
 
 
 @pytest.fixture
@@ -48,14 +46,33 @@ def browser(tmp_path: Path) -> Iterator[Browser]:
 
 
 @pytest.fixture(scope="session")
-def prefect_server() -> Iterator[None]:
-    """One temporary Prefect server for all tests that run flows: it takes ten seconds to start."""
-    from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, PREFECT_LOGGING_TO_API_ENABLED, temporary_settings
-    from prefect.testing.utilities import prefect_test_harness
+def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """One server for all tests that run flows, that of a single run: Prefect's own for tests works while it is idle."""
+    from prefect.context import _temporary_global_settings_context, get_settings_context
+    from prefect.events.worker import EventsWorker
+    from prefect.settings import (
+        PREFECT_API_AUTH_STRING,
+        PREFECT_API_URL,
+        PREFECT_FLOWS_HEARTBEAT_FREQUENCY,
+        PREFECT_LOGGING_TO_API_ENABLED,
+        temporary_settings,
+    )
 
+    from flows.services.server import start_server
+
+    home = tmp_path_factory.mktemp("prefect")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PREFECT_HOME", str(home))
+        patch.setenv("PREFECT_API_BLOCKS_REGISTER_ON_START", "false")  # takes seconds
+        server = start_server(home, home / "server.log")
+    server.wait_until_ready()
+    place = {PREFECT_API_URL: f"{server.address}/api", PREFECT_API_AUTH_STRING: server.login}
     quick = {PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None, PREFECT_LOGGING_TO_API_ENABLED: False}
-    with prefect_test_harness(server_startup_timeout=300), temporary_settings(quick):
+    # threads of Prefect's own see the global settings
+    with temporary_settings(place | quick), _temporary_global_settings_context(get_settings_context()):
         yield
+        EventsWorker.drain_all()
+    server.process.terminate()
 
 
 @pytest.fixture(scope="session")

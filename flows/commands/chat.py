@@ -3,6 +3,7 @@
 import io
 import shutil
 import sys
+import textwrap
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
@@ -29,7 +30,11 @@ HELP = """/strength 0.5   use this much of the tuning: 0 is the base model, 1 th
 /help           this list
 /quit           end (so does Ctrl-D); Ctrl-C ends an answer, which is then forgotten with its message
 Both models see what was said before, each its own answers; an attack stays around the message it was sent with."""
+EXPLAINED = 16
+"""The column of the explanations in HELP."""
 NAMES = ("base", "tuned")
+BESIDE = 60
+"""Columns from which the two answers stand side by side; in a narrower terminal one stands below the other."""
 
 
 def chat_with(
@@ -125,8 +130,17 @@ def obey(session: ChatSession, line: str) -> str:
         session.set_system(argument.strip())
         return f"system {session.system or NO_SYSTEM}; new conversation"
     if command == "/help":
-        return HELP
+        return _wrapped(HELP, shutil.get_terminal_size().columns)
     raise InputError(f"{command} is no command; /help lists them")
+
+
+def _wrapped(text: str, width: int) -> str:
+    """Return the list of commands with its explanations in a column of their own on a terminal of this width."""
+    lines = []
+    for line in text.splitlines():
+        indent = " " * EXPLAINED if line.startswith("/") else ""
+        lines.append(textwrap.fill(line, max(2 * EXPLAINED, width), subsequent_indent=indent))
+    return "\n".join(lines)
 
 
 def _in_columns(session: ChatSession) -> str:
@@ -203,10 +217,11 @@ def _beside(
     session: ChatSession, said: tuple[str, str], verdicts: tuple[Verdict, Verdict] | None, width: int
 ) -> Columns:
     titles = ("base", f"tuned, strength {session.strength:g}")
+    broad = width // 2 - 1 if width >= BESIDE else width
     panels = []
     for row, title in enumerate(titles):
         parts = [Text(plain(said[row]))]
         if verdicts is not None:
             parts.append(Text(f"\n{chat_page.in_words(verdicts[row])}", style="bold"))
-        panels.append(Panel(Group(*parts), title=title, width=max(20, width // 2 - 1)))
+        panels.append(Panel(Group(*parts), title=title, width=broad))
     return Columns(panels, padding=(0, 1))

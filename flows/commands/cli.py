@@ -219,7 +219,8 @@ def judge(
     ],
     judge: Annotated[str, typer.Option(metavar="rules|keyword|classifier|precomputed", help="Judge.")] = "rules",
     path: Annotated[
-        str | None, typer.Option(help="Model folder of the classifier, verdict file of the precomputed judge.")
+        str | None,
+        typer.Option(metavar="PATH", help="Model folder of the classifier, verdict file of the precomputed judge."),
     ] = None,
     to: Annotated[
         str | None, typer.Option("--to", metavar="FILE", help="Write a verdict a row there: .jsonl, .csv or .parquet.")
@@ -281,7 +282,9 @@ def study(
     ] = None,
     trials: Annotated[
         int,
-        typer.Option(min=1, max=1000, help="Trials on validation data (automatic-count, scaling-methods, baselines)."),
+        typer.Option(
+            min=1, max=1000, metavar="N", help="Trials on validation data: automatic-count, baselines, scaling-methods."
+        ),
     ] = 8,
     to: Annotated[str | None, typer.Option("--to", metavar="FOLDER", help="Put page and drawing there too.")] = None,
     debug: Debug = False,
@@ -373,8 +376,8 @@ def sync(
 @app.command()
 def register(
     run: Run,
-    name: Annotated[str, typer.Option(help="Name of the registered model.")] = "neurontune",
-    alias: Annotated[str, typer.Option(help="Alias the version gets.")] = "candidate",
+    name: Annotated[str, typer.Option(metavar="NAME", help="Name of the registered model.")] = "neurontune",
+    alias: Annotated[str, typer.Option(metavar="NAME", help="Alias the version gets.")] = "candidate",
     settings: Settings = None,
     debug: Debug = False,
 ) -> None:
@@ -387,7 +390,7 @@ def register(
 @app.command()
 def promote(
     run: Run,
-    name: Annotated[str, typer.Option(help="Name of the registered model.")] = "neurontune",
+    name: Annotated[str, typer.Option(metavar="NAME", help="Name of the registered model.")] = "neurontune",
     settings: Settings = None,
     debug: Debug = False,
 ) -> None:
@@ -430,7 +433,7 @@ def chat(
     run: Run,
     strength: Annotated[str, typer.Option(metavar="0..1", help="0 is the base model, 1 the tuned one.")] = "1",
     attack: Annotated[str, typer.Option(metavar="NAME", help="Attack to wrap every message in.")] = "none",
-    tokens: Annotated[int, typer.Option(min=1, max=1_000_000, help="Longest answer, in tokens.")] = 200,
+    tokens: Annotated[int, typer.Option(min=1, max=1_000_000, metavar="N", help="Longest answer, in tokens.")] = 200,
     web: Annotated[bool, typer.Option("--web", help="On a page in the browser instead of in the terminal.")] = False,
     settings: Settings = None,
     debug: Debug = False,

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import httpx
 
-from flows.services import server_changes
+from flows.services import new_database, server_changes
 from flows.services.guard import OwnPagesOnly
 from flows.services.login import make_login
 from tasks.recording.mlflow_store import database_path
@@ -137,7 +137,7 @@ def _serve(bound: int, parent: int) -> None:
     import prefect.server.api.server  # noqa: F401  # takes seconds, so import before taking the lock
     import uvicorn
     from filelock import FileLock, Timeout
-    from prefect.settings import PREFECT_HOME
+    from prefect.settings import PREFECT_API_DATABASE_CONNECTION_URL, PREFECT_HOME
 
     server_changes.apply()
     # a page that is open, or a worker that listens, would keep a server that is to be started anew for ever
@@ -156,6 +156,9 @@ def _serve(bound: int, parent: int) -> None:
 
     with suppress(Timeout):  # do not wait for ever for a server that hangs
         starting.acquire(timeout=START_SECONDS / 2)
+        file = PREFECT_HOME.value() / "prefect.db"
+        if PREFECT_API_DATABASE_CONNECTION_URL.value() == f"sqlite+aiosqlite:///{database_path(file)}":
+            new_database.create(file)
     threading.Thread(target=watch, daemon=True).start()
     server.run(sockets=[socket.socket(fileno=bound)])
 

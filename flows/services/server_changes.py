@@ -1,4 +1,4 @@
-"""Two changes of Prefect's server on SQLite for which Prefect has no setting."""
+"""Three changes of Prefect's server for which Prefect has no setting: two on SQLite, one of the order on a page."""
 
 from contextlib import AbstractAsyncContextManager
 from datetime import timedelta
@@ -14,9 +14,14 @@ def apply() -> None:
 
     A transaction that first reads and then writes fails at once if another transaction has written meanwhile, without
     any timeout. A transaction that takes the write lock at its beginning waits for it, up to the timeout.
+
+    Artifacts get ids in the order of time, as runs have: the page of a run lists its artifacts by id, the last first,
+    and with Prefect's random ids in any order. So the result of a run, which is published last, is first there.
     """
     from prefect.server.api import background_workers
     from prefect.server.database.configurations import AioSqliteConfiguration
+    from prefect.server.schemas.core import Artifact
+    from prefect.server.utilities.schemas.bases import TimeSeriesBaseModel
 
     begin = AioSqliteConfiguration.begin_transaction
 
@@ -30,3 +35,5 @@ def apply() -> None:
     background_workers.Worker = partial(  # type: ignore[misc, assignment]
         worker, minimum_check_interval=CHECK_EVERY, scheduling_resolution=CHECK_EVERY
     )
+    Artifact.model_fields["id"] = TimeSeriesBaseModel.model_fields["id"]
+    Artifact.model_rebuild(force=True)

@@ -1,5 +1,6 @@
 """A tuned model as an ordinary Hugging Face folder: the factors are in the weights, and no hook is left."""
 
+import copy
 import json
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -82,8 +83,8 @@ def write_folder(
         NumericalError: a check failed; nothing was written.
     """
     with new_folder(target) as folder:
-        hooked, folded, check = _compare(scaling, base, root)
         model, tokenizer = load_files(base, root, "auto")
+        hooked, folded, check = _compare(scaling, copy.deepcopy(model).float(), tokenizer)
         with torch.no_grad():  # the very weights that were compared, rounded once
             for bank, weight in neurons.output_weights(model).items():
                 weight.copy_(folded[bank])
@@ -107,10 +108,12 @@ def write_folder(
 
 
 def _compare(
-    scaling: ScalingFactors, base: ModelReference, root: str
+    scaling: ScalingFactors, model: Any, tokenizer: PreTrainedTokenizerBase
 ) -> tuple[list[Tensor], dict[neurons.Bank, Tensor], ExportCheck]:
-    """Return the hooked model's logits, the folded down projections, and how far their logits are apart."""
-    model, tokenizer = load_files(base, root, torch.float32)
+    """Return the logits of a float32 model hooked, its folded down projections, and how far their logits are apart.
+
+    The model is changed.
+    """
     run_apart(model)
     alpha = torch.from_numpy(scaling.alpha)
     plain = _logits(model, tokenizer)

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,7 +15,7 @@ from transformers import (
 )
 
 from neurontune_core import artifacts, neurons
-from neurontune_core.errors import InputError
+from neurontune_core.errors import ArtifactError, InputError
 from neurontune_core.model import gguf, hub, tiny
 from neurontune_core.model.batches import MOST_TOKENS_ON_A_PROCESSOR, tokens_that_fit
 from neurontune_core.model.chat import encode_prompt, neutralised
@@ -181,5 +181,8 @@ def _converted(reference: ModelReference, root: str) -> Path:
         return {}
 
     settings = {"dequantised": reference.dequantised}
-    found = artifacts.find(root, CONVERSION, key) or artifacts.write(root, CONVERSION, key, fill, settings)
-    return artifacts.open_folder(found)
+    there = artifacts.at(root, CONVERSION, key)
+    try:  # not by `find`, which would hash the weights once more
+        return artifacts.open_folder(replace(there, digest=artifacts.read_manifest(there)["digest"]))
+    except ArtifactError:
+        return artifacts.open_folder(artifacts.write(root, CONVERSION, key, fill, settings))

@@ -14,7 +14,7 @@ from fault_table import KILLS, Fault
 from faulty_run import digests
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.sorting import FlowRunSort
-from prefect.settings import get_current_settings
+from prefect.settings import PREFECT_API_AUTH_STRING, get_current_settings
 
 from tasks.recording.mlflow_store import client_of
 
@@ -34,6 +34,7 @@ def run(root: Path, *point: str) -> int:
     here = Path(__file__)
     environment = os.environ | {
         "PREFECT_API_URL": str(get_current_settings().api.url),
+        "PREFECT_API_AUTH_STRING": PREFECT_API_AUTH_STRING.value(),
         "PYTHONPATH": str(here.parents[2]),
     }
     command = [sys.executable, str(here.with_name("victim.py")), str(root), *point]

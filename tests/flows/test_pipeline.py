@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId
 from prefect.client.schemas.objects import FlowRun
 from prefect.client.schemas.sorting import FlowRunSort
 from prefect.exceptions import Abort
@@ -415,6 +416,10 @@ def test_results_are_published_to_prefect(config: PipelineConfig, core_calls: Co
     assert str(summary.data).startswith("**SU-F1 0.50 [0.50, 0.50], base model"), "what it came to stands first"
     assert str(summary.data).index("report.html") < str(summary.data).index("| refused on |")
     assert page.read_text().startswith(f"<h1>{run_name(config)}</h1>neurontune run")
+    own = ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[newest_run().id]))
+    with get_client(sync_client=True) as client:
+        shown = client.read_artifacts(artifact_filter=own)  # as Prefect's page asks for them: without an order
+    assert [artifact.key for artifact in shown] == ["summary", "results"]
 
 
 @pytest.mark.parametrize("own", [5, 6])

@@ -2,6 +2,7 @@
 
 import shutil
 import struct
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -84,7 +85,15 @@ def test_a_file_is_converted_once_wherever_it_is_and_whatever_it_is_called(
     other = Path(shutil.copy(one, make(tmp_path / "elsewhere") / "other.GGUF"))
     reference, model, _ = converted(one, tmp_path / "root")
     monkeypatch.setattr(loading, "convert", None)  # a second conversion would call it
+    hashed, hash_of = Counter[str](), artifacts._stored_digest
+
+    def counted(filesystem: Any, path: str) -> str:
+        hashed[path] += 1
+        return hash_of(filesystem, path)
+
+    monkeypatch.setattr(artifacts, "_stored_digest", counted)
     again, same, _ = converted(other, tmp_path / "root")
+    assert hashed and set(hashed.values()) == {1}, "the weights are hashed once a load"
     assert (again.identity, again.name) == (reference.identity, str(other))
     assert torch.equal(model(IDS).logits, same(IDS).logits)
     assert artifacts.find(str(tmp_path / "root"), "model", conversion_key(reference.weights)) is not None

@@ -21,7 +21,7 @@ from neurontune_core.pairs.summary import format_summary, summarise
 SMALL = PairsConfig.model_validate(
     {
         "sources": {"shipped": {"limit": 40}},
-        "ranking_queries": 2,
+        "ranking_queries": 1,
         "selected_queries": 6,
         "wrapped_queries": 20,
         "wrapped_test_queries": 6,

@@ -227,7 +227,7 @@ def test_a_prompt_near_the_models_last_position_gets_a_shorter_answer(
 def test_pairs_built_with_a_judge_say_what_can_be_attributed(chat: ChatModel, established: bool) -> None:
     config = PairsConfig.model_validate(
         {
-            "sources": {"shipped": {"limit": 40}}, "ranking_queries": 2, "selected_queries": 8, "wrapped_queries": 8,
+            "sources": {"shipped": {"limit": 40}}, "ranking_queries": 1, "selected_queries": 8, "wrapped_queries": 8,
             "wrapped_test_queries": 2, "response_tokens": 2,
         }
     )  # fmt: skip

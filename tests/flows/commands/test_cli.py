@@ -63,6 +63,20 @@ def test_help_names_every_command(monkeypatch: pytest.MonkeyPatch, capsys: pytes
         assert all(name in out for name in ("run", "settings", "presets", "coverage", "judge"))
 
 
+@pytest.mark.parametrize("columns", [60, 80])
+def test_every_command_s_help_fits_the_terminal_and_cuts_no_name(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], columns: int
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    _, out, _ = call(monkeypatch, capsys, "--help")
+    commands = re.findall(r"^│ (\w+) ", out, flags=re.MULTILINE)
+    assert {"run", "chat", "settings"} <= set(commands)
+    for command in commands:
+        code, out, _ = call(monkeypatch, capsys, command, "-h")
+        assert code == 0 and max(map(len, out.splitlines())) <= columns, command
+        assert not re.search(r"--\w[\w-]*…|<int range>", out), command
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

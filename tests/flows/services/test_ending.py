@@ -11,7 +11,7 @@ START = """
 import ctypes, signal, sys, threading, time
 from flows.commands import cli
 from flows.services import ending
-ending.IDLE_SECONDS, ending.MOST_SECONDS = 1.5, 6
+ending.IDLE_SECONDS, ending.MOST_SECONDS = 1.5, 5
 for number in (signal.SIGINT, signal.SIGTERM):
     signal.signal(number, cli._interrupt)
 ending.start()
@@ -55,8 +55,16 @@ def asked_to_end(what: str, number: int) -> "tuple[subprocess.Popen[str], str, f
     return process, said, time.monotonic() - started
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-@pytest.mark.parametrize("what", [IN_NATIVE_CODE, WAITS_FOR_EVER, SWALLOWS, GOES_ON])
+@pytest.mark.parametrize(
+    ("what", "number"),
+    [
+        (IN_NATIVE_CODE, signal.SIGINT),
+        (WAITS_FOR_EVER, signal.SIGTERM),
+        (SWALLOWS, signal.SIGINT),
+        (GOES_ON, signal.SIGTERM),
+    ],
+    ids=["in native code", "waits for ever", "swallows the interrupt", "goes on"],
+)
 def test_a_process_that_does_not_end_is_ended_with_a_line(what: str, number: int) -> None:
     process, said, _ = asked_to_end(what, number)
     assert process.returncode == 130

@@ -401,6 +401,13 @@ def test_the_view_offers_the_settings_that_differ(config: PipelineConfig) -> Non
     columns = json.loads(zlib.decompress(base64.b64decode(packed)))["selectedColumns"]
     wanted = {"attribution.nodes", *mlflow_view.SETTINGS}
     assert {name for name in columns if name.startswith("params")} == {f"params.`{name}`" for name in wanted}
+    # MLflow sorts the columns of metrics by name
+    metrics = sorted(name.split("`")[1] for name in columns if name.startswith("metrics"))
+    assert metrics[:6] == [
+        "eval/safety",
+        *(f"eval/su_f1{end}" for end in ("", "_base", "_high", "_low")),
+        "eval/utility",
+    ]
     assert mlflow_view.table_link(experiment.experiment_id) in experiment.tags["mlflow.note.content"]
     client.set_experiment_tag(experiment.experiment_id, "mlflow.note.content", "mine")
     tracking.offer_view(record)
