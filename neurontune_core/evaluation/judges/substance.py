@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from itertools import islice
 
-from . import response_cues
+from . import inability_cues, response_cues
 from .language import expand, split_sentences
 
 MOST_CHARACTERS = 8000
@@ -70,7 +70,7 @@ def offers(text: str) -> bool:
 
 def refuses(text: str) -> bool:
     """Whether a passage says that something will not be done."""
-    return bool(response_cues.INABILITY.search(text))
+    return bool(inability_cues.INABILITY.search(text))
 
 
 def answers_something(prompt: str, text: str) -> bool:
