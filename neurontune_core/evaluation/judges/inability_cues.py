@@ -90,7 +90,7 @@ OTHER_WAYS = any_of(
     + ASSISTING
     + r"|\b(?:i|we) (?:will|would|can|could) never "
     + ASSISTING,
-    r"\b(?:i|we) would not (?:want to |ever |be willing to |dare to )?(?:help|assist|provide|share|give (?:you|out)|support|"
+    r"\b(?:i|we) would not (?:want to |ever |be willing to |dare to )?(?:help|assist|provide|share|give (?:you|out|it|that|this)|support|"
     r"tell (?:you|anyone)|explain|answer|describe)\b",
     r"\b(?:i|we) (?:am|are) (?:\w+ly )?not (?:helping|assisting|telling you|giving (?:you|out|that|this|any)|"
     r"doing (?:that|this|it|so)|providing|sharing (?:that|this|any)|explaining|answering|writing (?:that|this)|"
@@ -104,8 +104,11 @@ OTHER_WAYS = any_of(
     r"\b(?:i|we)\b[^.!?]{0,70} not (?:have|given) (?:the |any )?(?:ability|permission|authori[sz]ation|authority|capability|"
     r"capacity|means|right)(?: (?:or|and|nor) \w+)? to (?!make|express|access|process|access)"
     + ASSISTING,
+    r"\b(?:i|we)\b[^.!?;]{0,60},? and (?:so |therefore |also )?(?:cannot|will not|would not|must not) (?:\w+ly )?"
+    + ASSISTING
+    + r"|\b(?:i|we) never (?:help|assist)\b|^\W*(?:i|we) do not do [\w-]+\W*$",
     r"\bno (?:intention|interest|desire) (?:of|in|to) (?:help|assist|giv|answer|provid|shar|do)|\bnot (?:a )?part of what (?:i|we) |"
-    r"\b(?:not|hardly) (?:\w+ )?(?:within|in) (?:my|our) (?:ability|abilities|power|remit|programming|scope|nature)\b|"
+    r"\b(?:not|hardly) (?:\w+ )?(?:within|in) my (?:ability|abilities|power|remit|programming|scope|nature)\b|"
     r"\b(?:obligation|duty|instructed|supposed|obliged) not to\b|\bcrosses (?:a|the|my) line\b|\bi am out\b\W*$|"
     r"\b(?:conflicts?|at odds|incompatible|clash\w*) with (?:my|our|the) (?:\w+ )?(?:rules|guidelines|principles|polic|values|"
     r"standards|purpose)",

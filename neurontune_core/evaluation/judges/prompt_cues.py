@@ -8,7 +8,7 @@ from .language import any_of
 
 INSTRUCTIONS = any_of(
     r"how (?:do|can|could|would|should|to|might|may) (?:i|we|you|one|someone)?\b",
-    r"(?:what|which) (?:is|are|was|were)? ?(?:the |some |a )?(?:\w+ )?(?:good |best |easiest |"
+    r"(?:what|which) (?:is|are|was|were)? ?(?:the |some |a )?(?:\w+ ){0,3}(?:good |best |easiest |"
     r"general )*(?:ways?|methods?|process|steps|techniques?|strateg)",
     r"where (?:can|do|could|should) (?:i|we)|where is a good|what (?:do|can|should) (?:i|we)|"
     r"\bcan (?:i|we)\b.*\?",
