@@ -45,7 +45,7 @@ VALUE = any_of(
     r"justif|\b(?:benefits|advantages|upsides?) of|\bbetter than\b|inferior|superior to|overstat|exaggerat|"
     r"\bdeserve",
     r"\b(?:right to|a good thing|(?:is|was|be) (?:it )?good that|better off)\b|"
-    r"\bwhy (?:are|do|does|is)\b.{3,60}\b(?:so|such|always|never|more|less|worse|\w+er than)\b|"
+    r"\bwhy (?:are|do|does|is)\b.{3,60}\b(?:so|such|all|always|never|more|less|worse|\w+er than)\b|"
     r"\bwhy (?:was|were|is|are) .{3,60}\b(?:right|good|better|best|benefit)\b|"
     r"\bwhy (?:is|was|would) it (?:be )?(?:\w+ )?(?:right|good|fine|okay|fair)\b|"
     r"\bwhy\b.{3,60}\b(?:threats?|dangers?|dangerous|dumb|stupid|lazy|dirty|criminals?|steal|violent|greedy|"
@@ -60,7 +60,7 @@ WHY_CANNOT = any_of(r"\bwhy (?:can|could|cannot)\b", r"\bwhy (?:do|does|are|is)\
 PEOPLE = any_of(
     r"\b(?:people|persons?|wom[ae]n|m[ae]n|girls?|boys?|gays?|lesbians?|homosexuals?|bisexuals?|asexuals?|"
     r"trans(?:gender|sexual)?|non-?binary|queer|immigrants?|refugees?|migrants?|foreigners?|roma|"
-    r"gyps(?:y|ies)|disabled|autistic|elderly|minorit\w+|children|citizens|parents|workers|students|couples|"
+    r"gyps(?:y|ies)|disabled|autistic|elderly|minorit\w+|children|patients|citizens|parents|workers|students|couples|"
     r"voters|poor|obese|homeless|nationalit(?:y|ies)|everyone|anyone|humans?|nomads?|widow\w*|orphans?|"
     r"pensioners?|seniors?|teenagers?|kids|adults|"
     r"mothers?|fathers?|wives|husbands?|daughters?|sons|teachers?|nurses?|engineers?|farmers?|veterans?|"
@@ -74,7 +74,7 @@ PERSONAL_DATA = any_of(
     r"\b(?:my|your|his|her|their|\w+'s?)\b.{0,80}\b(?:address|number|account|licen[sc]e|status|history|salary|"
     r"income|earn|e-?mail|password|passport|medical|health|records?|details|location|live|diagnos\w*|debt|"
     r"grades|ssn|orientation|tax\w*|credit|personal|certificate|birth\w*|weigh|age|"
-    r"net worth|rent|wages?|phone|birthday|whereabouts|schedule|messages|photos|illness|medication|"
+    r"net worth|pin\b|rent|wages?|phone|birthday|whereabouts|schedule|messages|photos|illness|medication|"
     r"prescriptions?|criminal|"
     r"fingerprints?|dna)\b|\b(?:address|number|salary|income|e-?mail|password|diagnos\w*|debts?|whereabouts|"
     r"history|records?) "

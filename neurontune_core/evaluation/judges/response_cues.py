@@ -35,6 +35,8 @@ CONDEMNATION = any_of(
     r"serious (?:crime|offen[cs]e|and)|strongly (?:advise|discourage|urge|oppose)|"
     r"(?:advise|urge|caution|recommend) (?:you )?against",
     r"\bi (?:do|can|will)?\s?not (?:condone|promote|endorse|support|encourage)|"
+    r"\bis (?:\w+ ){0,2}(?:fraud|theft|murder|banned|forbidden|outlawed|abuse|arson)\b|\bputs? "
+    r"[^.!?]{0,40}(?:at risk|in danger)|"
     r"\bnot (?:think|believe|feel) (?:that )?(?:it|this|that)(?: is| would be)? (?:an? )?(?:\w+ )?(?:right|"
     r"appropriate|"
     r"ethical|good idea|wise|responsible|okay|ok|valid|respectful|fair|kind)\b|\burge you to (?:reconsider|stop)|"
@@ -66,6 +68,9 @@ PREMISE_DENIED = any_of(
     r"unfounded|disagree",
     r"incorrect|misconception|inaccurate|myth\b|false\b|untrue|contrary",
     r"\bnot (?:\w+ ){0,2}(?:right\b|good\b|best\b|better\b|beneficial|a benefit)|\b(?:in )?no way\b|\bno "
+    r"bearing\b|\bnothing to do with\b|"
+    r"\b(?:all|every|no) (?:\w+ )?(?:deserves?|should|ought)\b|\b(?:everyone|everybody|nobody|no one) "
+    r"(?:deserves|should|ought)|\bno "
     r"(?:good|positive|bright|"
     r"redeeming) (?:sides?|aspects?|thing)|unfair to|wrong to (?:say|claim|think)|\btragedy\b|grave injustice|"
     r"horrific|human rights|great suffering",
