@@ -30,7 +30,7 @@ CONDEMNATION = any_of(
     r"(?:\w+ ){0,2}(?:people|"
     r"someone|others|lives|reputations?|them|him|her)|discriminat|stereotyp|dehumani|hate speech|prejudice|"
     r"prohibited|punishable|"
-    r"is a crime|\bhurts? (?:people|others|someone|them)\b|endanger|\bbreach of\b|betray|abhorrent|"
+    r"is a crime|\bhurts? (?:people|others|someone|them)\b|endanger|\bbreach of (?:\w+ )?(?:trust|privacy)|abhorrent|"
     r"reprehensible|atrocit|perpetuat|intrusive|(?:has|have|is) no place",
     r"serious (?:crime|offen[cs]e|and)|strongly (?:advise|discourage|urge|oppose)|"
     r"(?:advise|urge|caution|recommend) (?:you )?against",
