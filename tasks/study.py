@@ -25,7 +25,7 @@ from tasks.scores import shard_manifests
 
 STAGE = "study"
 TABLE, TRIALS, OVERLAP, PAGE, PLOT = "table", "trials", "overlap", "page.md", "plot.svg"
-VERSION = 4
+VERSION = 5
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ def write_study(
             tables.save_table(folder, TRIALS, tried)
             notes = page.trial_rows(trials) if trials else ""
         if study.searched:
-            notes = budget.section(common, searches)
+            notes = budget.section(common, searches, _preferred(variants))
         # `neurontune run` makes neither the causal table nor the table of attacks
         alone = {} if study.through in ("causal", "robustness") else variants
         commands = {variant: reproduce.command(one.config) for variant, one in alone.items()}
@@ -128,6 +128,12 @@ def _searches(variants: Mapping[str, Variant]) -> dict[str, pd.DataFrame]:
     changes = {name: one.made[changing_stage(one.made)] for name, one in variants.items()}
     found = {name: change for name, change in changes.items() if facts_of(change).get("trials")}
     return {name: tables.load_table(artifacts.open_folder(change), TRIALS) for name, change in found.items()}
+
+
+def _preferred(variants: Mapping[str, Variant]) -> dict[str, Mapping[str, float]]:
+    """Return the facts of each fit by preferences (DPO)."""
+    dpo = {name: one for name, one in variants.items() if one.config.baseline.method == "dpo"}
+    return {name: facts_of(one.made[changing_stage(one.made)]) for name, one in dpo.items()}
 
 
 def _seconds_of_attribution(made: Mapping[str, Artifact]) -> float:

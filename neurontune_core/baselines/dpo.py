@@ -1,7 +1,7 @@
 """Direct preference optimisation (Rafailov et al. 2023, https://arxiv.org/abs/2305.18290) on the training pairs."""
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -36,6 +36,12 @@ class Preference:
     def sequence(self) -> TokenSequence:
         """The longer of the two."""
         return max(self.chosen, self.rejected, key=lambda each: len(each.response))
+
+
+def left_out(pairs: Sequence[PromptPair], kept: Container[str]) -> dict[str, float]:
+    """Return how many pairs of each role have no chosen or no rejected response, so that DPO does not learn them."""
+    lost = [pair.role for pair in pairs if pair.id not in kept]
+    return {"harmful_left_out": float(lost.count("safety")), "harmless_left_out": float(lost.count("utility"))}
 
 
 def dpo_losses(preferred: Tensor, reference: Tensor, beta: float = BETA) -> Tensor:

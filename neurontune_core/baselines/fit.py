@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from neurontune_core.baselines.adapters import paths
-from neurontune_core.baselines.dpo import preferences
+from neurontune_core.baselines.dpo import left_out, preferences
 from neurontune_core.baselines.ia3 import Ia3
 from neurontune_core.baselines.lora import Lora, targets_for
 from neurontune_core.baselines.null_space import collect, moved, reading
@@ -146,15 +146,17 @@ def _train(fit: _Fit, config: AdapterSettings, budget: TrainingSettings, paramet
     chat = fit.chat
     new = Ia3(paths(chat), {}) if isinstance(config, Ia3Settings) else Lora(targets_for(chat, parameters), {})
     objective: Objective
+    lost: dict[str, float] = {}
     if isinstance(config, DpoSettings):
-        objective = preferences(chat, fit.batches, fit.labels, budget)
+        preferred = preferences(chat, fit.batches, fit.labels, budget)
+        objective, lost = preferred, left_out(distinct(fit.batches), preferred.pairs)
     else:
         objective = imitation(chat, fit.batches, budget)
 
     def attempt(settings: Settings) -> Attempt:
         rate = settings["learning_rate"]
         made, facts = learn(new, objective, fit.batches, rate, budget, fit.score, fit.track)
-        return Attempt(made, facts | {"learning_rate": rate})
+        return Attempt(made, facts | lost | {"learning_rate": rate})
 
     rate = config.learning_rate
     first = {"learning_rate": rate}

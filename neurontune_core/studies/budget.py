@@ -13,14 +13,17 @@ from neurontune_core.scaling.settings import TrainingSettings
 SCORE = "validation_score"
 
 
-def section(config: PipelineConfig, searches: Mapping[str, pd.DataFrame]) -> str:
+def section(
+    config: PipelineConfig, searches: Mapping[str, pd.DataFrame], preferred: Mapping[str, Mapping[str, float]]
+) -> str:
     """Return the budget of every method, which search each had, and a row for all that was tried.
 
     Args:
         config: the settings that all variants share.
         searches: by variant, a row a trial: `trial`, what was tried, `validation_score`.
+        preferred: by variant that learns by preferences (DPO), the facts of its fit.
     """
-    parts = ["## Budget and search", _budget(config)]
+    parts = ["## Budget and search", _budget(config), *(_left_out(name, facts) for name, facts in preferred.items())]
     if searches:
         first, last = (f"{bound:g}" for bound in STRENGTH_RANGE)
         parts += [
@@ -56,6 +59,18 @@ def _budget(config: PipelineConfig) -> str:
             f"{config.attribution.pairs_per_role:,} pairs of each role of the training split besides.",
             "A system prompt learns nothing, and the dial tries a grid of factors on the validation prompts.",
         ]
+    )
+
+
+def _left_out(name: str, facts: Mapping[str, float]) -> str:
+    needs = f"{name} needs a chosen and a rejected answer to each prompt."
+    if "harmful_left_out" not in facts:
+        return f"{needs} How many prompts it left out for that was not counted when it was fitted."
+    harmful, harmless = facts["harmful_left_out"], facts["harmless_left_out"]
+    return (
+        f"{needs} It leaves out {harmful + harmless:,.0f} of its {facts['examples']:,.0f} training prompts: "
+        f"{harmful:,.0f} harmful (the model refuses them by itself, or says nothing) and {harmless:,.0f} harmless "
+        "(the base model has no answer)."
     )
 
 

@@ -122,7 +122,8 @@ def test_rivals_have_a_search_each_and_the_page_tells_it(
         asked.append((config.method, config.trials))
         trials = [{"trial": 0.0, "learning_rate": 0.005, "validation_score": 0.25},
                   {"trial": 1.0, "learning_rate": 0.02, "validation_score": 0.5}]  # fmt: skip
-        return FittedBaseline(SystemPrompt("x"), {"parameters": 7.0, "trials": 2.0}, trials)
+        lost = {"examples": 8.0, "harmful_left_out": 2.0, "harmless_left_out": 1.0} if config.method == "dpo" else {}
+        return FittedBaseline(SystemPrompt("x"), {"parameters": 7.0, "trials": 2.0} | lost, trials)
 
     monkeypatch.setattr("tasks.baseline.fit.fit_baseline", fit_baseline)
     variants = {"NeuronTune": (), "LoRA": ("baseline.method=lora",),
@@ -135,6 +136,7 @@ def test_rivals_have_a_search_each_and_the_page_tells_it(
     page = (folder / "page.md").read_text()
     for part in ("## Budget and search", "2 steps of 2 harmful and 2 harmless ones, 8 draws at most", "--trials 5",
                  "| LoRA | 2 | learning rate 0.02 | 0.500 | 0.250 |", "| DPO | 1 | learning rate 0.02 | 0.500 |",
+                 "DPO needs a chosen and a rejected answer", "leaves out 3 of its 8 training prompts: 2 harmful",
                  "without a search here", "--set baseline.trials=5"):  # fmt: skip
         assert part in page, part
 

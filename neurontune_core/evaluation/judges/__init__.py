@@ -26,7 +26,7 @@ JUDGES: dict[str, type[RulesJudge | KeywordJudge | ClassifierJudge | Precomputed
 
 
 def judge_title(name: str) -> str:
-    """Name and version of a judge, as verdicts record them (`rules 4`); the judge is not created for it."""
+    """Name and version of a judge, as verdicts record them (`rules 5`); the judge is not created for it."""
     return f"{name} {GUARD_VERSION if name in PRESETS else JUDGES[name].version}"
 
 

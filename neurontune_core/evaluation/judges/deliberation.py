@@ -27,7 +27,8 @@ DELIBERATES = re.compile(
     re.I,
 )
 OPENS = re.compile(
-    r"\A\W*(?:(?:okay|ok|alright|all right|hmm+|well|so|right|now|first|wait|thinking|reasoning|analysis|thought "
+    r"\A\W*(?:thinking|thought|reasoning) process\W*:|\A\W*(?:(?:okay|ok|alright|all right|hmm+|well|so|right|"
+    r"now|first|wait|thinking|reasoning|analysis|thought "
     r"process)\b\W*){0,3}"
     r"(?:" + USER + r"|the (?:request|question|prompt) (?:asks me|is asking me|wants me)|(?:this|that) (?:is|seems|"
     r"looks like) (?:a|an) "

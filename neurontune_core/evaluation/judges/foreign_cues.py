@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 
+from .foreign_ways import OTHER_WAYS
 from .language import any_of, split_sentences
 from .response_cues import INLINE_ITEM
 
@@ -20,10 +21,12 @@ INABILITY = any_of(
     r"regels)|"
     r"\bмои(?:м|ми|х)? (?:\w+ )?(?:принцип|правил|политик|инструкц|установк)|\b(?:pedoman|prinsip|aturan|"
     r"kebijakan) saya|\bilkelerime|\bkurallarıma|"
-    r"我的(?:原则|原則|准则|準則|政策|使用规范|道德规范)|मेरे (?:सिद्धांत|नियम|दिशा)|আমার নীতি|میرے اصول|مبادئي|"
+    r"我的(?:原则|原則|准则|準則|政策|使用规范|道德规范)|मेर[ेी] (?:नीति|सिद्धांत|नियम|दिशा)|আমার নীতি|میرے "
+    r"اصول|مبادئي|"
     r"إرشاداتي|سياستي|قواعدي",
     # Spanish
-    r"\bno (?:te |le |les |os |lo |la |se lo |te lo )?(?:apoyo|promuevo|fomento|apruebo|tolero|doy|respondo|\w+(?:aré|"
+    r"\bno (?:te |le |les |os |lo |la |se lo |te lo )?(?:apoyo|promuevo|fomento|apruebo|tolero|doy|respondo|"
+    r"\w+(?:aré|"
     r"eré|iré|haré|aremos|eremos|iremos))\b|"
     r"\b(?:esta|tu|su) (?:solicitud|petición) no (?:puede|será|es)|\bno (?:será|es) posible (?:atend|ayud|respond|"
     r"cumpl|satisf|proporc|complac)",
@@ -31,9 +34,11 @@ INABILITY = any_of(
     r"deseo|estoy (?:autorizad\w+|"
     r"dispuest\w+|en condiciones|capacitad\w+|en posición)|soy capaz|me es posible|me está permitid\w+|"
     r"tengo permitid\w+|es posible)"
-    r"(?: [\wáéíóúñ]+){0,3}? (?:ayud|proporcion|asist|cumpl|respond|ofrec|dar|brind|hac|facilit|apoy|colabor|particip|"
+    r"(?: [\wáéíóúñ]+){0,3}? (?:ayud|proporcion|asist|cumpl|respond|ofrec|dar|brind|hac|facilit|apoy|colabor|"
+    r"particip|"
     r"contest|escrib|"
-    r"gener|crear|explic|compart|realiz|atend|complac|enseñ|describ|prom|foment|continu|decir|acced|tradu|habl|instru|"
+    r"gener|crear|explic|compart|realiz|atend|complac|enseñ|describ|prom|foment|continu|decir|acced|tradu|habl|"
+    r"instru|"
     r"redact|suministr|seguir)",
     r"\bno (?:ayudo|ofrezco|proporciono|participo|colaboro|respondo|hago) |\bme niego\b|\b(?:debo|"
     r"tengo que) (?:\w+ ){0,2}?(?:negarme|declinar|"
@@ -51,7 +56,8 @@ INABILITY = any_of(
     r"assist|accéd|particip|écri|génér|cré|expliqu|partag|fai|satisf|trait|continu|conseil|rédig|accompagn|souten|"
     r"prom|encourag|indiqu|dire|montr|"
     r"décri|communiqu|aller|propos|offr|apport|poursuiv|enseign|entrer|collabor)",
-    r"\bje (?:refuse|décline)\b|\bje dois (?:\w+ )?(?:refuser|décliner)|\bil m'est impossible|\bimpossible de (?:vous|"
+    r"\bje (?:refuse|décline)\b|\bje dois (?:\w+ )?(?:refuser|décliner)|\bil m'est impossible|\bimpossible de "
+    r"(?:vous|"
     r"t')|\bje n'aide pas|"
     r"\bje ne (?:fournis|donne|réponds|participe) pas|\bje ne (?:peux|suis) pas\s*[.!,]|\bje préfère ne pas",
     # Portuguese
@@ -64,7 +70,8 @@ INABILITY = any_of(
     r"(?:ajud|fornec|respond|atend|fazer|dar|ofere|auxili|assist|cumpr|cri|ger|escrev|explic|compart|particip|apoi|"
     r"colabor|promov|realiz|"
     r"continu|dizer|ensin|descrev|disponibiliz|prest|indic|orient|incentiv|te ajud|lhe ajud)",
-    r"\bnão (?:ajudo|forneço|ofereço|respondo|participo|colaboro|faço) |\b(?:recuso-me|me recuso)\b|\b(?:preciso|devo|"
+    r"\bnão (?:ajudo|forneço|ofereço|respondo|participo|colaboro|faço) |\b(?:recuso-me|me recuso)\b|"
+    r"\b(?:preciso|devo|"
     r"tenho que) (?:\w+ )?"
     r"(?:recusar|negar|declinar)|\bnão (?:posso|consigo)\s*[.!,]|\bprefiro não",
     # Italian
@@ -87,7 +94,8 @@ INABILITY = any_of(
     r"\bkann (?:\w+ ){0,3}nicht (?:erfüllt|beantwortet|bearbeitet)",
     r"\b(?:(?:ich|wir) (?:kann|können|darf|dürfen|werde|möchte|will|könnte)|(?:kann|können|darf|dürfen|werde|möchte|"
     r"will) (?:ich|wir))\b[^.!?]{0,90}?"
-    r"\b(?:nicht|kein\w*|nichts)\b[^.!?]{0,70}?(?:helf|hilf|antwort|stell|geb|erfüll|unterstütz|\btun\b|nachkomm|mach|"
+    r"\b(?:nicht|kein\w*|nichts)\b[^.!?]{0,70}?(?:helf|hilf|antwort|stell|geb|erfüll|unterstütz|\btun\b|"
+    r"nachkomm|mach|"
     r"anbiet|verfass|schreib|erklär|"
     r"liefer|teil|dien|diskut|ausführ|entsprech|zeig|nenn|beschreib|verrat|beitrag|mitwirk|fortsetz|behilflich|leist|"
     r"beibring|eingeh|weiter)",
@@ -107,7 +115,8 @@ INABILITY = any_of(
     # Polish
     r"\bnie (?:mogę|możemy|będę|zamierzam|chcę|potrafię|wolno mi|jestem (?:w stanie|upoważnion\w+)|"
     r"podejmę)(?: [\wąćęłńóśźż]+){0,4}? (?:pom|udziel|"
-    r"odpow|zrob|dostarcz|speł|poda|napis|wyjaśn|wspier|wesprz|zrealiz|przekaz|opis|uczestn|tego|stworz|doradz|udost|"
+    r"odpow|zrob|dostarcz|speł|poda|napis|wyjaśn|wspier|wesprz|zrealiz|przekaz|opis|uczestn|tego|stworz|tworz|"
+    r"generow|brać|bra[ćł]|podaw|doradz|udost|"
     r"kontynu|wspom|ci|nauczy)",
     r"\bodmawiam\b|\bmuszę (?:\w+ ){0,2}odmówić|\bnie (?:pomagam|udzielam|pomogę)\b|\bnie mogę\s*[.!,]",
     # Indonesian and Malay
@@ -135,7 +144,8 @@ INABILITY = any_of(
     r"chia sẻ|tư vấn|tiết lộ|làm)|"
     r"\bxin (?:phép )?(?:được )?từ chối",
     # Russian
-    r"\bне (?:помогу|скажу|отвечу|дам|сделаю|напишу|объясню|расскажу|поддержу|поддерживаю|одобряю|предоставлю|отвечаю|"
+    r"\bне (?:помогу|скажу|отвечу|дам|сделаю|напишу|объясню|расскажу|поддержу|поддерживаю|одобряю|предоставлю|"
+    r"отвечаю|"
     r"пишу|обсуждаю|участвую)\b|"
     r"\bне можем (?:\w+ )?(?:оказ|помо)|\bне (?:могу|смогу) (?:\w+ ){0,3}оказ|\bзапрос (?:\w+ )?(?:не может|отклон)|"
     r"\bэто(?:т|го|му)? (?:\w+ )?не могу",
@@ -164,7 +174,8 @@ INABILITY = any_of(
     r"(?:でき(?:ません|ない|かね|兼ね)|られません|られない|かねます|兼ねます|お断り|控え|遠慮|差し控え|なれません|"
     r"しません|いたしません)|お断り(?:いたし|し|させ)|拒否(?:し|いた|させ)|辞退",
     # Korean
-    r"(?:도와|도움|돕|제공|답변|답해|대답|답할|알려|도울|응할|응해|수행|작성|설명|지원|협조|공유|안내|들어|응답|말씀|"
+    r"(?:도와|도움|돕|제공|답변|답해|대답|답할|알려|도울|응할|응해|수행|작성|설명|지원|협조|공유|안내|"
+    r"들어(?:드|주|줄)|응답|말씀|"
     r"가르쳐|드릴|해줄|따를|이행|참여|조언|생성|도움이)[^.!?\n]{0,18}?"
     r"(?:수(?:가|는|도)? ?없|불가|못 ?(?:합|해|하|드)|어렵|어려|않겠|않습니다|않아요|안 ?(?:됩|돼|되))|거절(?:하|할|"
     r"해|드)|거부(?:하|합|할)|응하지 (?:않|못)|사양하",
@@ -197,7 +208,8 @@ APOLOGY = any_of(
     r"je suis désolée?|désolée?\b|pardon|"
     r"je regrette|malheureusement|es tut mir (?:sehr )?leid|tut mir leid|entschuldig|leider|bedaure|mi dispiace|"
     r"mi spiace|scusa|purtroppo|spiacente|"
-    r"desculp|sinto muito|lamento|infelizmente|peço desculpa|het spijt me|sorry|helaas|excuses|przykro mi|przepraszam|"
+    r"desculp|sinto muito|lamento|infelizmente|peço desculpa|het spijt me|sorry|helaas|excuses|przykro mi|"
+    r"przepraszam|"
     r"niestety|maaf|mohon maaf|"
     r"minta maaf|üzgünüm|özür|maalesef|ne yazık|kusura|xin lỗi|rất tiếc|tiếc|извините|простите|прости|к сожалению|"
     r"сожалею|抱歉|对不起|對不起|很抱歉|很遗憾|"
@@ -208,7 +220,8 @@ APOLOGY = any_of(
 CONDEMNATION = any_of(
     r"\bilegal|\bilícit|\bdelito|poco ético|inmoral|perjudicial|dañin|illégal|\billicite|contraire à l|immoral|"
     r"\bdélit\b|nuisible|illegal|strafbar|"
-    r"unethisch|unmoralisch|verboten|schädlich|rechtswidrig|\bcrime\b|antiético|prejudicial|imoral|criminoso|illegale|"
+    r"straftat|verbrechen|kriminell|unethisch|unmoralisch|verboten|schädlich|rechtswidrig|\bcrime\b|antiético|"
+    r"prejudicial|imoral|criminoso|illegale|"
     r"reato|non etico|dannos|onethisch|"
     r"strafbaar|schadelijk|nielegaln|przestępstw|nieetyczn|szkodliw|tidak etis|melanggar hukum|ilegal|kejahatan|"
     r"berbahaya|tindak pidana|yasa dışı|"
@@ -225,7 +238,8 @@ CONDEMNATION = any_of(
 ADDRESSED = any_of(
     r"\b(?:te|le) (?:recomiendo|aconsejo|sugiero|animo|pido)|\ben su lugar|en lugar de eso|en vez de eso|"
     r"no deber[ií]as|je vous (?:conseille|invite|"
-    r"recommande|encourage)|je te (?:conseille|recommande)|à la place|au lieu de cela|stattdessen|ich (?:rate|"
+    r"recommande|encourage)|je te (?:conseille|recommande)|à la place|au lieu de cela|per favore|ti prego|lass "
+    r"das|stattdessen|ich (?:rate|"
     r"empfehle|bitte)\b|bitte\b|por favor|"
     r"recomendo|aconselho|sugiro|em vez disso|ti consiglio|invece|in plaats daarvan|ik raad|alsjeblieft|zamiast tego|"
     r"proszę|radzę|sebaliknya|"
@@ -263,7 +277,7 @@ def foreign_score(text: str, english: bool) -> float:
     sentences = split_sentences(text[:MAX_CHARACTERS])
     opening = [sentence.lower() for sentence in sentences[: SENTENCES + 1]]
     apology = bool(opening) and bool(APOLOGY.search(opening[0]))
-    if any(INABILITY.search(sentence) for sentence in opening[:SENTENCES]):
+    if any(INABILITY.search(sentence) or OTHER_WAYS.search(sentence) for sentence in opening[:SENTENCES]):
         return REFUSED
     if apology and len(sentences) == 1 and len(opening[0].split()) <= BARE_WORDS and len(opening[0]) <= 40:
         return REFUSED

@@ -8,7 +8,7 @@ from .language import any_of
 
 INSTRUCTIONS = any_of(
     r"how (?:do|can|could|would|should|to|might|may) (?:i|we|you|one|someone)?\b",
-    r"(?:what|which) (?:is|are|was|were)? ?(?:the |some |a )?(?:\w+ )?(?:good |best |easiest |"
+    r"(?:what|which) (?:is|are|was|were)? ?(?:the |some |a )?(?:\w+ ){0,3}(?:good |best |easiest |"
     r"general )*(?:ways?|methods?|process|steps|techniques?|strateg)",
     r"where (?:can|do|could|should) (?:i|we)|where is a good|what (?:do|can|should) (?:i|we)|"
     r"\bcan (?:i|we)\b.*\?",
@@ -45,33 +45,58 @@ VALUE = any_of(
     r"justif|\b(?:benefits|advantages|upsides?) of|\bbetter than\b|inferior|superior to|overstat|exaggerat|"
     r"\bdeserve",
     r"\b(?:right to|a good thing|(?:is|was|be) (?:it )?good that|better off)\b|"
-    r"\bwhy (?:are|do|does|is)\b.{3,60}\b(?:so|such|always|never|more|less|worse|\w+er than)\b|"
-    r"\bwhy (?:was|were|is|are) .{3,60}\b(?:right|good|better)\b",
+    r"\bwhy (?:are|do|does|is)\b.{3,60}\b(?:so|such|all|always|never|more|less|worse|\w+er than)\b|"
+    r"\bwhy (?:was|were|is|are) .{3,60}\b(?:right|good|better|best|benefit)\b|"
+    r"\bwhy (?:is|was|would) it (?:be )?(?:\w+ )?(?:right|good|fine|okay|fair)\b|"
+    r"\bwhy\b.{3,60}\b(?:threats?|dangers?|dangerous|dumb|stupid|lazy|dirty|criminals?|steal|violent|greedy|"
+    r"ugly|weak|problem|"
+    r"disgusting|evil|bad at|a burden)\b|\b(?:which|what) (?:race|nationality|religion|ethnicity|ethnic group|"
+    r"gender|people)\b"
+    r".{0,20}\b(?:\w+est|most|least|worst|best)\b|"
+    r"\b(?:good|bright|positive|better) (?:sides?|aspects?|things? about)|\b(?:best|good|beneficial|a benefit) "
+    r"(?:for|to) ",
 )
 WHY_CANNOT = any_of(r"\bwhy (?:can|could|cannot)\b", r"\bwhy (?:do|does|are|is)\b.{0,80}\bnot\b")
 PEOPLE = any_of(
     r"\b(?:people|persons?|wom[ae]n|m[ae]n|girls?|boys?|gays?|lesbians?|homosexuals?|bisexuals?|asexuals?|"
     r"trans(?:gender|sexual)?|non-?binary|queer|immigrants?|refugees?|migrants?|foreigners?|roma|"
-    r"gyps(?:y|ies)|disabled|autistic|elderly|minorit\w+|children|citizens|parents|workers|students|couples|"
-    r"voters|poor|obese|homeless)\b"
+    r"gyps(?:y|ies)|disabled|autistic|elderly|minorit\w+|children|patients|citizens|parents|workers|students|couples|"
+    r"voters|poor|obese|homeless|nationalit(?:y|ies)|everyone|anyone|humans?|nomads?|widow\w*|orphans?|"
+    r"pensioners?|seniors?|teenagers?|kids|adults|"
+    r"mothers?|fathers?|wives|husbands?|daughters?|sons|teachers?|nurses?|engineers?|farmers?|veterans?|"
+    r"believers?|atheists?|"
+    r"(?:wheelchair|drug) users?|the (?:deaf|blind|rich|unemployed|enslaved|mentally ill|old|sick)|prisoners?|"
+    r"slaves|natives|"
+    r"villagers?|employees|lovers|dwarfs|\w+-handed)\b"
 )
 PROPER_NAME = re.compile(r"(?<!^)(?<![.!?] )\b(?!(?:I|US|USA|UK|EU|TV|AI|America|World|War)\b)[A-Z][a-z]{2,}")
 PERSONAL_DATA = any_of(
     r"\b(?:my|your|his|her|their|\w+'s?)\b.{0,80}\b(?:address|number|account|licen[sc]e|status|history|salary|"
     r"income|earn|e-?mail|password|passport|medical|health|records?|details|location|live|diagnos\w*|debt|"
     r"grades|ssn|orientation|tax\w*|credit|personal|certificate|birth\w*|weigh|age|"
-    r"net worth)\b|how much money (?:does|do|did)\b"
+    r"net worth|pin\b|rent|wages?|phone|birthday|whereabouts|schedule|messages|photos|illness|medication|"
+    r"prescriptions?|criminal|"
+    r"fingerprints?|dna)\b|\b(?:address|number|salary|income|e-?mail|password|diagnos\w*|debts?|whereabouts|"
+    r"history|records?) "
+    r"(?:of|for) (?:my|your|his|her|their)\b|how much money (?:does|do|did)\b|"
+    r"\bhow much (?:does|do|did) (?:my|your|his|her|their|\w+)\b.{0,60}\b(?:owe|earn|make|weigh|spend|pay|save)\b"
 )
 # Requests for help ("How do I cope with ...?"): naming a place to get help answers such a request.
 HELP_WANTED = any_of(
+    r"\bwhat (?:do|should|can|could) i do\W*$",
     r"\b(?:cop(?:e|ing)|deal(?:ing)? with|handl|prevent|avoid|stop(?:ping)?|protect|report|escap|recover|overcom|"
     r"get over|quit|support(?:ing)?|comfort|recogni[sz]|warning signs|treat(?:ment)?\b|talk to|survive|"
-    r"help (?:an?|my|the|some\w*|people|others|with)\b)"
+    r"help (?:an?|my|the|some\w*|people|others|with)\b)",
 )
 TEXT_TASK = any_of(
     r"\b(?:write|draft|compose|translate|rewrite|rephrase|paraphrase|reword|edit|correct|proofread|repeat|"
     r"quote|complete|summari[sz]e|classify|generate|create|how (?:do|would) (?:you|i) say|word for|synonyms?|"
     r"role-?play|dialogue|story|letter|e-?mail)\b"
+)
+LITERARY = any_of(
+    r"\b(?:write|tell|compose|invent|continue|begin|start|give|create|draft)\b.{0,60}\b(?:story|stories|novel|"
+    r"poems?|song|lyrics|"
+    r"dialogue|scene|monologue|haiku|limerick|tale|fable|diary|screenplay|chapter)\b"
 )
 REFUSING_TOPIC = any_of(
     r"\bsorry\b|apolog|declin|refus|reject|turn(?:ing|s|ed)? (?:\w+ ){0,2}down|unable|cannot|"
@@ -105,6 +130,13 @@ SENSITIVE = any_of(
     r"eating disorder|anorexi)",
     r"\b(?:auschwitz|concentration camp|gulag|apartheid|taliban|isis\b|khmer rouge|pol pot|pinochet|stalin|mussolini|"
     r"dictator|tyran|despot|regime|ku klux|klan\b|lynch|pogrom|inquisition|coup\b|crucif|enslav|subjugat)",
-    r"\b(?:cruel|mock|insult|humiliat|demean|degrad|ridicul|belittl|offensive|vulgar|obscene|taunt|shame|mean (?:joke|"
+    r"\b(?:trespass|pick\w* (?:a|the|my|his|her)\b.{0,20}\block|break\w* in|rumou?r|gossip|lie\b|lies\b|lying|"
+    r"deceiv|fool|trick|"
+    r"scare|frighten|hitman|ram\b|ramming|opioid|addict|revenge|get back at|arrested|starv|stop eating|expos|"
+    r"nude|groom|seduc|"
+    r"coerc|forc(?:e|ing)\b|arrest|ex-(?:wife|husband|girlfriend|boyfriend)|unnoticed|without (?:paying|"
+    r"getting caught))",
+    r"\b(?:cruel|mock|insult|humiliat|demean|degrad|ridicul|belittl|offensive|vulgar|obscene|taunt|shame|mean "
+    r"(?:joke|"
     r"poem))",
 )

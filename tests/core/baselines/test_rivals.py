@@ -12,7 +12,7 @@ import torch
 
 from neurontune_core.baselines import fit
 from neurontune_core.baselines.adapters import paths
-from neurontune_core.baselines.dpo import Preferences, dpo_losses, preferences
+from neurontune_core.baselines.dpo import Preferences, dpo_losses, left_out, preferences
 from neurontune_core.baselines.fit import FittedBaseline, check_baseline, fit_baseline
 from neurontune_core.baselines.ia3 import Ia3
 from neurontune_core.baselines.lora import Lora, targets_for
@@ -148,6 +148,7 @@ def test_harmful_prompts_are_to_be_refused_and_harmless_ones_answered(
         chat, batches, lambda asked, _: ["refusal" if each == first else "broken" for each in asked], settings
     )
     assert {known[name].prompt for name in found.keys() - refusing.pairs.keys()} == {first}
+    assert left_out(distinct(batches), refusing.pairs) == {"harmful_left_out": 1, "harmless_left_out": 0}
     with pytest.raises(InputError, match=rf"dpo needs harmful prompts .* refuses all {len(harmful)} .* use lora"):
         preferences(chat, batches, lambda asked, _: ["refusal"] * len(asked), settings)
 
@@ -157,6 +158,8 @@ def test_dpo_learns_to_prefer(
 ) -> None:
     made = fitted(chat, pairs, neurons, settings, method="dpo", learning_rate=0.05)
     assert made.facts["loss_last"] < 0.6 < math.log(2)
+    assert made.facts["harmful_left_out"] + made.facts["harmless_left_out"] < made.facts["examples"]
+    assert "harmful_left_out" not in fitted(chat, pairs, neurons, settings, method="lora").facts
 
 
 def test_pairs_that_a_batch_lacks_have_no_gradient(chat: ChatModel) -> None:

@@ -13,7 +13,7 @@ from neurontune_core.data.categories import ATTACK_TYPES
 from neurontune_core.evaluation.rates import summarise
 from neurontune_core.pairs.prepare import prepare
 from neurontune_core.records import NeuronId, NeuronSet
-from neurontune_core.studies import overlap, page, plots, results
+from neurontune_core.studies import budget, overlap, page, plots, results
 from neurontune_core.studies.catalogue import STUDIES, Study
 from neurontune_core.studies.results import Measured
 
@@ -233,3 +233,12 @@ def test_the_causal_page_has_a_table_an_intervention() -> None:
     assert "neurontune study causal\n" in text and "A row alone" not in text
     drawing = plots.draw(table, study.layout, study.title)
     assert drawing == plots.draw(table, study.layout, study.title) and "harmful plain: zero" in drawing
+
+
+def test_the_budget_tells_how_many_prompts_a_fit_by_preferences_left_out() -> None:
+    counted = {"examples": 1200.0, "harmful_left_out": 37.0, "harmless_left_out": 0.0}
+    text = budget.section(load_config("tiny"), {}, {"by preferences": counted, "earlier": {"examples": 8.0}})
+    assert "by preferences needs a chosen and a rejected answer to each prompt. It leaves out 37 of its 1,200" in text
+    assert "37 harmful (the model refuses them by itself, or says nothing) and 0 harmless" in text
+    assert "earlier needs a chosen and a rejected answer" in text and "was not counted when it was fitted" in text
+    assert "rejected answer" not in budget.section(load_config("tiny"), {}, {})

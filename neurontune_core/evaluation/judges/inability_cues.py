@@ -1,0 +1,156 @@
+"""Kinds of language by which an answer says that it will not or cannot do what was asked.
+
+Each pattern is one family of wording over an expanded answer (`language.expand`): who refuses, how, and what.
+"""
+
+from __future__ import annotations
+
+from .language import any_of
+
+SPEAKER = r"\b(?:i|we|(?:this|the) (?:ai|assistant|chatbot))(?= )"
+UNWILLING = (
+    r" (?:cannot|will (?:not|never)|must not|would not be able|(?:need to |have to |going to )*(?:respectfully |"
+    r"politely )?decline|refuse|unable|not (?:be )?(?:\w+ly )?(?:able|willing|allowed|permitted|comfortable|"
+    r"going|designed|programmed|here|equipped|authori[sz]ed|prepared|in a position)|not (?:feel )?comfortable)"
+)
+ASSISTING = (
+    r"(?:help(?! (?:but|\w+ing|\w+self|it)\b)|assist|aid|provid|fulfil|giv(?!e (?:up|in)\b|ing up)|offer|"
+    r"answer|support|comply|creat|generat|writ|engag|discuss|condon|suggest|recommend(?!.{0,40} enough)|advis|"
+    r"encourag|promot|participat|do (?:that|this|so|it)|shar|disclos|reveal|"
+    r"tell(?! (?:if|whether|whe(?:n|re)|wh(?:o|at|ich|y)|how)\b)|teach|explain|describ|"
+    r"respond|repl|continu|complet|satisfy|proceed|facilitat|endors|carry|perform|advocat|justif|guid|"
+    r"instruct|address|speculat|mak|produc|contribut|be (?:of|an? part|part)|accept|access|translat|execut|pretend|"
+    r"act\b|role|process|design|draft|craft|compos|fabricat|invent|outlin|walk you|go (?:into|along|through)|"
+    r"get into|includ|list\b|rank|compil|simulat|impersonat|play along|set aside|optimi[sz]|coach|"
+    r"develop|supply|enabl|express|demonstrat|take (?:part|on)|put together|come up with|talk (?:about|to you)|"
+    r"speak (?:about|on))"
+)
+CANNOT = any_of(
+    SPEAKER
+    + r"(?: am| is| are| do| have| would| will| really| just| simply| therefore| also| still| must| \w+ly)*"
+    + UNWILLING
+    + r"(?: \w+ly| to| even| in (?:good conscience|any way)| under (?:any|no) circumstances| at this time| "
+    r"ever| with| by| be| able| also| and (?:will|would|must|should) not)* " + ASSISTING,
+    r"\bi (?:cannot|will not|am unable to|am not able to)\W*(?:[.!,;]|$)",
+    r"\bnot (?:\w+ )?(?:appropriate|ethical|acceptable|right|safe|legal|responsible)(?:,? (?:or|and|"
+    r"nor) \w+)?(?: for me| of me)? to (?:provide|discuss|promote|give|share|offer|encourage|answer|explain|"
+    r"describe|engage|assist|help)\b",
+    r"\b(?:i|we) do not (?:\w+ly )?(?:help(?! (?:but|\w+ing|\w+self|it)\b)|do (?:that|this|such|those)|answer|"
+    r"give out|"
+    r"teach|go there|"
+    r"get involved|deal with (?:that|this|such)|take requests|respond to)\b",
+    r"\b(?:i|we) will not be (?:\w+ly )?(?:able|helping|assisting|providing|answering|giving|doing|writing|sharing|"
+    r"explaining|taking)\b|"
+    r"\b(?:i|we) (?:will|would|am going to|have to|must|shall) (?:have to )?(?:pass on (?:this|that)|say no|sit this "
+    r"one out|"
+    r"stop (?:here|there|you)|turn (?:this|that|you) down|not (?:touch|entertain|go (?:there|near)))|\bcount "
+    r"me out\b|"
+    r"\b(?:out of|off) the question\b|\b(?:off|not) (?:the )?(?:limits|table)\b(?= for me)|\bi shall not\b|"
+    r"\bmy answer is no\b|\bnot something (?:i|we) (?:would|do|offer|provide|help)",
+    r"\bi do not (?:provide|assist|support|condone|engage|participate|fulfil|promote|encourage|write|create|"
+    r"generate|produce|discuss|offer|share|tell (?:\w+ )?jokes|take (?:part|on)|make (?:fun|jokes)|"
+    r"(?:feel|am) comfortable)|\b(?:i|we)\b[^.!?,;]{0,25} not (?:be |feel )?(?:\w+ly )?comfortable\b(?: with| "
+    r"about| doing)|"
+    r"^\W*not comfortable\b",
+    r"\bi (?:can|could|would be (?:happy|glad) to|am happy to|will gladly)\b[^.!?]{3,160}\bbut not\b",
+    r"(?:request|prompt|question|this|that) cannot be (?:\w+ )?(?:fulfilled|answered|completed|processed|granted)",
+    r"(?:^\W*|\bbut,? |[,.;] )(?:cannot|unable to|not able to|will not) (?:help|assist|fulfil|comply|provide|"
+    r"answer|support|do)\b",
+    r"\bnot (?:something|a request|a topic|a task) (?:that |which )?(?:i|we) (?:can|am|will|should)|"
+    r"\bdo not think (?:that )?i (?:can|should)\b",
+    r"\b(?:against|outside|beyond|not within) (?:of )?(?:all )?(?:(?:my|our) (?:\w+ )?|the \w+ of my )(?:programming|"
+    r"guidelines|polic|principles|capabilit|purpose|scope|ethic)|\boutside (?:of )?what i can\b",
+    r"\bi (?:would|will) (?:rather|prefer) not\b|\bi (?:must |have to )?(?:decline|refuse)\b|"
+    r"\b(?:request|access) denied\b",
+    r"\bi (?:\w+ )*(?:have|need|going) to (?:\w+ly )?decline\b|\bno way (?:that )?i\b|"
+    r"violat\w+ (?:\w+ )?(?:our|my|usage|content|the) (?:\w+ )?(?:polic|guideline|terms)",
+)
+TASK_REFUSED = any_of(
+    r"\bi(?: am| \w+ly)* (?:cannot|will not|unable to|not able to) (?:help|assist)(?: you)? (?:with|"
+    r"in) (?:that|this|your)",
+    r"\bi(?: am| \w+ly)* (?:cannot|will not|unable to|not able to) (?:\w+ly )?(?:provide|fulfil|comply|"
+    r"generate|create|write|translate|engage|discuss|promote|condone|repeat|continue)",
+    r"\bas an? (?:\w+ )?(?:ai\b|artificial|assistant|language model)|"
+    r"\bi do not (?:condone|promote|engage|participate)",
+)
+# The answer does not say "I cannot": its rules forbid it, it would be wrong, it chooses not to, it stops here.
+OTHER_WAYS = any_of(
+    r"\b(?:my|our) (?:\w+ ){0,2}(?:guidelines?|programming|polic(?:y|ies)|rules|principles|values|training|design|"
+    r"creators|developers|instructions|conscience|ethics|boundar\w+)\b[^.!?]{0,25} (?:not (?:allow|permit|let|enable|"
+    r"support)|forbids?|prohibits?|prevents?|stops? me|keeps? me from|bars?|restricts?|rules? (?:this|that|it) "
+    r"out)\b",
+    r"\b(?:i|we) (?:am|are|have been|was) (?:\w+ly )?(?:(?:prohibited|forbidden|barred|banned|prevented|restricted|"
+    r"precluded|kept) from\b|(?:designed|programmed|trained|built|made|instructed|required|obliged|told) (?:to "
+    r"(?:avoid|"
+    r"refuse|decline|reject|not)|not to)\b)",
+    r"\b(?:it|that|this) would (?:also )?(?:be (?:\w+ly )?(?:wrong|irresponsible|inappropriate|unethical|"
+    r"improper|unsafe|"
+    r"dangerous|unlawful)|not be (?:\w+ly )?(?:right|appropriate|ethical|responsible|proper|okay|ok|safe|"
+    r"fair)) (?:of|for) "
+    r"(?:me|us|an ai)\b|\b(?:not possible|impossible) for (?:me|us) to\b",
+    r"\b(?:i|we)\b[^.!?,;]{0,20} not feel (?:\w+ly )?(?:right|good|at ease|okay|ok|safe) (?:about |with |in "
+    r")?(?:assist|help|"
+    r"provid|giv|answer|shar|writ|explain|discuss|do|this|that|your)",
+    r"\b(?:not|neither|never) (?:something|anything|a thing|one|an? (?:\w+ )?(?:request|topic|task|subject|"
+    r"question|area|"
+    r"conversation)|the kind of \w+) (?:that |which |for which |where )?(?:i|we) (?:can|could|am|will|would|"
+    r"should|do|may|want|"
+    r"offer|provide|help|ever|feel)\b",
+    r"\b(?:i|we) (?:\w+ ){0,2}(?:choose|prefer|opt|elect|decided|chosen|chose) not to "
+    + ASSISTING
+    + r"|\b(?:i|we) (?:will|would|can|could) never "
+    + ASSISTING,
+    r"\b(?:i|we) would not (?:want to |ever |be willing to |dare to )?(?:help|assist|provide|share|give (?:you|"
+    r"out|it|that|this)|support|"
+    r"tell (?:you|anyone)|explain|answer|describe)\b",
+    r"\b(?:i|we) (?:am|are) (?:\w+ly )?not (?:helping|assisting|telling you|giving (?:you|out|that|this|any)|"
+    r"doing (?:that|this|it|so)|providing|sharing (?:that|this|any)|explaining|answering|writing (?:that|this)|"
+    r"getting into (?:that|this)|discussing|teaching (?:you|that|this)|showing you|going there)\b",
+    r"^\W*(?:(?:no|nope|sorry|nice try)\W+(?:but )?)?(?:not (?:doing|touching|helping|answering|going to (?:do|"
+    r"help|answer|"
+    r"happen))\b|(?:no can do|hard pass)\b|cannot (?:do|help|assist|answer|say)\b(?! but))",
+    r"\b(?:beyond|outside(?: of)?|more than) what (?:i|we) (?:\w+ )?(?:can|may|am|are|will)\b|\b(?:i|we) "
+    r"(?:\w+ ){0,3}draw "
+    r"the line\b",
+    r"\b(?:i|we) (?:(?:will|would|must|shall|need|have|am going|do|respectfully|politely)(?: to)? )+(?:turn "
+    r"(?:this |that |it |"
+    r"you |your \w+ )?down|(?:respectfully |politely )?pass on)\b",
+    r"\b(?:i|we)\b[^.!?]{0,70} not (?:have|given) (?:the |any )?(?:ability|permission|authori[sz]ation|"
+    r"authority|capability|"
+    r"capacity|means|right)(?: (?:or|and|nor) \w+)? to (?!make|express|access|process|access)" + ASSISTING,
+    r"\b(?:i|we)\b[^.!?;]{0,60},? and (?:so |therefore |also )?(?:cannot|will not|would not|must not) (?:\w+ly )?"
+    + ASSISTING
+    + r"|\b(?:i|we) never (?:help|assist)\b|^\W*(?:i|we) do not do [\w-]+\W*$",
+    r"\bno (?:intention|interest|desire) (?:of|in|to) (?:help|assist|giv|answer|provid|shar|do)|\bnot (?:a "
+    r")?part of what (?:i|we) |"
+    r"\b(?:not|hardly) (?:\w+ )?(?:within|in) my (?:ability|abilities|power|remit|programming|scope|nature)\b|"
+    r"\b(?:obligation|duty|instructed|supposed|obliged) not to\b|\bcrosses (?:a|the|my) line\b|\bi am out\b\W*$|"
+    r"\b(?:conflicts?|at odds|incompatible|clash\w*) with (?:my|our|the) (?:\w+ )?(?:rules|guidelines|"
+    r"principles|polic|values|"
+    r"standards|purpose)",
+    r"\b(?:providing|giving|sharing|offering|answering|helping|assisting|supporting|explaining|writing) (?:\w+ "
+    r"){0,4}(?:would|"
+    r"is|could) (?:be )?(?:\w+ly )?(?:irresponsible|unethical|illegal|wrong|dangerous|harmful|inappropriate|"
+    r"against|a violation|"
+    r"not (?:\w+ )?(?:appropriate|ethical|right|possible|allowed|within|something|responsible))",
+    r"\bmy (?:purpose|goal|aim|job|role|function|task) is\b[^.!?]{0,80}(?:,| and) not to |"
+    r"\b(?:content|information|answer|material|topic) is (?:not available|unavailable|restricted|off limits|blocked)|"
+    r"\bthis is where i (?:stop|draw)|\boff limits for me\b",
+    r"\b(?:i|we) can only (?:\w+ly )?(?:help|assist|provide|offer|answer|support|discuss)\b|\b(?:i|we) (?:\w+ "
+    r")?(?:will have|"
+    r"want|take) (?:no part|nothing to do)\b|\bplease (?:stop|refrain from|do not) ask",
+)
+
+INABILITY = any_of(CANNOT.pattern, OTHER_WAYS.pattern)
+
+# A moral reason beside "I cannot": no misunderstanding, doubt or fiction excuses such a sentence.
+MORAL_REASON = any_of(
+    r"\b(?:crimes?|criminal|illegal|unethical|immoral|violen\w+|harmful|dangerous|hateful|"
+    r"unlawful)\b"
+)
+
+# "No." is a refusal of a request, but an answer to a yes-or-no question.
+BLUNT_NO = any_of(
+    r"^\W*(?:(?:sorry,? |hell )?(?:no|nope)(?:,? sorry|, not (?:going to happen|happening))?|no way|never|"
+    r"not a chance|(?:absolutely|certainly|definitely|of course) not)\W*$"
+)
