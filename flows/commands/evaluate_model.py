@@ -27,7 +27,7 @@ def evaluate_folder(model: str, benchmarks: str, settings: list[str], to: str | 
     check(config.evaluation)
     judge_digests(config.evaluation)
     runtime = config.runtime
-    chat = load_model(config.model, runtime.device, runtime.root, runtime.batch_tokens, runtime.max_memory)
+    chat = load_model(config.model.evaluated, runtime.device, runtime.root, runtime.batch_tokens, runtime.max_memory)
     library = PublicLibrary(config.evaluation)
     table, rates, left_out = evaluate_model(chat, config.evaluation, library, tracker("evaluate"))
     if to is not None:

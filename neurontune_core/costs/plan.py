@@ -15,8 +15,15 @@ from neurontune_core.attribution.settings import first_layer
 from neurontune_core.attribution.shard import choose_pairs
 from neurontune_core.cards.activations import plain_prompts
 from neurontune_core.config import PipelineConfig
-from neurontune_core.costs.speed import measure_speed, reading_speed
-from neurontune_core.costs.stages import EVALUATIONS, evaluation_work, scaling_work, selection_work
+from neurontune_core.costs.speed import Speed, measure_speed, reading_speed
+from neurontune_core.costs.stages import (
+    EVALUATIONS,
+    Evaluated,
+    Scaling,
+    evaluation_work,
+    scaling_work,
+    selection_work,
+)
 from neurontune_core.costs.work import Work, reading
 from neurontune_core.evaluation.public_sets import Library
 from neurontune_core.model.batches import bytes_per_token
@@ -118,6 +125,7 @@ def plan(
     lend: Lend,
     stored_bytes: int = 0,
     library: Library | None = None,
+    lend_evaluated: Callable[[], AbstractContextManager[ChatModel]] | None = None,
 ) -> Plan:
     """Return what every stage of a run would take.
 
@@ -130,6 +138,7 @@ def plan(
         lend: lends the model.
         stored_bytes: size of the weights as they are stored.
         library: the public datasets, where benchmarks name some.
+        lend_evaluated: lends the unrounded model, where that one is evaluated instead.
 
     Raises:
         InputError: there is nothing to attribute, or the model cannot be.
@@ -152,7 +161,17 @@ def plan(
     started = time.perf_counter()
     with lend(True) as chat:
         working_loading = time.perf_counter() - started
-        rows += _working(config, pairs, chat, neurons, library, loading + card_seconds, working_loading)
+        learned = scaling_work(config, pairs, chat, len(neurons.all))
+        measured = evaluation_work(config, pairs, chat, library)
+        speed, place = measure_speed(chat, neurons, measured.asked, learned.trained), _Place.of(chat.model)
+        rows += _finding(config, pairs, chat, learned, speed, loading + card_seconds, working_loading, len(neurons.all))
+    again = 0.0
+    if lend_evaluated:
+        started = time.perf_counter()
+        with lend_evaluated() as chat:
+            again = time.perf_counter() - started
+            speed, place = measure_speed(chat, neurons, measured.asked, ()), _Place.of(chat.model)
+    rows += _measuring(measured, speed, place, again)
     price = config.runtime.price_per_hour
     export = _row(
         "export", stored_bytes * SECONDS["export_byte"], (LIBRARY_BYTES["cpu"] + stored_bytes, 0), stored_bytes
@@ -161,36 +180,40 @@ def plan(
     return Plan(len(chosen), config.attribution.shards, first.flops, tuple(priced), export)
 
 
-def _working(
+def _finding(
     config: PipelineConfig,
     pairs: Sequence[PromptPair],
     chat: ChatModel,
-    neurons: NeuronSet,
-    library: Library | None,
+    learned: Scaling,
+    speed: Speed,
     card_seconds: float,
     loading: float,
+    count: int,
 ) -> list[StageCost]:
-    """Return the rows of the stages from the selection on, the model loaded in its working number format."""
-    count = len(neurons.all)
-    learned = scaling_work(config, pairs, chat, count)
-    measured, answers, asked = evaluation_work(config, pairs, chat, library)
-    speed = measure_speed(chat, neurons, asked, learned.trained)
+    """Return the rows of selection, cards and scaling; `count` neurons are scaled."""
     place = _Place.of(chat.model)
     knocked = selection_work(config, pairs, chat)
     stage = "scaling" if config.baseline.method == "none" else "baseline"
     slopes = int(learned.solved_bytes / max(1, _evaluations(config))) * 2
     solving = learned.solved_bytes / speed.bytes_per_second
-    rows = [
+    return [
         _row("selection", loading + speed.seconds(knocked), place.peak(knocked), count * BYTES["ranked"]),
         _row("cards", card_seconds, place.peak(Work(batch=chat.batch_tokens)), 16_000),
         _row(stage, loading + speed.seconds(learned.work) + solving, place.peak(learned.work, slopes), 12 * count),
     ]
+
+
+def _measuring(measured: Evaluated, speed: Speed, place: _Place, loading: float) -> list[StageCost]:
+    """Return the rows from the base model's answers to the report; `loading` is that of a model of their own."""
+    answers = measured.answers
     own = {"base": answers * BYTES["answer"], "tuned": answers * BYTES["answer"], "base-ability": 20_000}
-    for name, work in measured.items():
-        rows.append(_row(name, speed.seconds(work), place.peak(work), own.get(name, 8_000)))
-    judging = 2 * answers * SECONDS["judged"]
-    rows.insert(5, _row("evaluation", judging, (LIBRARY_BYTES["cpu"] + place.weights, 0), answers * BYTES["answer"]))
-    return [*rows, _row("report", SECONDS["report"], (LIBRARY_BYTES["cpu"] + place.weights, 0), BYTES["report"])]
+    rows = []
+    for name, work in measured.work.items():
+        seconds = speed.seconds(work) + (loading if name == "base" else 0.0)
+        rows.append(_row(name, seconds, place.peak(work), own.get(name, 8_000)))
+    resting = (LIBRARY_BYTES["cpu"] + place.weights, 0)
+    rows.insert(2, _row("evaluation", 2 * answers * SECONDS["judged"], resting, answers * BYTES["answer"]))
+    return [*rows, _row("report", SECONDS["report"], resting, BYTES["report"])]
 
 
 def _evaluations(config: PipelineConfig) -> float:

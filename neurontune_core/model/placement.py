@@ -44,8 +44,8 @@ def device_map(model: nn.Module, memory: dict[int | str, int], dtype: torch.dtyp
         more = "a card, because weights of model.quantization do not stay on cpu" if rounded else "a device or cpu"
         total = sum(memory[each] for each in room)
         raise InputError(
-            f"runtime.device: {', '.join(map(str, room))} may hold {total / 2**30:.3g} GiB of weights, and "
-            f"the model has {(sum(sizes) + sum(rest.values())) / 2**30:.3g} GiB; add {more}, or raise runtime.max_memory"
+            f"runtime.device: {', '.join(map(str, room))} may hold {total / 2**30:.3g} GiB of weights, and the "
+            f"model has {(sum(sizes) + sum(rest.values())) / 2**30:.3g} GiB; add {more}, or raise runtime.max_memory"
         )
     placed = {name: first for name in _outside(model, path)}
     return placed | {f"{path}.{layer}": device for layer, device in enumerate(spread)}
