@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
+import psutil
 from transformers import PreTrainedModel
 
 from neurontune_core.attribution import plan as attribution
@@ -99,23 +100,28 @@ class Plan:
 
 @dataclass(frozen=True)
 class _Place:
-    """A model in memory: what it takes there with its activations."""
+    """A model in memory: what it takes there with its activations, beside the rest of the process."""
 
     on_card: bool
     weights: int
     token_bytes: int
+    process: int
 
     @staticmethod
-    def of(model: PreTrainedModel) -> "_Place":
-        return _Place(model.device.type == "cuda", weight_bytes(model), bytes_per_token(model))
+    def of(model: PreTrainedModel, process: int) -> "_Place":
+        return _Place(model.device.type == "cuda", weight_bytes(model), bytes_per_token(model), process)
 
     def peak(self, work: Work, more: int = 0) -> tuple[int, int]:
         """Return the peak memory of process and card; `more` bytes are held beside weights and activations."""
         kept = max(work.kept * self.token_bytes, int(work.batch * self.token_bytes * WITHOUT_GRADIENTS)) + more
-        library = LIBRARY_BYTES["cpu"]
         if self.on_card:
-            return library + self.weights, self.weights + kept
-        return library + self.weights + kept, 0
+            return self.process + self.weights, self.weights + kept
+        return self.process + self.weights + kept, 0
+
+    @property
+    def resting(self) -> tuple[int, int]:
+        """The memory of process and card while the model does nothing."""
+        return self.process + self.weights, self.weights if self.on_card else 0
 
 
 def plan(
@@ -143,17 +149,19 @@ def plan(
     Raises:
         InputError: there is nothing to attribute, or the model cannot be.
     """
-    rows = [_row("pairs", made[0], (LIBRARY_BYTES["cpu"], 0), made[1])]
     chosen = choose_pairs(pairs, config.attribution)
     started = time.perf_counter()
     with lend(False) as chat:
         loading = time.perf_counter() - started
+        process = process_bytes(chat.model)
         first = attribution.estimate(config.attribution, chat, chosen, config.runtime.memory_mib)
-        exact, widths = _Place.of(chat.model), neuron_counts(chat.model)
+        exact, widths = _Place.of(chat.model, process), neuron_counts(chat.model)
         prompts = [chat.prompt_tokens(pair.conversation) for pair in plain_prompts(pairs)]
         card_work = reading(prompts, chat.batch_tokens)
         card_seconds = reading_speed(chat, prompts).seconds(card_work)
-    peak = (first.memory_bytes, 0) if not exact.on_card else (LIBRARY_BYTES["cpu"] + exact.weights, first.memory_bytes)
+    activations = first.memory_bytes - exact.weights - (0 if exact.on_card else LIBRARY_BYTES["cpu"])
+    peak = exact.peak(Work(), activations)
+    rows = [_row("pairs", made[0], exact.resting, made[1])]
     rows.append(_row("attribution", loading + first.seconds, peak, first.disk_bytes, config.attribution.shards))
     scored = sum(widths[first_layer(config.attribution, len(widths)) :]) * _groups(chosen)
     rows.append(_row("scores", scored * SECONDS["row"], peak, scored * BYTES["row"]))
@@ -163,21 +171,27 @@ def plan(
         working_loading = time.perf_counter() - started
         learned = scaling_work(config, pairs, chat, len(neurons.all))
         measured = evaluation_work(config, pairs, chat, library)
-        speed, place = measure_speed(chat, neurons, measured.asked, learned.trained), _Place.of(chat.model)
-        rows += _finding(config, pairs, chat, learned, speed, loading + card_seconds, working_loading, len(neurons.all))
+        speed = measure_speed(chat, neurons, measured.asked, learned.trained)
+        place, count = _Place.of(chat.model, process), len(neurons.all)
+        rows += _finding(config, pairs, chat, learned, speed, place, loading + card_seconds, working_loading, count)
     again = 0.0
     if lend_evaluated:
         started = time.perf_counter()
         with lend_evaluated() as chat:
             again = time.perf_counter() - started
-            speed, place = measure_speed(chat, neurons, measured.asked, ()), _Place.of(chat.model)
+            speed = measure_speed(chat, neurons, measured.asked, ())
+            place = _Place.of(chat.model, process)
     rows += _measuring(measured, speed, place, again)
     price = config.runtime.price_per_hour
-    export = _row(
-        "export", stored_bytes * SECONDS["export_byte"], (LIBRARY_BYTES["cpu"] + stored_bytes, 0), stored_bytes
-    )
+    export = _row("export", stored_bytes * SECONDS["export_byte"], (process + stored_bytes, 0), stored_bytes)
     *priced, export = (_priced(row, price) for row in (*rows, export))
     return Plan(len(chosen), config.attribution.shards, first.flops, tuple(priced), export)
+
+
+def process_bytes(model: PreTrainedModel) -> int:
+    """Return what this process takes without a loaded model: libraries, servers' clients, what the pairs have left."""
+    weights = 0 if model.device.type == "cuda" else weight_bytes(model)
+    return max(LIBRARY_BYTES["cpu"], psutil.Process().memory_info().rss - weights)
 
 
 def _finding(
@@ -186,12 +200,12 @@ def _finding(
     chat: ChatModel,
     learned: Scaling,
     speed: Speed,
+    place: _Place,
     card_seconds: float,
     loading: float,
     count: int,
 ) -> list[StageCost]:
     """Return the rows of selection, cards and scaling; `count` neurons are scaled."""
-    place = _Place.of(chat.model)
     knocked = selection_work(config, pairs, chat)
     stage = "scaling" if config.baseline.method == "none" else "baseline"
     slopes = int(learned.solved_bytes / max(1, _evaluations(config))) * 2
@@ -211,9 +225,8 @@ def _measuring(measured: Evaluated, speed: Speed, place: _Place, loading: float)
     for name, work in measured.work.items():
         seconds = speed.seconds(work) + (loading if name == "base" else 0.0)
         rows.append(_row(name, seconds, place.peak(work), own.get(name, 8_000)))
-    resting = (LIBRARY_BYTES["cpu"] + place.weights, 0)
-    rows.insert(2, _row("evaluation", 2 * answers * SECONDS["judged"], resting, answers * BYTES["answer"]))
-    return [*rows, _row("report", SECONDS["report"], resting, BYTES["report"])]
+    rows.insert(2, _row("evaluation", 2 * answers * SECONDS["judged"], place.resting, answers * BYTES["answer"]))
+    return [*rows, _row("report", SECONDS["report"], place.resting, BYTES["report"])]
 
 
 def _evaluations(config: PipelineConfig) -> float:

@@ -130,6 +130,7 @@ def test_the_evaluated_model_is_loaded_and_timed_on_its_own(chat, monkeypatch):
     from neurontune_core.costs import plan as planning
 
     config = load_config("tiny", ["evaluation.max_new_tokens=4", "scaling.steps=0", "attribution.response_tokens=1"])
+    monkeypatch.setattr(planning, "process_bytes", lambda model: 7 << 20)
     full, lent = replace(chat, model=tiny.model("qwen2").requires_grad_(False)), []
 
     @contextmanager
