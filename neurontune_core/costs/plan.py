@@ -39,6 +39,8 @@ SECONDS = {"task": 0.3, "row": 7e-7, "judged": 2.5e-3, "report": 0.7, "export_by
 writing the report, copying a byte of an export."""
 BYTES = {"row": 18, "ranked": 32, "answer": 400, "report": 750_000}
 """Bytes on disk: of a row of merged scores, a selected neuron, an answer, a report."""
+RUN_BYTES = 1200 << 20
+"""What the process of a run takes at least, measured: torch, transformers, Prefect, MLflow, what the pairs have left."""
 WITHOUT_GRADIENTS = 0.25
 """Of the bytes a token keeps for a backward pass, what one takes that is only read."""
 
@@ -191,7 +193,7 @@ def plan(
 def process_bytes(model: PreTrainedModel) -> int:
     """Return what this process takes without a loaded model: libraries, servers' clients, what the pairs have left."""
     weights = 0 if model.device.type == "cuda" else weight_bytes(model)
-    return max(LIBRARY_BYTES["cpu"], psutil.Process().memory_info().rss - weights)
+    return max(RUN_BYTES, psutil.Process().memory_info().rss - weights)
 
 
 def _finding(
