@@ -40,7 +40,7 @@ writing the report, copying a byte of an export."""
 BYTES = {"row": 18, "ranked": 32, "answer": 400, "report": 750_000}
 """Bytes on disk: of a row of merged scores, a selected neuron, an answer, a report."""
 RUN_BYTES = 1200 << 20
-"""What the process of a run takes at least, measured: torch, transformers, Prefect, MLflow, what the pairs have left."""
+"""What the process of a run takes at least, as measured: libraries, Prefect, MLflow, and what the pairs have left."""
 WITHOUT_GRADIENTS = 0.25
 """Of the bytes a token keeps for a backward pass, what one takes that is only read."""
 
