@@ -20,6 +20,7 @@ from neurontune_core.data.library import PublicLibrary
 from neurontune_core.errors import InputError
 from neurontune_core.evaluation.evaluate import base_digests
 from neurontune_core.evaluation.judging import judge_digests
+from neurontune_core.evaluation.vllm_engine import check_engine
 from neurontune_core.model.devices import check_memory, choose_devices
 from neurontune_core.model.source import ModelReference
 from neurontune_core.pairs.build import input_digests
@@ -72,6 +73,7 @@ def check_inputs(config: PipelineConfig) -> Inputs:
     first = first_layer(config.attribution, len(model.neurons_per_layer))
     check_counts(config.selection, model.neurons_per_layer, first)
     check_baseline(config.baseline, config.scaling)
+    check_engine(config)
     check_memory(choose_devices(config.runtime.device), config.runtime.max_memory)
     sets = base_digests(config.evaluation, PublicLibrary(config.evaluation))
     return Inputs(model, datasets, sets, judge_digests(config.evaluation))

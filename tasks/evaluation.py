@@ -58,7 +58,7 @@ def answer_base(
             given, left_out = answers.base_answers(prompts, config, chat, tracker(BASE), library=PublicLibrary(config))
         tables.save_table(folder, "answers", given)
         tables.save_table(folder, "left_out", left_out)
-        return answers.facts_of(given) | {"left_out": float(len(left_out))}
+        return answers.facts_of(given) | {"left_out": float(len(left_out))} | answers.engine_fact(config)
 
     inputs = [pairs, *map(data_file, sets)]
     return carry_out(BASE, run, fill, config, inputs)
@@ -80,7 +80,7 @@ def answer_tuned(
         with loaded(model, run.runtime, working=True) as chat:
             given, moved = answers.tuned_answers(before, changing, config, chat, tracker(TUNED))
         tables.save_table(folder, "answers", given)
-        return answers.facts_of(given) | moved
+        return answers.facts_of(given) | moved | answers.engine_fact(config)
 
     return carry_out(TUNED, run, fill, config, [base, change])
 

@@ -38,6 +38,7 @@ def run_plan(config: PipelineConfig, as_json: bool, debug: bool) -> None:
             lambda working: loaded(model, config.runtime, working),
             stored_bytes(config.model, model),
             PublicLibrary(config.evaluation),
+            None if model.evaluated == model else lambda: loaded(model.evaluated, config.runtime, True),
         )
     echo(json_text(found.as_plain()) if as_json else as_text(found))
 

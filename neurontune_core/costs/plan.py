@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
+import psutil
 from transformers import PreTrainedModel
 
 from neurontune_core.attribution import plan as attribution
@@ -15,8 +16,15 @@ from neurontune_core.attribution.settings import first_layer
 from neurontune_core.attribution.shard import choose_pairs
 from neurontune_core.cards.activations import plain_prompts
 from neurontune_core.config import PipelineConfig
-from neurontune_core.costs.speed import measure_speed, reading_speed
-from neurontune_core.costs.stages import EVALUATIONS, evaluation_work, scaling_work, selection_work
+from neurontune_core.costs.speed import Speed, measure_speed, reading_speed
+from neurontune_core.costs.stages import (
+    EVALUATIONS,
+    Evaluated,
+    Scaling,
+    evaluation_work,
+    scaling_work,
+    selection_work,
+)
 from neurontune_core.costs.work import Work, reading
 from neurontune_core.evaluation.public_sets import Library
 from neurontune_core.model.batches import bytes_per_token
@@ -31,6 +39,8 @@ SECONDS = {"task": 0.3, "row": 7e-7, "judged": 2.5e-3, "report": 0.7, "export_by
 writing the report, copying a byte of an export."""
 BYTES = {"row": 18, "ranked": 32, "answer": 400, "report": 750_000}
 """Bytes on disk: of a row of merged scores, a selected neuron, an answer, a report."""
+RUN_BYTES = 1200 << 20
+"""What the process of a run takes at least, as measured: libraries, Prefect, MLflow, and what the pairs have left."""
 WITHOUT_GRADIENTS = 0.25
 """Of the bytes a token keeps for a backward pass, what one takes that is only read."""
 
@@ -92,23 +102,28 @@ class Plan:
 
 @dataclass(frozen=True)
 class _Place:
-    """A model in memory: what it takes there with its activations."""
+    """A model in memory: what it takes there with its activations, beside the rest of the process."""
 
     on_card: bool
     weights: int
     token_bytes: int
+    process: int
 
     @staticmethod
-    def of(model: PreTrainedModel) -> "_Place":
-        return _Place(model.device.type == "cuda", weight_bytes(model), bytes_per_token(model))
+    def of(model: PreTrainedModel, process: int) -> "_Place":
+        return _Place(model.device.type == "cuda", weight_bytes(model), bytes_per_token(model), process)
 
     def peak(self, work: Work, more: int = 0) -> tuple[int, int]:
         """Return the peak memory of process and card; `more` bytes are held beside weights and activations."""
         kept = max(work.kept * self.token_bytes, int(work.batch * self.token_bytes * WITHOUT_GRADIENTS)) + more
-        library = LIBRARY_BYTES["cpu"]
         if self.on_card:
-            return library + self.weights, self.weights + kept
-        return library + self.weights + kept, 0
+            return self.process + self.weights, self.weights + kept
+        return self.process + self.weights + kept, 0
+
+    @property
+    def resting(self) -> tuple[int, int]:
+        """The memory of process and card while the model does nothing."""
+        return self.process + self.weights, self.weights if self.on_card else 0
 
 
 def plan(
@@ -118,6 +133,7 @@ def plan(
     lend: Lend,
     stored_bytes: int = 0,
     library: Library | None = None,
+    lend_evaluated: Callable[[], AbstractContextManager[ChatModel]] | None = None,
 ) -> Plan:
     """Return what every stage of a run would take.
 
@@ -130,21 +146,24 @@ def plan(
         lend: lends the model.
         stored_bytes: size of the weights as they are stored.
         library: the public datasets, where benchmarks name some.
+        lend_evaluated: lends the unrounded model, where that one is evaluated instead.
 
     Raises:
         InputError: there is nothing to attribute, or the model cannot be.
     """
-    rows = [_row("pairs", made[0], (LIBRARY_BYTES["cpu"], 0), made[1])]
     chosen = choose_pairs(pairs, config.attribution)
     started = time.perf_counter()
     with lend(False) as chat:
         loading = time.perf_counter() - started
+        process = process_bytes(chat.model)
         first = attribution.estimate(config.attribution, chat, chosen, config.runtime.memory_mib)
-        exact, widths = _Place.of(chat.model), neuron_counts(chat.model)
+        exact, widths = _Place.of(chat.model, process), neuron_counts(chat.model)
         prompts = [chat.prompt_tokens(pair.conversation) for pair in plain_prompts(pairs)]
         card_work = reading(prompts, chat.batch_tokens)
         card_seconds = reading_speed(chat, prompts).seconds(card_work)
-    peak = (first.memory_bytes, 0) if not exact.on_card else (LIBRARY_BYTES["cpu"] + exact.weights, first.memory_bytes)
+    activations = first.memory_bytes - exact.weights - (0 if exact.on_card else LIBRARY_BYTES["cpu"])
+    peak = exact.peak(Work(), activations)
+    rows = [_row("pairs", made[0], exact.resting, made[1])]
     rows.append(_row("attribution", loading + first.seconds, peak, first.disk_bytes, config.attribution.shards))
     scored = sum(widths[first_layer(config.attribution, len(widths)) :]) * _groups(chosen)
     rows.append(_row("scores", scored * SECONDS["row"], peak, scored * BYTES["row"]))
@@ -152,45 +171,64 @@ def plan(
     started = time.perf_counter()
     with lend(True) as chat:
         working_loading = time.perf_counter() - started
-        rows += _working(config, pairs, chat, neurons, library, loading + card_seconds, working_loading)
+        learned = scaling_work(config, pairs, chat, len(neurons.all))
+        measured = evaluation_work(config, pairs, chat, library)
+        speed = measure_speed(chat, neurons, measured.asked, learned.trained)
+        place, count = _Place.of(chat.model, process), len(neurons.all)
+        rows += _finding(config, pairs, chat, learned, speed, place, loading + card_seconds, working_loading, count)
+    again = 0.0
+    if lend_evaluated:
+        started = time.perf_counter()
+        with lend_evaluated() as chat:
+            again = time.perf_counter() - started
+            speed = measure_speed(chat, neurons, measured.asked, ())
+            place = _Place.of(chat.model, process)
+    rows += _measuring(measured, speed, place, again)
     price = config.runtime.price_per_hour
-    export = _row(
-        "export", stored_bytes * SECONDS["export_byte"], (LIBRARY_BYTES["cpu"] + stored_bytes, 0), stored_bytes
-    )
+    export = _row("export", stored_bytes * SECONDS["export_byte"], (process + stored_bytes, 0), stored_bytes)
     *priced, export = (_priced(row, price) for row in (*rows, export))
     return Plan(len(chosen), config.attribution.shards, first.flops, tuple(priced), export)
 
 
-def _working(
+def process_bytes(model: PreTrainedModel) -> int:
+    """Return what this process takes without a loaded model: libraries, servers' clients, what the pairs have left."""
+    weights = 0 if model.device.type == "cuda" else weight_bytes(model)
+    return max(RUN_BYTES, psutil.Process().memory_info().rss - weights)
+
+
+def _finding(
     config: PipelineConfig,
     pairs: Sequence[PromptPair],
     chat: ChatModel,
-    neurons: NeuronSet,
-    library: Library | None,
+    learned: Scaling,
+    speed: Speed,
+    place: _Place,
     card_seconds: float,
     loading: float,
+    count: int,
 ) -> list[StageCost]:
-    """Return the rows of the stages from the selection on, the model loaded in its working number format."""
-    count = len(neurons.all)
-    learned = scaling_work(config, pairs, chat, count)
-    measured, answers, asked = evaluation_work(config, pairs, chat, library)
-    speed = measure_speed(chat, neurons, asked, learned.trained)
-    place = _Place.of(chat.model)
+    """Return the rows of selection, cards and scaling; `count` neurons are scaled."""
     knocked = selection_work(config, pairs, chat)
     stage = "scaling" if config.baseline.method == "none" else "baseline"
     slopes = int(learned.solved_bytes / max(1, _evaluations(config))) * 2
     solving = learned.solved_bytes / speed.bytes_per_second
-    rows = [
+    return [
         _row("selection", loading + speed.seconds(knocked), place.peak(knocked), count * BYTES["ranked"]),
         _row("cards", card_seconds, place.peak(Work(batch=chat.batch_tokens)), 16_000),
         _row(stage, loading + speed.seconds(learned.work) + solving, place.peak(learned.work, slopes), 12 * count),
     ]
+
+
+def _measuring(measured: Evaluated, speed: Speed, place: _Place, loading: float) -> list[StageCost]:
+    """Return the rows from the base model's answers to the report; `loading` is that of a model of their own."""
+    answers = measured.answers
     own = {"base": answers * BYTES["answer"], "tuned": answers * BYTES["answer"], "base-ability": 20_000}
-    for name, work in measured.items():
-        rows.append(_row(name, speed.seconds(work), place.peak(work), own.get(name, 8_000)))
-    judging = 2 * answers * SECONDS["judged"]
-    rows.insert(5, _row("evaluation", judging, (LIBRARY_BYTES["cpu"] + place.weights, 0), answers * BYTES["answer"]))
-    return [*rows, _row("report", SECONDS["report"], (LIBRARY_BYTES["cpu"] + place.weights, 0), BYTES["report"])]
+    rows = []
+    for name, work in measured.work.items():
+        seconds = speed.seconds(work) + (loading if name == "base" else 0.0)
+        rows.append(_row(name, seconds, place.peak(work), own.get(name, 8_000)))
+    rows.insert(2, _row("evaluation", 2 * answers * SECONDS["judged"], place.resting, answers * BYTES["answer"]))
+    return [*rows, _row("report", SECONDS["report"], place.resting, BYTES["report"])]
 
 
 def _evaluations(config: PipelineConfig) -> float:

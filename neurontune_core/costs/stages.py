@@ -38,6 +38,15 @@ class Scaling:
     trained: Sequence[TokenSequence]
 
 
+@dataclass(frozen=True)
+class Evaluated:
+    """Work of each stage that measures, how many prompts are answered, and these prompts' tokens."""
+
+    work: dict[str, Work]
+    answers: int
+    asked: Sequence[Sequence[int]]
+
+
 def scaling_work(config: PipelineConfig, pairs: Sequence[PromptPair], chat: ChatModel, neurons: int) -> Scaling:
     """Return what learning the factors, or fitting the baseline that stands in for them, takes."""
     settings = config.scaling
@@ -140,8 +149,8 @@ def selection_work(config: PipelineConfig, pairs: Sequence[PromptPair], chat: Ch
 
 def evaluation_work(
     config: PipelineConfig, pairs: Sequence[PromptPair], chat: ChatModel, library: Library | None
-) -> tuple[dict[str, Work], int, list[list[int]]]:
-    """Return the work of the stages that measure, how many prompts are answered, and these prompts' tokens."""
+) -> Evaluated:
+    """Return what the stages that measure take."""
     every = benchmarks.test_prompts(pairs, config.evaluation, library)
     prompts, _ = answers.prompts_that_fit(every, config.evaluation, chat)
     members = [pair for group in prompts.values() for pair in group]
@@ -167,7 +176,7 @@ def evaluation_work(
         "ability": knowledge,
         "triggers": _answering(words, over_refusal.OPENING_TOKENS, chat),
     }
-    return work, len(members), asked
+    return Evaluated(work, len(members), asked)
 
 
 def _answering(asked: Sequence[Conversation], new_tokens: int, chat: ChatModel) -> Work:

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict
 from typing import Any
 
@@ -10,7 +11,7 @@ import pandas as pd
 from neurontune_core.config import contents
 from neurontune_core.data_names import short_name
 from neurontune_core.errors import InputError
-from neurontune_core.evaluation import benchmarks
+from neurontune_core.evaluation import benchmarks, vllm_engine
 from neurontune_core.evaluation import left_out as left
 from neurontune_core.evaluation.divergence import response_divergence
 from neurontune_core.evaluation.public_sets import Library
@@ -31,8 +32,9 @@ logger = logging.getLogger("neurontune")
 
 
 def settings(config: EvaluationConfig) -> dict[str, Any]:
-    """Return the settings that the answers depend on: the prompts and the longest answer."""
-    return {name: value for name, value in contents(config).items() if name in FIELDS}
+    """Return the settings that the answers depend on: the prompts, the longest answer, and vLLM if it writes them."""
+    known = {name: value for name, value in contents(config).items() if name in FIELDS}
+    return known if config.engine == "transformers" else known | {"engine": config.engine}
 
 
 def base_answers(
@@ -97,8 +99,9 @@ def tuned_answers(
     Raises:
         NumericalError: the tuned model's logits are not finite.
     """
-    with applied(change, chat) as changed:
-        answers = _answered(base.drop(columns=["tokens", "completion"]), config, changed, track)
+    asked = base.drop(columns=["tokens", "completion"])
+    with nullcontext(chat) if config.engine == "vllm" else applied(change, chat) as changed:
+        answers = _answered(asked, config, changed, track, change)
     ordinary = base[benchmarks.are_ordinary(base)]
     said = zip(conversations(ordinary), token_lists(ordinary), strict=True)
     responses = [(conversation, ids) for conversation, ids in said if ids]
@@ -145,9 +148,24 @@ def facts_of(answers: pd.DataFrame) -> dict[str, float]:
     return {"answers": float(len(answers)), "tokens_mean": float(answers["tokens"].map(len).mean())}
 
 
-def _answered(prompts: pd.DataFrame, config: EvaluationConfig, chat: ChatModel, track: Track) -> pd.DataFrame:
+def engine_fact(config: EvaluationConfig) -> dict[str, float]:
+    """Return `by_vllm`, the mark of answers that vLLM generated; nothing of others."""
+    return {"by_vllm": 1.0} if config.engine == "vllm" else {}
+
+
+def _answered(
+    prompts: pd.DataFrame,
+    config: EvaluationConfig,
+    chat: ChatModel,
+    track: Track,
+    change: ScalingFactors | Intervention | None = None,
+) -> pd.DataFrame:
+    """Return the prompts with the model's answers; `change` is what vLLM folds, and else already in the model."""
     encoded = [chat.prompt_tokens(conversation) for conversation in conversations(prompts)]
-    tokens = generate(chat, encoded, config.max_new_tokens, track)
+    if config.engine == "vllm":
+        tokens = vllm_engine.generate(chat, encoded, config.max_new_tokens, change)
+    else:
+        tokens = generate(chat, encoded, config.max_new_tokens, track)
     return prompts.assign(tokens=pd.Series(tokens, index=prompts.index), completion=decode(chat, tokens))
 
 

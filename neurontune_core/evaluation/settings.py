@@ -115,6 +115,10 @@ class EvaluationConfig(Section):
     )
     prompts_per_benchmark: int = Field(default=50, ge=1, description="Most prompts taken from each benchmark.")
     max_new_tokens: int = Field(default=150, ge=1, description="Longest completion, in tokens.")
+    engine: Literal["transformers", "vllm"] = Field(
+        default="transformers",
+        description="What generates the answers: the loaded model, or vLLM on a copy with the factors in its weights.",
+    )
     judge: JudgeConfig = Field(default=RulesSettings(), description=JUDGE_MEANING)
     also_judges: Annotated[tuple[Annotated[str, Field(pattern=ALSO_JUDGE)], ...], BeforeValidator(as_list)] = Field(
         default=(),

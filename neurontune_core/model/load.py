@@ -25,7 +25,7 @@ from neurontune_core.model.checks.template import PROMPT
 from neurontune_core.model.devices import Devices, choose_devices
 from neurontune_core.model.gguf_conversion import convert
 from neurontune_core.model.packaged import joined_file
-from neurontune_core.model.placement import place
+from neurontune_core.model.placement import place, straight_onto
 from neurontune_core.model.positions import position_limit
 from neurontune_core.model.quantised import quantise_layers
 from neurontune_core.model.settings import ModelConfig
@@ -120,19 +120,26 @@ def load(
     """Load a model with gradients to its weights switched off, in its exact or its working number format.
 
     A GGUF file is converted to safetensors once, and kept under `root`. Over several devices its layers are placed one
-    after the other; `max_memory` says how many GiB of weights a device may hold. A batch holds `batch_tokens` tokens at
-    most, or as many as fit the device's memory.
+    after the other, each read straight onto its own; `max_memory` says how many GiB of weights a device may hold. A
+    batch holds `batch_tokens` tokens at most, or as many as fit the device's memory.
 
     Raises:
         InputError: a weight is missing, left over, of another shape or not finite, or the model gives other logits than
             when it was loaded before.
     """
     dtype = getattr(torch, reference.working_dtype if working else reference.dtype)
-    model, tokenizer = load_files(reference, root, dtype)
-    if reference.quantization != "none":
-        quantise_layers(model, reference.quantization)
     devices = (device,) if isinstance(device, torch.device) else device
-    model = place(model.requires_grad_(False), devices, dict(max_memory or {}))
+    memory = dict(max_memory or {})
+    if len(devices) > 1 and not reference.name.startswith("random:"):
+        folder = _folder(reference, root)
+        straight = straight_onto(folder, devices, memory, dtype, reference.quantization)
+        model, tokenizer = _read(folder, reference, dtype, **straight)
+        model.requires_grad_(False)
+    else:
+        model, tokenizer = load_files(reference, root, dtype)
+        if reference.quantization != "none":
+            quantise_layers(model, reference.quantization)
+        model = place(model.requires_grad_(False), devices, memory)
     ids = encode_prompt(tokenizer, PROMPT)[: position_limit(model)]
     check_logits(model, ids, reference.name, (reference.identity, str(dtype), str(devices)))
     limit = batch_tokens or tokens_that_fit(model)
@@ -147,11 +154,17 @@ def load_files(
     if scheme == "random":
         random: Any = tiny.model(rest)
         return random if dtype == "auto" else random.to(dtype), tiny.tokenizer()
-    folder = _folder(reference, root)
+    return _read(_folder(reference, root), reference, dtype)
+
+
+def _read(
+    folder: Path, reference: ModelReference, dtype: torch.dtype | Literal["auto"], **straight: Any
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """Read weights and tokenizer of a folder; `straight` is what `straight_onto` returned, for several devices."""
     tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
     told = {"output_loading_info": True, "ignore_mismatched_sizes": True}
     loaded: Any = AutoModelForCausalLM.from_pretrained(
-        folder, dtype=dtype, use_safetensors=True, trust_remote_code=False, **told
+        folder, dtype=dtype, use_safetensors=True, trust_remote_code=False, **told, **straight
     )
     model: PreTrainedModel = check_loaded(loaded, reference.name)
     if reference.skip_uncovered_layers:

@@ -1,15 +1,18 @@
 """One model over several devices: which layer goes where."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
 from accelerate import dispatch_model
 from torch import Tensor, nn
-from transformers import PreTrainedModel
+from transformers import AutoConfig, PreTrainedModel
 
 from neurontune_core.errors import InputError
+from neurontune_core.model.checks.config import build_skeleton
 from neurontune_core.model.devices import Devices, is_quantised, memory_of, stored_parts
+from neurontune_core.model.quantised import quantise_layers, rounded_while_loading
 from neurontune_core.neurons import decoder_layers, layers_path
 
 
@@ -34,12 +37,15 @@ def device_map(model: nn.Module, memory: dict[int | str, int], dtype: torch.dtyp
     sizes = [sum(_size(weight, dtype) for weight in layer.parameters()) for layer in layers]
     left = memory | {first: memory[first] - sum(rest.values())}
     cards = {device: size for device, size in left.items() if device != "cpu"}
-    spread = _filled(sizes, cards, evenly=True) or _filled(sizes, left, evenly=False)
+    rounded = any(map(is_quantised, model.parameters()))  # torchao's weights cannot be brought from the processor
+    room = cards if rounded and cards else left
+    spread = _filled(sizes, cards, evenly=True) or _filled(sizes, room, evenly=False)
     if spread is None or left[first] < 0:
+        more = "a card, because weights of model.quantization do not stay on cpu" if rounded else "a device or cpu"
+        total = sum(memory[each] for each in room)
         raise InputError(
-            f"runtime.device: {', '.join(map(str, memory))} may hold {sum(memory.values()) / 2**30:.3g} GiB of "
-            f"weights, and the model has {(sum(sizes) + sum(rest.values())) / 2**30:.3g} GiB; add a device or cpu, or "
-            f"raise runtime.max_memory"
+            f"runtime.device: {', '.join(map(str, room))} may hold {total / 2**30:.3g} GiB of weights, and the "
+            f"model has {(sum(sizes) + sum(rest.values())) / 2**30:.3g} GiB; add {more}, or raise runtime.max_memory"
         )
     placed = {name: first for name in _outside(model, path)}
     return placed | {f"{path}.{layer}": device for layer, device in enumerate(spread)}
@@ -81,6 +87,24 @@ def _outside(model: nn.Module, path: str) -> list[str]:
 def _ancestors(path: str) -> list[str]:
     parts = path.split(".")
     return [".".join(parts[:end]) for end in range(1, len(parts))]
+
+
+def straight_onto(
+    folder: Path, devices: Devices, most: dict[str, float], dtype: torch.dtype, quantization: str
+) -> dict[str, Any]:
+    """Return what `from_pretrained` needs to read each weight of a folder onto its device, and to round it there.
+
+    Where each layer goes is worked out without weights, and the processor never holds the whole model.
+
+    Raises:
+        InputError: the devices cannot hold the model, or its layers cannot be rounded.
+    """
+    empty = build_skeleton(AutoConfig.from_pretrained(folder, trust_remote_code=False)).requires_grad_(False)
+    rounding = {}
+    if quantization != "none":
+        rounding["quantization_config"] = rounded_while_loading(empty, quantization)
+        quantise_layers(empty.to(dtype), quantization)
+    return {"device_map": device_map(empty, memory_of(devices, most), dtype), **rounding}
 
 
 def place(model: PreTrainedModel, devices: Devices, most: dict[str, float]) -> PreTrainedModel:

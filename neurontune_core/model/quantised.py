@@ -1,13 +1,14 @@
 """A model whose decoder layers hold their linear maps in 8 or 4 bits, by torchao; gradients go through them exactly."""
 
 from importlib.util import find_spec
+from typing import Any
 
 import torch
 from torch import nn
-from transformers import PreTrainedModel
+from transformers import PreTrainedModel, TorchAoConfig
 
 from neurontune_core.errors import InputError
-from neurontune_core.neurons import decoder_layers
+from neurontune_core.neurons import decoder_layers, layers_path
 
 GROUPS = (32, 16, 8)
 """Weights of a row that share a scale in 4 bits: as many of these as divide the row."""
@@ -39,23 +40,44 @@ def quantise_layers(model: PreTrainedModel, quantization: str) -> None:
         InputError: torchao is not installed, or the layers have no linear maps that it knows.
     """
     check_library(quantization)
-    from torchao.quantization import Int8WeightOnlyConfig, IntxWeightOnlyConfig, quantize_
+    from torchao.quantization import quantize_
+
+    for name, config in _rounding(model, quantization).items():
+        quantize_(model.get_submodule(name), config, filter_fn=lambda module, path: True)
+
+
+def rounded_while_loading(model: PreTrainedModel, quantization: str) -> TorchAoConfig:
+    """Return the setting of `from_pretrained` that rounds each map as `quantise_layers` does, as soon as it is read.
+
+    Args:
+        model: the model without weights.
+        quantization: `int8` or `int4`.
+
+    Raises:
+        InputError: as `quantise_layers`.
+    """
+    check_library(quantization)
+    from torchao.quantization import FqnToConfig
+
+    return TorchAoConfig(FqnToConfig(_rounding(model, quantization)))
+
+
+def _rounding(model: PreTrainedModel, quantization: str) -> dict[str, Any]:
+    """Return torchao's setting for each linear map of the layers that can be rounded, by its name in the model."""
+    from torchao.quantization import Int8WeightOnlyConfig, IntxWeightOnlyConfig
     from torchao.quantization.granularity import PerGroup
 
-    layers = decoder_layers(model)
-    left = {module for module in layers.modules() if isinstance(module, nn.Linear)}
-    done = False
-    for group in GROUPS if quantization == "int4" else (1,):
-        fitting = {module for module in left if module.in_features % group == 0}
-        config = (
-            Int8WeightOnlyConfig()
-            if quantization == "int8"
-            else IntxWeightOnlyConfig(weight_dtype=torch.int4, granularity=PerGroup(group))  # type: ignore[attr-defined]
-        )
-        quantize_(layers, config, filter_fn=lambda module, path, fitting=fitting: module in fitting)
-        left, done = left - fitting, done or bool(fitting)
-    if not done:
+    found: dict[str, Any] = {}
+    for name, module in decoder_layers(model).named_modules(prefix=layers_path(model)):
+        if not isinstance(module, nn.Linear):
+            continue
+        if quantization == "int8":
+            found[name] = Int8WeightOnlyConfig()
+        elif group := next((size for size in GROUPS if module.in_features % size == 0), 0):
+            found[name] = IntxWeightOnlyConfig(weight_dtype=torch.int4, granularity=PerGroup(group))  # type: ignore[attr-defined]
+    if not found:
         raise InputError(
             f"model.quantization: {type(model).__name__} has no linear maps in its layers that can be rounded to "
             f"{quantization}; set it to none"
         )
+    return found

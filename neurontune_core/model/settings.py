@@ -44,3 +44,8 @@ class ModelConfig(Section):
         description="Leave layers without neurons of a supported kind (mixtures of experts) as they are, instead of "
         "refusing the model.",
     )
+
+    @property
+    def evaluated(self) -> "ModelConfig":
+        """The settings of the model that is evaluated: these, or those of the unrounded one."""
+        return self.model_copy(update={"quantization": "none"}) if self.evaluate_full else self

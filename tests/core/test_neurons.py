@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from transformers import AutoModelForCausalLM, Gemma3Config, Lfm2Config
+from transformers import AutoConfig, AutoModelForCausalLM, Gemma3Config, Lfm2Config
 
 from neurontune_core import neurons
 from neurontune_core.errors import InputError
@@ -52,6 +52,22 @@ def test_layers_of_other_kinds_than_attention_are_reported_for_what_they_are():
                    "num_key_value_heads", "num_hidden_layers")}, layer_types=layers, pad_token_id=0)
     )  # fmt: skip
     assert [(row.path, row.problem) for row in neurons.coverage(model)] == [("feed_forward.w2", "")] * 2
+
+
+@pytest.mark.parametrize("family", ["gemma3n_text", "gemma4_text"])
+def test_layers_with_several_projections_to_the_residual_stream_are_told(family):
+    """Gemma 3n and 4 add a projection of each layer's own embedding beside the MLP."""
+    config = AutoConfig.for_model(
+        family, vocab_size=264, hidden_size=32, intermediate_size=48, num_hidden_layers=4, num_attention_heads=4,
+        num_key_value_heads=2, head_dim=8, num_kv_shared_layers=0, vocab_size_per_layer_input=264,
+        hidden_size_per_layer_input=8, layer_types=["sliding_attention"] * 3 + ["full_attention"],
+    )  # fmt: skip
+    with torch.device("meta"):
+        model = AutoModelForCausalLM.from_config(config)
+    rows = neurons.coverage(model)
+    assert len(rows) == 4 and all("mlp.down_proj" in row.problem and "candidates" in row.problem for row in rows)
+    with pytest.raises(InputError, match=r"4 of 4 layers.*layer 0: several candidates"):
+        neurons.neuron_counts(model)
 
 
 def test_a_square_up_projection_is_told_from_the_down_projection_only_by_width():

@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -42,6 +43,26 @@ def test_coverage_of_a_broken_folder_ends_with_two_and_a_line(
     word = {"pointer": "git lfs pull", "quantised": "(awq)", "sizes": "num_hidden_layers is 1000000000"}[damage]
     code, told = ended(monkeypatch, capsys, "coverage", str(folder))
     assert code == 2 and word in told and len(told.splitlines()) == 1
+
+
+@pytest.mark.parametrize("command", ["coverage", "plan", "run"])
+@pytest.mark.parametrize(
+    "settings",
+    [{"quant_method": "gptq", "bits": 4, "group_size": 128}, {"quant_method": "awq", "bits": 4, "version": "gemm"},
+     {"quant_method": "bitsandbytes", "load_in_4bit": True}, {"load_in_8bit": True}],
+    ids=lambda settings: next(iter(settings.items()))[1],
+)  # fmt: skip
+def test_a_quantised_folder_is_told_before_its_weights_are_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], command: str, settings: Any
+) -> None:
+    tiny.configuration("llama").save_pretrained(tmp_path)
+    config = tmp_path / "config.json"
+    config.write_text(json.dumps(json.loads(config.read_text()) | {"quantization_config": settings}))
+    more = [] if command == "coverage" else ["--set", f"runtime.root={tmp_path / 'root'}"]
+    code, told = ended(monkeypatch, capsys, command, str(tmp_path), *more)
+    assert code == 2 and len(told.splitlines()) == 1
+    assert f"quantised ({settings.get('quant_method', 'bitsandbytes')})" in told
+    assert "use the unquantised model" in told and "model.quantization=int4" in told
 
 
 @pytest.mark.slow

@@ -44,11 +44,10 @@ def check_config(folder: Path) -> PretrainedConfig:
     """Return the configuration of a model folder.
 
     Raises:
-        InputError: config.json is not readable, holds values no model has, needs code of its own, is that of a
-            quantised model, or of no decoder.
+        InputError: config.json is not readable, holds values no model has, needs code of its own, or is that of
+            no decoder.
     """
     raw = read_object(folder / "config.json")
-    _check_method(raw)
     for field in ("dtype", "torch_dtype"):
         if isinstance(raw.get(field), list | dict):
             _check_value(field, field, raw[field])
@@ -129,7 +128,13 @@ def check_run(skeleton: PreTrainedModel) -> None:
         raise InputError(f"config.json: the model cannot be run ({reason(error)}); correct it") from error
 
 
-def _check_method(raw: dict[str, Any]) -> None:
+def check_method(folder: Path) -> None:
+    """Tell whether a model folder holds weights as they were trained, also where their files are not there yet.
+
+    Raises:
+        InputError: config.json is not readable, or says that they are quantised.
+    """
+    raw = read_object(folder / "config.json")
     for section, prefix in ((raw, ""), (raw.get("text_config"), "text_config.")):
         if not isinstance(section, dict):
             continue
@@ -141,9 +146,9 @@ def _check_method(raw: dict[str, Any]) -> None:
             bits = "bitsandbytes" if settings.get("load_in_4bit") or settings.get("load_in_8bit") else "unnamed"
             method = settings.get("quant_method") or ("mlx" if field == "quantization" else bits)
             raise InputError(
-                f"config.json: {prefix}{field} says that the weights are quantised ({shown(method, 40)}), which cannot "
-                f"be attributed: no gradient goes through their kernels; use the unquantised model, which "
-                f"model.quantization=int4 loads in as few bits"
+                f"config.json: {prefix}{field} says that the weights are quantised ({shown(method, 40)}), so there "
+                f"are no unrounded ones to put factors into; use the unquantised model, which model.quantization=int4 "
+                f"loads in as few bits"
             )
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from transformers.utils import logging
 
 from neurontune_core.errors import InputError
-from neurontune_core.model.checks.config import build_skeleton, check_config, check_layers, check_run
+from neurontune_core.model.checks.config import build_skeleton, check_config, check_layers, check_method, check_run
 from neurontune_core.model.checks.files import shown
 from neurontune_core.model.checks.generation import end_tokens
 from neurontune_core.model.checks.template import check_template
@@ -48,6 +48,8 @@ def _check(folder: Path, system: str | None) -> None:
         raise InputError("the folder is empty; save the model there with save_pretrained first")
     if not (folder / "config.json").exists() and any(folder.glob("*.safetensors")):
         raise InputError("has no readable config.json; download or save the model again")
+    if (folder / "config.json").is_file():
+        check_method(folder)
     files = check_files(folder)
     shape = check_config(folder)
     headers = read_headers(files)

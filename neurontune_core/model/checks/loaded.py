@@ -8,7 +8,7 @@ from transformers import PreTrainedModel
 
 from neurontune_core.errors import InputError
 from neurontune_core.model.checks.files import shown
-from neurontune_core.model.devices import device_of
+from neurontune_core.model.devices import device_of, weight_of
 
 _HARMLESS = re.compile(
     r".*(rotary_emb\.(inv|cos|sin)\w*|rope\.freqs|\.(masked_bias|position_ids)|\.attn\.bias)|mtp\..*"
@@ -98,10 +98,11 @@ def check_fit(info: dict[str, Any], place: str) -> None:
 def not_finite(model: PreTrainedModel) -> str:
     """Return which weight of a model holds NaN or infinity, or nothing."""
     for name, weight in [*model.named_parameters(), *model.named_buffers()]:
-        if not weight.is_floating_point() or weight.numel() == 0 or weight.is_meta:
+        if not weight.is_floating_point() or weight.numel() == 0:
             continue
+        module, _, own = name.rpartition(".")
         # both ends carry a NaN on; unlike `isfinite` of all numbers, they take no memory
-        ends = torch.stack(torch.aminmax(weight.detach()))
+        ends = torch.stack(torch.aminmax(weight_of(model.get_submodule(module), own).detach()))
         if torch.isnan(ends).any():
             return f"{shown(name, 100)!r} holds NaN"
         # attention masks that older models keep as constants are infinite on purpose

@@ -121,4 +121,32 @@ def test_prompts_that_the_model_cannot_take_are_no_work(chat):
         replace(pair, id="long", query_id="long", prompt="word " * 5000) for pair in pairs() if pair.split == "test"
     ][:1]
     expected, found = (evaluation_work(config, given, chat, None) for given in (pairs()[1:], [*pairs()[1:], *long]))
-    assert (found[1], sorted(found[2])) == (expected[1], sorted(expected[2])) and max(map(len, found[2])) < 1000
+    assert (found.answers, sorted(found.asked)) == (expected.answers, sorted(expected.asked))
+    assert max(map(len, found.asked)) < 1000
+
+
+def test_the_evaluated_model_is_loaded_and_timed_on_its_own(chat, monkeypatch):
+    """With `model.evaluate_full` the stages that measure ask the unrounded model, which is loaded for them."""
+    from neurontune_core.costs import plan as planning
+
+    config = load_config("tiny", ["evaluation.max_new_tokens=4", "scaling.steps=0", "attribution.response_tokens=1"])
+    monkeypatch.setattr(planning, "process_bytes", lambda model: 7 << 20)
+    full, lent = replace(chat, model=tiny.model("qwen2").requires_grad_(False)), []
+
+    @contextmanager
+    def lend(which, name):
+        lent.append(name)
+        yield which
+
+    own, other = (
+        planning.plan(config, pairs(), (1.0, 1), lambda working: lend(chat, working), lend_evaluated=evaluated)
+        for evaluated in (None, lambda: lend(full, "full"))
+    )
+    assert lent == [False, True, False, True, "full"]
+    assert [row.stage for row in own.stages] == [row.stage for row in other.stages]
+    apart = planning.weight_bytes(full.model) - planning.weight_bytes(chat.model)
+    for before, after in zip(own.stages, other.stages, strict=True):
+        moved = after.memory_bytes - before.memory_bytes
+        assert moved == apart if after.stage in ("evaluation", "report") else True, after.stage
+        assert moved == 0 if after.stage in ("pairs", "attribution", "selection", "cards", "scaling") else True
+    assert apart > 0

@@ -1,10 +1,12 @@
 """A model whose layers are on several devices, or offloaded, gives what the undivided model gives."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from accelerate import dispatch_model
+from transformers import AutoModelForCausalLM
 
 from neurontune_core.attribution.settings import AttributionConfig
 from neurontune_core.attribution.shard import attribute_shard
@@ -12,19 +14,22 @@ from neurontune_core.cards.columns import promoted_and_suppressed
 from neurontune_core.config import load_config
 from neurontune_core.errors import InputError
 from neurontune_core.evaluation.ability import choices, shipped_questions
-from neurontune_core.model import devices, tiny
+from neurontune_core.model import devices, placement, tiny
+from neurontune_core.model import load as loading
 from neurontune_core.model.devices import check_memory
 from neurontune_core.model.generate import respond
 from neurontune_core.model.load import ChatModel, choose_device, load
 from neurontune_core.model.placement import device_map
+from neurontune_core.model.quantised import quantise_layers
 from neurontune_core.model.settings import ModelConfig
-from neurontune_core.model.source import describe
+from neurontune_core.model.source import ModelReference, describe
 from neurontune_core.neurons import fold, modulated
 from neurontune_core.records import NeuronId, NeuronSet, PromptPair, ScalingFactors
 from neurontune_core.scaling.learn import learn_scaling
 from neurontune_core.scaling.problem import Problem
 
 NEURONS = NeuronSet((NeuronId(0, 3), NeuronId(1, 4)), (NeuronId(1, 2), NeuronId(0, 9)))
+FACTORS = ScalingFactors(NEURONS, torch.tensor([1.5, 0.2, 0.0, 2.0]).numpy())
 MAPS = {
     "last layer and head on disk": {
         "model.embed_tokens": "cpu", "model.layers.0": "cpu", "model.layers.1": "disk", "model.norm": "cpu",
@@ -157,7 +162,6 @@ def test_auto_takes_all_cards_and_the_processor_last(monkeypatch):
 
 def test_a_fake_split_is_loaded(monkeypatch, tmp_path):
     """The map of two cards, with the processor as the first and the disk as the second."""
-    from neurontune_core.model import placement
 
     def dispatched(model, spread):
         names = {0: "cpu", 1: "disk"}
@@ -179,3 +183,115 @@ def test_memory_of_a_device_that_is_not_used_is_told():
     check_memory((torch.device("cuda", 0), torch.device("cpu")), {"cuda:0": 10.0, "cpu": 4.0})
     with pytest.raises(InputError, match=r"runtime\.max_memory: 'cuda:1' is no device of this run.*among cuda:0, cpu"):
         check_memory((torch.device("cuda", 0), torch.device("cpu")), {"cuda:1": 10.0})
+
+
+SPLITS = {
+    "card and processor": {0: torch.device("cpu"), 1: "cpu"},
+    "processor and disk": {0: "cpu", 1: "disk"},
+    "two cards": {0: torch.device("cpu"), 1: torch.device("cpu")},
+}
+"""What stands for two devices: but for two cards, weights of the second are brought to the first, layer by layer."""
+
+
+def saved(folder: Path, family: str) -> ModelReference:
+    tiny.model(family).save_pretrained(folder)
+    tiny.tokenizer().save_pretrained(folder)
+    return describe(ModelConfig(name=str(folder)))
+
+
+def two_devices(monkeypatch: pytest.MonkeyPatch, split: str, memory: dict[int | str, int]) -> list[dict[str, Any]]:
+    """Let two cards be what `SPLITS` names; returns the list of what weights are loaded with."""
+    own, read, told = placement.device_map, AutoModelForCausalLM.from_pretrained, []
+
+    def fake_map(*arguments: Any) -> dict[str, Any]:
+        return {part: SPLITS[split][place] for part, place in own(*arguments).items()}
+
+    def noted(*arguments: Any, **settings: Any) -> Any:
+        told.append(settings)
+        return read(*arguments, **settings)
+
+    monkeypatch.setattr(placement, "device_map", fake_map)
+    monkeypatch.setattr(placement, "memory_of", lambda *_: memory)
+    monkeypatch.setattr(loading.AutoModelForCausalLM, "from_pretrained", noted)
+    return told
+
+
+def on_processor(chat: ChatModel) -> ChatModel:
+    return ChatModel(chat.model, chat.tokenizer, torch.device("cpu"))
+
+
+TWO = (torch.device("cuda:0"), torch.device("cuda:1"))
+
+
+@pytest.mark.parametrize(
+    ("family", "split"),
+    [("llama", "card and processor"), ("llama", "processor and disk"), ("qwen3_moe", "card and processor")],
+)
+def test_a_folder_is_read_straight_onto_its_devices(monkeypatch, tmp_path, family, split):
+    """No weight of the second device's layers is ever the model's own on the first; the numbers are the same."""
+    reference = saved(tmp_path / "model", family)
+    alone = load(reference, str(tmp_path), torch.device("cpu"))
+    size = sum(weight.nbytes for weight in alone.model.parameters())
+    told = two_devices(monkeypatch, split, {0: size * 9 // 10, 1: size // 2})
+    divided = on_processor(load(reference, str(tmp_path), TWO))
+    assert set(map(str, told[-1]["device_map"].values())) == set(map(str, SPLITS[split].values()))
+    held = sum(weight.nbytes for weight in divided.model.parameters() if not weight.is_meta)
+    assert held < size * 9 // 10 and divided.batch_tokens == alone.batch_tokens
+    config = AttributionConfig(response_tokens=2, nodes=2)
+    expected, found = (attribute_shard(attacked()[:2], config, chat, memory_mib=64).table for chat in (alone, divided))
+    torch.testing.assert_close(
+        torch.tensor(found["score_sum"].to_numpy()), torch.tensor(expected["score_sum"].to_numpy()),
+        rtol=1e-4, atol=1e-6,
+    )  # fmt: skip
+    with modulated(alone.model, FACTORS), modulated(divided.model, FACTORS):
+        assert respond(divided, ["Hello", "Hi there"], 8) == respond(alone, ["Hello", "Hi there"], 8)
+
+
+@pytest.mark.parametrize("bits", ["int8", "int4"])
+def test_a_folder_is_rounded_while_it_is_read_onto_its_devices(monkeypatch, tmp_path, bits):
+    pytest.importorskip("torchao")
+    plain = saved(tmp_path / "model", "llama")
+    reference = plain.model_copy(update={"quantization": bits})
+    alone = load(reference, str(tmp_path), torch.device("cpu"))
+    size = devices.weight_bytes(alone.model)
+    told = two_devices(monkeypatch, "two cards", {0: size * 9 // 10, 1: size // 2})
+    divided = on_processor(load(reference, str(tmp_path), TWO))
+    assert "quantization_config" in told[-1] and "device_map" in told[-1]
+    expected = dict(alone.model.named_parameters())
+    for name, weight in divided.model.named_parameters():
+        assert devices.is_quantised(weight) == devices.is_quantised(expected[name]) and not weight.requires_grad, name
+        for one, other in zip(*map(devices.stored_parts, (weight, expected[name])), strict=True):
+            assert torch.equal(one, other), name
+    table = attribute_shard(attacked()[:2], AttributionConfig(response_tokens=2, nodes=2), divided, 64).table
+    assert table["score_sum"].abs().max() > 0
+
+
+@pytest.mark.parametrize("bits", ["int8", "int4"])
+def test_rounded_weights_stay_on_cards(bits):
+    """Torchao's tensors cannot be brought from the processor: where cards are too small, it is told at once."""
+    pytest.importorskip("torchao")
+    model = tiny.model("llama").requires_grad_(False)
+    quantise_layers(model, bits)
+    size = devices.weight_bytes(model)
+    with pytest.raises(InputError, match=r"runtime\.device: 0 may hold .*add a card, because weights of model\.quant"):
+        device_map(model, {0: size * 9 // 10, "cpu": 9 * size}, torch.float32)
+    assert set(device_map(model, {0: size, "cpu": size}, torch.float32).values()) == {0}
+
+
+def test_a_weight_that_is_not_finite_is_told_where_it_is_offloaded(monkeypatch, tmp_path):
+    reference = saved(tmp_path / "model", "llama")
+    broken = tiny.model("llama")
+    broken.model.layers[1].mlp.up_proj.weight.data[3, 4] = float("nan")
+    broken.save_pretrained(tmp_path / "model")
+    size = sum(weight.nbytes for weight in broken.parameters())
+    two_devices(monkeypatch, "card and processor", {0: size * 9 // 10, 1: size // 2})
+    with pytest.raises(InputError, match=r"model\.name: .*layers\.1\.mlp\.up_proj\.weight' holds NaN"):
+        load(reference, str(tmp_path), TWO)
+
+
+def test_devices_too_small_for_a_folder_are_told_before_a_weight_is_read(monkeypatch, tmp_path):
+    reference = saved(tmp_path / "model", "llama")
+    told = two_devices(monkeypatch, "card and processor", {0: 10_000, 1: 10_000})
+    with pytest.raises(InputError, match=r"runtime\.device: 0, 1 may hold"):
+        load(reference, str(tmp_path), TWO)
+    assert not told
