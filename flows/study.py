@@ -11,7 +11,7 @@ from flows.pipeline import check_inputs, data_read_once, pipeline, selection_onl
 from flows.robustness import robustness_study
 from flows.run_names import named, typed_name
 from flows.stages import noted, of_variant, recorded
-from flows.trials import run_trials
+from flows.trials import Row, run_trials
 from neurontune_core import artifacts, tables
 from neurontune_core.baselines.settings import SearchedSettings
 from neurontune_core.config import PipelineConfig, load_config
@@ -75,7 +75,7 @@ def study(
     chosen = choose(study, variants)
     # check the input of all variants before the first one runs
     configs = {name: _config(chosen, preset, settings, changes, trials) for name, changes in chosen.variants.items()}
-    found: list[dict[str, float]] = []
+    found: list[Row] = []
     with tags(f"study:{study}"), data_read_once():
         models = {name: check_inputs(config).model for name, config in configs.items()}
         if chosen.tried:

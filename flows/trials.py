@@ -47,7 +47,9 @@ def run_trials(config: PipelineConfig, searched: Searched, trials: int) -> tuple
     search = optuna.create_study(direction="maximize", sampler=optuna.samplers.TPESampler(seed=config.scaling.seed))
     search.enqueue_trial({setting.name: setting.first for setting in space})
     search.optimize(objective, n_trials=trials, catch=())
-    rows = [{"trial": each.number, **_short(each.params), "validation_score": each.value} for each in search.trials]
+    rows: list[Row] = [
+        {"trial": each.number, **_short(each.params), "validation_score": each.value or 0.0} for each in search.trials
+    ]
     return _changed(config, changes(config, search.best_params)), rows
 
 

@@ -103,7 +103,7 @@ def straight_onto(
     rounding = {}
     if quantization != "none":
         rounding["quantization_config"] = rounded_while_loading(empty, quantization)
-        quantise_layers(empty.to(dtype), quantization)
+        quantise_layers(empty.to(dtype), quantization)  # type: ignore[arg-type]  # transformers hides torch's signature
     return {"device_map": device_map(empty, memory_of(devices, most), dtype), **rounding}
 
 

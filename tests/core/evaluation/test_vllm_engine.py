@@ -119,8 +119,6 @@ def test_what_cannot_be_folded_is_told(vllm: list[dict[str, Any]], settings: lis
 
 def test_a_missing_library_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(vllm_engine, "find_spec", lambda name: None)
-    with pytest.raises(
-        InputError, match=r"^evaluation\.engine: 'vllm' is not installed; pip install"
-    ):
+    with pytest.raises(InputError, match=r"^evaluation\.engine: 'vllm' is not installed; pip install"):
         vllm_engine.check_engine(configured())
     vllm_engine.check_engine(load_config("tiny"))
