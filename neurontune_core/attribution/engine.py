@@ -8,7 +8,7 @@ from torch import Tensor
 
 from neurontune_core.attribution.encode import EncodedPair, make_batch
 from neurontune_core.attribution.pair_scores import PairScores, check_finite
-from neurontune_core.attribution.paths import collect, layer_scores
+from neurontune_core.attribution.paths import run_waves, layer_scores
 from neurontune_core.attribution.precision import Widened
 from neurontune_core.attribution.refine import refine
 from neurontune_core.attribution.setup import Engine, row_layer_limit
@@ -44,7 +44,7 @@ def _attribute_batch(
     context = make_context(engine.model, batch, engine.every_position)
     layers = len(engine.widths)
     limit = row_layer_limit(engine, batch.row.numel())
-    whole = collect(engine, context, cut(engine.layers, layers, engine.points, limit), engine.points, engine.weights)
+    whole = run_waves(engine, context, cut(engine.layers, layers, engine.points, limit), engine.points, engine.weights)
     logs = torch.stack([path.log_probability for path in whole.paths.values()])
     # dP = P dlogP; P relative to the pair's largest, so that it cannot underflow
     scales = torch.maximum(logs.amax((0, 1)), whole.clean).tolist() if engine.probability else [0.0] * len(pairs)

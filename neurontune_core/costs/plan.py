@@ -25,7 +25,7 @@ from neurontune_core.costs.stages import (
     scaling_work,
     selection_work,
 )
-from neurontune_core.costs.work import Work, reading
+from neurontune_core.costs.work import Work, reading_work
 from neurontune_core.evaluation.public_sets import Library
 from neurontune_core.model.batches import bytes_per_token
 from neurontune_core.model.devices import weight_bytes
@@ -159,7 +159,7 @@ def plan(
         first = attribution.estimate(config.attribution, chat, chosen, config.runtime.memory_mib)
         exact, widths = _Place.of(chat.model, process), neuron_counts(chat.model)
         prompts = [chat.prompt_tokens(pair.conversation) for pair in plain_prompts(pairs)]
-        card_work = reading(prompts, chat.batch_tokens)
+        card_work = reading_work(prompts, chat.batch_tokens)
         card_seconds = reading_speed(chat, prompts).seconds(card_work)
     activations = first.memory_bytes - exact.weights - (0 if exact.on_card else LIBRARY_BYTES["cpu"])
     peak = exact.peak(Work(), activations)

@@ -59,7 +59,7 @@ def input_digests(config: PairsConfig) -> list[str]:
         InputError: unknown dataset or category, a gated dataset without a token, no network, or an unreadable file.
     """
     prepare(config)
-    return data_files.digests(config)
+    return data_files.data_digests(config)
 
 
 def build_pairs(

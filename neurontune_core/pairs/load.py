@@ -61,7 +61,7 @@ def all_fit(refusals: Sequence[str]) -> Unfit:
     return lambda query: ""
 
 
-def load(config: PairsConfig, fit: Callable[[Sequence[str]], Unfit] = all_fit) -> Loaded:
+def load_queries(config: PairsConfig, fit: Callable[[Sequence[str]], Unfit] = all_fit) -> Loaded:
     """Return all queries, harmful ones first, and all attacks; of exact duplicates the first is kept.
 
     `fit` is given the refusals and tells why the model cannot take a query; those it cannot take are rejected.

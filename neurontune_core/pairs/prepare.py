@@ -35,7 +35,7 @@ def prepare(config: PairsConfig, fit: Callable[[Sequence[str]], load.Unfit] = lo
     Raises:
         InputError: unknown dataset or category, a missing or unreadable file, or a split without queries.
     """
-    loaded = load.load(config, fit)
+    loaded = load.load_queries(config, fit)
     check_holdouts(loaded.attacks, config)
     groups = list(_groups(tuple(query.conversation.text for query in loaded.queries)))
     splits = assign_splits(loaded.queries, groups, config)

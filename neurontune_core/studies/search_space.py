@@ -68,7 +68,7 @@ def search_space(config: PipelineConfig, neurons_per_layer: Sequence[int], searc
     ]
 
 
-def changes(config: PipelineConfig, values: Mapping[str, float]) -> list[str]:
+def settings_of_trial(config: PipelineConfig, values: Mapping[str, float]) -> list[str]:
     """Return values as settings; other steps change the batches so that as many training prompts are drawn."""
     settings = [f"{name}={value}" for name, value in values.items()]
     scaling = config.scaling

@@ -99,8 +99,8 @@ def test_the_token_that_ends_a_turn_is_left_out(
 
 def test_answers_are_marked_and_keep_their_own_key(vllm: list[dict[str, Any]]) -> None:
     usual, fast = load_config("tiny").evaluation, configured().evaluation
-    assert "engine" not in json.dumps(answers.settings(usual))  # keys of earlier runs stay
-    assert answers.settings(fast) == answers.settings(usual) | {"engine": "vllm"}
+    assert "engine" not in json.dumps(answers.answer_settings(usual))  # keys of earlier runs stay
+    assert answers.answer_settings(fast) == answers.answer_settings(usual) | {"engine": "vllm"}
     assert (answers.engine_fact(fast), answers.engine_fact(usual)) == ({"by_vllm": 1.0}, {})
 
 
