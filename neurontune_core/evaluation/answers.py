@@ -15,11 +15,11 @@ from neurontune_core.evaluation import left_out as left
 from neurontune_core.evaluation.divergence import response_divergence
 from neurontune_core.evaluation.public_sets import Library
 from neurontune_core.evaluation.settings import EvaluationConfig
-from neurontune_core.interventions import Intervention, applied
+from neurontune_core.interventions import Intervention
 from neurontune_core.model.generate import decode, generate
 from neurontune_core.model.load import ChatModel
 from neurontune_core.progress import Track, silent
-from neurontune_core.records import Conversation, PromptPair, ScalingFactors
+from neurontune_core.records import Conversation, PromptPair
 from neurontune_core.tables import messages
 
 VERSION = 3
@@ -77,7 +77,7 @@ def answers_to(
 
 def tuned_answers(
     base: pd.DataFrame,
-    change: ScalingFactors | Intervention,
+    change: Intervention,
     config: EvaluationConfig,
     chat: ChatModel,
     track: Track = silent,
@@ -97,7 +97,7 @@ def tuned_answers(
     Raises:
         NumericalError: the tuned model's logits are not finite.
     """
-    with applied(change, chat) as changed:
+    with change.applied(chat) as changed:
         answers = _answered(base.drop(columns=["tokens", "completion"]), config, changed, track)
     ordinary = base[benchmarks.are_ordinary(base)]
     said = zip(conversations(ordinary), token_lists(ordinary), strict=True)
