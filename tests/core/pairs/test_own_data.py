@@ -11,7 +11,7 @@ import pytest
 from neurontune_core.data import corpus, fetch
 from neurontune_core.data.categories import UNCATEGORISED
 from neurontune_core.errors import InputError
-from neurontune_core.pairs import build, load
+from neurontune_core.pairs import load
 from neurontune_core.pairs.data_files import digests
 from neurontune_core.pairs.prepare import prepare
 from neurontune_core.pairs.settings import PairsConfig
@@ -288,7 +288,7 @@ def test_a_file_on_the_hub_is_named_with_its_columns(hub: Path) -> None:
     local = loaded(harmful=[name], sources={"red_team": {"path": str(hub)}})
     assert [query.text for query in local.queries] == [query.text for query in read.queries]
     config = {"harmful": [name], "sources": {"red_team": {"path": str(hub)}}}
-    assert build.input_digests(PairsConfig.model_validate(config))
+    assert prepare(PairsConfig.model_validate(config)).data.digests
 
 
 DESCRIPTION = """
