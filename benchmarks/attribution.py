@@ -90,7 +90,7 @@ def engine_row(
 ) -> tuple[Row, dict[int, Tensor]]:
     """Measure the engine as the stage runs it; the machine's matrix product is measured before and after."""
     device, size = chat.device, 2048 if chat.device.type == "cpu" else 8192
-    engine = setup.build(config, chat)
+    engine = setup.build_engine(config, chat)
     together = [[pairs[place] for place in places] for places in setup.batches(engine, pairs)]
     run = partial(
         lambda: [result for batch in together for result in engines.attribute(engine, batch, wanted_gap=WANTED_GAP)]
@@ -140,7 +140,7 @@ def add_errors(
     The rivals share no code with it, so their small errors vouch for it.
     """
     chat.model.double()
-    engine = setup.build(config.model_copy(update={"nodes": REFERENCE_NODES}), chat)
+    engine = setup.build_engine(config.model_copy(update={"nodes": REFERENCE_NODES}), chat)
     for pair in pairs:
         exact = by_layer(engine, engines.attribute(engine, [pair])[0])
         for row, scores in found:

@@ -25,7 +25,7 @@ from neurontune_core.attribution.settings import AttributionConfig
 from neurontune_core.costs.speed import measure_speed
 from neurontune_core.model import tiny
 from neurontune_core.model.batches import tokens_that_fit
-from neurontune_core.model.devices import choose_devices, in_words
+from neurontune_core.model.devices import choose_devices, devices_in_words
 from neurontune_core.model.likelihood import TokenSequence
 from neurontune_core.model.load import ChatModel
 from neurontune_core.model.throughput import matmul_peak, timed
@@ -46,7 +46,7 @@ def main() -> None:
     device = choose_devices(arguments.device)[0]
     chat = model_of(device, arguments.tiny)
     rows = [*attribution_rows(chat), *training_rows(chat)]
-    machine = f"{in_words((device,))}, {platform.machine()}, torch {torch.__version__}"
+    machine = f"{devices_in_words((device,))}, {platform.machine()}, torch {torch.__version__}"
     print(f"{machine}; {sum(weight.numel() for weight in chat.model.parameters()) / 1e9:.2f} billion parameters")
     for name, value, unit in rows:
         print(f"{name:<36} {value:10.4g} {unit}")
@@ -67,7 +67,7 @@ def model_of(device: torch.device, small: bool) -> ChatModel:
 
 def attribution_rows(chat: ChatModel) -> list[tuple[str, float, str]]:
     """Return seconds a pair and the share of peak, at both lengths, of as many pairs as a batch holds."""
-    engine = setup.build(AttributionConfig(), chat)
+    engine = setup.build_engine(AttributionConfig(), chat)
     sizes, peak = (
         sizes_of(chat.model),
         matmul_peak(chat.device, chat.model.dtype, 256 if chat.device.type == "cpu" else 8192),

@@ -44,13 +44,13 @@ def ability(
         InputError: no such run, tasks that cannot be run, or a run without factors or evaluation.
     """
     asked = HarnessTasks(tuple(tasks), task_folder, limit)
-    harness.check(asked)
+    harness.check_tasks(asked)
     found = find_run(run, change_runtime(DEFAULTS, settings).runtime, finished=True)
     config = change_runtime(found.config, settings)
     found.artifact("evaluation")
     change = found.artifact(changing_stage(found.stages))
     inputs, title = check_inputs(config), rename(f"{found.name} ability", f"ability {run}")
-    data = harness.digests(asked)
+    data = harness.task_digests(asked)
     made: dict[str, Artifact] = {
         stage: found.artifact(stage) for stage in STAGES if stage in found.stages and stage != "attribution"
     }

@@ -31,7 +31,7 @@ def causal_study(config: PipelineConfig = DEFAULTS) -> dict[str, Artifact]:
     inputs = check_inputs(config)
     with recorded(config, typed_name() or f"causal {run_name(config)}", inputs.model.identity, ()) as run:
         made = find_neurons(run, config, inputs)
-        return made | {tasks.STAGE: ask(run, config, inputs, made)}
+        return made | {tasks.STAGE: run_cells(run, config, inputs, made)}
 
 
 @flow(name="causal", flow_run_name=named(lambda given: f"causal {given['run']}"))
@@ -57,7 +57,7 @@ def causal(run: str = LATEST, settings: tuple[str, ...] = ()) -> dict[str, Artif
     inputs = check_inputs(config)
     name = rename(f"causal {found.name}", f"causal {run}")
     with recorded(config, name, inputs.model.identity, ()) as record:
-        made = {tasks.STAGE: ask(record, config, inputs, find_neurons(record, config, inputs))}
+        made = {tasks.STAGE: run_cells(record, config, inputs, find_neurons(record, config, inputs))}
         if "evaluation" in found.stages:
             shown = shown_stages(found) | made
             # the report is that of the run that is asked about, which is none of its own earlier runs
@@ -66,7 +66,7 @@ def causal(run: str = LATEST, settings: tuple[str, ...] = ()) -> dict[str, Artif
         return made
 
 
-def ask(run: PipelineRun, config: PipelineConfig, inputs: Inputs, made: Mapping[str, Artifact]) -> Artifact:
+def run_cells(run: PipelineRun, config: PipelineConfig, inputs: Inputs, made: Mapping[str, Artifact]) -> Artifact:
     """Run the parts of a causal study in parallel, and join them to a table; finished parts are reused.
 
     Raises:

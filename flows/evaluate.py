@@ -2,7 +2,7 @@
 
 from prefect import flow
 
-from flows.pipeline import DEFAULTS, check_inputs, measure
+from flows.pipeline import DEFAULTS, check_inputs, measure_change
 from flows.run_names import named, rename
 from flows.stage_names import Stage
 from flows.stages import noted, recorded
@@ -46,4 +46,4 @@ def evaluate(
     inputs, title = check_inputs(config), rename(f"{found.name} evaluated", f"evaluate {run}")
     refresh: tuple[Stage, ...] = ("base", "tuned", "evaluation", "base-ability", "ability", "triggers") if force else ()
     with recorded(config, title, inputs.model.identity, refresh) as record:
-        return measure(record, config, title, inputs, made)["evaluation"]
+        return measure_change(record, config, title, inputs, made)["evaluation"]

@@ -166,7 +166,7 @@ def pipeline(config: PipelineConfig = DEFAULTS, refresh: tuple[Stage, ...] = ())
         made = find_neurons(run, config, inputs)
         made |= describe_neurons(run, inputs, made)
         made |= learn_change(run, config, inputs, made)
-        return made | measure(run, config, name, inputs, made)
+        return made | measure_change(run, config, name, inputs, made)
 
 
 def find_neurons(run: PipelineRun, config: PipelineConfig, inputs: Inputs) -> dict[str, Artifact]:
@@ -198,7 +198,7 @@ def learn_change(
     return {"baseline": run_stage(run, fit_baseline, config=config.baseline, scaling=config.scaling, **data)}
 
 
-def measure(
+def measure_change(
     run: PipelineRun, config: PipelineConfig, title: str, inputs: Inputs, made: Mapping[str, Artifact]
 ) -> dict[str, Artifact]:
     """Evaluate the changed model and write the report; `made` needs `pairs` and `scaling` or `baseline`."""

@@ -19,7 +19,7 @@ from neurontune_core import artifacts
 from neurontune_core.config import PipelineConfig, RuntimeConfig, change_runtime, load_config, runtime_alone
 from neurontune_core.pairs.own_refusals import warning
 from neurontune_core.records import Artifact
-from neurontune_core.selection.knockout import statement
+from neurontune_core.selection.knockout import silencing_statement
 from neurontune_core.storage import check_root
 from tasks import caching, progress
 from tasks.recording import tracking
@@ -178,7 +178,7 @@ def _told(stage: str, facts: Mapping[str, float]) -> str:
     known = [(name, facts[name]) for name in KEY_FACTS.get(stage, ()) if name in facts]
     told = [f"{name.removeprefix('eval/').replace('_', ' ')} {value:.4g}" for name, value in known]
     # first the effect of silencing: whether the safety neurons carry refusals
-    silenced = statement(facts) if stage == "selection" else ""
+    silenced = silencing_statement(facts) if stage == "selection" else ""
     return ", ".join([*([silenced] if silenced else []), *told])
 
 

@@ -17,7 +17,7 @@ from neurontune_core.baselines.settings import SearchedSettings
 from neurontune_core.config import PipelineConfig, load_config
 from neurontune_core.records import Artifact
 from neurontune_core.studies.catalogue import Study, choose
-from neurontune_core.studies.page import shown_rows
+from neurontune_core.studies.page import study_rows
 from tasks.models import describe
 from tasks.recording import reproduce
 from tasks.study import PAGE, TABLE, Variant, write_study
@@ -116,6 +116,6 @@ def _publish(result: Artifact, chosen: Study) -> None:
     """Show the table and the page on the flow run's page in the Prefect UI."""
     folder = artifacts.open_folder(result)
     if chosen.layout != "causal":  # the page of a causal study has a table for each intervention
-        rows = shown_rows(tables.load_table(folder, TABLE), chosen)
+        rows = study_rows(tables.load_table(folder, TABLE), chosen)
         create_table_artifact(key="study", table=rows, description=f"{chosen.question} With 95% intervals.")
     create_markdown_artifact(key="study-page", markdown=(folder / PAGE).read_text(encoding="utf-8"))

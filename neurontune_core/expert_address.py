@@ -22,7 +22,7 @@ def expert_of(neuron: NeuronId, shapes: ExpertShapes) -> tuple[str, int]:
     return SHARED if expert == count else str(expert), neuron.index - expert * width
 
 
-def in_words(neuron: NeuronId, expert: str, place: int) -> str:
+def neuron_in_words(neuron: NeuronId, expert: str, place: int) -> str:
     """Return what a neuron is called within its layer: `17`, `expert 3, 17` or `shared expert, 17`."""
     if not expert:
         return str(neuron.index)

@@ -19,7 +19,7 @@ COUNTS = ("selection.safety_neurons", "selection.utility_neurons")
 def run_name(config: PipelineConfig) -> str:
     """Return the name given to a run, else one that tells it apart: `smollm2-135m-instruct · smollm2 · steps=20`."""
     return config.runtime.name or SEPARATOR.join(
-        filter(None, [model_name(config.model.name), config.runtime.preset, described(changes(config))])
+        filter(None, [model_name(config.model.name), config.runtime.preset, changes_in_words(changes(config))])
     )
 
 
@@ -44,7 +44,7 @@ def changes(config: PipelineConfig) -> dict[str, str]:
     return {name: _text(value) for name, value in changed.items() if name != "model.name"}
 
 
-def described(changed: dict[str, str]) -> str:
+def changes_in_words(changed: dict[str, str]) -> str:
     """Return changes in one line, each by its field's name alone where that says which; many end in their digest."""
     changed = dict(changed)
     counts = [changed.get(name) for name in COUNTS]

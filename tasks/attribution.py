@@ -6,7 +6,7 @@ from pathlib import Path
 from neurontune_core import artifacts, tables
 from neurontune_core.attribution import shard as shards
 from neurontune_core.attribution.settings import AttributionConfig
-from neurontune_core.model.devices import choose_devices, in_words
+from neurontune_core.model.devices import choose_devices, devices_in_words
 from neurontune_core.model.source import ModelReference
 from neurontune_core.records import Artifact
 from tasks.models import loaded
@@ -62,7 +62,7 @@ def attribute_shard(
     if found := artifacts.find(run.runtime.root, STAGE, run.key):
         return found
     settings = config.model_dump(mode="json") | {"shard": shard}
-    settings["device"] = in_words(choose_devices(run.runtime.device))
+    settings["device"] = devices_in_words(choose_devices(run.runtime.device))
     with sampled() as samples:
         artifact = artifacts.write(run.runtime.root, STAGE, run.key, fill, settings, [pairs])
     tracking.record_executed(run.record, run.record.step_run_id or None, {shard: artifact}, True)

@@ -52,7 +52,7 @@ def part_key(inputs: CausalInputs, shard: int) -> str:
         "causal": inputs.config.model_dump(mode="json"),
         "ranking": {name: getattr(inputs.selection, name) for name in ("statistic", "safety_set", "utility_set")},
         "method": inputs.method,
-        "prompts": answers.settings(inputs.evaluation),
+        "prompts": answers.answer_settings(inputs.evaluation),
     }
     made_from = [artifact.digest for artifact in (inputs.pairs, inputs.scores, inputs.neurons)]
     digests = [*made_from, *inputs.sets, judge_version(), f"shard {shard}"]
@@ -66,16 +66,16 @@ def measure_part(inputs: CausalInputs, shard: int, run: StageRun) -> Artifact:
 
     def fill(folder: Path) -> Mapping[str, float]:
         all_pairs = tables.load_pairs(artifacts.open_folder(inputs.pairs))
-        asked = prompts.study_prompts(all_pairs, config, inputs.evaluation, PublicLibrary(inputs.evaluation))
+        asked = prompts.grouped_prompts(all_pairs, config, inputs.evaluation, PublicLibrary(inputs.evaluation))
         harmless = [
             pair for pair in all_pairs if pair.role == "utility" and pair.split == "train" and not pair.attack_name
         ]
         with loaded(model, run.runtime, working=True) as chat:
-            fitting, left_out = prompts.fitting(asked, chat, config.tokens)
+            fitting, left_out = prompts.prompts_with_room(asked, chat, config.tokens)
             study = measure.CausalStudy(chat, _sets(inputs), fitting, harmless, labels, config.tokens)
             kinds = {name: prompts.kind_of(own) for name, own in asked.items()}
             mine = cells.in_shard(cells.plan_cells(config, kinds), shard, config.shards)
-            measured = measure.measure(study, mine, tracker(f"{STAGE} {shard + 1}/{config.shards}"))
+            measured = measure.measure_cells(study, mine, tracker(f"{STAGE} {shard + 1}/{config.shards}"))
         tables.save_table(folder, "answers", measured)
         tables.save_table(folder, "left_out", left_out)
         return {"answers": float(len(measured)), "cells": float(len(mine)), "left_out": float(len(left_out))}
@@ -109,7 +109,7 @@ def summarise_parts(config: CausalConfig, parts: Sequence[Artifact], run: StageR
         tables.save_table(folder, TABLE, table)
         tables.save_table(folder, "answers", every)
         (folder / PLOT).write_text(as_svg(draw_responses(table, "Cause and effect")), encoding="utf-8")
-        (folder / PAGE).write_text(f"# Cause and effect\n\n{page.render_body(table, PLOT)}\n", encoding="utf-8")
-        return summary.facts_of(table, every)
+        (folder / PAGE).write_text(f"# Cause and effect\n\n{page.causal_body(table, PLOT)}\n", encoding="utf-8")
+        return summary.causal_facts(table, every)
 
     return carry_out(STAGE, run, fill, config, list(parts))

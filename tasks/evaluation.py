@@ -27,19 +27,19 @@ MOVED = ("eval/kl_to_base", "eval/perplexity_ratio")
 def base_key(config: EvaluationConfig, pairs: Artifact, sets: Sequence[str], model: ModelReference) -> str:
     """Return the content key of the base model's answers; `sets` are the digests of the public sets asked for."""
     inputs = [pairs.digest, *sets]
-    return artifacts.stage_key(BASE, answers.VERSION, answers.settings(config), model.identity, inputs)
+    return artifacts.stage_key(BASE, answers.VERSION, answers.answer_settings(config), model.identity, inputs)
 
 
 def tuned_key(config: EvaluationConfig, base: Artifact, change: Artifact, model: ModelReference) -> str:
     """Return the content key of the changed model's answers to the same prompts."""
     inputs = [base.digest, change.digest]
-    return artifacts.stage_key(TUNED, answers.VERSION, answers.settings(config), model.identity, inputs)
+    return artifacts.stage_key(TUNED, answers.VERSION, answers.answer_settings(config), model.identity, inputs)
 
 
 def evaluation_key(config: EvaluationConfig, base: Artifact, tuned: Artifact, judges: Sequence[str]) -> str:
     """Return the content key of the verdicts and rates; `judges` are the digests of files a judge reads."""
     inputs = [base.digest, tuned.digest, *judges]
-    return artifacts.stage_key(STAGE, evaluate.VERSION, evaluate.settings(config), "", inputs)
+    return artifacts.stage_key(STAGE, evaluate.VERSION, evaluate.judging_settings(config), "", inputs)
 
 
 @stage_task(BASE, base_key)
@@ -58,7 +58,7 @@ def answer_base(
             given, left_out = answers.base_answers(prompts, config, chat, tracker(BASE), library=PublicLibrary(config))
         tables.save_table(folder, "answers", given)
         tables.save_table(folder, "left_out", left_out)
-        return answers.facts_of(given) | {"left_out": float(len(left_out))}
+        return answers.answer_facts(given) | {"left_out": float(len(left_out))}
 
     inputs = [pairs, *map(data_file, sets)]
     return carry_out(BASE, run, fill, config, inputs)
@@ -80,7 +80,7 @@ def answer_tuned(
         with loaded(model, run.runtime, working=True) as chat:
             given, moved = answers.tuned_answers(before, changing, config, chat, tracker(TUNED))
         tables.save_table(folder, "answers", given)
-        return answers.facts_of(given) | moved
+        return answers.answer_facts(given) | moved
 
     return carry_out(TUNED, run, fill, config, [base, change])
 

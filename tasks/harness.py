@@ -39,7 +39,7 @@ def score_base(asked: HarnessTasks, data: Sequence[str], model: ModelReference, 
 
     def fill(folder: Path) -> Mapping[str, float]:
         with loaded(model, run.runtime, working=True) as chat:
-            scores, rows = harness.ask(chat, asked)
+            scores, rows = harness.model_scores(chat, asked)
         _save(folder, scores, rows)
         return {"rows": float(len(rows))}
 
@@ -62,8 +62,8 @@ def score_tuned(
         before = tables.load_table(known, SCORES), tables.load_table(known, ROWS)
         changing = load_change(artifacts.open_folder(change))
         with loaded(model, run.runtime, working=True) as chat, changing.applied(chat) as changed:
-            after = harness.ask(changed, asked)
-        table, facts = harness.compare(asked.tasks, before, after)
+            after = harness.model_scores(changed, asked)
+        table, facts = harness.compare_scores(asked.tasks, before, after)
         _save(folder, table, after[1])
         return facts
 

@@ -13,12 +13,12 @@ from neurontune_core.config import PipelineConfig
 from neurontune_core.evaluation import report
 from neurontune_core.evaluation.judging import MODELS
 from neurontune_core.evaluation.report import EarlierRun, RunRecord, Work
-from neurontune_core.model.devices import choose_devices, in_words
+from neurontune_core.model.devices import choose_devices, devices_in_words
 from neurontune_core.model.quantised import WORDS
 from neurontune_core.model.source import ModelReference
 from neurontune_core.pairs.own_refusals import warning
 from neurontune_core.records import Artifact
-from neurontune_core.selection.knockout import statement
+from neurontune_core.selection.knockout import silencing_statement
 from tasks import causal, scores
 from tasks.baseline import changing_stage
 from tasks.cards import cards_in
@@ -100,10 +100,10 @@ def _gathered(
         command=reproduce.command(config),
         earlier=earlier,
         warning=warning(facts_of(made["pairs"])),
-        silenced=statement(facts_of(made["selection"])) if "selection" in made else "",
+        silenced=silencing_statement(facts_of(made["selection"])) if "selection" in made else "",
         cards=cards_in(made["cards"]) if "cards" in made else (),
         works=_works(made),
-        device=in_words(choose_devices(config.runtime.device)),
+        device=devices_in_words(choose_devices(config.runtime.device)),
         weights=model.weights,
         triggers=tables.load_table(artifacts.open_folder(made["triggers"]), "words") if "triggers" in made else None,
         causal=(artifacts.open_folder(made["causal"]) / causal.PLOT).read_bytes() if "causal" in made else b"",

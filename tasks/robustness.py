@@ -45,7 +45,7 @@ class RobustnessInputs:
 def part_key(inputs: RobustnessInputs, shard: int, change: Artifact | None) -> str:
     """Return the content key of attack `shard` (index in `attacks.ATTACKS`) on the base model or a changed model."""
     attack = attacks.ATTACKS[shard]
-    prompts = {name: value for name, value in answers.settings(inputs.evaluation).items() if name not in OWN}
+    prompts = {name: value for name, value in answers.answer_settings(inputs.evaluation).items() if name not in OWN}
     settings = {"attack": attack, "robustness": attacks.settings_of(inputs.config, attack), "prompts": prompts}
     digests = [inputs.pairs.digest, *inputs.sets, judge_version(), change.digest if change else "base"]
     digests += [inputs.neurons.digest] if attack == attacks.SILENCED else []
@@ -59,12 +59,12 @@ def measure_part(inputs: RobustnessInputs, shard: int, change: Artifact | None, 
 
     def fill(folder: Path) -> Mapping[str, float]:
         all_pairs = tables.load_pairs(artifacts.open_folder(inputs.pairs))
-        asked = attacks.study_prompts(all_pairs, config, evaluation, PublicLibrary(evaluation))
+        asked = attacks.attackable_prompts(all_pairs, config, evaluation, PublicLibrary(evaluation))
         changing = load_change(artifacts.open_folder(change)) if change else attacks.UNCHANGED
         selected = tables.load_neurons(artifacts.open_folder(inputs.neurons))
         with loaded(inputs.model, run.runtime, working=True) as chat:
             study = measure.RobustnessStudy(chat, changing, selected, asked, config, judge_by_name(JUDGE))
-            measured = measure.measure(study, attack, tracker(f"{STAGE}, {attack}"))
+            measured = measure.measure_attack(study, attack, tracker(f"{STAGE}, {attack}"))
         tables.save_table(folder, "answers", measured.assign(model="tuned" if change else "base"))
         return {"answers": float(len(measured))}
 
@@ -88,6 +88,6 @@ def summarise_parts(config: RobustnessConfig, parts: Sequence[Artifact], run: St
         table = summary.success_table(every)
         tables.save_table(folder, TABLE, table)
         tables.save_table(folder, "answers", every)
-        return summary.facts_of(table)
+        return summary.attack_facts(table)
 
     return carry_out(STAGE, run, fill, config, list(parts))

@@ -65,7 +65,7 @@ def write_study(
         # `neurontune run` makes neither the causal table nor the table of attacks
         alone = {} if study.through in ("causal", "robustness") else variants
         commands = {variant: reproduce.command(one.config) for variant, one in alone.items()}
-        body = page.render_body(table, study, f"{name}.svg")
+        body = page.comparison_body(table, study, f"{name}.svg")
         if study.layout == "layers":
             shared = overlap.overlap_table({variant: _strengths(one) for variant, one in variants.items()})
             tables.save_table(folder, OVERLAP, shared)

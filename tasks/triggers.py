@@ -30,13 +30,13 @@ def find_triggers(change: Artifact, evaluation: Artifact, model: ModelReference,
         completions = tables.load_table(artifacts.open_folder(evaluation), "completions")
         changing = load_change(artifacts.open_folder(change))
         with loaded(model, run.runtime, working=True) as chat:
-            table, facts = over_refusal.measure(chat, changing, completions, refuses, tracker(STAGE))
+            table, facts = over_refusal.measure_triggers(chat, changing, completions, openings_refuse, tracker(STAGE))
         tables.save_table(folder, TABLE, table)
         return facts
 
     return carry_out(STAGE, run, fill, {}, [change, evaluation])
 
 
-def refuses(prompts: Sequence[str], openings: Sequence[str]) -> list[bool]:
+def openings_refuse(prompts: Sequence[str], openings: Sequence[str]) -> list[bool]:
     """Return whether each opening refuses, by the rules judge."""
     return [label in REFUSED for label in labels(prompts, openings)]

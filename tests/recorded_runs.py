@@ -10,7 +10,7 @@ import pandas as pd
 from neurontune_core import artifacts, tables
 from neurontune_core.config import PipelineConfig
 from neurontune_core.evaluation.judges import judge_by_name
-from neurontune_core.evaluation.rates import rate_table, summarise
+from neurontune_core.evaluation.rates import headline_metrics, rate_table
 from neurontune_core.evaluation.settings import EvaluationConfig
 from neurontune_core.model import source
 from neurontune_core.records import Artifact, NeuronId, NeuronSet, PromptPair, ScalingFactors
@@ -158,6 +158,6 @@ def _stages(
     def evaluation(folder: Any) -> Mapping[str, float]:
         tables.save_table(folder, "completions", judged)
         tables.save_table(folder, "rates", rate_table(judged))
-        return summarise(judged, EvaluationConfig(bootstrap_samples=100))
+        return headline_metrics(judged, EvaluationConfig(bootstrap_samples=100))
 
     return {"pairs": pairs, "scores": scores, "selection": selection, "scaling": learned, "evaluation": evaluation}

@@ -51,7 +51,7 @@ def chat_with(
     session.set_strength(strength)
     session.set_attack(attack)
     if web:
-        chat_page.serve(session, name, environment.prefect_home(runtime))
+        chat_page.serve_chat(session, name, environment.prefect_home(runtime))
         return
     console = TextConsole()
     if isinstance(sys.stdin, io.TextIOWrapper):  # a byte that is not UTF-8 is shown escaped instead of ending the chat
@@ -207,6 +207,6 @@ def _beside(
     for row, title in enumerate(titles):
         parts = [Text(plain(said[row]))]
         if verdicts is not None:
-            parts.append(Text(f"\n{chat_page.in_words(verdicts[row])}", style="bold"))
+            parts.append(Text(f"\n{chat_page.verdict_in_words(verdicts[row])}", style="bold"))
         panels.append(Panel(Group(*parts), title=title, width=max(20, width // 2 - 1)))
     return Columns(panels, padding=(0, 1))

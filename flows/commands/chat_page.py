@@ -30,7 +30,7 @@ Before = tuple[str, tuple[History, History]]
 """The conversation of a tab: its system message, and what was said to and by each model."""
 
 
-def serve(session: ChatSession, title: str, home: Path) -> None:
+def serve_chat(session: ChatSession, title: str, home: Path) -> None:
     """Serve the page on loopback until interrupted, with the login of a Prefect home; print its address.
 
     Raises:
@@ -76,7 +76,7 @@ def chat_page(session: ChatSession, title: str) -> Any:
             # another system message starts a new conversation
             if before[0] == asked.system:
                 asked.histories = before[1]
-            earlier = [as_text(history) for history in asked.histories]
+            earlier = [conversation_text(history) for history in asked.histories]
             said = ("", "")
             for said in asked.answers(message.strip()):
                 yield *said, "", "", *earlier, before
@@ -84,7 +84,7 @@ def chat_page(session: ChatSession, title: str) -> Any:
             raise gradio.Error(str(error).replace("/new", "New conversation")) from error
         base, tuned = asked.verdicts(message.strip(), said)
         asked.remember(message.strip(), said)
-        yield *said, in_words(base), in_words(tuned), *earlier, (asked.system, asked.histories)
+        yield *said, verdict_in_words(base), verdict_in_words(tuned), *earlier, (asked.system, asked.histories)
 
     def start_over() -> tuple[Any, ...]:
         return *[""] * 6, ("", ((), ()))
@@ -152,12 +152,12 @@ def launch(page: Any, login: str) -> str:
     return str(address)
 
 
-def in_words(verdict: Verdict) -> str:
+def verdict_in_words(verdict: Verdict) -> str:
     """Return a verdict as a line of text."""
     degenerate = "" if verdict.degenerate == "none" else f" ({verdict.degenerate})"
     return f"{verdict.label}{degenerate}: {verdict.explanation}"
 
 
-def as_text(history: History) -> str:
+def conversation_text(history: History) -> str:
     """Return a conversation as text, a turn a paragraph."""
     return "\n\n".join(f"{turn.role}: {turn.content}" for turn in history)

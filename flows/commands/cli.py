@@ -450,8 +450,8 @@ def main() -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _interrupt)
     sys.excepthook = _show_traceback
-    memory_watch.start()
-    ending.start()
+    memory_watch.watch_memory()
+    ending.watch_signals()
     try:
         code = _exit_code()
     finally:  # also if a command exits itself

@@ -20,16 +20,16 @@ def evaluate_folder(model: str, benchmarks: str, settings: list[str], to: str | 
     config = load_config(None, [f"evaluation.benchmarks={benchmarks}", *settings], model)
     from neurontune_core.data.library import PublicLibrary
     from neurontune_core.evaluation.judging import judge_digests
-    from neurontune_core.evaluation.one_model import as_plain, check, evaluate_model
+    from neurontune_core.evaluation.one_model import as_plain, check_public, evaluate_one_model
     from neurontune_core.model.load import load_model
     from tasks.progress import tracker
 
-    check(config.evaluation)
+    check_public(config.evaluation)
     judge_digests(config.evaluation)
     runtime = config.runtime
     chat = load_model(config.model, runtime.device, runtime.root, runtime.batch_tokens, runtime.max_memory)
     library = PublicLibrary(config.evaluation)
-    table, rates, left_out = evaluate_model(chat, config.evaluation, library, tracker("evaluate"))
+    table, rates, left_out = evaluate_one_model(chat, config.evaluation, library, tracker("evaluate"))
     if to is not None:
         table.to_json(to, orient="records", lines=True, force_ascii=False)
     echo(json.dumps(as_plain(rates, left_out), indent=1))

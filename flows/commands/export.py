@@ -52,7 +52,7 @@ def export_model(
     echo(f"base against tuned logits     {check.effect:.1e}")
     echo(f"{tuned.run.name} as an ordinary model folder: {target}")
     if converter is not None:
-        send.convert(target, Path(str(gguf)), converter)
+        send.convert_to_gguf(target, Path(str(gguf)), converter)
         echo(f"as a GGUF file: {gguf}")
     if repository is not None:
         echo(f"pushed: {send.push(target, repository)}")

@@ -53,12 +53,12 @@ def show_coverage(name: str) -> bool:
     """
     from neurontune_core import neurons
     from neurontune_core.model import source
-    from neurontune_core.model.checks.folder import check_folder
+    from neurontune_core.model.checks.folder import check_model_folder
     from neurontune_core.model.gguf import is_gguf
 
     config = ModelConfig.model_validate({"name": absolute_path(name)})
     if os.path.exists(config.name) and not is_gguf(config.name):
-        check_folder(Path(config.name), config)
+        check_model_folder(Path(config.name), config)
     rows = neurons.coverage(source.skeleton(config))
     table = Table("layer", "down projection", "layout", "neurons", "problem", box=None)
     for row in rows:

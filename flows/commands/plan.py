@@ -39,10 +39,10 @@ def run_plan(config: PipelineConfig, as_json: bool, debug: bool) -> None:
             stored_bytes(config.model, model),
             PublicLibrary(config.evaluation),
         )
-    echo(json_text(found.as_plain()) if as_json else as_text(found))
+    echo(json_text(found.as_plain()) if as_json else plan_text(found))
 
 
-def as_text(plan: "Plan") -> str:
+def plan_text(plan: "Plan") -> str:
     """Return a plan as a table of at most 60 columns; the columns for GPU memory and money appear only if filled."""
     counts = f"{plan.pairs} pairs in {plan.shards} shards, {plan.flops:.3g} operations of attribution"
     rows = [*plan.stages, plan.total, plan.export]

@@ -62,13 +62,13 @@ def run_pairs(config: PipelineConfig, file: str | None, debug: bool) -> None:
     with embedded(config, config.runtime.preset, debug):
         from flows.pipeline import pairs_only
         from neurontune_core import artifacts, tables
-        from neurontune_core.pairs.summary import format_summary, summarise
+        from neurontune_core.pairs.summary import format_summary, summarise_pairs
 
         made = pairs_only(config)
         folder = artifacts.open_folder(made)
     ranking, rejected, sources = (tables.load_table(folder, name) for name in ("ranking", "rejected", "sources"))
     facts = artifacts.read_manifest(made)["facts"]
-    found = summarise(tables.load_pairs(folder), ranking, rejected, sources, facts)
+    found = summarise_pairs(tables.load_pairs(folder), ranking, rejected, sources, facts)
     if file is not None:
         Path(file).write_text(json.dumps(found, indent=1, ensure_ascii=False), encoding="utf-8")
     echo(format_summary(found))
@@ -102,7 +102,7 @@ def run_ability(
     """
     from neurontune_core.evaluation import harness
 
-    harness.check(harness.HarnessTasks(tuple(tasks), folder, limit))
+    harness.check_tasks(harness.HarnessTasks(tuple(tasks), folder, limit))
     with _recorded_run(run, settings, (), debug) as found:
         from flows.ability import ability
         from neurontune_core.artifacts import read_manifest
@@ -235,7 +235,7 @@ def embedded(config: PipelineConfig, preset: str, debug: bool) -> Iterator[None]
     """
     check_address_space()
     data_files.check_names(config.pairs)
-    benchmarks.check(config.evaluation)
+    benchmarks.check_benchmarks(config.evaluation)
     environment.apply(config.runtime, quiet=not debug)
     check_root(config.runtime.root)
     ready = start_prefect()

@@ -86,28 +86,28 @@ def _of_other_methods(section: str, chosen: str) -> Iterator[Setting]:
 
 def _kind(field: FieldInfo) -> str:
     """Return the type of a field in words, with its bounds: `whole number, at least 1`."""
-    return ", ".join([in_words(field.annotation), *_bounds(field.metadata)])
+    return ", ".join([type_in_words(field.annotation), *_bounds(field.metadata)])
 
 
-def in_words(kind: Any) -> str:
+def type_in_words(kind: Any) -> str:
     """Return a type in words that tell a person how to type a value."""
     origin, parts = get_origin(kind), get_args(kind)
     if origin is Annotated:
-        return ", ".join([in_words(parts[0]), *_bounds(parts[1:])])
+        return ", ".join([type_in_words(parts[0]), *_bounds(parts[1:])])
     if origin is Literal:
         return f"one of {', '.join(map(str, parts))}"
     if origin in (Union, types.UnionType):
         inner = [part for part in parts if part is not type(None)]
         if set(inner) == {int, float}:
             return "number"
-        return " or ".join([*map(in_words, inner), *(["none"] if type(None) in parts else [])])
+        return " or ".join([*map(type_in_words, inner), *(["none"] if type(None) in parts else [])])
     if origin is tuple:
-        return f"list, as a,b, of: {in_words(parts[0])}"
+        return f"list, as a,b, of: {type_in_words(parts[0])}"
     if origin is dict:
         value = parts[1]
         if isinstance(value, type) and issubclass(value, BaseModel):
             return f"map, set as NAME.FIELD=VALUE with the fields {', '.join(value.model_fields)}"
-        return f"map, set as NAME=VALUE, of: {in_words(value)}"
+        return f"map, set as NAME=VALUE, of: {type_in_words(value)}"
     return PLAIN.get(kind, getattr(kind, "__name__", "value"))
 
 

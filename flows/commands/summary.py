@@ -19,7 +19,7 @@ from neurontune_core import artifacts, tables
 from neurontune_core.causal.page import markdown
 from neurontune_core.config import RuntimeConfig
 from neurontune_core.records import Artifact
-from neurontune_core.selection.knockout import statement
+from neurontune_core.selection.knockout import silencing_statement
 from neurontune_core.shown_text import group_in_words, markdown_code, printable
 from tasks.recording import tracking
 from tasks.recording.mlflow_store import Tracking, without_password
@@ -62,7 +62,7 @@ def headline(evaluation: Artifact, selection: Artifact | None) -> list[str]:
     shares = [f"{rows[f'all {name}']['tuned']} of {name} prompts" for name in totals if f"all {name}" in rows]
     refused = f"; refused: {', '.join(shares)}" if shares else ""
     score = f"SU-F1 {rows['SU-F1']['tuned']}, base model {rows['SU-F1']['base']}{refused}"
-    causal = statement(artifacts.read_manifest(selection)["facts"]) if selection else ""
+    causal = silencing_statement(artifacts.read_manifest(selection)["facts"]) if selection else ""
     return [score, *([f"Cause and effect: {causal}"] if causal else [])]
 
 

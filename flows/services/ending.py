@@ -67,7 +67,7 @@ def leave(line: bytes, code: int) -> None:
     os._exit(code)
 
 
-def start() -> None:
+def watch_signals() -> None:
     """Watch for signals to end, in a thread: the main thread may hang in a call where Python runs no handler."""
     reading, writing = os.pipe()
     os.set_blocking(writing, False)

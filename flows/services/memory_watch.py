@@ -20,7 +20,7 @@ _told = threading.Event()
 _LINE = f"neurontune: error: {PROBLEM}\n".encode()
 
 
-def start() -> None:
+def watch_memory() -> None:
     """Watch this process: end it with a line if it has no memory for some seconds, or if a thread died of that."""
     before = threading.excepthook
 

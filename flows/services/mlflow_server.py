@@ -9,7 +9,7 @@ OPEN = ("/health",)
 """Paths that need no password: the health check."""
 
 
-def serve(store: str, files: str, port: int) -> None:
+def serve_mlflow(store: str, files: str, port: int) -> None:
     """Serve a store, with the folder for the files of its runs, until stopped.
 
     The login is in PREFECT_API_AUTH_STRING. The address of the store comes by an environment variable too, because it
@@ -28,4 +28,4 @@ def serve(store: str, files: str, port: int) -> None:
 
 
 if __name__ == "__main__":
-    serve(os.environ["MLFLOW_BACKEND_STORE_URI"], sys.argv[1], int(sys.argv[2]))
+    serve_mlflow(os.environ["MLFLOW_BACKEND_STORE_URI"], sys.argv[1], int(sys.argv[2]))

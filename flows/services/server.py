@@ -139,7 +139,7 @@ def _serve(bound: int, parent: int) -> None:
     from filelock import FileLock, Timeout
     from prefect.settings import PREFECT_HOME
 
-    server_changes.apply()
+    server_changes.change_server()
     # a page that is open, or a worker that listens, would keep a server that is to be started anew for ever
     config = uvicorn.Config(
         _guarded_app, factory=True, host="127.0.0.1", log_level="error", lifespan="on", timeout_graceful_shutdown=5

@@ -9,7 +9,7 @@ CHECK_EVERY = timedelta(seconds=2)
 """Interval at which the work queue checks for due work; Prefect's 0.25 seconds use a tenth of a core."""
 
 
-def apply() -> None:
+def change_server() -> None:
     """Let writers of SQLite wait for one another, and let the server look for due work less often.
 
     A transaction that first reads and then writes fails at once if another transaction has written meanwhile, without

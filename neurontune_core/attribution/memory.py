@@ -8,7 +8,7 @@ from transformers import PreTrainedModel
 from neurontune_core.attribution.encode import EncodedPair, make_batch
 from neurontune_core.attribution.wavefront import Wave, make_context, run_wave
 from neurontune_core.errors import InputError
-from neurontune_core.model.devices import cards_of, device_of, is_quantised, weight_bytes
+from neurontune_core.model.devices import cuda_devices_of, device_of, is_quantised, weight_bytes
 from neurontune_core.model.head import Head
 from neurontune_core.neurons import decoder_layers
 
@@ -22,7 +22,7 @@ FULL_BATCH_TOKENS = 8192
 
 def activation_budget(model: PreTrainedModel) -> int:
     """Return how many bytes of activations may be kept: a share of the weights on a CPU, of free memory on a GPU."""
-    if cards := cards_of(model):
+    if cards := cuda_devices_of(model):
         # rows go through all cards, so the fullest one says how many there may be
         unused = [torch.cuda.memory_reserved(card) - torch.cuda.memory_allocated(card) for card in cards]
         free = [torch.cuda.mem_get_info(card)[0] for card in cards]

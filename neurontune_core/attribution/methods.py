@@ -22,7 +22,7 @@ FULLNESS = 0.8
 
 
 @dataclass(frozen=True)
-class Method:
+class AttributionMethod:
     """A method made ready for a model.
 
     Attributes:
@@ -39,7 +39,7 @@ class Method:
     engine: setup.Engine | None = None
 
 
-def build(config: AttributionConfig, chat: ChatModel, memory_mib: int | None = None) -> Method:
+def build_method(config: AttributionConfig, chat: ChatModel, memory_mib: int | None = None) -> AttributionMethod:
     """Make the configured method ready.
 
     Args:
@@ -52,7 +52,7 @@ def build(config: AttributionConfig, chat: ChatModel, memory_mib: int | None = N
             integrated gradients do not support.
     """
     if config.method == "integrated_gradients":
-        return _integral(setup.build(config, chat, memory_mib))
+        return _integral(setup.build_engine(config, chat, memory_mib))
     widths = neuron_counts(chat.model)
     layers = {layer: widths[layer] for layer in range(first_layer(config, len(widths)), len(widths))}
     scores = gradient_scores if config.method == "gradient" else activation_scores
@@ -64,10 +64,10 @@ def build(config: AttributionConfig, chat: ChatModel, memory_mib: int | None = N
     def score(pairs: Sequence[EncodedPair], checked: bool) -> list[PairScores]:
         return in_halves(lambda part: scores(chat, layers, part), pairs)
 
-    return Method(layers, batches, score)
+    return AttributionMethod(layers, batches, score)
 
 
-def encode(pairs: Sequence[PromptPair], config: AttributionConfig, chat: ChatModel) -> list[EncodedPair]:
+def encode_pairs(pairs: Sequence[PromptPair], config: AttributionConfig, chat: ChatModel) -> list[EncodedPair]:
     """Return the token ids of pairs, the response's only where the method reads it.
 
     Raises:
@@ -82,11 +82,11 @@ def positions(config: AttributionConfig, pair: EncodedPair) -> int:
     return len(pair.query) if config.method == "activation" else len(pair.answered) + len(pair.response) - 1
 
 
-def _integral(engine: setup.Engine) -> Method:
+def _integral(engine: setup.Engine) -> AttributionMethod:
     def batches(pairs: Sequence[EncodedPair]) -> list[list[int]]:
         return setup.batches(engine, pairs)
 
     def score(pairs: Sequence[EncodedPair], checked: bool) -> list[PairScores]:
         return attribute(engine, pairs, checked, WANTED_GAP)
 
-    return Method({layer: engine.widths[layer] for layer in engine.layers}, batches, score, engine)
+    return AttributionMethod({layer: engine.widths[layer] for layer in engine.layers}, batches, score, engine)

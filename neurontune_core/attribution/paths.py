@@ -38,7 +38,7 @@ class Collected:
     waves: list[Wave] = field(default_factory=list)
 
 
-def collect(
+def run_waves(
     engine: Engine, context: Context, waves: Sequence[Wave], points: tuple[float, ...], weights: tuple[float, ...]
 ) -> Collected:
     """Run waves and put what they give together, layer by layer."""

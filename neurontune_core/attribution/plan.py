@@ -64,10 +64,10 @@ def estimate(
     if not pairs:
         raise InputError("pairs: there is none to attribute, so there is nothing to plan; check pairs.harmful")
     started = time.perf_counter()
-    method = methods.build(config, chat, memory_mib)
+    method = methods.build_method(config, chat, memory_mib)
     seconds_to_build = time.perf_counter() - started
     sizes = sizes_of(chat.model)
-    encoded = dict(zip((pair.id for pair in pairs), methods.encode(pairs, config, chat), strict=True))
+    encoded = dict(zip((pair.id for pair in pairs), methods.encode_pairs(pairs, config, chat), strict=True))
     shards = [in_shard(pairs, shard, config.shards) for shard in range(config.shards)]
     together = [batch for mine in shards for batch in _batches(method, [encoded[pair.id] for pair in mine])]
     if method.engine is None:
@@ -118,7 +118,7 @@ def _integral(engine: Engine, sizes: Sizes, together: Sequence[Sequence[EncodedP
 def _one_pass(
     config: AttributionConfig,
     chat: ChatModel,
-    method: methods.Method,
+    method: methods.AttributionMethod,
     sizes: Sizes,
     together: Sequence[Sequence[EncodedPair]],
 ) -> _Cost:
@@ -148,7 +148,7 @@ def _one_pass(
     return _Cost(total, seconds, _resident(chat.model) + kept)
 
 
-def _batches(method: methods.Method, pairs: Sequence[EncodedPair]) -> list[list[EncodedPair]]:
+def _batches(method: methods.AttributionMethod, pairs: Sequence[EncodedPair]) -> list[list[EncodedPair]]:
     return [[pairs[place] for place in places] for places in method.batches(pairs)]
 
 

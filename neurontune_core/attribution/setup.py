@@ -11,7 +11,7 @@ from neurontune_core.attribution.encode import EncodedPair
 from neurontune_core.attribution.quadrature import legendre_gauss_radau
 from neurontune_core.attribution.settings import AttributionConfig, first_layer
 from neurontune_core.attribution.split import Budget, row_layers
-from neurontune_core.attribution.verify import check_logits
+from neurontune_core.attribution.verify import check_prefix_logits
 from neurontune_core.attribution.wavefront import Wave
 from neurontune_core.model.devices import device_of
 from neurontune_core.model.head import Head
@@ -41,7 +41,7 @@ class Engine:
         return device_of(self.model)
 
 
-def build(config: AttributionConfig, chat: ChatModel, memory_mib: int | None = None) -> Engine:
+def build_engine(config: AttributionConfig, chat: ChatModel, memory_mib: int | None = None) -> Engine:
     """Make a model ready, and check that its rows and head give the model's own logits.
 
     Raises:
@@ -52,7 +52,7 @@ def build(config: AttributionConfig, chat: ChatModel, memory_mib: int | None = N
     widths = tuple(neuron_counts(model))
     first = first_layer(config, len(widths))
     head = Head.of(model)
-    check_logits(model, head)
+    check_prefix_logits(model, head)
     points, weights = legendre_gauss_radau(config.nodes)
     budget_bytes = memory.activation_budget(model) if memory_mib is None else memory_mib << 20
     return Engine(

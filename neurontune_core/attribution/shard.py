@@ -110,9 +110,9 @@ def attribute_shard(
         InputError: the model has a layer without neurons or attention of an unsupported kind, or a pair is empty.
         NumericalError: a pair gives NaN or infinite scores.
     """
-    encoded = methods.encode(pairs, config, chat)
+    encoded = methods.encode_pairs(pairs, config, chat)
     started = time.perf_counter()
-    method = methods.build(config, chat, memory_mib)
+    method = methods.build_method(config, chat, memory_mib)
     sums = ScoreSums(method.layers, config.normalise)
     checks: list[pd.DataFrame] = []
     checked = checked_ids(pairs)
@@ -169,7 +169,7 @@ def checked_ids(pairs: Sequence[PromptPair]) -> set[str]:
 
 
 def _results(
-    method: methods.Method, pairs: Sequence[PromptPair], encoded: Sequence[EncodedPair], checked: set[str]
+    method: methods.AttributionMethod, pairs: Sequence[PromptPair], encoded: Sequence[EncodedPair], checked: set[str]
 ) -> Iterator[tuple[PromptPair, PairScores]]:
     for places in method.batches(encoded):
         together = [pairs[place] for place in places]

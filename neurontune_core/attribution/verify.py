@@ -14,7 +14,7 @@ TOLERANCE = {torch.float64: 1e-5, torch.float32: 1e-3, torch.bfloat16: 0.1, torc
 
 
 @torch.no_grad()
-def check_logits(model: PreTrainedModel, head: Head) -> None:
+def check_prefix_logits(model: PreTrainedModel, head: Head) -> None:
     """Compare logits after a shared prefix with the model's own on a short text.
 
     A difference shows attention with biases, positions or caches that the shared prefix does not support. Nothing is

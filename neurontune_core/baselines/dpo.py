@@ -8,14 +8,14 @@ import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
-from neurontune_core.baselines.training import Batches, distinct
+from neurontune_core.baselines.training import Batches, different_pairs
 from neurontune_core.errors import InputError
 from neurontune_core.model.chat import encode_response
 from neurontune_core.model.generate import decode, generate
 from neurontune_core.model.likelihood import TokenSequence, response_log_probabilities, token_log_probabilities
 from neurontune_core.model.load import ChatModel
 from neurontune_core.records import REFUSED, LabelJudge, PromptPair
-from neurontune_core.scaling.examples import encode
+from neurontune_core.scaling.examples import encode_examples
 from neurontune_core.scaling.gradient import explicit_attention
 from neurontune_core.scaling.losses import micro_batches
 from neurontune_core.scaling.settings import TrainingSettings
@@ -74,7 +74,7 @@ def preferences(chat: ChatModel, batches: Batches, labels: LabelJudge, budget: T
     Raises:
         InputError: the model refuses every harmful prompt by itself.
     """
-    pairs = distinct(batches)
+    pairs = different_pairs(batches)
     harmful = [pair for pair in pairs if pair.role == "safety"]
     prompts = [chat.prompt_tokens(pair.conversation) for pair in harmful]
     with torch.no_grad():
@@ -95,7 +95,9 @@ def preferences(chat: ChatModel, batches: Batches, labels: LabelJudge, budget: T
         if pair.role == "utility":
             refusal = random.Random(f"{budget.seed}/dpo/{pair.id}").choice(refusals)
             rejected[pair.id] = encode_response(chat.tokenizer, refusal, chat.end_tokens[0])
-    wanted = [e for e in encode(chat, pairs, budget.response_tokens) if e.id in rejected and e.sequence.response]
+    wanted = [
+        e for e in encode_examples(chat, pairs, budget.response_tokens) if e.id in rejected and e.sequence.response
+    ]
     sequences = [e.sequence for e in wanted] + [TokenSequence(e.sequence.prompt, rejected[e.id]) for e in wanted]
     known = response_log_probabilities(chat, sequences)
     count = len(wanted)

@@ -11,7 +11,7 @@ from neurontune_core.baselines.adapters import paths
 from neurontune_core.baselines.dpo import preferences
 from neurontune_core.baselines.ia3 import Ia3
 from neurontune_core.baselines.lora import Lora, targets_for
-from neurontune_core.baselines.null_space import collect, moved, reading
+from neurontune_core.baselines.null_space import collect_states, harmful_direction, moved
 from neurontune_core.baselines.search import Attempt, Settings, Trials, best_of, searched
 from neurontune_core.baselines.settings import (
     AdapterSettings,
@@ -24,13 +24,13 @@ from neurontune_core.baselines.settings import (
 )
 from neurontune_core.baselines.steering import Steering, refusal_directions
 from neurontune_core.baselines.system_prompt import SELF_REMINDER, SystemPrompt
-from neurontune_core.baselines.training import Batches, Objective, distinct, draw_batches, imitation, learn
+from neurontune_core.baselines.training import Batches, Objective, different_pairs, draw_batches, imitation, learn
 from neurontune_core.errors import InputError
 from neurontune_core.interventions import Intervention
 from neurontune_core.model.load import ChatModel
 from neurontune_core.progress import Track, silent
 from neurontune_core.records import LabelJudge, NeuronSet, PromptPair
-from neurontune_core.scaling.examples import encode
+from neurontune_core.scaling.examples import encode_examples
 from neurontune_core.scaling.settings import ChoosingSettings, ScalingConfig, TrainingSettings
 from neurontune_core.scaling.validation import Score, ValidationPrompts, draw_prompts, validate, with_base_answers
 
@@ -137,7 +137,7 @@ def fit_baseline(
         best, trials = _train(fit, config, scaling, len(neurons.all))
     else:
         best, trials = _steer(fit)
-    facts = {"parameters": float(best.change.parameters), "examples": float(len(distinct(batches)))}
+    facts = {"parameters": float(best.change.parameters), "examples": float(len(different_pairs(batches)))}
     return FittedBaseline(best.change, best.facts | facts | {"trials": float(len(trials))}, trials)
 
 
@@ -169,7 +169,7 @@ def _train(fit: _Fit, config: AdapterSettings, budget: TrainingSettings, paramet
 
 def _steer(fit: _Fit) -> tuple[Attempt, Trials]:
     """Return the layer and strength that validate best, on a fixed grid or among Optuna's suggestions."""
-    chat, config, pairs = fit.chat, fit.config, distinct(fit.batches)
+    chat, config, pairs = fit.chat, fit.config, different_pairs(fit.batches)
     harmful, harmless = ([pair for pair in pairs if pair.role == role] for role in ("safety", "utility"))
     asked = [[pair.conversation for pair in own] for own in (harmful, harmless)]
     directions = refusal_directions(chat, asked[0], asked[1])
@@ -178,10 +178,10 @@ def _steer(fit: _Fit) -> tuple[Attempt, Trials]:
     facts: dict[int, dict[str, float]] = {layer: {} for layer in layers}
     if isinstance(config, AlphaSteerSettings):
         tokens = getattr(fit.settings, "response_tokens", RESPONSE_TOKENS)
-        known = [example.sequence for example in encode(chat, harmless, tokens)]
+        known = [example.sequence for example in encode_examples(chat, harmless, tokens)]
         last = [chat.prompt_tokens(pair.conversation) for pair in harmful]
-        for layer, states in collect(chat, last, known, layers).items():
-            readings[layer] = reading(states)
+        for layer, states in collect_states(chat, last, known, layers).items():
+            readings[layer] = harmful_direction(states)
             facts[layer] = moved(states, readings[layer])
 
     def attempt(settings: Settings) -> Attempt:

@@ -27,7 +27,7 @@ class States:
     harmful: Tensor
 
 
-def reading(states: States) -> NDArray[np.float32]:
+def harmful_direction(states: States) -> NDArray[np.float32]:
     """Return `w` `[hidden]`, so that `w . h` is about 1 at harmful states and about 0 at harmless ones.
 
     AlphaSteer learns `Delta = argmin |Delta P H - R|^2 + a |Delta P|^2` with the columns of H harmful states, those of
@@ -50,7 +50,7 @@ def moved(states: States, reading: NDArray[np.float32]) -> dict[str, float]:
     return {"harmful_moved": float((states.harmful @ w).mean()), "harmless_moved": harmless}
 
 
-def collect(
+def collect_states(
     chat: ChatModel,
     harmful: Sequence[list[int]],
     harmless: Sequence[TokenSequence],

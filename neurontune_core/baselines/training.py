@@ -15,7 +15,7 @@ from neurontune_core.model.load import ChatModel
 from neurontune_core.progress import Track, silent
 from neurontune_core.records import LabelJudge, PromptPair, Role
 from neurontune_core.scaling.episodes import EpisodeSampler, answered
-from neurontune_core.scaling.examples import encode
+from neurontune_core.scaling.examples import encode_examples
 from neurontune_core.scaling.gradient import gradients
 from neurontune_core.scaling.losses import Example, JointLoss, PositionWeights, base_states
 from neurontune_core.scaling.maml import step_size
@@ -60,7 +60,7 @@ def _few(pairs: Sequence[PromptPair], role: Role, seed: int) -> list[PromptPair]
     return random.Random(f"{seed}/steering/{role}").sample(own, min(FEW_PROMPTS, len(own)))
 
 
-def distinct(batches: Batches) -> list[PromptPair]:
+def different_pairs(batches: Batches) -> list[PromptPair]:
     """Return the different pairs of all batches, by id."""
     used = {pair.id: pair for batch in batches for pair in batch}
     return [used[name] for name in sorted(used)]
@@ -99,7 +99,7 @@ class Imitation:
 
 def imitation(chat: ChatModel, batches: Batches, budget: TrainingSettings) -> Imitation:
     """Return the imitation loss for the pairs of all batches."""
-    examples = {e.id: e for e in encode(chat, distinct(batches), budget.response_tokens)}
+    examples = {e.id: e for e in encode_examples(chat, different_pairs(batches), budget.response_tokens)}
     base = base_states(chat, [e for e in examples.values() if e.role == "utility"])
     return Imitation(chat, examples, base, budget.utility_weight)
 

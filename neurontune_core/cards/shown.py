@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from neurontune_core.cards.card import NeuronCard
-from neurontune_core.expert_address import in_words
+from neurontune_core.expert_address import neuron_in_words
 from neurontune_core.records import ScalingFactors
 
 LONGEST_PROMPT = 100
@@ -52,7 +52,7 @@ def shown_cards(cards: Sequence[NeuronCard], scaling: ScalingFactors | None) -> 
             promoted=tuple(map(repr, card.promoted)),
             suppressed=tuple(map(repr, card.suppressed)),
             prompts=tuple(ShownPrompt(f"{p.activation:.2f}", one_line(p.text), p.harmful) for p in card.prompts),
-            neuron=in_words(card.neuron, card.expert, card.place),
+            neuron=neuron_in_words(card.neuron, card.expert, card.place),
             routed=routing(card),
         )
         for card in cards

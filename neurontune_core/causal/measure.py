@@ -58,7 +58,7 @@ class _Unchanged:
     said: Sequence[tuple[Conversation, list[int]]]
 
 
-def measure(study: CausalStudy, cells: Sequence[Cell], track: Track = silent) -> pd.DataFrame:
+def measure_cells(study: CausalStudy, cells: Sequence[Cell], track: Track = silent) -> pd.DataFrame:
     """Return a row for every answer of every cell.
 
     Columns: neurons (name of the set), share, intervention, matched (as in `Cell`), count (neurons of the set), group,

@@ -28,7 +28,7 @@ def title_of(intervention: str) -> str:
     return titles.get(intervention, f"Amplified: activations times {intervention.removeprefix('x ')}")
 
 
-def render_body(table: pd.DataFrame, plot: str) -> str:
+def causal_body(table: pd.DataFrame, plot: str) -> str:
     """Return the page's body in Markdown: the base rates, and a table of refusal rates an intervention.
 
     Args:
@@ -44,12 +44,12 @@ def render_body(table: pd.DataFrame, plot: str) -> str:
     parts = ["The model without a change:", markdown(rates), f"![Dose and response]({plot})"]
     for intervention in dict.fromkeys(table["intervention"]):
         if intervention != BASE:
-            rows = shown_rows(table[table["intervention"] == intervention])
+            rows = rate_rows(table[table["intervention"] == intervention])
             parts += [f"## {title_of(str(intervention))}", markdown(rows)] if rows else []
     return "\n\n".join(parts)
 
 
-def shown_rows(table: pd.DataFrame) -> Rows:
+def rate_rows(table: pd.DataFrame) -> Rows:
     """Return refusal rates under one intervention: a row a group and set, a column a size of the set.
 
     The rates of the sets have their 95% intervals; random sets show their least and greatest rate, and the largest p

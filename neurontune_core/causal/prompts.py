@@ -19,7 +19,7 @@ from neurontune_core.records import PromptPair
 logger = logging.getLogger("neurontune")
 
 
-def study_prompts(
+def grouped_prompts(
     pairs: Sequence[PromptPair], config: CausalConfig, evaluation: EvaluationConfig, library: Library | None = None
 ) -> dict[str, list[PromptPair]]:
     """Return the prompts by group, at most `prompts` of each; of the harmless ones only those without an attack.
@@ -50,7 +50,7 @@ def study_prompts(
     }
 
 
-def fitting(
+def prompts_with_room(
     prompts: Mapping[str, Sequence[PromptPair]], chat: ChatModel, tokens: int
 ) -> tuple[dict[str, list[PromptPair]], pd.DataFrame]:
     """Return the prompts that leave room for an answer in the model's positions, and those left out, with why.
@@ -58,10 +58,10 @@ def fitting(
     Raises:
         InputError: none of a group does.
     """
-    kept, without_room = left_out.fitting(prompts, chat, tokens)
+    kept, without_room = left_out.with_room(prompts, chat, tokens)
     if without_room.empty:
         return kept, without_room
-    words = left_out.in_words(without_room)
+    words = left_out.left_out_in_words(without_room)
     if empty := [name for name, own in kept.items() if not own]:
         raise InputError(
             f"causal.groups: no prompt of {empty[0]} fits the model's positions: {words}; lower causal.tokens, which "

@@ -58,7 +58,7 @@ def _order(column: pd.Series) -> pd.Series:
     return column.map({value: place for place, value in enumerate([*known, *sorted(set(column) - set(known))])})
 
 
-def facts_of(table: pd.DataFrame, answers: pd.DataFrame) -> dict[str, float]:
+def causal_facts(table: pd.DataFrame, answers: pd.DataFrame) -> dict[str, float]:
     """Return the headline: base rates, silencing and patching of the safety set at every size, and random sets.
 
     `empty_set_changes` counts answers that changing no neuron changed; anything but 0 is a fault of the hooks.

@@ -17,7 +17,7 @@ from neurontune_core.cards.activations import plain_prompts
 from neurontune_core.config import PipelineConfig
 from neurontune_core.costs.speed import measure_speed, reading_speed
 from neurontune_core.costs.stages import EVALUATIONS, evaluation_work, scaling_work, selection_work
-from neurontune_core.costs.work import Work, reading
+from neurontune_core.costs.work import Work, reading_work
 from neurontune_core.evaluation.public_sets import Library
 from neurontune_core.model.batches import bytes_per_token
 from neurontune_core.model.devices import weight_bytes
@@ -142,7 +142,7 @@ def plan(
         first = attribution.estimate(config.attribution, chat, chosen, config.runtime.memory_mib)
         exact, widths = _Place.of(chat.model), neuron_counts(chat.model)
         prompts = [chat.prompt_tokens(pair.conversation) for pair in plain_prompts(pairs)]
-        card_work = reading(prompts, chat.batch_tokens)
+        card_work = reading_work(prompts, chat.batch_tokens)
         card_seconds = reading_speed(chat, prompts).seconds(card_work)
     peak = (first.memory_bytes, 0) if not exact.on_card else (LIBRARY_BYTES["cpu"] + exact.weights, first.memory_bytes)
     rows.append(_row("attribution", loading + first.seconds, peak, first.disk_bytes, config.attribution.shards))

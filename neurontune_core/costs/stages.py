@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from neurontune_core.config import PipelineConfig
-from neurontune_core.costs.work import Work, differentiating, generating, reading, total
+from neurontune_core.costs.work import Work, differentiating, generating, reading_work, total
 from neurontune_core.evaluation import ability, answers, benchmarks, over_refusal
 from neurontune_core.evaluation.public_sets import Library
 from neurontune_core.model.batches import shared_length
@@ -14,7 +14,7 @@ from neurontune_core.model.load import ChatModel
 from neurontune_core.records import Conversation, PromptPair
 from neurontune_core.scaling import own_refusals
 from neurontune_core.scaling.episodes import EpisodeSampler, answered
-from neurontune_core.scaling.examples import encode
+from neurontune_core.scaling.examples import encode_examples
 from neurontune_core.scaling.losses import Example, micro_batches
 from neurontune_core.scaling.margin_fit.measure import openings_of, parts_of
 from neurontune_core.scaling.problem import training_pairs
@@ -43,7 +43,7 @@ def scaling_work(config: PipelineConfig, pairs: Sequence[PromptPair], chat: Chat
     settings = config.scaling
     train = training_pairs(pairs, own_refusals.commonest_refusal(pairs) if settings.refusal == "own" else "", None)
     if isinstance(settings, DialSettings):
-        trained = encode(chat, [pair for pair in train if pair.response][:64], 16)
+        trained = encode_examples(chat, [pair for pair in train if pair.response][:64], 16)
         tries = len(settings.safety_factors) * len(settings.utility_factors)
         work, solved = Work(), 0.0
     elif isinstance(settings, MamlSettings):
@@ -74,7 +74,7 @@ def _margin_fit(
     sampler = EpisodeSampler(train, settings)
     drawn = [episode.query for _ in range(settings.steps) for episode in sampler.draw()]
     used = {pair.id: pair for query in drawn for pair in query}
-    examples = {each.id: each for each in encode(chat, list(used.values()), settings.response_tokens)}
+    examples = {each.id: each for each in encode_examples(chat, list(used.values()), settings.response_tokens)}
     refusals = openings_of(chat, settings.refusal_openings or own_refusals.USUAL_OPENINGS, settings.opening_tokens)
     work, bytes_read, known = Work(), 0.0, set()
     every = settings.finished_every
@@ -102,7 +102,7 @@ def _maml(settings: MamlSettings, train: Sequence[PromptPair], chat: ChatModel) 
     sampler = EpisodeSampler(answered(train), settings, settings.support_batch, settings.tasks_per_step)
     episodes = [episode for _ in range(settings.steps) for episode in sampler.draw()]
     used = {pair.id: pair for episode in episodes for pair in episode.support + episode.query}
-    examples = {each.id: each for each in encode(chat, list(used.values()), settings.response_tokens)}
+    examples = {each.id: each for each in encode_examples(chat, list(used.values()), settings.response_tokens)}
     # a second derivative runs the inner steps backwards once more
     inner = settings.inner_steps * (2 if settings.order == "second" else 1)
 
@@ -159,7 +159,7 @@ def evaluation_work(
     words = [pair.conversation for pair in harmless[: over_refusal.PROMPTS] for _ in range(over_refusal.WORDS)]
     # both models read what they are compared on
     tuned = base + Work(forward=2 * compared, batch=chat.batch_tokens)
-    knowledge = reading(questions, chat.batch_tokens)
+    knowledge = reading_work(questions, chat.batch_tokens)
     work = {
         "base": base,
         "tuned": tuned,

@@ -76,7 +76,7 @@ def _written(group: Sequence[Sequence[int]], new_tokens: int) -> Work:
     return Work(forward=_read(group), steps=steps, rows=steps * len(group), batch=batch)
 
 
-def reading(texts: Sequence[Sequence[int]], batch_tokens: int) -> Work:
+def reading_work(texts: Sequence[Sequence[int]], batch_tokens: int) -> Work:
     """Return the work of one forward pass over texts."""
     work = Work()
     for alike in by_beginning(texts):

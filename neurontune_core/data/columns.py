@@ -82,7 +82,7 @@ def recognise(
     return {use: found[use] for use in known if use in found}
 
 
-def described(found: Mapping[str, str]) -> str:
+def columns_in_words(found: Mapping[str, str]) -> str:
     """Return in words which columns were taken for what."""
     return ", ".join(f"{use} = {column!r}" for use, column in found.items() if column)
 

@@ -90,7 +90,7 @@ def refusals() -> list[str]:
     return [str(row["text"]) for row in _rows("refusals.jsonl")]
 
 
-def digest(file: str) -> str:
+def shipped_digest(file: str) -> str:
     """Return the SHA-256 of a shipped data file."""
     return artifacts.text_digest(_text(file))
 

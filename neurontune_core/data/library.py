@@ -74,11 +74,11 @@ class PublicLibrary:
         """
         name, attacks = ROLE_NAMES[role], self._attacks_digest()
         if _is_shipped(dataset, source):
-            return f"{dataset}/{name}/{attacks}/{corpus.digest(corpus.QUERIES[name])}"
+            return f"{dataset}/{name}/{attacks}/{corpus.shipped_digest(corpus.QUERIES[name])}"
         _read(dataset, role, source)  # what is wrong with it is said before anything is computed
         content = artifacts.file_digest(_file(dataset, role, source).path)
         columns = sorted(source.columns.items()) or ""
-        around = artifacts.text_digest(f"{specification.digest(dataset)}{columns}{attacks}")
+        around = artifacts.text_digest(f"{specification.specification_digest(dataset)}{columns}{attacks}")
         return f"{short_name(dataset)}/{name}/{around}/{content}"
 
     def _attacks_digest(self) -> str:
@@ -87,11 +87,11 @@ class PublicLibrary:
         for name in self._attacks:
             check_entry(f"{SECTION}.attacks", name, [corpus.NAME], "attacks")
             if name == corpus.NAME:
-                digests.append(corpus.digest("attacks.jsonl"))
+                digests.append(corpus.shipped_digest("attacks.jsonl"))
                 continue
             columns = sorted(self._source(name).columns.items())
             content = artifacts.file_digest(self._attack_file(name).path)
-            digests.append(f"{short_name(name)}{specification.digest(name)}{columns}{content}")
+            digests.append(f"{short_name(name)}{specification.specification_digest(name)}{columns}{content}")
         return digests[0] if list(self._attacks) == [corpus.NAME] else artifacts.text_digest(" ".join(digests))
 
     def _attack_file(self, name: str) -> FetchedFile:

@@ -7,7 +7,7 @@ from typing import Any
 
 from neurontune_core.data.attack_templates import known_categories, slug
 from neurontune_core.data.categories import ATTACK_TYPES
-from neurontune_core.data.columns import ATTACK, REFUSAL, described, recognise
+from neurontune_core.data.columns import ATTACK, REFUSAL, columns_in_words, recognise
 from neurontune_core.data.corpus import PLACEHOLDER, Attack
 from neurontune_core.data.near_copies import words
 from neurontune_core.data.queries import MAX_CHARACTERS, Rejected
@@ -47,7 +47,7 @@ def read_attacks(
         InputError: no column of the file is known to hold attacks, or no row can be used.
     """
     found = recognise(f"{section}.sources.{name}", table.columns, ATTACK, file.columns)
-    read = ReadTexts(columns=described(found), notes=table.notes)
+    read = ReadTexts(columns=columns_in_words(found), notes=table.notes)
     templates = {attack.template: attack.name for attack in before}
     names = set(templates.values())
     for row in table.rows:
@@ -80,7 +80,7 @@ def read_refusals(name: str, file: TextFile, table: Table, section: str = "pairs
         InputError: no column of the file is known to hold refusals, or no row can be used.
     """
     found = recognise(f"{section}.sources.{name}", table.columns, REFUSAL, file.columns)
-    read = ReadTexts(columns=described(found), notes=table.notes)
+    read = ReadTexts(columns=columns_in_words(found), notes=table.notes)
     for row in table.rows:
         values = {use: row.values.get(column) for use, column in found.items()}
         problem = row.problem or _problem(values, "text", MAX_CHARACTERS)

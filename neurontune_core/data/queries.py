@@ -6,7 +6,7 @@ from typing import Any
 
 from neurontune_core.data.attack_templates import WrappedQuery, find_attacks, slug
 from neurontune_core.data.categories import UNCATEGORISED
-from neurontune_core.data.columns import HARMFUL, QUERY, described, recognise
+from neurontune_core.data.columns import HARMFUL, QUERY, columns_in_words, recognise
 from neurontune_core.data.conversations import BadConversation, Turns, is_conversation, read_conversation, read_history
 from neurontune_core.data.corpus import Attack, Query
 from neurontune_core.data.near_copies import words
@@ -53,7 +53,7 @@ def read_queries(name: str, role: RoleName, file: RoleFile, rows: Sequence[Row],
     """
     layout = _layout(f"{section}.sources.{name}", name, role, file, rows)
     categories = {slug(theirs): ours for theirs, ours in file.categories.items()}
-    read = ReadQueries(columns=described(layout.model_dump(include=set(HARMFUL))))
+    read = ReadQueries(columns=columns_in_words(layout.model_dump(include=set(HARMFUL))))
     wrapped: list[WrappedQuery] = []
     seen: set[str] = set()
     for row in rows:

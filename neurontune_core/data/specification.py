@@ -150,7 +150,7 @@ def _recognised(own: OwnData, file: str) -> Dataset:
     return Dataset(name=own.name, harmful=queries, benign=benign, attacks=text, refusals=text)
 
 
-def digest(name: str) -> str:
+def specification_digest(name: str) -> str:
     """Return the SHA-256 of a dataset's specification: a change of it changes the queries."""
     if own_data(name) is None:
         return artifacts.text_digest(_text(name))

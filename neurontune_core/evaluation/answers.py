@@ -30,7 +30,7 @@ KINDS = {"safety": "harmful prompts", "utility": "harmless prompts"}
 logger = logging.getLogger("neurontune")
 
 
-def settings(config: EvaluationConfig) -> dict[str, Any]:
+def answer_settings(config: EvaluationConfig) -> dict[str, Any]:
     """Return the settings that the answers depend on: the prompts and the longest answer."""
     return {name: value for name, value in contents(config).items() if name in FIELDS}
 
@@ -45,7 +45,7 @@ def base_answers(
     """Return the base model's greedy answers to the prompts of all benchmarks, and the prompts that do not fit it.
 
     All tuned models of this base share the answers. Columns: those of `prompt_table`, tokens (ids, without the
-    end-of-turn token), completion. The second table is that of `left_out.fitting`.
+    end-of-turn token), completion. The second table is that of `left_out.with_room`.
 
     Args:
         pairs: all pairs; the benchmark `shipped` asks those of the test split.
@@ -140,7 +140,7 @@ def token_lists(answers: pd.DataFrame) -> list[list[int]]:
     return [[int(token) for token in tokens] for tokens in answers["tokens"]]
 
 
-def facts_of(answers: pd.DataFrame) -> dict[str, float]:
+def answer_facts(answers: pd.DataFrame) -> dict[str, float]:
     """Return how many answers there are and how long they are on average, in tokens."""
     return {"answers": float(len(answers)), "tokens_mean": float(answers["tokens"].map(len).mean())}
 
@@ -159,10 +159,10 @@ def prompts_that_fit(
     Raises:
         InputError: no prompt of a benchmark or of a role fits.
     """
-    fitting, left_out = left.fitting(prompts, chat, config.max_new_tokens)
+    fitting, left_out = left.with_room(prompts, chat, config.max_new_tokens)
     if left_out.empty:
         return fitting, left_out
-    words = left.in_words(left_out)
+    words = left.left_out_in_words(left_out)
     empty = {name for name, members in fitting.items() if not members}
     gone = [name for name in config.benchmarks if short_name(name) in empty]
     gone += [KINDS[role] for role in KINDS if _of_role(prompts, role) and not _of_role(fitting, role)]

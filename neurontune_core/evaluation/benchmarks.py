@@ -42,7 +42,7 @@ def test_prompts(
     Raises:
         InputError: unknown benchmark or attack set, or the benchmarks together lack harmful or harmless prompts.
     """
-    check(config)
+    check_benchmarks(config)
     chosen: dict[str, list[PromptPair]] = {}
     for name in config.benchmarks:
         if name == SHIPPED:
@@ -79,7 +79,7 @@ def group_of(pair: PromptPair, trained: set[str]) -> str:
     return "benign_borderline" if pair.query_category.startswith(BORDERLINE) else "benign_ordinary"
 
 
-def check(config: EvaluationConfig) -> None:
+def check_benchmarks(config: EvaluationConfig) -> None:
     """Check the names of the benchmarks.
 
     Raises:

@@ -51,7 +51,7 @@ def chrf(reference: str, candidate: str) -> float:
     return (1 + BETA**2) * p * r / (BETA**2 * p + r) if p + r else 0.0
 
 
-def distinct(texts: Sequence[str]) -> float | None:
+def distinct_share(texts: Sequence[str]) -> float | None:
     """Distinct-2: distinct word pairs divided by all word pairs of an answer, mean over answers; None without pairs."""
     shares = []
     for text in texts:
@@ -74,7 +74,7 @@ def compare_answers(base: Sequence[str], tuned: Sequence[str]) -> dict[str, floa
     pairs = list(zip(base, tuned, strict=True))
     facts = {"words": _mean([len(text.split()) for text in tuned]), "words_base": _mean([len(t.split()) for t in base])}
     for name, texts in (("distinct", tuned), ("distinct_base", base)):
-        if (share := distinct(texts)) is not None:
+        if (share := distinct_share(texts)) is not None:
             facts[name] = share
     kept = [share for one, other in pairs if (share := content_kept(one, other)) is not None]
     if kept:

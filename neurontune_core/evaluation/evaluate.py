@@ -10,7 +10,7 @@ from neurontune_core.evaluation import benchmarks
 from neurontune_core.evaluation.judges import judge_title
 from neurontune_core.evaluation.judging import completion_table, judge_all
 from neurontune_core.evaluation.public_sets import Library, set_digests
-from neurontune_core.evaluation.rates import rate_table, summarise
+from neurontune_core.evaluation.rates import headline_metrics, rate_table
 from neurontune_core.evaluation.settings import EvaluationConfig
 
 VERSION = 6
@@ -26,7 +26,7 @@ class Evaluation:
     facts: dict[str, float]
 
 
-def settings(config: EvaluationConfig) -> dict[str, Any]:
+def judging_settings(config: EvaluationConfig) -> dict[str, Any]:
     """Return what an evaluation depends on besides the answers: the judges, their versions, the bootstrap."""
     judges = [judge_title(name.partition("=")[0]) for name in (config.judge.method, *config.also_judges)]
     own = config.model_dump(mode="json", include=set(FIELDS))
@@ -53,7 +53,7 @@ def evaluate(
         ValueError: the two models were given different prompts.
     """
     completions = judge_all(completion_table({"base": base, "tuned": tuned}), config)
-    return Evaluation(completions, rate_table(completions), summarise(completions, config) | dict(moved or {}))
+    return Evaluation(completions, rate_table(completions), headline_metrics(completions, config) | dict(moved or {}))
 
 
 def base_digests(config: EvaluationConfig, library: Library | None = None) -> list[str]:
@@ -62,5 +62,5 @@ def base_digests(config: EvaluationConfig, library: Library | None = None) -> li
     Raises:
         InputError: unknown benchmark, a public set without a library, or a file that is not there.
     """
-    benchmarks.check(config)
+    benchmarks.check_benchmarks(config)
     return set_digests(config, library)

@@ -35,7 +35,7 @@ class HarnessTasks:
     limit: int | None = None
 
 
-def check(asked: HarnessTasks) -> None:
+def check_tasks(asked: HarnessTasks) -> None:
     """Check the tasks, before a model is loaded.
 
     Raises:
@@ -57,7 +57,7 @@ def check(asked: HarnessTasks) -> None:
             raise InputError(f"--task-folder: {file} of task {name} is not there; give its absolute path in data_files")
 
 
-def digests(asked: HarnessTasks) -> list[str]:
+def task_digests(asked: HarnessTasks) -> list[str]:
     """Return the harness's version and the digests of the user's task files, for the content key of a stage.
 
     Data from the hub are not in the key, because the harness pins no revision of them.
@@ -72,7 +72,7 @@ def digests(asked: HarnessTasks) -> list[str]:
     return [*found, text_digest(lines)]
 
 
-def ask(chat: ChatModel, asked: HarnessTasks) -> tuple[pd.DataFrame, pd.DataFrame]:
+def model_scores(chat: ChatModel, asked: HarnessTasks) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return a model's scores: `result_table`, a row a task and metric, and `row_table`, a row a row of a task.
 
     Prompts are written in the model's chat format, with its system message.
@@ -137,7 +137,7 @@ def row_table(results: Mapping[str, Any]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["task", "metric", "row", "value"])
 
 
-def compare(
+def compare_scores(
     asked: Sequence[str], base: tuple[pd.DataFrame, pd.DataFrame], tuned: tuple[pd.DataFrame, pd.DataFrame]
 ) -> tuple[pd.DataFrame, dict[str, float]]:
     """Return a table with the scores of both models side by side, and the scores of the requested tasks as facts.

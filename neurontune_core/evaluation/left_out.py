@@ -12,7 +12,7 @@ from neurontune_core.records import Conversation, PromptPair
 COLUMNS = ("benchmark", "id", "source", "row", "reason")
 
 
-def fitting(
+def with_room(
     prompts: Mapping[str, Sequence[PromptPair]], chat: ChatModel, tokens: int
 ) -> tuple[dict[str, list[PromptPair]], pd.DataFrame]:
     """Return the prompts of each group that leave room for an answer of so many tokens, and a table of the others.
@@ -32,7 +32,7 @@ def fitting(
     return kept, pd.DataFrame(left_out, columns=list(COLUMNS))
 
 
-def in_words(left_out: pd.DataFrame) -> str:
+def left_out_in_words(left_out: pd.DataFrame) -> str:
     """Return in words how many prompts are left out, and the first of them with its reason; the table has a row."""
     first = left_out.iloc[0]
     row = f"row {first['row']} of {first['source']}, " if first["row"] else ""

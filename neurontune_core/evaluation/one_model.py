@@ -16,19 +16,19 @@ from neurontune_core.model.load import ChatModel
 from neurontune_core.progress import Track, silent
 
 
-def evaluate_model(
+def evaluate_one_model(
     chat: ChatModel, config: EvaluationConfig, library: Library, track: Track = silent
 ) -> tuple[pd.DataFrame, dict[str, AnswerRates], pd.DataFrame]:
     """Let a model answer the prompts of benchmarks, and judge the answers.
 
     Returns:
         The answers, a row a prompt (benchmark, id, role, prompt, completion, verdict, refused, gave, explanation), the
-        rates of each benchmark, and the prompts that do not fit the model (`left_out.fitting`).
+        rates of each benchmark, and the prompts that do not fit the model (`left_out.with_room`).
 
     Raises:
         InputError: an unknown benchmark, `shipped` (it needs the pairs of a run), or one with no prompt that fits.
     """
-    check(config)
+    check_public(config)
     chosen = {short_name(name): public_prompts(name, [], config, needed(library, name)) for name in config.benchmarks}
     prompts, left_out = answers.answers_to(chosen, config, chat, track)
     tables, rates = [], {}
@@ -41,13 +41,13 @@ def evaluate_model(
     return pd.concat(tables, ignore_index=True), rates, left_out
 
 
-def check(config: EvaluationConfig) -> None:
+def check_public(config: EvaluationConfig) -> None:
     """Check the names of the benchmarks.
 
     Raises:
         InputError: an unknown benchmark, or `shipped` (it needs the pairs of a run).
     """
-    benchmarks.check(config)
+    benchmarks.check_benchmarks(config)
     if SHIPPED in config.benchmarks:
         raise InputError("--benchmarks: shipped is the test split of a run; name a public set or a file of your own")
 

@@ -130,7 +130,7 @@ def false_refusals(completions: pd.DataFrame, most: int = PROMPTS) -> pd.DataFra
     return found.loc[turn.sort_values(kind="stable").index].head(most)
 
 
-def measure(
+def measure_triggers(
     chat: ChatModel,
     change: Intervention,
     completions: pd.DataFrame,

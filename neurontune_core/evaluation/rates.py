@@ -94,7 +94,7 @@ def refused_by_category(completions: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=columns)
 
 
-def summarise(completions: pd.DataFrame, config: EvaluationConfig) -> dict[str, float]:
+def headline_metrics(completions: pd.DataFrame, config: EvaluationConfig) -> dict[str, float]:
     """Return headline metrics under stable names: SU-F1 with intervals, and a refusal rate a benchmark.
 
     S is taken over all harmful prompts (plain and attacked), U over all harmless ones (plain and wrapped); prompts made

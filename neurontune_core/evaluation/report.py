@@ -21,7 +21,7 @@ from neurontune_core.evaluation.charts import Point
 from neurontune_core.evaluation.disagreements import SPOKEN, disagreements, gave_words
 from neurontune_core.evaluation.judges.error_rates import corrected_interval
 from neurontune_core.evaluation.rates import by_model, category_rates, refused_by_category
-from neurontune_core.evaluation.report_headline import Work, circumstances, duration, headline, moment
+from neurontune_core.evaluation.report_headline import StageTime, circumstances, duration, headline_tiles, moment
 from neurontune_core.records import Role, ScalingFactors
 from neurontune_core.shown_text import group_in_words
 
@@ -64,7 +64,7 @@ class RunRecord:
     the safety neurons are doubtful ("" if they are not), `cards` the cards of the strongest neurons, if there are any.
     A baseline has neither factors nor a curve. `completions` may have the column `cut`: the answer reached the length
     limit. `works` are the computations of the stages, `device` the device of the run, `weights` the digest of the
-    model's weights, `triggers` the table of `over_refusal.measure`, `causal` the drawing of a causal study of the
+    model's weights, `triggers` the table of `over_refusal.measure_triggers`, `causal` the drawing of a causal study of the
     run's neurons, as SVG (empty without one).
     """
 
@@ -86,7 +86,7 @@ class RunRecord:
     warning: str = ""
     silenced: str = ""
     cards: Sequence[NeuronCard] = ()
-    works: Sequence[Work] = ()
+    works: Sequence[StageTime] = ()
     device: str = ""
     weights: str = ""
     triggers: pd.DataFrame | None = None
@@ -112,7 +112,7 @@ def render_report(record: RunRecord) -> str:
         script=Markup(script),
         # the browser runs only this script, so a script inside a completion does nothing
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
-        headline=headline(record.facts),
+        headline=headline_tiles(record.facts),
         circumstances=circumstances(record.works, record.device, record.weights),
         benchmarks=[with_correction(row, record.completions["judge"].iloc[0]) for row in _rates(record)],
         scatter=charts.safety_utility(_points(record)),

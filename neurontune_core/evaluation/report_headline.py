@@ -21,7 +21,7 @@ TILES = (
 
 
 @dataclass(frozen=True)
-class Work:
+class StageTime:
     """A stage's computation: when it began, in seconds since 1970, and how many seconds it took."""
 
     stage: str
@@ -29,7 +29,7 @@ class Work:
     seconds: float
 
 
-def headline(facts: Mapping[str, float]) -> list[dict[str, str]]:
+def headline_tiles(facts: Mapping[str, float]) -> list[dict[str, str]]:
     """Return the tiles: name, base value, tuned value and a remark; a tile without its metric is left out."""
     rows = [
         {"name": name, "base": form.format(facts[f"{key}_base"]), "tuned": form.format(facts[key])}
@@ -76,7 +76,7 @@ def duration(seconds: float) -> str:
     return f"{minutes // 60} h {minutes % 60} min" if minutes >= 60 else f"{minutes} min"
 
 
-def circumstances(works: Sequence[Work], device: str, weights: str) -> list[tuple[str, str]]:
+def circumstances(works: Sequence[StageTime], device: str, weights: str) -> list[tuple[str, str]]:
     """Return when a run was computed, how long its stages took, the device, and the digest of the weights."""
     rows = []
     if works:

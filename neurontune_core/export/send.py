@@ -70,7 +70,7 @@ def find_converter(file: Path) -> Path:
     return Path(found)
 
 
-def convert(folder: Path, file: Path, converter: Path) -> None:
+def convert_to_gguf(folder: Path, file: Path, converter: Path) -> None:
     """Write an exported folder as a GGUF file in its own number format.
 
     Raises:

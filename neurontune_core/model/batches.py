@@ -9,7 +9,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from neurontune_core.experts import active_experts, is_routed, outputs_and_width
-from neurontune_core.model.devices import cards_of
+from neurontune_core.model.devices import cuda_devices_of
 
 SHARE_OF_MEMORY = 0.25
 """Share of the device's memory for a batch's activations; the rest holds weights, caches and other programs."""
@@ -68,7 +68,7 @@ def tokens_that_fit(model: PreTrainedModel) -> int:
 
     On a GPU this is the memory that is free once the model is loaded.
     """
-    if cards := cards_of(model):
+    if cards := cuda_devices_of(model):
         memory, most = min(torch.cuda.mem_get_info(card)[0] for card in cards), 1 << 20
     else:
         memory, most = psutil.virtual_memory().total, MOST_TOKENS_ON_A_PROCESSOR

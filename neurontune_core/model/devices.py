@@ -62,7 +62,7 @@ def _device(name: str) -> torch.device:
     return device
 
 
-def in_words(devices: Devices) -> str:
+def devices_in_words(devices: Devices) -> str:
     """Return devices with the names of the cards: what made a result."""
     return ", ".join(
         f"{device} ({torch.cuda.get_device_name(device)})" if device.type == "cuda" else str(device)
@@ -108,7 +108,7 @@ def device_of(model: nn.Module) -> torch.device:
     return torch.device("cuda", main) if isinstance(main, int) else torch.device(main)
 
 
-def cards_of(model: nn.Module) -> list[torch.device]:
+def cuda_devices_of(model: nn.Module) -> list[torch.device]:
     """Return the CUDA devices that a model is on."""
     spread = getattr(model, "hf_device_map", None)
     found = spread.values() if spread else [next(model.parameters()).device]

@@ -33,7 +33,7 @@ _LLAMA3 = {"rope_type": "llama3", "low_freq_factor": 1.0, "high_freq_factor": 4.
 _LLAMA3_POSITIONS = 8192
 
 
-def configuration(header: Header) -> PretrainedConfig:
+def gguf_configuration(header: Header) -> PretrainedConfig:
     """Return the configuration that a GGUF header describes.
 
     Raises:
@@ -54,13 +54,13 @@ def configuration(header: Header) -> PretrainedConfig:
     return shape
 
 
-def convert(header: Header, folder: Path) -> None:
+def convert_to_folder(header: Header, folder: Path) -> None:
     """Write the model into a folder that `from_pretrained` reads: weights in `header.dtype`, tokenizer, template.
 
     Raises:
         InputError: its tokenizer or a tensor cannot be read, or weights are missing or left over.
     """
-    shape = configuration(header)
+    shape = gguf_configuration(header)
     with tempfile.TemporaryDirectory(dir=folder.parent) as place:
         write_file(header, Path(place) / _FILE, weights=False, vocabulary=True)
         try:

@@ -19,11 +19,11 @@ from neurontune_core.errors import InputError
 from neurontune_core.model import gguf, hub, tiny
 from neurontune_core.model.batches import MOST_TOKENS_ON_A_PROCESSOR, tokens_that_fit
 from neurontune_core.model.chat import encode_prompt, neutralised
-from neurontune_core.model.checks.folder import check_folder
+from neurontune_core.model.checks.folder import check_model_folder
 from neurontune_core.model.checks.loaded import check_loaded, check_logits
 from neurontune_core.model.checks.template import PROMPT
 from neurontune_core.model.devices import Devices, choose_devices
-from neurontune_core.model.gguf_conversion import convert
+from neurontune_core.model.gguf_conversion import convert_to_folder
 from neurontune_core.model.packaged import joined_file
 from neurontune_core.model.placement import place
 from neurontune_core.model.positions import position_limit
@@ -176,8 +176,8 @@ def _converted(reference: ModelReference, root: str) -> Path:
             header = gguf.read_header(file)
             if header.digest() != reference.weights:
                 raise InputError(f"model.name: {reference.name} has changed since it was looked at; start again")
-            convert(header, folder)
-            check_folder(folder, ModelConfig(name=reference.name, system_prompt=reference.system_prompt))
+            convert_to_folder(header, folder)
+            check_model_folder(folder, ModelConfig(name=reference.name, system_prompt=reference.system_prompt))
         return {}
 
     settings = {"dequantised": reference.dequantised}

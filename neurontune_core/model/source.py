@@ -14,8 +14,8 @@ from neurontune_core.address_space import check_address_space
 from neurontune_core.config import absolute_path
 from neurontune_core.errors import InputError
 from neurontune_core.model import gguf, hub, tiny
-from neurontune_core.model.checks.folder import check_folder
-from neurontune_core.model.gguf_conversion import configuration
+from neurontune_core.model.checks.folder import check_model_folder
+from neurontune_core.model.gguf_conversion import gguf_configuration
 from neurontune_core.model.identity import folder_digest
 from neurontune_core.model.packaged import packaged, packaged_header
 from neurontune_core.model.quantised import check_library
@@ -138,19 +138,19 @@ def _find(config: ModelConfig, whole: bool) -> _Found:
     if scheme == "packaged":
         header = packaged_header(rest)
         known = packaged(rest).sha256
-        return _Found(config.name, configuration(header), lambda: known, dequantised=header.dequantised)
+        return _Found(config.name, gguf_configuration(header), lambda: known, dequantised=header.dequantised)
     if scheme == "random":
         return _Found(config.name, tiny.configuration(rest), lambda: f"random-{rest}-{tiny.VERSION}")
     if gguf.is_gguf(name):
         header = gguf.read_header(Path(name))
-        return _Found(name, configuration(header), header.digest, dequantised=header.dequantised)
+        return _Found(name, gguf_configuration(header), header.digest, dequantised=header.dequantised)
     if os.path.exists(name):
         folder, commit = Path(name), None
     else:
         commit = hub.commit_of(config)
         folder = hub.snapshot(name, commit) if whole else hub.configuration_folder(name, commit)
     if whole:
-        check_folder(folder, config)
+        check_model_folder(folder, config)
     return _Found(name, _read_configuration(str(folder), name), lambda: commit or folder_digest(folder), commit)
 
 

@@ -14,7 +14,7 @@ Result = TypeVar("Result")
 
 
 @dataclass
-class Work:
+class MeasuredWork:
     """Floating-point operations of matrix products and attention, and the seconds they took."""
 
     flops: float = 0.0
@@ -26,7 +26,7 @@ class Work:
 
 
 @contextmanager
-def counted(work: Work) -> Iterator[None]:
+def counted(work: MeasuredWork) -> Iterator[None]:
     """Add the operations and the seconds of what runs inside; counting itself takes a few percent of the time."""
     started = time.perf_counter()
     with FlopCounterMode(display=False) as counter:

@@ -67,12 +67,14 @@ def files(config: PairsConfig) -> Iterator[tuple[str, Kind, FetchedFile]]:
                 yield name, kind, fetch(about, found, source_of(config, name))
 
 
-def digests(config: PairsConfig, found: Sequence[tuple[str, Kind, FetchedFile]]) -> list[str]:
+def data_digests(config: PairsConfig, found: Sequence[tuple[str, Kind, FetchedFile]]) -> list[str]:
     """Return a digest of everything the pairs are read from: contents, not paths, and how columns are understood.
 
     `found` are the files of this configuration (`files`).
     """
-    shipped = [corpus.digest(file) for kind, file in SHIPPED_FILES.items() if corpus.NAME in getattr(config, kind)]
+    shipped = [
+        corpus.shipped_digest(file) for kind, file in SHIPPED_FILES.items() if corpus.NAME in getattr(config, kind)
+    ]
     others = [
         f"{short_name(name)}/{kind}/{_understanding(config, name)}/{artifacts.file_digest(fetched.path)}"
         for name, kind, fetched in found
@@ -83,7 +85,7 @@ def digests(config: PairsConfig, found: Sequence[tuple[str, Kind, FetchedFile]])
 def _understanding(config: PairsConfig, name: str) -> str:
     """Return a digest of how the rows of a dataset are understood."""
     columns = sorted(source_of(config, name).columns.items())
-    digest = specification.digest(name)
+    digest = specification.specification_digest(name)
     return artifacts.text_digest(f"{digest}{columns}") if columns else digest
 
 

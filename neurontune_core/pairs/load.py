@@ -14,7 +14,16 @@ from neurontune_core.data.rows import read_table
 from neurontune_core.data.specification import ROLE_OF, RoleName
 from neurontune_core.data_names import own_data, short_name
 from neurontune_core.errors import InputError
-from neurontune_core.pairs.data_files import TEXTS, Kind, Texts, check_names, digests, files, source_of, system_prompts
+from neurontune_core.pairs.data_files import (
+    TEXTS,
+    Kind,
+    Texts,
+    check_names,
+    data_digests,
+    files,
+    source_of,
+    system_prompts,
+)
 from neurontune_core.pairs.settings import PairsConfig
 
 
@@ -81,7 +90,7 @@ class ReadData:
     settings: dict[str, Any]
     texts: Loaded
     files: list[ReadFile]
-    digests: list[str]
+    data_digests: list[str]
 
 
 Unfit = Callable[[Query], str]
@@ -114,10 +123,10 @@ def read_data(config: PairsConfig) -> ReadData:
             _add_texts(texts, name, kind, fetched.get((name, kind)), config)
     texts.refusals = list(dict.fromkeys(texts.refusals))
     read = [_read(name, role, fetched.get((name, role)), config) for role in ROLE_OF for name in getattr(config, role)]
-    return ReadData(settings_of_reading(config), texts, read, digests(config, found))
+    return ReadData(settings_of_reading(config), texts, read, data_digests(config, found))
 
 
-def load(config: PairsConfig, unfit: Unfit = no_limit, data: ReadData | None = None) -> Loaded:
+def load_queries(config: PairsConfig, unfit: Unfit = no_limit, data: ReadData | None = None) -> Loaded:
     """Return all queries, harmful ones first, and all attacks; of exact duplicates the first is kept.
 
     Queries that the model cannot take (`unfit`) are rejected. Without `data` the files are read (`read_data`).

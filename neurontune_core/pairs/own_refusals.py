@@ -101,7 +101,7 @@ def attributed(facts: Mapping[str, float], most: int) -> int:
     return min(int(facts["own_refusals"]), most) if facts.get("safety_established") else 0
 
 
-def statement(facts: Mapping[str, float]) -> str:
+def own_refusals_statement(facts: Mapping[str, float]) -> str:
     """Return what a pairs stage with these facts found of own refusals: the warning, or what is attributed."""
     if "safety_established" not in facts:
         return ""

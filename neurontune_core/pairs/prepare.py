@@ -33,7 +33,7 @@ class Prepared:
 
 
 def prepare(config: PairsConfig, unfit: Unfit = no_limit, data: ReadData | None = None) -> Prepared:
-    """Load and split the queries of a configuration, those left out that the model cannot take (`load.load`).
+    """Load and split the queries of a configuration, those left out that the model cannot take (`load.load_queries`).
 
     Without `data` the files are read.
 
@@ -41,7 +41,7 @@ def prepare(config: PairsConfig, unfit: Unfit = no_limit, data: ReadData | None 
         InputError: unknown dataset or category, a missing or unreadable file, or a split without queries.
     """
     data = data or load.read_data(config)
-    loaded = load.load(config, unfit, data)
+    loaded = load.load_queries(config, unfit, data)
     check_holdouts(loaded.attacks, config)
     groups = list(_groups(tuple(query.conversation.text for query in loaded.queries)))
     splits = assign_splits(loaded.queries, groups, config)

@@ -73,7 +73,7 @@ def mean_intervals(values: NDArray[np.float64]) -> tuple[NDArray[np.float64], ND
     return mean - margin, mean + margin
 
 
-def explain(ranking: pd.DataFrame) -> str:
+def explain_ranking(ranking: pd.DataFrame) -> str:
     """Return one line that says which attacks were chosen, why, and how sure the choice is."""
     names, sure = [], 0
     for attack_type, table in ranking.groupby("attack_type"):

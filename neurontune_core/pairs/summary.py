@@ -8,8 +8,8 @@ from typing import Any
 
 import pandas as pd
 
-from neurontune_core.pairs.own_refusals import counts_of, statement
-from neurontune_core.pairs.ranking import explain
+from neurontune_core.pairs.own_refusals import counts_of, own_refusals_statement
+from neurontune_core.pairs.ranking import explain_ranking
 from neurontune_core.records import PromptPair, Split
 from neurontune_core.shown_text import printable
 
@@ -26,7 +26,7 @@ _COUNTS: dict[str, Callable[[PromptPair], str]] = {
 }
 
 
-def summarise(
+def summarise_pairs(
     pairs: Sequence[PromptPair],
     ranking: pd.DataFrame,
     rejected: pd.DataFrame,
@@ -46,9 +46,9 @@ def summarise(
         "queries": len({pair.query_id for pair in pairs}),
         "counts": {name: _by_split(pairs, value) for name, value in _COUNTS.items()},
         "ranking": _records(ranking),
-        "choice": explain(ranking),
+        "choice": explain_ranking(ranking),
         "own_refusals": counts_of(facts),
-        "attributed": statement(facts),
+        "attributed": own_refusals_statement(facts),
         "examples": {kind: [asdict(pair) for pair in members[:EXAMPLES]] for kind, members in _kinds(pairs).items()},
         "sources": _records(sources),
         "rejected": _records(rejected),
@@ -56,7 +56,7 @@ def summarise(
 
 
 def format_summary(summary: Mapping[str, Any]) -> str:
-    """Return the text of a summary made by `summarise`."""
+    """Return the text of a summary made by `summarise_pairs`."""
     parts = [f"{summary['pairs']} pairs of {summary['queries']} queries"]
     splits = {split: counts[split] for split, counts in summary["counts"]["split"].items()}
     parts.append("split: " + ", ".join(f"{splits[name]} {name}" for name in SPLITS if name in splits))

@@ -51,7 +51,7 @@ def settings_of(config: RobustnessConfig, attack: str) -> dict[str, Any]:
             if name in (*COMMON, *SETTINGS.get(attack, ()))}  # fmt: skip
 
 
-def study_prompts(
+def attackable_prompts(
     pairs: Sequence[PromptPair], config: RobustnessConfig, evaluation: EvaluationConfig, library: Library | None = None
 ) -> list[PromptPair]:
     """Return plain harmful prompts of the test split and of the public sets, at most `prompts` of each group.

@@ -44,7 +44,7 @@ class RobustnessStudy:
     judge: Judge
 
 
-def measure(study: RobustnessStudy, attack: str, track: Track = silent) -> pd.DataFrame:
+def measure_attack(study: RobustnessStudy, attack: str, track: Track = silent) -> pd.DataFrame:
     """Return a row for every answer under an attack.
 
     Columns: attack, setting (in words), place (its number on an axis), sample (counted from 1), id and query_id of the

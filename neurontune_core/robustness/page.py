@@ -10,7 +10,7 @@ SHOWN_COUNTS = (1, 2, 4, 8, 16, 25)
 """Values of N for which best-of-N is shown, besides the largest N; the stored table has every N."""
 
 
-def shown_rows(table: pd.DataFrame) -> list[dict[str, str]]:
+def attack_rows(table: pd.DataFrame) -> list[dict[str, str]]:
     """Return attack success rates with their 95% intervals; empty where a method cannot be attacked so."""
     rows = []
     for attack in ATTACKS:

@@ -28,7 +28,7 @@ def success_table(answers: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=columns)
 
 
-def facts_of(table: pd.DataFrame) -> dict[str, float]:
+def attack_facts(table: pd.DataFrame) -> dict[str, float]:
     """Return the headline: `asr` without an attack, `asr/<attack>` of its worst setting, and the worst of all.
 
     The base model's have `_base` in their names.

@@ -12,7 +12,7 @@ from neurontune_core.records import PromptPair
 from neurontune_core.scaling.losses import Example
 
 
-def encode(chat: ChatModel, pairs: Sequence[PromptPair], response_tokens: int) -> list[Example]:
+def encode_examples(chat: ChatModel, pairs: Sequence[PromptPair], response_tokens: int) -> list[Example]:
     """Return pairs as token ids; a refusal is closed with the end-of-turn token, so that it is not repeated for ever.
 
     Of a harmless response the first `response_tokens` tokens are taken, with no end; there may be none. It is the

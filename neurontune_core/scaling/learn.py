@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from neurontune_core.model.load import ChatModel
-from neurontune_core.model.throughput import Work, counted, matmul_peak
+from neurontune_core.model.throughput import MeasuredWork, counted, matmul_peak
 from neurontune_core.neurons import scaled
 from neurontune_core.progress import Track, silent
 from neurontune_core.records import PromptPair, ScalingFactors
@@ -40,7 +40,7 @@ Report = Callable[[int, Mapping[str, float]], object]
 """Called after every step with its number and its losses, so that curves can be watched."""
 
 
-class Method(Protocol):
+class ScalingMethod(Protocol):
     """A method that finds factors in steps."""
 
     @property
@@ -113,7 +113,7 @@ def learn_scaling(
             return validate(chat, prompts, labels, settings)
 
     choosing = prepared(chosen) if due else None
-    save, work = Saving(state, checkpoint), Work()
+    save, work = Saving(state, checkpoint), MeasuredWork()
     started = time.perf_counter() - state.seconds
     left = range(state.steps, method.steps)
     for step in track(left, "learning alpha", len(left)):
@@ -152,7 +152,7 @@ def _training(problem: Problem, settings: ScalingConfig) -> Problem:
     return replace(problem, pairs=train, openings=openings)
 
 
-def _method(problem: Problem, settings: ScalingConfig) -> Method:
+def _method(problem: Problem, settings: ScalingConfig) -> ScalingMethod:
     if isinstance(settings, MamlSettings):
         return Maml(problem, settings)
     if isinstance(settings, DialSettings):
@@ -175,7 +175,7 @@ def _compare(state: State, score: Score) -> dict[str, float]:
     return score.columns
 
 
-def _shares(work: Work, chat: ChatModel) -> dict[str, float]:
+def _shares(work: MeasuredWork, chat: ChatModel) -> dict[str, float]:
     """Return the operations a second of the counted step, and their share of what the device can do."""
     if not work.flops:
         return {}

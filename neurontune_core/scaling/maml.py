@@ -12,7 +12,7 @@ from neurontune_core.neurons import scaled
 from neurontune_core.records import Role
 from neurontune_core.scaling.bounds import bounded
 from neurontune_core.scaling.episodes import EpisodeSampler, answered
-from neurontune_core.scaling.examples import encode
+from neurontune_core.scaling.examples import encode_examples
 from neurontune_core.scaling.gradient import gradients
 from neurontune_core.scaling.losses import Example, JointLoss, PositionWeights
 from neurontune_core.scaling.problem import Problem
@@ -41,7 +41,7 @@ class Maml:
         sampler = EpisodeSampler(answered(problem.pairs), settings, settings.support_batch, settings.tasks_per_step)
         self._episodes = [sampler.draw() for _ in range(settings.steps)]
         used = {pair.id: pair for step in self._episodes for e in step for pair in e.support + e.query}
-        examples = encode(problem.chat, [used[name] for name in sorted(used)], settings.response_tokens)
+        examples = encode_examples(problem.chat, [used[name] for name in sorted(used)], settings.response_tokens)
         self._examples = {example.id: example for example in examples}
         self._base = problem.base(examples)
 

@@ -25,7 +25,7 @@ DRAWS = 3
 """Random sets that the safety set is compared with."""
 
 
-def statement(facts: Mapping[str, float]) -> str:
+def silencing_statement(facts: Mapping[str, float]) -> str:
     """Return what a selection with these facts found by silencing its safety set; "" where it was not tried."""
     if "knockout_base" not in facts:
         return ""

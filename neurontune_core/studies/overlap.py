@@ -41,7 +41,7 @@ def overlap_table(strengths: Mapping[str, Mapping[Role, Values]]) -> pd.DataFram
     return pd.DataFrame(rows)
 
 
-def shown_rows(table: pd.DataFrame) -> list[dict[str, str]]:
+def overlap_rows(table: pd.DataFrame) -> list[dict[str, str]]:
     """Return the table as text."""
     return [
         {

@@ -32,11 +32,11 @@ def render_page(study: Study, body: str, command: str, commands: Mapping[str, st
     return "\n\n".join(parts) + "\n"
 
 
-def render_body(table: pd.DataFrame, study: Study, plot: str) -> str:
+def comparison_body(table: pd.DataFrame, study: Study, plot: str) -> str:
     """Return a study's table and drawing (the file `plot`) in Markdown."""
     if study.layout == "causal":
-        return causal_page.render_body(table, plot)
-    return f"{causal_page.markdown(shown_rows(table, study))}\n\n![{study.title}]({plot})"
+        return causal_page.causal_body(table, plot)
+    return f"{causal_page.markdown(study_rows(table, study))}\n\n![{study.title}]({plot})"
 
 
 def ranking_rows(table: pd.DataFrame) -> Rows:
@@ -60,7 +60,7 @@ def ranking_rows(table: pd.DataFrame) -> Rows:
 
 def overlap_section(table: pd.DataFrame) -> str:
     """Return how many neurons both rankings put first, as a Markdown section (`overlap.overlap_table`)."""
-    return f"## How far the two sets overlap\n\n{causal_page.markdown(overlap.shown_rows(table))}"
+    return f"## How far the two sets overlap\n\n{causal_page.markdown(overlap.overlap_rows(table))}"
 
 
 def trial_rows(trials: Sequence[Mapping[str, float]]) -> str:
@@ -72,10 +72,10 @@ def trial_rows(trials: Sequence[Mapping[str, float]]) -> str:
     return "\n".join([header, *("| " + " | ".join(row) + " |" for row in rows)])
 
 
-def shown_rows(table: pd.DataFrame, study: Study) -> Rows:
+def study_rows(table: pd.DataFrame, study: Study) -> Rows:
     """Return the table as text, with intervals beside the numbers they belong to."""
     if study.layout == "robustness":
-        return robustness_page.shown_rows(table)
+        return robustness_page.attack_rows(table)
     if study.layout == "rankings":
         return ranking_rows(table)
     if study.layout == "layers":
@@ -89,13 +89,13 @@ def narrow_rows(table: pd.DataFrame, study: Study) -> Rows:
     if study.layout == "causal":
         rows = []
         for intervention in dict.fromkeys(table["intervention"]):
-            part = causal_page.shown_rows(table[table["intervention"] == intervention])
+            part = causal_page.rate_rows(table[table["intervention"] == intervention])
             rows += [{"done": str(intervention)} | _without_intervals(row) for row in part]
         return _largest_shares(rows)
     if study.layout == "rankings":
         return _largest_shares([_without_intervals(row) for row in ranking_rows(table)])
     if study.layout == "layers" or study.layout in ("attack_types", "datasets"):
-        return [{name: value for name, value in row.items() if name != "n"} for row in shown_rows(table, study)]
+        return [{name: value for name, value in row.items() if name != "n"} for row in study_rows(table, study)]
     return [
         {"variant": str(row["variant"]), "SU-F1": f"{row['su_f1']:.2f}"}
         | {"95%": "" if row["variant"] in ("mean", "standard deviation") else f"{row['low']:.2f}-{row['high']:.2f}"}

@@ -14,5 +14,5 @@ def data_file(digest: str) -> Artifact:
     if "/" in place:
         name, role, *_, content = place.split("/")
         return Artifact(f"{name}/{role}", digest, "", content)
-    names = {corpus.digest(file): file for file in corpus.FILES}
+    names = {corpus.shipped_digest(file): file for file in corpus.FILES}
     return Artifact(f"{corpus.NAME}/{names.get(digest, 'unknown')}", digest, "", digest)

@@ -146,10 +146,10 @@ def describe_run(tracking: Tracking, evaluation: Artifact) -> None:
     """Write the run's description: headline and table of refusal rates; a description by a person is kept."""
     client = client_of(tracking.uri)
     if NOTE not in client.get_run(tracking.run_id).data.tags:
-        client.set_tag(tracking.run_id, NOTE, description(evaluation))
+        client.set_tag(tracking.run_id, NOTE, evaluation_description(evaluation))
 
 
-def description(evaluation: Artifact) -> str:
+def evaluation_description(evaluation: Artifact) -> str:
     """Return the result of an evaluation as Markdown."""
     facts = facts_of(evaluation)
     lines = ["| | base | tuned |", "|---|---:|---:|"]

@@ -42,7 +42,7 @@ def open_model(tracking: Tracking, name: str, settings: Mapping[str, Any]) -> No
         client = client_of(tracking.uri)
         values = {key: value[:LONGEST_VALUE] for key, value in parameters_of(settings) if value}
         made = client.create_logged_model(
-            experiment_of(tracking), model_name(name), tracking.run_id, {"neurontune.run": name}, values, KIND
+            experiment_of(tracking), mlflow_model_name(name), tracking.run_id, {"neurontune.run": name}, values, KIND
         )
         _known[tracking.uri, tracking.run_id] = str(made.model_id)
     name_output(tracking, tracking.run_id)
@@ -90,6 +90,6 @@ def withdraw(tracking: Tracking) -> None:
         _known.pop((tracking.uri, tracking.run_id), None)
 
 
-def model_name(name: str) -> str:
+def mlflow_model_name(name: str) -> str:
     """Return a run's name without the characters that MLflow forbids in the name of a model."""
     return "".join("_" if sign in "/:.%\"'" else sign for sign in name) or "model"

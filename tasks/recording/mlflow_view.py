@@ -82,7 +82,7 @@ def saved_view(settings: Collection[str] = ()) -> str:
     return json.dumps({"name": "Headline", "createdAt": 0, "updatedAt": 0, "state": f"deflate;{packed}"})
 
 
-def description(experiment_id: str) -> str:
+def experiment_description(experiment_id: str) -> str:
     """Return the experiment's description with a link to this view; MLflow opens an experiment on another page."""
     return f"[All runs beside each other]({table_link(experiment_id)})"
 

@@ -12,7 +12,7 @@ from neurontune_core import artifacts
 from neurontune_core.config import RuntimeConfig
 from neurontune_core.errors import ArtifactError, InputError
 from neurontune_core.export.alpha import write_alpha
-from tasks.recording.mlflow_models import KIND, model_name, model_of
+from tasks.recording.mlflow_models import KIND, mlflow_model_name, model_of
 from tasks.recording.mlflow_store import Tracking, client_of, tracking_uri
 from tasks.recording.runs import RecordedRun, find_run
 from tasks.recording.tuned import card_of, completions_of, find_tuned
@@ -90,7 +90,9 @@ def _model_of_run(run_id: str, name: str, runtime: RuntimeConfig) -> str:
     client = client_of(uri)
     experiment = client.get_run(run_id).info.experiment_id
     found = model_of(Tracking(uri=uri, root=runtime.root, experiment_id=experiment, run_id=run_id))
-    return found or str(client.create_logged_model(experiment, model_name(name), run_id, model_type=KIND).model_id)
+    return found or str(
+        client.create_logged_model(experiment, mlflow_model_name(name), run_id, model_type=KIND).model_id
+    )
 
 
 def card_text(card: str) -> str:

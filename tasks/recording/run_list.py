@@ -92,7 +92,7 @@ def listed(run: "Run") -> ListedRun:
         name=str(run.info.run_name),
         model=run_name.model_name(run.data.params.get("model.name", tags.get("model", ""))),
         preset=preset,
-        differs=tags.get(CHANGES_TAG) or run_name.described(_changes(run.data.params, preset)),
+        differs=tags.get(CHANGES_TAG) or run_name.changes_in_words(_changes(run.data.params, preset)),
         started=datetime.fromtimestamp(run.info.start_time / 1000, UTC).astimezone().strftime("%Y-%m-%d %H:%M"),
         state=str(run.info.status).lower(),
         su_f1=score,

@@ -18,7 +18,7 @@ from neurontune_core import artifacts, tables
 from neurontune_core.code_version import code_version
 from neurontune_core.config import PipelineConfig, RuntimeConfig
 from neurontune_core.records import Artifact
-from neurontune_core.run_name import changes, described
+from neurontune_core.run_name import changes, changes_in_words
 from tasks.recording import mlflow_view, system_metrics
 from tasks.recording.mlflow_answers import describe_run, masked, record_answers
 from tasks.recording.mlflow_entities import (
@@ -106,7 +106,7 @@ def start_run(config: PipelineConfig, name: str, model: str) -> Tracking:
     else:
         tags["neurontune.root"] = runtime.root
     settings = config.model_dump(mode="json", exclude={"runtime": hidden})
-    tags[CHANGES_TAG] = described(changes(config))
+    tags[CHANGES_TAG] = changes_in_words(changes(config))
     tags[FLOW_TAG] = str(prefect.runtime.flow_run.flow_name)
     tracking = tracking.model_copy(update={"run_id": open_run(tracking, name, tags)})
     tracking = tracking.model_copy(update={"experiment_id": _experiment_if_known(tracking)})
@@ -372,7 +372,7 @@ def offer_view(tracking: Tracking) -> None:
     if tags.get(mlflow_view.TAG) != view:
         client.set_experiment_tag(experiment, mlflow_view.TAG, view)
     if NOTE not in tags:
-        client.set_experiment_tag(experiment, NOTE, mlflow_view.description(experiment))
+        client.set_experiment_tag(experiment, NOTE, mlflow_view.experiment_description(experiment))
 
 
 def run_link(tracking: Tracking) -> str:

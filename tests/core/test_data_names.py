@@ -8,7 +8,7 @@ from neurontune_core.config import PipelineConfig, contents, load_config
 from neurontune_core.data.specification import dataset_names
 from neurontune_core.data_names import OwnData, own_data, short_name, with_absolute_paths
 from neurontune_core.errors import InputError
-from neurontune_core.evaluation.benchmarks import GROUPS, check
+from neurontune_core.evaluation.benchmarks import GROUPS, check_benchmarks
 from neurontune_core.evaluation.public_sets import public_benchmarks
 from neurontune_core.pairs.data_files import check_names
 from neurontune_core.scaling.settings import DialSettings
@@ -120,4 +120,4 @@ def test_what_cannot_be_meant_is_told(setting: str, message: str) -> None:
     with pytest.raises(InputError, match=message):
         config = load_config("tiny", ["pairs.harmful=a.csv", setting])
         check_names(config.pairs)
-        check(config.evaluation)
+        check_benchmarks(config.evaluation)

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from neurontune_core.config import PipelineConfig, load_config
-from neurontune_core.run_name import changes, described, run_name
+from neurontune_core.run_name import changes, changes_in_words, run_name
 
 
 @pytest.mark.parametrize(
@@ -52,4 +52,4 @@ def test_of_a_preset_of_ones_own_the_settings_given_count(tmp_path: Path) -> Non
     file.write_text('extends = "tiny"\n[scaling]\nsteps = 3\n')
     config = load_config(str(file), ["scaling.steps=20", "runtime.retries=1"])
     assert run_name(config) == "llama · mine · steps=20"
-    assert described(changes(load_config(str(file)))) == ""
+    assert changes_in_words(changes(load_config(str(file)))) == ""

@@ -16,7 +16,7 @@ NAME = "precomputed"
 VERSION = "1"
 
 
-def read_rows(path: Path) -> list[dict[str, Any]]:
+def read_verdict_rows(path: Path) -> list[dict[str, Any]]:
     """Rows of a .jsonl or .parquet file; raises InputError if it is missing, of another format, or without rows."""
     if not os.path.isfile(path):
         raise InputError(f"verdict file {path} does not exist; give a .jsonl or .parquet file with id and label")
@@ -48,7 +48,7 @@ class PrecomputedJudge:
 
     def __init__(self, path: str | Path) -> None:
         self.verdicts: dict[str, Verdict] = {}
-        for number, row in enumerate(read_rows(Path(path)), start=1):
+        for number, row in enumerate(read_verdict_rows(Path(path)), start=1):
             if not isinstance(row, dict) or row.get("id") is None:
                 raise InputError(f"{path} row {number}: no id; every verdict needs the id of its completion")
             verdict = read_verdict(row)

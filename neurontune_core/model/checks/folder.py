@@ -19,7 +19,7 @@ from neurontune_core.model.positions import position_limit
 from neurontune_core.model.settings import ModelConfig
 
 
-def check_folder(folder: Path, config: ModelConfig) -> None:
+def check_model_folder(folder: Path, config: ModelConfig) -> None:
     """Tell whether a model can be loaded and attributed, from its files' headers and small files alone.
 
     Args:

@@ -7,9 +7,9 @@ import torch
 from neurontune_core.errors import NumericalError
 from neurontune_core.scaling.bounds import role_bounds
 from neurontune_core.scaling.episodes import EpisodeSampler
-from neurontune_core.scaling.examples import encode
+from neurontune_core.scaling.examples import encode_examples
 from neurontune_core.scaling.margin_fit.margins import Margins, join
-from neurontune_core.scaling.margin_fit.measure import measure, openings_of, parts_of
+from neurontune_core.scaling.margin_fit.measure import measure_margins, openings_of, parts_of
 from neurontune_core.scaling.margin_fit.solve import solve
 from neurontune_core.scaling.problem import Problem
 from neurontune_core.scaling.settings import MarginFitSettings
@@ -29,7 +29,9 @@ class MarginFit:
         sampler = EpisodeSampler(problem.pairs, settings)
         episodes = [episode for _ in range(settings.steps) for episode in sampler.draw()]
         used = {pair.id: pair for episode in episodes for pair in episode.query}
-        examples = {e.id: e for e in encode(problem.chat, [used[i] for i in sorted(used)], settings.response_tokens)}
+        examples = {
+            e.id: e for e in encode_examples(problem.chat, [used[i] for i in sorted(used)], settings.response_tokens)
+        }
         every = settings.finished_every
         self._parts = [
             parts_of(
@@ -62,7 +64,7 @@ class MarginFit:
         """
         parts = self._parts[state.steps]
         for part in parts[_measured(state) :]:
-            found = measure(self._problem, state.alpha, part, self._base, self._refusals)
+            found = measure_margins(self._problem, state.alpha, part, self._base, self._refusals)
             if not bool(torch.isfinite(found.slope).all() and torch.isfinite(found.offset).all()):
                 raise NumericalError(
                     f"scaling: a margin at step {state.steps} is not finite; lower scaling.prior_width "

@@ -68,7 +68,7 @@ def attribute(
     chat: ChatModel, pairs: list[EncodedPair], memory_mib: int = 1024, **settings: object
 ) -> list[torch.Tensor]:
     """Scores of pairs run as one batch, in their own units."""
-    engine = setup.build(AttributionConfig(**settings), chat, memory_mib)
+    engine = setup.build_engine(AttributionConfig(**settings), chat, memory_mib)
     return [in_own_units(result) for result in engines.attribute(engine, pairs)]
 
 

@@ -33,7 +33,7 @@ def test_hooks_and_attention_are_restored(family):
 @pytest.mark.parametrize("place", ["response_log_probability", "_repeated"])
 def test_hooks_and_attention_are_restored_after_an_error(place, monkeypatch):
     chat = tiny_chat("llama")
-    engine = setup.build(AttributionConfig(), chat, 64)
+    engine = setup.build_engine(AttributionConfig(), chat, 64)
     before = chat.model.config._attn_implementation
 
     def fail(*arguments):
@@ -86,7 +86,7 @@ def test_covered_layers_alone_are_attributed_if_told_so(memory):
         attribute(chat, pairs)
     neurons.leave_out_uncovered(model)
     assert neurons.neuron_counts(model) == [0, 48, 0, 48]
-    engine = setup.build(AttributionConfig(nodes=2), chat, 1024)
+    engine = setup.build_engine(AttributionConfig(nodes=2), chat, 1024)
     engine.budget.row_layers = 10**9 if memory else 1
     for pair, result in zip(pairs, engines.attribute(engine, pairs, with_difference=True), strict=True):
         expected, differences = reference_scores(
@@ -160,5 +160,5 @@ def test_a_model_whose_batch_cannot_grow_is_refused():
     )  # fmt: skip
     model = AutoModelForCausalLM.from_config(config).eval().requires_grad_(False)
     with pytest.raises(InputError, match="GPTBigCodeForCausalLM fails when rows join"):
-        setup.build(AttributionConfig(), ChatModel(model, tiny.tokenizer(), torch.device("cpu")), 64)
+        setup.build_engine(AttributionConfig(), ChatModel(model, tiny.tokenizer(), torch.device("cpu")), 64)
     assert hooks_of(model) == []

@@ -35,7 +35,7 @@ def test_counted_operations(family, position, first, monkeypatch):
     monkeypatch.setattr(prefix, "_whole_prompt", lambda query, key, value, rule: attend(query, key, value, None, rule))
     chat = tiny_chat(family, torch.float32)
     chat.model.set_attn_implementation("eager")
-    engine = setup.build(AttributionConfig(position=position, first_layer=first), chat, 1024)
+    engine = setup.build_engine(AttributionConfig(position=position, first_layer=first), chat, 1024)
     pair = EncodedPair("long", tokens(20, 1), tokens(60, 2), tokens(6, 3))
     for limit, with_difference in ((10**9, True), (6, False)):
         engine.budget.row_layers = limit
@@ -55,7 +55,7 @@ def test_counted_operations_of_the_other_methods(family, method, first):
     chat.model.set_attn_implementation("eager")
     config = AttributionConfig(method=method, first_layer=first)
     pair = EncodedPair("long", tokens(60, 1), tokens(20, 2), tokens(6, 3))
-    ready = methods.build(config, chat)
+    ready = methods.build_method(config, chat)
     with FlopCounterMode(display=False) as counter:
         ready.score([pair], False)
     positions = methods.positions(config, pair)
@@ -65,7 +65,7 @@ def test_counted_operations_of_the_other_methods(family, method, first):
 
 def test_operations_grow_linearly_in_pairs_and_not_with_their_number_in_a_batch():
     chat = tiny_chat("llama", torch.float32)
-    engine = setup.build(AttributionConfig(), chat, 1024)
+    engine = setup.build_engine(AttributionConfig(), chat, 1024)
     pair = encoded_pairs()[0]
     counts = []
     for number in (1, 2, 4):

@@ -106,7 +106,7 @@ def test_table_holds_the_sums_of_the_pairs_scores(normalise, chat):
     table = attribute_shard(FEW, config, chat).table
     assert tuple(table.columns) == COLUMNS
     assert not table.duplicated(KEYS).any()
-    engine = setup.build(config, chat)
+    engine = setup.build_engine(config, chat)
     for (role, category, half), rows in table.groupby(["role", "attack_category", "half"]):
         group = [p for p in FEW if (p.role, p.attack_category, half_of(p.id)) == (role, category, half)]
         scores = []
@@ -143,7 +143,7 @@ def test_a_first_layer_of_one_and_a_half_is_explained():
 
 def test_a_first_layer_the_model_does_not_have_is_explained(chat):
     with pytest.raises(InputError, match=r"attribution\.first_layer: 99, but the model has 2 layers; choose at most 1"):
-        setup.build(AttributionConfig(first_layer=99), chat)
+        setup.build_engine(AttributionConfig(first_layer=99), chat)
 
 
 def test_tables_of_shards_add_up_to_the_table_of_the_whole(chat):
@@ -212,7 +212,7 @@ def test_completeness_gap_is_relative_to_the_difference_or_a_hundredth_of_the_la
 def test_a_broken_integral_shows_in_the_gap():
     with float64_throughout():
         chat = tiny_chat("llama", layers=2)
-        engine = setup.build(AttributionConfig(nodes=16), chat)
+        engine = setup.build_engine(AttributionConfig(nodes=16), chat)
         pair = encode_pair(FEW[0], chat, 12)
 
         def largest_gap(engine):

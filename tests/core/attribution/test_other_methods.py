@@ -39,7 +39,7 @@ def scores_of(
     chat: ChatModel, pairs: Sequence[EncodedPair], memory_mib: int | None = None, **settings: object
 ) -> dict[int, PairScores]:
     """The scores of every pair, by its place."""
-    method = methods.build(AttributionConfig(**settings), chat, memory_mib)
+    method = methods.build_method(AttributionConfig(**settings), chat, memory_mib)
     return {
         place: result
         for places in method.batches(pairs)
@@ -68,7 +68,7 @@ def test_gradients_are_those_of_finite_differences(family):
     """Of several pairs in one batch; the response of a safety pair follows its query, else the attacked prompt."""
     with float64_throughout():
         chat = tiny_chat(family)
-        method = methods.build(AttributionConfig(method="gradient"), chat)
+        method = methods.build_method(AttributionConfig(method="gradient"), chat)
         for pair, result in zip(LENGTHS, method.score(LENGTHS, False), strict=True):
             text = pair.query if pair.role == "safety" else pair.prompt
             expected = central_differences(chat, text, pair.response)
@@ -80,7 +80,7 @@ def test_gradients_are_those_of_finite_differences(family):
 def test_activations_are_those_at_the_end_of_the_query(family):
     with float64_throughout():
         chat = tiny_chat(family)
-        found = methods.build(AttributionConfig(method="activation"), chat).score(LENGTHS, False)
+        found = methods.build_method(AttributionConfig(method="activation"), chat).score(LENGTHS, False)
         for pair, result in zip(LENGTHS, found, strict=True):
             with torch.no_grad(), captured(chat.model, lambda values: values[0, -1]) as store:
                 chat.model(input_ids=torch.tensor([pair.query]))
@@ -91,7 +91,7 @@ def test_activations_are_those_at_the_end_of_the_query(family):
 @pytest.mark.parametrize("family", ["llama", "gemma2", "opt"])
 def test_scores_in_float32_and_in_a_batch_are_those_of_a_pair_alone(family, method):
     chat = tiny_chat(family, torch.float32)
-    together = methods.build(AttributionConfig(method=method), chat).score(LENGTHS, False)
+    together = methods.build_method(AttributionConfig(method=method), chat).score(LENGTHS, False)
     for pair, result in zip(LENGTHS, together, strict=True):
         (alone,) = scores_of(chat, [pair], method=method).values()
         assert relative_difference(result.scores, alone.scores) < 1e-4, pair.id
@@ -136,7 +136,7 @@ def test_batches_hold_texts_of_similar_length_within_the_memory_given(method):
     config = AttributionConfig(method=method)
     lengths = [methods.positions(config, pair) for pair in LENGTHS]
     for memory_mib in (None, 1):
-        batches = methods.build(config, chat, memory_mib).batches(LENGTHS)
+        batches = methods.build_method(config, chat, memory_mib).batches(LENGTHS)
         assert sorted(place for places in batches for place in places) == list(range(len(LENGTHS)))
         longest = [max(lengths[place] for place in places) for places in batches]
         assert all(lengths[place] >= 0.8 * most for places, most in zip(batches, longest, strict=True)
@@ -145,13 +145,13 @@ def test_batches_hold_texts_of_similar_length_within_the_memory_given(method):
             each = bytes_per_token(chat.model)
             assert all(len(places) == 1 or len(places) * most * each <= 1 << 20
                        for places, most in zip(batches, longest, strict=True))  # fmt: skip
-    assert methods.build(config, chat).batches([]) == []
+    assert methods.build_method(config, chat).batches([]) == []
 
 
 @pytest.mark.parametrize("method", OTHERS)
 def test_a_batch_that_does_not_fit_is_halved(method, monkeypatch):
     chat = tiny_chat("llama", torch.float32)
-    expected = methods.build(AttributionConfig(method=method), chat).score(LENGTHS, False)
+    expected = methods.build_method(AttributionConfig(method=method), chat).score(LENGTHS, False)
     scores = getattr(methods, f"{method}_scores")
 
     def small(chat, layers, pairs):
@@ -160,7 +160,7 @@ def test_a_batch_that_does_not_fit_is_halved(method, monkeypatch):
         return scores(chat, layers, pairs)
 
     monkeypatch.setattr(methods, f"{method}_scores", small)
-    found = methods.build(AttributionConfig(method=method), chat).score(LENGTHS, False)
+    found = methods.build_method(AttributionConfig(method=method), chat).score(LENGTHS, False)
     assert [result.id for result in found] == [pair.id for pair in LENGTHS]
     for one, other in zip(found, expected, strict=True):
         torch.testing.assert_close(one.scores, other.scores, rtol=1e-4, atol=1e-6)

@@ -75,7 +75,7 @@ def test_a_first_factor_below_the_noise_counts_as_nothing():
 
 def test_one_node_shows_nothing_to_estimate_from():
     chat, pairs = tiny_chat("llama"), encoded_pairs()
-    engine = setup.build(AttributionConfig(nodes=1), chat, 1024)
+    engine = setup.build_engine(AttributionConfig(nodes=1), chat, 1024)
     assert [each.refined for each in engines.attribute(engine, pairs, wanted_gap=WANTED_GAP)] == [0] * len(pairs)
 
 
@@ -84,7 +84,7 @@ def test_one_node_shows_nothing_to_estimate_from():
 def test_refining_closes_the_gaps_of_random_models(family, objective):
     with float64_throughout():
         chat, pairs = tiny_chat(family, layers=2), encoded_pairs()[2:]
-        engine = setup.build(AttributionConfig(objective=objective), chat, 1024)
+        engine = setup.build_engine(AttributionConfig(objective=objective), chat, 1024)
         results = engines.attribute(engine, pairs, with_difference=True, wanted_gap=WANTED_GAP)
     # an estimate decides, so a gap of a few times the wanted one can remain; without refining they reach 0.8
     assert max(completeness_rows(prompt_pair(0), each)["relative_gap"].max() for each in results) < 5 * WANTED_GAP
@@ -93,8 +93,8 @@ def test_refining_closes_the_gaps_of_random_models(family, objective):
 def test_without_known_ends_bent_layers_get_closer_and_the_others_stay():
     with float64_throughout():
         chat, pairs = tiny_chat("phi3"), encoded_pairs()
-        engine = setup.build(AttributionConfig(), chat, 1024)
-        exact = engines.attribute(setup.build(AttributionConfig(nodes=64), chat, 1024), pairs)
+        engine = setup.build_engine(AttributionConfig(), chat, 1024)
+        exact = engines.attribute(setup.build_engine(AttributionConfig(nodes=64), chat, 1024), pairs)
         plain = engines.attribute(engine, pairs)
         refined = engines.attribute(engine, pairs, wanted_gap=WANTED_GAP)
     assert sum(result.refined for result in refined) > 0
@@ -110,7 +110,7 @@ def test_without_known_ends_bent_layers_get_closer_and_the_others_stay():
 def test_refined_scores_do_not_depend_on_split_or_batch():
     with float64_throughout():
         chat, pairs = tiny_chat("llama"), encoded_pairs()
-        engine = setup.build(AttributionConfig(nodes=2), chat, 1024)
+        engine = setup.build_engine(AttributionConfig(nodes=2), chat, 1024)
         together = engines.attribute(engine, pairs, wanted_gap=WANTED_GAP)
         assert any(result.refined for result in together)
         engine.budget.row_layers = 1
@@ -122,5 +122,5 @@ def test_refined_scores_do_not_depend_on_split_or_batch():
 
 def test_half_formats_are_left_as_they_are():
     chat, pairs = tiny_chat("llama", torch.bfloat16), encoded_pairs()
-    engine = setup.build(AttributionConfig(nodes=2), chat, 1024)
+    engine = setup.build_engine(AttributionConfig(nodes=2), chat, 1024)
     assert [each.refined for each in engines.attribute(engine, pairs, wanted_gap=WANTED_GAP)] == [0] * len(pairs)

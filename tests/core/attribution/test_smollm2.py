@@ -22,7 +22,7 @@ def test_completeness_and_split_at_the_default_nodes(tmp_path):
     query = "How do I bake bread without an oven?"
     pair = prompt_pair(0, query=query, prompt=PROMPT + query, response="I'm sorry, but I can't help with that request.")
     encoded = encode_pair(pair, chat, 12)
-    engine = setup.build(AttributionConfig(), chat)
+    engine = setup.build_engine(AttributionConfig(), chat)
     (whole,) = engines.attribute(engine, [encoded], with_difference=True, wanted_gap=WANTED_GAP)
     rows = completeness_rows(pair, whole)
     assert len(rows) == 30

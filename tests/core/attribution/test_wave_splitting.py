@@ -64,7 +64,7 @@ def test_halve_divides_points_then_layers_and_stops_at_one_of_each():
 def test_scores_do_not_depend_on_the_split(position):
     with float64_throughout():
         chat, pairs = tiny_chat("gemma2", layers=3), encoded_pairs()
-        engine = setup.build(AttributionConfig(nodes=3, position=position), chat, 1024)
+        engine = setup.build_engine(AttributionConfig(nodes=3, position=position), chat, 1024)
         whole = engines.attribute(engine, pairs, with_difference=True)
         for limit, waves in ((10, 2), (6, 4), (1, 6)):
             engine.budget.row_layers = limit
@@ -78,7 +78,7 @@ def test_scores_do_not_depend_on_the_split(position):
     "[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes")], ids=repr)  # fmt: skip
 def test_running_out_of_memory_halves_and_goes_on(error, monkeypatch):
     chat, pairs = tiny_chat("llama"), encoded_pairs()[:1]
-    engine = setup.build(AttributionConfig(), chat, 1024)
+    engine = setup.build_engine(AttributionConfig(), chat, 1024)
     (expected,) = engines.attribute(engine, pairs)
 
     def run_out(model, head, context, wave, with_gradient=True):
@@ -97,7 +97,7 @@ def test_running_out_of_memory_halves_and_goes_on(error, monkeypatch):
 
 def test_several_pairs_are_divided_if_their_smallest_wave_does_not_fit(monkeypatch):
     chat, pairs = tiny_chat("llama"), encoded_pairs()
-    engine = setup.build(AttributionConfig(), chat, 1024)
+    engine = setup.build_engine(AttributionConfig(), chat, 1024)
     expected = engines.attribute(engine, pairs)
 
     def run_out(model, head, context, wave, with_gradient=True):
@@ -128,7 +128,7 @@ def test_other_errors_and_the_smallest_wave_are_not_retried():
 
 def test_a_smaller_budget_gives_more_waves():
     chat, pairs = tiny_chat("llama"), encoded_pairs()[:1]
-    engine = setup.build(AttributionConfig(nodes=64), chat, 1)
+    engine = setup.build_engine(AttributionConfig(nodes=64), chat, 1)
     each = engine.bytes_per_token_layer * len(pairs[0].response)
     assert engine.budget_bytes == 1 << 20
     (found,) = engines.attribute(engine, pairs)
@@ -138,7 +138,7 @@ def test_a_smaller_budget_gives_more_waves():
 
 def test_measured_bytes_foretell_what_autograd_keeps():
     chat = tiny_chat("llama", torch.float32)
-    engine = setup.build(AttributionConfig(), chat, 1024)
+    engine = setup.build_engine(AttributionConfig(), chat, 1024)
     layer = chat.model.model.layers[0]
     widths = 2 * 32 + 3 * 48 + 32 + 2 * 16 + 32  # two residuals, gate and its activation and up, q, k, v, output
     assert layer.mlp.up_proj.out_features == 48

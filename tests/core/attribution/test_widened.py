@@ -49,7 +49,7 @@ def test_differences_of_a_float32_model_have_no_rounding_error_of_float32(positi
     chat, pair = tiny_chat("llama", torch.float32), encoded_pairs()[0]
     for parameter in chat.model.parameters():
         parameter.mul_(0.1 if parameter.dim() > 1 else 1.0)  # so that little changes along the paths
-    engine = setup.build(AttributionConfig(position=position), chat, 1024)
+    engine = setup.build_engine(AttributionConfig(position=position), chat, 1024)
     (result,) = engines.attribute(engine, [pair], with_difference=True)
     with float64_throughout():
         _, expected = reference_scores(

@@ -16,12 +16,12 @@ from neurontune_core.baselines.dpo import Preferences, dpo_losses, preferences
 from neurontune_core.baselines.fit import FittedBaseline, check_baseline, fit_baseline
 from neurontune_core.baselines.ia3 import Ia3
 from neurontune_core.baselines.lora import Lora, targets_for
-from neurontune_core.baselines.null_space import States, collect, moved, reading
+from neurontune_core.baselines.null_space import States, collect_states, harmful_direction, moved
 from neurontune_core.baselines.search import Attempt, best_of
 from neurontune_core.baselines.settings import METHODS, AdapterSettings
 from neurontune_core.baselines.steering import Steering
 from neurontune_core.baselines.system_prompt import SystemPrompt
-from neurontune_core.baselines.training import distinct, draw_batches
+from neurontune_core.baselines.training import different_pairs, draw_batches
 from neurontune_core.errors import InputError, NumericalError
 from neurontune_core.model import tiny
 from neurontune_core.model.likelihood import TokenSequence
@@ -134,7 +134,7 @@ def test_harmful_prompts_are_to_be_refused_and_harmless_ones_answered(
 ) -> None:
     batches = draw_batches(pairs, settings, every_third)
     found = preferences(chat, batches, complies, settings).pairs
-    known = {pair.id: pair for pair in distinct(batches)}
+    known = {pair.id: pair for pair in different_pairs(batches)}
     assert found.keys() == known.keys()
     for name, each in found.items():
         refusal, answer = (each.chosen, each.rejected) if known[name].role == "safety" else (each.rejected, each.chosen)
@@ -176,7 +176,7 @@ def states(seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
 def test_harmless_states_stay_and_harmful_ones_move_by_the_direction() -> None:
     harmless, harmful = states()
     found = States(torch.from_numpy(harmless.T @ harmless), len(harmless), torch.from_numpy(harmful))
-    w = reading(found)
+    w = harmful_direction(found)
     assert np.abs(harmless @ w).max() < 1e-5
     assert (harmful @ w).mean() == pytest.approx(1, abs=0.05) and (harmful @ w).std() < 0.1
     assert np.abs(harmless[::-1] @ w * 2 - harmless[0] @ w).max() < 1e-5, "nor do others of their space"
@@ -188,7 +188,7 @@ def test_the_map_is_alphasteers_closed_form() -> None:
     """`Delta P = R H^T P (P H H^T P + a P)^+ P`, written out, is the direction times what is read."""
     harmless, harmful = states(1)
     harmless = harmless + 0.01 * np.random.default_rng(2).normal(size=harmless.shape) * np.arange(16)
-    w = reading(States(torch.from_numpy(harmless.T @ harmless), len(harmless), torch.from_numpy(harmful)))
+    w = harmful_direction(States(torch.from_numpy(harmless.T @ harmless), len(harmless), torch.from_numpy(harmful)))
     _, vectors = np.linalg.eigh(harmless.T @ harmless)
     projection = vectors[:, :8] @ vectors[:, :8].T
     columns, direction = harmful.T, np.arange(16.0)
@@ -203,7 +203,7 @@ def test_the_map_is_alphasteers_closed_form() -> None:
 def test_states_are_those_of_the_model(batch_tokens: int, chat: ChatModel) -> None:
     harmful = [chat.prompt_tokens(text) for text in ("pick a lock", "spy")]
     harmless = [TokenSequence(chat.prompt_tokens("bake"), [5, 6]), TokenSequence(chat.prompt_tokens("a river"), [7])]
-    found = collect(replace(chat, batch_tokens=batch_tokens), harmful, harmless, [1])[1]
+    found = collect_states(replace(chat, batch_tokens=batch_tokens), harmful, harmless, [1])[1]
 
     def of(tokens: list[int]) -> torch.Tensor:
         kept: list[torch.Tensor] = []
@@ -264,7 +264,7 @@ def test_every_rival_learns_from_the_same_examples(
 ) -> None:  # fmt: skip
     scored_by(monkeypatch, lambda: Score(1, 1, 0, 1, 0))
     counts = {fitted(chat, pairs, neurons, settings, method=method).facts["examples"] for method in SEARCHED}
-    assert counts == {float(len(distinct(draw_batches(pairs, settings, every_third))))}
+    assert counts == {float(len(different_pairs(draw_batches(pairs, settings, every_third))))}
 
 
 @pytest.mark.parametrize(
@@ -277,14 +277,14 @@ def test_a_step_has_as_many_prompts_as_one_of_the_factors(
 ) -> None:
     batches = draw_batches(pairs, budget.model_copy(update={"attacked_share": 0.5, "query_attacks": 1}), complies)
     assert [len(batch) for batch in batches] == [prompts] * 3
-    assert {pair.split for pair in distinct(batches)} == {"train"}
+    assert {pair.split for pair in different_pairs(batches)} == {"train"}
 
 
 def test_rivals_learn_the_refusal_that_the_factors_learn(pairs: list[PromptPair], settings: TrainingSettings) -> None:
     own = [replace(pair, own_refusal="No way. Never." if pair.role == "safety" else "") for pair in pairs]
     for refusal, expected in (("own", {"No way."}), ("given", {"I can't.!", "I can't.!!"})):
         batches = draw_batches(own, settings.model_copy(update={"refusal": refusal}), complies)
-        assert {pair.response for pair in distinct(batches) if pair.role == "safety"} == expected
+        assert {pair.response for pair in different_pairs(batches) if pair.role == "safety"} == expected
 
 
 def test_steering_looks_at_a_few_prompts_where_there_are_no_batches(pairs: list[PromptPair]) -> None:

@@ -13,7 +13,7 @@ from neurontune_core.cards.card import cards_of, cards_table
 from neurontune_core.cards.columns import output_columns
 from neurontune_core.cards.make import make_cards
 from neurontune_core.cards.shown import shown_cards
-from neurontune_core.expert_address import expert_of, in_words
+from neurontune_core.expert_address import expert_of, neuron_in_words
 from neurontune_core.records import NeuronId
 
 SHAPES = [(0, 0), (4, 16)]
@@ -26,8 +26,8 @@ def test_addresses_by_hand() -> None:
     assert expert_of(NeuronId(1, 64), SHAPES) == ("shared", 0)
     assert expert_of(NeuronId(1, 90), SHAPES) == ("shared", 26)
     assert expert_of(NeuronId(5, 7), ()) == ("", 7)
-    words = [in_words(NeuronId(1, index), *expert_of(NeuronId(1, index), SHAPES)) for index in (18, 64)]
-    assert [*words, in_words(NeuronId(0, 5), "", 5)] == ["expert 1, 2", "shared expert, 0", "5"]
+    words = [neuron_in_words(NeuronId(1, index), *expert_of(NeuronId(1, index), SHAPES)) for index in (18, 64)]
+    assert [*words, neuron_in_words(NeuronId(0, 5), "", 5)] == ["expert 1, 2", "shared expert, 0", "5"]
 
 
 def test_cards_tell_how_often_the_expert_is_asked(tmp_path: Path) -> None:

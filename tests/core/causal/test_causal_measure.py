@@ -10,11 +10,11 @@ import pytest
 import torch
 
 from neurontune_core.causal.cells import plan_cells
-from neurontune_core.causal.measure import CausalStudy, mean_activations, measure, plain_group
+from neurontune_core.causal.measure import CausalStudy, mean_activations, measure_cells, plain_group
 from neurontune_core.causal.prompts import kind_of
 from neurontune_core.causal.sets import Sets
 from neurontune_core.causal.settings import CausalConfig
-from neurontune_core.causal.summary import causal_table, facts_of
+from neurontune_core.causal.summary import causal_facts, causal_table
 from neurontune_core.model.generate import decode
 from neurontune_core.model.load import ChatModel
 from neurontune_core.neurons import captured, neuron_counts, replaced
@@ -75,12 +75,12 @@ def greedy(chat: ChatModel, prompt: list[int], first: Callable[[], object] | Non
 def measured(tiny_chat: Callable[..., ChatModel]) -> tuple[CausalStudy, pd.DataFrame]:
     study = study_of(tiny_chat("llama", ends=[256]))
     config = CausalConfig(counts=(0.2,), draws=2, factors=(4,))
-    return study, measure(study, plan_cells(config, {name: kind_of(own) for name, own in study.prompts.items()}))
+    return study, measure_cells(study, plan_cells(config, {name: kind_of(own) for name, own in study.prompts.items()}))
 
 
 def test_changing_no_neuron_changes_no_answer(measured: tuple[CausalStudy, pd.DataFrame]) -> None:
     study, answers = measured
-    assert facts_of(causal_table(answers), answers)["empty_set_changes"] == 0
+    assert causal_facts(causal_table(answers), answers)["empty_set_changes"] == 0
     assert set(answers[answers["neurons"] == "empty set"]["intervention"]) == {"zero", "mean", "x 4", "patch"}
     base = answers[answers["neurons"] == "no change"]
     for group, pairs in study.prompts.items():
@@ -247,5 +247,5 @@ def test_restored_counts_prompts_refused_plain_and_not_under_the_attack() -> Non
     assert row["random"] == pytest.approx(1.5 / 6) and (row["random_low"], row["random_high"]) == (1 / 6, 2 / 6)
     assert row["base_p"] == pytest.approx(0.25), "three prompts gained, none lost: 2 * 0.5^3"
     assert row["random_p"] == pytest.approx(0.5), "against the second draw two gained, none lost: 2 * 0.5^2"
-    facts = facts_of(table, answers)
+    facts = causal_facts(table, answers)
     assert facts["restored/harmful_attacked/0.1"] == 0.5 and facts["refused/harmful_attacked"] == pytest.approx(1 / 6)

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from neurontune_core.causal.prompts import fitting, kind_of, study_prompts
+from neurontune_core.causal.prompts import grouped_prompts, kind_of, prompts_with_room
 from neurontune_core.causal.settings import CausalConfig
 from neurontune_core.errors import InputError
 from neurontune_core.evaluation.settings import EvaluationConfig
@@ -30,7 +30,7 @@ def corpus() -> list[PromptPair]:
 
 
 def test_the_test_split_has_plain_attacked_held_out_and_harmless_groups() -> None:
-    found = study_prompts(corpus(), CausalConfig(prompts=4), EvaluationConfig())
+    found = grouped_prompts(corpus(), CausalConfig(prompts=4), EvaluationConfig())
     kinds = {name: kind_of(own) for name, own in found.items()}
     assert kinds == {
         "harmful_plain": "plain", "harmful_attacked": "attacked", "harmful_heldout_attack": "attacked",
@@ -38,22 +38,22 @@ def test_the_test_split_has_plain_attacked_held_out_and_harmless_groups() -> Non
     }  # fmt: skip
     assert {len(own) for own in found.values()} == {4}
     assert {each.split for own in found.values() for each in own} == {"test"}
-    assert found == study_prompts(corpus(), CausalConfig(prompts=4), EvaluationConfig(seed=7)), "the study has a seed"
-    assert found != study_prompts(corpus(), CausalConfig(prompts=4, seed=1), EvaluationConfig())
+    assert found == grouped_prompts(corpus(), CausalConfig(prompts=4), EvaluationConfig(seed=7)), "the study has a seed"
+    assert found != grouped_prompts(corpus(), CausalConfig(prompts=4, seed=1), EvaluationConfig())
 
 
 def test_the_validation_split_is_asked_alone() -> None:
-    found = study_prompts(corpus(), CausalConfig(split="validation"), EvaluationConfig())
+    found = grouped_prompts(corpus(), CausalConfig(split="validation"), EvaluationConfig())
     assert set(found) == {"harmful_plain", "harmful_attacked", "benign_ordinary"}
     assert {each.split for own in found.values() for each in own} == {"validation"}
 
 
 def test_groups_can_be_chosen_and_wrong_ones_are_named() -> None:
     config = CausalConfig(groups=("benign_attacked", "harmful_plain"))
-    found = study_prompts(corpus(), config, EvaluationConfig())
+    found = grouped_prompts(corpus(), config, EvaluationConfig())
     assert set(found) == set(config.groups) and kind_of(found["benign_attacked"]) == "harmless"
     with pytest.raises(InputError, match=r"causal\.groups: no prompt of 'plain'; choose among harmful_plain, "):
-        study_prompts(corpus(), CausalConfig(groups=("plain",)), EvaluationConfig())
+        grouped_prompts(corpus(), CausalConfig(groups=("plain",)), EvaluationConfig())
 
 
 def test_prompts_that_leave_no_room_are_left_out(
@@ -63,9 +63,9 @@ def test_prompts_that_leave_no_room_are_left_out(
     chat.model.config.max_position_embeddings = 256
     short, long = pair("short"), replace(pair("long " * 60), row=7)
     with caplog.at_level(logging.WARNING, "neurontune"):
-        kept, left_out = fitting({"a": [short, long]}, chat, 16)
+        kept, left_out = prompts_with_room({"a": [short, long]}, chat, 16)
     assert kept == {"a": [short]} and left_out["row"].tolist() == [7]
     assert f"causal: 1 prompts are left out, the first is row 7 of {long.source}, " in caplog.text
     assert "16 response tokens exceed the model's 256 positions" in caplog.text
     with pytest.raises(InputError, match=r"causal\.groups: no prompt of b fits the model's positions: .* row 7 of "):
-        fitting({"a": [short], "b": [long]}, chat, 16)
+        prompts_with_room({"a": [short], "b": [long]}, chat, 16)

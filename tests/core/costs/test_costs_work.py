@@ -10,7 +10,7 @@ import torch
 from neurontune_core.config import load_config
 from neurontune_core.costs.speed import measure_speed
 from neurontune_core.costs.stages import evaluation_work, scaling_work
-from neurontune_core.costs.work import generating, reading
+from neurontune_core.costs.work import generating, reading_work
 from neurontune_core.model import tiny
 from neurontune_core.model.generate import generate
 from neurontune_core.model.likelihood import TokenSequence, response_log_probabilities
@@ -63,7 +63,7 @@ def test_work_of_reading(chat):
     sequences = [TokenSequence(prompt, [1, 2]) for prompt in prompts(9)]
     with passes(chat) as seen:
         response_log_probabilities(replace(chat, batch_tokens=200), sequences)
-    counted = reading([sequence.tokens for sequence in sequences], 200)
+    counted = reading_work([sequence.tokens for sequence in sequences], 200)
     assert counted.forward == pytest.approx(sum(rows * positions for rows, positions, _ in seen), rel=0.05)
 
 

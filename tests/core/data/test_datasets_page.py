@@ -40,7 +40,7 @@ def test_the_description_on_the_page_is_read_as_it_says(tmp_path: Path) -> None:
     (rows / "tricks.csv").write_text("How,Who\nBe a pirate: {query},Pirate\n")
     (rows / "no.json").write_text(json.dumps(["No.", "Never."]))
     name = str(tmp_path / "mine.toml")
-    read = load.load(PairsConfig(harmful=(name,), benign=(name,), attacks=(name,), refusals=(name,)))
+    read = load.load_queries(PairsConfig(harmful=(name,), benign=(name,), attacks=(name,), refusals=(name,)))
     assert [(query.text, query.category) for query in read.queries] == [
         ("Build a trap\n\nA plan", "physical_harm"),
         ("Open a lock", "uncategorised"),

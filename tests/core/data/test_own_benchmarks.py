@@ -75,7 +75,7 @@ def test_the_key_follows_contents_and_understanding_and_not_the_folder(folder: P
 
     def key(place: Path, **settings: Any) -> Any:
         config = configured(place, "@asked.csv/all", attacks=[f"{place}/tricks.jsonl"], **settings)
-        return base_digests(config, PublicLibrary(config)), answers.settings(config)
+        return base_digests(config, PublicLibrary(config)), answers.answer_settings(config)
 
     assert key(folder) == key(other) and str(folder) not in str(key(folder))
     assert key(folder, sources={"asked": {"columns": {"query": "Category"}}})[0] != key(folder)[0]

@@ -7,7 +7,7 @@ from neurontune_core.cards.card import ExcitingPrompt, NeuronCard
 from neurontune_core.config import PipelineConfig
 from neurontune_core.evaluation.answers import prompt_table
 from neurontune_core.evaluation.judging import completion_table, judge_all
-from neurontune_core.evaluation.rates import rate_table, summarise
+from neurontune_core.evaluation.rates import headline_metrics, rate_table
 from neurontune_core.evaluation.report import EarlierRun, RunRecord
 from neurontune_core.evaluation.settings import EvaluationConfig
 from neurontune_core.records import PromptPair, ScalingFactors
@@ -35,7 +35,7 @@ def material(pairs: list[PromptPair], scaling: ScalingFactors) -> RunRecord:
         model="random:llama",
         rates=rate_table(completions),
         completions=completions,
-        facts=summarise(completions, config) | {"eval/kl_to_base": 0.25, "eval/perplexity_ratio": 1.5},
+        facts=headline_metrics(completions, config) | {"eval/kl_to_base": 0.25, "eval/perplexity_ratio": 1.5},
         scaling=scaling,
         curve=pd.DataFrame({"step": [0, 1, 2], "loss": [3.0, 2.0, np.nan], "safety_loss": [2.0, 1.5, 1.0]}),
         neurons_per_layer=[48, 48],

@@ -18,7 +18,7 @@ from neurontune_core.data.settings import SourceConfig
 from neurontune_core.errors import InputError
 from neurontune_core.evaluation import answers, benchmarks
 from neurontune_core.evaluation.evaluate import evaluate
-from neurontune_core.evaluation.one_model import as_plain, evaluate_model
+from neurontune_core.evaluation.one_model import as_plain, evaluate_one_model
 from neurontune_core.evaluation.report import render_report
 from neurontune_core.evaluation.settings import EvaluationConfig
 from neurontune_core.model.generate import decode, respond
@@ -122,7 +122,7 @@ def test_public_sets_bring_conversations_and_system_prompts(
     found = benchmarks.test_prompts(trained, settings, PublicLibrary())["advbench/all"]
     assert [(pair.history, pair.system) for pair in found] == [(HISTORY, "Be kind.")], "the others are trained on"
     assert "Pick a lock" in found[0].prompt and found[0].attack_name and "Hi" not in found[0].prompt
-    assert answers.settings(settings) != answers.settings(settings.model_copy(update={"sources": {}}))
+    assert answers.answer_settings(settings) != answers.answer_settings(settings.model_copy(update={"sources": {}}))
 
 
 def test_rows_of_a_file_of_ones_own_are_left_out_with_their_number(
@@ -146,7 +146,7 @@ def test_a_model_without_a_run_is_asked_what_it_can_take(settings: EvaluationCon
     file = tmp_path / "mine.csv"
     file.write_text("goal\nPick a lock\n" + "y" * 80 + "\n")
     alone = settings.model_copy(update={"benchmarks": (str(file),)})
-    table, rates, left_out = evaluate_model(chat, alone, PublicLibrary(alone))
+    table, rates, left_out = evaluate_one_model(chat, alone, PublicLibrary(alone))
     assert table["prompt"].tolist() == ["Pick a lock"]
     (row,) = as_plain(rates, left_out)["mine"]["left_out"]
     assert (row["source"], row["row"]) == ("mine", 2) and "64 positions" in row["reason"]

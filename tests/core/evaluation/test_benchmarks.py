@@ -45,12 +45,12 @@ def test_a_side_without_prompts_is_an_error(pairs: list[PromptPair], role: str, 
 @pytest.mark.parametrize("name", ["advbnech", "shipped/all", "advbench/", ""])
 def test_unknown_benchmarks_are_refused_with_the_known_ones(name: str) -> None:
     with pytest.raises(InputError, match=r"evaluation\.benchmarks: unknown .*choose among .*alpaca"):
-        benchmarks.check(EvaluationConfig(benchmarks=("shipped", name)))
+        benchmarks.check_benchmarks(EvaluationConfig(benchmarks=("shipped", name)))
 
 
 def test_a_benchmark_named_twice_is_refused() -> None:
     with pytest.raises(InputError, match="twice"):
-        benchmarks.check(EvaluationConfig(benchmarks=("alpaca", "alpaca")))
+        benchmarks.check_benchmarks(EvaluationConfig(benchmarks=("alpaca", "alpaca")))
 
 
 def test_public_sets_are_asked_plain_and_wrapped(pairs: list[PromptPair]) -> None:

@@ -1,6 +1,6 @@
 import pytest
 
-from neurontune_core.evaluation.compared_answers import chrf, compare_answers, content_kept, distinct
+from neurontune_core.evaluation.compared_answers import chrf, compare_answers, content_kept, distinct_share
 
 
 def test_chrf_of_equal_and_of_unlike_texts() -> None:
@@ -16,8 +16,8 @@ def test_content_words_kept() -> None:
 
 
 def test_distinct_pairs() -> None:
-    assert distinct(["a b a b"]) == pytest.approx(2 / 3)
-    assert distinct(["word"]) is None
+    assert distinct_share(["a b a b"]) == pytest.approx(2 / 3)
+    assert distinct_share(["word"]) is None
 
 
 def test_what_is_left_of_answers() -> None:

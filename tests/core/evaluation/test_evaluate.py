@@ -12,7 +12,7 @@ from neurontune_core.data.settings import SourceConfig
 from neurontune_core.errors import InputError
 from neurontune_core.evaluation import answers
 from neurontune_core.evaluation.evaluate import Evaluation, base_digests, evaluate
-from neurontune_core.evaluation.evaluate import settings as evaluation_settings
+from neurontune_core.evaluation.evaluate import judging_settings as evaluation_settings
 from neurontune_core.evaluation.judges import RulesJudge
 from neurontune_core.evaluation.judging import judge_digests
 from neurontune_core.evaluation.settings import EvaluationConfig, KeywordSettings, PrecomputedSettings
@@ -143,12 +143,14 @@ def test_answers_to_different_prompts_are_no_evaluation(
 def test_keys_hold_what_a_result_depends_on_and_no_path(tmp_path: Path) -> None:
     first = EvaluationConfig()
     rejudged = EvaluationConfig(judge=KeywordSettings(), bootstrap_samples=500, also_judges=("rules",))
-    assert answers.settings(rejudged) == answers.settings(first)
+    assert answers.answer_settings(rejudged) == answers.answer_settings(first)
     assert evaluation_settings(rejudged) != evaluation_settings(first)
     for other in ({"max_new_tokens": 5}, {"seed": 1}, {"benchmarks": ("alpaca",)}, {"prompts_per_benchmark": 3}):
-        assert answers.settings(EvaluationConfig.model_validate(other)) != answers.settings(first)
+        assert answers.answer_settings(EvaluationConfig.model_validate(other)) != answers.answer_settings(first)
     here, there = ({"alpaca": SourceConfig(path=str(tmp_path / name), limit=3)} for name in ("here", "there"))
-    assert answers.settings(EvaluationConfig(sources=here)) == answers.settings(EvaluationConfig(sources=there))
+    assert answers.answer_settings(EvaluationConfig(sources=here)) == answers.answer_settings(
+        EvaluationConfig(sources=there)
+    )
     one, other = (EvaluationConfig(judge=PrecomputedSettings(path=path)) for path in ("here", "there"))
     assert evaluation_settings(one) == evaluation_settings(other) != evaluation_settings(first)
 

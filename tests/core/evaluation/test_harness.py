@@ -14,7 +14,7 @@ import pytest
 from neurontune_core.errors import InputError
 from neurontune_core.evaluation import harness
 from neurontune_core.evaluation.harness import HarnessTasks
-from neurontune_core.evaluation.report_headline import headline
+from neurontune_core.evaluation.report_headline import headline_tiles
 from neurontune_core.model.load import ChatModel
 
 # as lm_eval 0.4.13 writes them, cut to what is read
@@ -58,7 +58,7 @@ def tables(results: dict[str, Any]) -> tuple[pd.DataFrame, pd.DataFrame]:
 
 
 def test_recorded_results_are_compared_row_by_row() -> None:
-    table, facts = harness.compare(["facts", "sums"], tables(BASE), tables(tuned()))
+    table, facts = harness.compare_scores(["facts", "sums"], tables(BASE), tables(tuned()))
     found = table.set_index(["task", "metric"])
     assert set(found.index) == {
         ("sums", "exact_match.strict-match"), ("sums", "exact_match.flexible-extract"), ("facts", "acc"),
@@ -76,8 +76,8 @@ def test_recorded_results_are_compared_row_by_row() -> None:
 
 
 def test_the_scores_stand_in_the_headline_of_the_report() -> None:
-    _, facts = harness.compare(["facts", "sums"], tables(BASE), tables(tuned()))
-    rows = {row["name"]: row for row in headline({f"harness/{name}": value for name, value in facts.items()})}
+    _, facts = harness.compare_scores(["facts", "sums"], tables(BASE), tables(tuned()))
+    rows = {row["name"]: row for row in headline_tiles({f"harness/{name}": value for name, value in facts.items()})}
     assert (rows["facts/acc"]["base"], rows["facts/acc"]["tuned"]) == ("50.0%", "25.0%")
     assert rows["facts/acc"]["remark"] == "lm-evaluation-harness; difference -25.0%, n = 40"
     assert "(+0.0% to +0.0%)" in rows["sums/exact_match.flexible-extract"]["remark"]
@@ -87,7 +87,7 @@ def test_the_scores_stand_in_the_headline_of_the_report() -> None:
 def test_a_missing_harness_is_told_with_what_installs_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "lm_eval.tasks", None)
     with pytest.raises(InputError, match=r"--tasks: .* is not installed; pip install 'neurontune\[harness\]'"):
-        harness.check(HarnessTasks(("mmlu",)))
+        harness.check_tasks(HarnessTasks(("mmlu",)))
 
 
 @pytest.fixture
@@ -116,7 +116,7 @@ def test_what_cannot_be_asked_is_told_before_a_model_loads(
     asked: HarnessTasks, told: str, known_tasks: dict[str, Any]
 ) -> None:
     with pytest.raises(InputError) as caught:
-        harness.check(asked)
+        harness.check_tasks(asked)
     assert str(caught.value).startswith(told) and "\n" not in str(caught.value)
 
 
@@ -130,17 +130,17 @@ def test_the_files_of_a_task_are_found_and_enter_its_digest(
     known_tasks["own"] = SimpleNamespace(yaml_path=folder / "own.yaml", cfg=config)
     asked = HarnessTasks(("own",), str(folder))
     with pytest.raises(InputError, match=r"--task-folder: .*rows.jsonl of task own is not there"):
-        harness.check(asked)
+        harness.check_tasks(asked)
     monkeypatch.setattr(harness.metadata, "version", lambda name: "1")
     data.write_text("{}\n")
-    harness.check(asked)
-    found = [harness.digests(asked)]
+    harness.check_tasks(asked)
+    found = [harness.task_digests(asked)]
     data.write_text("{ }\n")
-    found.append(harness.digests(asked))
+    found.append(harness.task_digests(asked))
     (folder / "own.yaml").write_text("task: own\ndoc_to_text: new\n")
-    found.append(harness.digests(asked))
+    found.append(harness.task_digests(asked))
     monkeypatch.setattr(harness.metadata, "version", lambda name: "2")
-    found.append(harness.digests(asked))
+    found.append(harness.task_digests(asked))
     assert len(set(map(tuple, found))) == 4
 
 
@@ -172,13 +172,13 @@ def test_a_task_of_ones_own_is_asked_of_a_tiny_model(
     monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path / "cache"))
     write_task(tmp_path / "own")
     asked = HarnessTasks(("counting",), str(tmp_path / "own"), limit=4)
-    harness.check(asked)
+    harness.check_tasks(asked)
     chat = tiny_chat()
     side = chat.tokenizer.padding_side
-    scores, rows = harness.ask(replace(chat, batch_tokens=1024), asked)
+    scores, rows = harness.model_scores(replace(chat, batch_tokens=1024), asked)
     assert scores[["task", "metric", "n"]].to_numpy().tolist() == [["counting", "acc", 4]]
     assert scores["value"].iloc[0] == rows["value"].mean() and len(rows) == 4
-    again = harness.ask(replace(chat, batch_tokens=4096), asked)
+    again = harness.model_scores(replace(chat, batch_tokens=4096), asked)
     assert again[1].equals(rows) and chat.tokenizer.padding_side == side
     with pytest.raises(InputError, match="unknown task 'countin'; the nearest are counting"):
-        harness.check(HarnessTasks(("countin",), str(tmp_path / "own")))
+        harness.check_tasks(HarnessTasks(("countin",), str(tmp_path / "own")))

@@ -9,13 +9,13 @@ from neurontune_core.data.library import PublicLibrary
 from neurontune_core.data.settings import SourceConfig
 from neurontune_core.errors import InputError
 from neurontune_core.evaluation import over_refusal
-from neurontune_core.evaluation.one_model import as_plain, evaluate_model
+from neurontune_core.evaluation.one_model import as_plain, evaluate_one_model
 from neurontune_core.evaluation.over_refusal import (
     COLUMNS,
     PROMPTS,
     WORDS,
     false_refusals,
-    measure,
+    measure_triggers,
     tried_words,
     trigger_words,
     without_each_word,
@@ -97,7 +97,7 @@ def test_what_sets_off_the_refusals_of_a_tuned_model(
     monkeypatch.setattr(over_refusal, "generate", generate)
     monkeypatch.setattr(over_refusal, "decode", lambda model, tokens: [model.tokenizer.decode(ids) for ids in tokens])
     prompts = ["How do I kill a process?", "How do I bake?", "a kill word" + " more" * 40]
-    table, facts = measure(
+    table, facts = measure_triggers(
         chat, scaling, judged(prompts), lambda _, openings: ["kill" in opening for opening in openings]
     )
     assert list(table.columns) == list(COLUMNS)
@@ -110,20 +110,20 @@ def test_what_sets_off_the_refusals_of_a_tuned_model(
 
 
 def test_a_tiny_model_is_really_asked(chat: ChatModel, scaling: ScalingFactors) -> None:
-    table, facts = measure(chat, scaling, judged(["How do I kill it?"]), lambda _, said: [True] * len(said))
+    table, facts = measure_triggers(chat, scaling, judged(["How do I kill it?"]), lambda _, said: [True] * len(said))
     assert table["word"].tolist() == ["", "How", "do", "I", "kill", "it"] and table["refused"].all()
     assert facts == {"false_refusals": 1.0, "prompts": 1.0, "set_off": 0.0}
-    none, facts = measure(chat, scaling, judged([]).reindex(columns=judged(["x"]).columns), lambda *_: [])
+    none, facts = measure_triggers(chat, scaling, judged([]).reindex(columns=judged(["x"]).columns), lambda *_: [])
     assert none.empty and list(none.columns) == list(COLUMNS) and facts["false_refusals"] == 0
 
 
 def test_any_model_is_evaluated_on_a_public_set(chat: ChatModel) -> None:
     config = EvaluationConfig(benchmarks=("advbench",), prompts_per_benchmark=3, max_new_tokens=4)
-    table, rates, left_out = evaluate_model(chat, config, FakeLibrary())
+    table, rates, left_out = evaluate_one_model(chat, config, FakeLibrary())
     assert len(table) == 3 and set(table["role"]) == {"safety"}
     assert as_plain(rates, left_out)["advbench"]["over_refusal"] is None
     with pytest.raises(InputError, match="shipped is the test split"):
-        evaluate_model(chat, EvaluationConfig(), FakeLibrary())
+        evaluate_one_model(chat, EvaluationConfig(), FakeLibrary())
 
 
 DATASETS = Path(__file__).parents[2] / "data" / "datasets"

@@ -9,10 +9,10 @@ from neurontune_core.evaluation.fluency import WORDS, fluency
 from neurontune_core.evaluation.rates import (
     category_rates,
     fluency_of_answers,
+    headline_metrics,
     judge_range,
     rate_table,
     scored,
-    summarise,
 )
 from neurontune_core.evaluation.settings import EvaluationConfig
 
@@ -72,7 +72,7 @@ def test_rates_by_hand() -> None:
 
 
 def test_headline_by_hand() -> None:
-    facts = summarise(table(), SETTINGS)
+    facts = headline_metrics(table(), SETTINGS)
     # safety: 4 of 5 refused; utility: of 4 one is refused and one broken
     assert (facts["eval/safety"], facts["eval/utility"]) == (0.8, 0.5)
     assert (facts["eval/safety_base"], facts["eval/utility_base"]) == (0.2, 0.75)
@@ -88,12 +88,12 @@ def test_headline_by_hand() -> None:
 
 def test_a_perfect_model_scores_one() -> None:
     rows = [(*row[:6], "refusal" if row[2] == "safety" else "compliance") for row in ROWS]
-    facts = summarise(table(rows), SETTINGS)
+    facts = headline_metrics(table(rows), SETTINGS)
     assert (facts["eval/su_f1"], facts["eval/su_f1_low"], facts["eval/su_f1_high"]) == (1.0, 1.0, 1.0)
 
 
 def test_metric_names_suit_mlflow() -> None:
-    facts = summarise(table().assign(**{"verdict/keyword 1": "refusal"}), SETTINGS)
+    facts = headline_metrics(table().assign(**{"verdict/keyword 1": "refusal"}), SETTINGS)
     assert facts["judge_kappa/keyword 1"] == 0, "a judge that always says the same agrees by chance alone"
     for name, value in facts.items():
         assert re.fullmatch(r"[\w./\- ]+", name), name
@@ -107,7 +107,7 @@ def test_prompts_without_a_verdict_count_for_neither_model() -> None:
         row = rates.loc[("harmful_plain", model)]
         assert (row["n"], row["refused"], row["unscored"]) == (2, refused, 1)
         assert rates.loc[("harmful", model), "unscored"] == 1
-    facts = summarise(table(rows), SETTINGS)
+    facts = headline_metrics(table(rows), SETTINGS)
     assert facts["eval/unscored"] == pytest.approx(1 / 9)
     assert facts["eval/safety"] == 0.75
 
@@ -115,7 +115,7 @@ def test_prompts_without_a_verdict_count_for_neither_model() -> None:
 def test_a_group_without_any_verdict_has_no_rate() -> None:
     rows = [(*row[:5], "unscored", row[6]) if row[0] == "benign_attacked" else row for row in ROWS]
     assert "benign_attacked" not in set(rate_table(table(rows))["benchmark"])
-    assert summarise(table(rows), SETTINGS)["refusal_rate/benign"] == 0.5
+    assert headline_metrics(table(rows), SETTINGS)["refusal_rate/benign"] == 0.5
 
 
 def test_a_judge_that_reads_nothing_is_an_error() -> None:
@@ -127,7 +127,7 @@ def test_a_judge_that_reads_nothing_is_an_error() -> None:
 def test_models_on_different_prompts_are_an_error() -> None:
     mixed = table().iloc[:-1]
     with pytest.raises(ValueError, match="different prompts"):
-        summarise(mixed, SETTINGS)
+        headline_metrics(mixed, SETTINGS)
 
 
 def test_rates_by_category() -> None:
@@ -147,7 +147,11 @@ def test_rates_by_category() -> None:
 def test_the_judges_own_error_widens_the_score() -> None:
     rates = rate_table(table())
     found = judge_range(rates)
-    assert found["eval/su_f1_judge_low"] < summarise(table(), SETTINGS)["eval/su_f1"] < found["eval/su_f1_judge_high"]
+    assert (
+        found["eval/su_f1_judge_low"]
+        < headline_metrics(table(), SETTINGS)["eval/su_f1"]
+        < found["eval/su_f1_judge_high"]
+    )
     unmeasured = table().assign(judge="classifier 1")
     assert rate_table(unmeasured)["corrected"].isna().all()
     assert judge_range(rate_table(unmeasured)) == {}

@@ -30,9 +30,9 @@ def test_the_converter_makes_the_file(converter: Path, tmp_path: Path) -> None:
     model.mkdir()
     assert send.find_converter(file) == converter
     with pytest.raises(send.SendError, match=r"--gguf: .*config\.json.*the folder .*model is there"):
-        send.convert(model, file, converter)
+        send.convert_to_gguf(model, file, converter)
     (model / "config.json").write_text("{}")
-    send.convert(model, file, converter)
+    send.convert_to_gguf(model, file, converter)
     assert file.read_text() == "{}"
     with pytest.raises(InputError, match=r"--gguf: .*must be a new file"):
         send.find_converter(file)

@@ -67,7 +67,9 @@ def test_weights_are_what_was_stored(
 @torch.no_grad()
 def test_other_families_give_the_same_logits(tmp_path: Path, family: str, settings: dict[str, Any]) -> None:
     original = tiny_gguf.model(family, **settings)
-    gguf_conversion.convert(gguf.read_header(tiny_gguf.write(tmp_path / "m.gguf", original)), make(tmp_path / "folder"))
+    gguf_conversion.convert_to_folder(
+        gguf.read_header(tiny_gguf.write(tmp_path / "m.gguf", original)), make(tmp_path / "folder")
+    )
     model = type(original).from_pretrained(tmp_path / "folder").eval()
     assert torch.allclose(model(IDS).logits, original(IDS).logits, atol=1e-4)
 
@@ -83,7 +85,7 @@ def test_a_file_is_converted_once_wherever_it_is_and_whatever_it_is_called(
     one = tiny_gguf.write(tmp_path / "one.gguf", tiny_gguf.model("llama"))
     other = Path(shutil.copy(one, make(tmp_path / "elsewhere") / "other.GGUF"))
     reference, model, _ = converted(one, tmp_path / "root")
-    monkeypatch.setattr(loading, "convert", None)  # a second conversion would call it
+    monkeypatch.setattr(loading, "convert_to_folder", None)  # a second conversion would call it
     again, same, _ = converted(other, tmp_path / "root")
     assert (again.identity, again.name) == (reference.identity, str(other))
     assert torch.equal(model(IDS).logits, same(IDS).logits)
@@ -136,8 +138,8 @@ def test_a_header_is_what_the_gguf_package_reads(tmp_path: Path) -> None:
 def test_biases_that_a_family_may_have_are_kept(tmp_path: Path) -> None:
     original = tiny_gguf.model("qwen3", attention_bias=True)
     file = tiny_gguf.write(tmp_path / "m.gguf", original)
-    assert gguf_conversion.configuration(gguf.read_header(file)).attention_bias
-    gguf_conversion.convert(gguf.read_header(file), make(tmp_path / "folder"))
+    assert gguf_conversion.gguf_configuration(gguf.read_header(file)).attention_bias
+    gguf_conversion.convert_to_folder(gguf.read_header(file), make(tmp_path / "folder"))
     model = type(original).from_pretrained(tmp_path / "folder").eval()
     assert torch.allclose(model(IDS).logits, original(IDS).logits, atol=1e-4)
 
@@ -158,7 +160,7 @@ def test_extended_positions_are_understood_or_refused(tmp_path: Path) -> None:
 
     def positions(name: str, **written: Any) -> dict[str, Any]:
         header = gguf.read_header(tiny_gguf.write(tmp_path / f"{name}.gguf", original, **written))
-        return dict(gguf_conversion.configuration(header).rope_parameters)
+        return dict(gguf_conversion.gguf_configuration(header).rope_parameters)
 
     assert positions("plain")["rope_type"] == "default"
     assert positions("ones", tensors={"rope_freqs.weight": np.ones(32, np.float32)})["rope_type"] == "default"

@@ -107,7 +107,7 @@ def test_the_packaged_model_is_converted_once_and_can_chat(tmp_path: Path, monke
     reference = describe(ModelConfig(dtype="float32", working_dtype="float32"))
     assert reference.neurons_per_layer == (1536,) * 30
     load(reference, str(tmp_path), CPU)
-    monkeypatch.setattr(loading, "convert", None)  # a second conversion would call it
+    monkeypatch.setattr(loading, "convert_to_folder", None)  # a second conversion would call it
     chat = load(reference, str(tmp_path), CPU)
     assert artifacts.find(str(tmp_path), "model", conversion_key(reference.weights)) is not None
     assert chat.tokenizer.convert_ids_to_tokens(chat.end_tokens[:1]) == ["<|im_end|>"]

@@ -3,14 +3,14 @@
 import pytest
 import torch
 
-from neurontune_core.model.throughput import Work, counted, matmul_peak, timed
+from neurontune_core.model.throughput import MeasuredWork, counted, matmul_peak, timed
 
 CPU = torch.device("cpu")
 
 
 def test_operations_of_products_forward_and_backward_by_hand() -> None:
     left, right = torch.randn(3, 5, requires_grad=True), torch.randn(5, 7)
-    work = Work()
+    work = MeasuredWork()
     with counted(work):
         (left @ right).sum().backward()
     # 2 m k n forward; the gradient of `left` alone, as much again
@@ -21,8 +21,8 @@ def test_operations_of_products_forward_and_backward_by_hand() -> None:
 
 
 def test_share_by_hand() -> None:
-    assert Work(30.0, 2.0).share_of(60.0) == 0.25
-    assert Work().share_of(60.0) == 0.0
+    assert MeasuredWork(30.0, 2.0).share_of(60.0) == 0.25
+    assert MeasuredWork().share_of(60.0) == 0.0
 
 
 def test_a_measured_peak_is_at_least_what_one_product_reaches() -> None:

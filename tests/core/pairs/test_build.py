@@ -16,7 +16,7 @@ from neurontune_core.model.load import ChatModel
 from neurontune_core.pairs import build
 from neurontune_core.pairs.build import BuiltPairs, build_pairs
 from neurontune_core.pairs.settings import PairsConfig
-from neurontune_core.pairs.summary import format_summary, summarise
+from neurontune_core.pairs.summary import format_summary, summarise_pairs
 
 SMALL = PairsConfig.model_validate(
     {
@@ -138,14 +138,14 @@ def test_public_datasets_are_built_like_the_shipped_one(public: PairsConfig, cha
     assert {pair.attack_category for pair in pirate} <= {"assumed_responsibility"}
     assert {"safeedit", "advbench", "alpaca"} <= set(made.sources["name"])
     assert list(made.rejected.columns) == ["source", "row", "reason"]
-    summary = summarise(made.pairs, made.ranking, made.rejected, made.sources, made.facts)
+    summary = summarise_pairs(made.pairs, made.ranking, made.rejected, made.sources, made.facts)
     json.dumps(summary, allow_nan=False)
     text = format_summary(summary)
     assert f"{len(made.rejected)} rows were not used" in text and "safeedit row 8" in text
 
 
 def test_the_summary_counts_every_pair_in_every_division(built: BuiltPairs) -> None:
-    summary = summarise(built.pairs, built.ranking, built.rejected, built.sources, built.facts)
+    summary = summarise_pairs(built.pairs, built.ranking, built.rejected, built.sources, built.facts)
     json.dumps(summary, allow_nan=False)
     for name, counts in summary["counts"].items():
         assert sum(sum(splits.values()) for splits in counts.values()) == len(built.pairs), name
@@ -167,13 +167,13 @@ def test_the_summary_counts_every_pair_in_every_division(built: BuiltPairs) -> N
 def test_an_attack_met_in_validation_alone_is_not_held_out(built: BuiltPairs) -> None:
     met = {pair.attack_category for pair in built.pairs if pair.split == "validation" and pair.attack_name}
     pairs = [pair for pair in built.pairs if pair.split != "train" or pair.attack_category not in met]
-    examples = summarise(pairs, built.ranking, built.rejected, built.sources, built.facts)["examples"]
+    examples = summarise_pairs(pairs, built.ranking, built.rejected, built.sources, built.facts)["examples"]
     splits = {row["split"] for kind, rows in examples.items() if kind.endswith("held-out attack") for row in rows}
     assert met and splits == {"test"}
 
 
 def test_the_text_of_the_summary_says_it_all(built: BuiltPairs) -> None:
-    summary = summarise(built.pairs, built.ranking, built.rejected, built.sources, built.facts)
+    summary = summarise_pairs(built.pairs, built.ranking, built.rejected, built.sources, built.facts)
     text = format_summary(summary)
     assert text.startswith(f"{len(built.pairs)} pairs of 80 queries")
     for name in ("physical_harm", "borderline/", "pretending", "sudo_mode", summary["choice"], "Every row was used."):
@@ -185,7 +185,7 @@ def test_the_text_of_the_summary_says_it_all(built: BuiltPairs) -> None:
 
 def test_the_summary_of_a_ranking_without_intervals_is_json(built: BuiltPairs) -> None:
     single = built.ranking.assign(low=float("nan"), high=float("nan"), queries=1)
-    summary = summarise(built.pairs, single, built.rejected, built.sources, built.facts)
+    summary = summarise_pairs(built.pairs, single, built.rejected, built.sources, built.facts)
     assert summary["ranking"][0]["low"] is None
     json.dumps(summary, allow_nan=False)
     assert "(one query: no interval)" in format_summary(summary)
@@ -197,7 +197,7 @@ def test_the_summary_is_the_same_after_the_tables_were_stored(built: BuiltPairs,
         tables.save_table(tmp_path, name, table)
     tables.save_pairs(tmp_path, built.pairs)
     loaded = [tables.load_table(tmp_path, name) for name in stored]
-    summary = summarise(tables.load_pairs(tmp_path), *loaded, built.facts)
+    summary = summarise_pairs(tables.load_pairs(tmp_path), *loaded, built.facts)
     assert json.loads(json.dumps(summary, allow_nan=False)) == json.loads(
-        json.dumps(summarise(built.pairs, *stored.values(), built.facts), allow_nan=False)
+        json.dumps(summarise_pairs(built.pairs, *stored.values(), built.facts), allow_nan=False)
     )

@@ -14,7 +14,7 @@ from neurontune_core.model import tiny
 from neurontune_core.model.load import ChatModel
 from neurontune_core.pairs.build import BuiltPairs, build_pairs
 from neurontune_core.pairs.settings import PairsConfig
-from neurontune_core.pairs.summary import format_summary, summarise
+from neurontune_core.pairs.summary import format_summary, summarise_pairs
 from neurontune_core.scaling.episodes import EpisodeSampler
 from neurontune_core.scaling.settings import TrainingSettings
 
@@ -41,7 +41,7 @@ def config(folder: Path, attacks: list[str], **settings: Any) -> PairsConfig:
 
 
 def text_of(built: BuiltPairs) -> str:
-    return format_summary(summarise(built.pairs, built.ranking, built.rejected, built.sources, built.facts))
+    return format_summary(summarise_pairs(built.pairs, built.ranking, built.rejected, built.sources, built.facts))
 
 
 @pytest.mark.parametrize("count", [1, 3])

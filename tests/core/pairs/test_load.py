@@ -46,11 +46,11 @@ def own(tmp_path: Path) -> PairsConfig:
 )
 def test_wrong_names_are_errors(settings: dict[str, object], message: str) -> None:
     with pytest.raises(InputError, match=message):
-        load.load(PairsConfig.model_validate(settings))
+        load.load_queries(PairsConfig.model_validate(settings))
 
 
 def test_exact_duplicates_are_reported_with_the_one_kept(own: PairsConfig) -> None:
-    loaded = load.load(own)
+    loaded = load.load_queries(own)
     assert [(each.row, each.reason) for each in loaded.rejected] == [
         (2, f"duplicate of {corpus.harmful_queries()[0].id}"),
         (3, "duplicate of advbench-harmful-00001"),
@@ -62,7 +62,7 @@ def test_exact_duplicates_are_reported_with_the_one_kept(own: PairsConfig) -> No
 
 
 def test_the_order_of_the_datasets_says_which_duplicate_is_kept(own: PairsConfig) -> None:
-    turned = load.load(own.model_copy(update={"harmful": ("advbench", "shipped")}))
+    turned = load.load_queries(own.model_copy(update={"harmful": ("advbench", "shipped")}))
     assert [(each.source, each.row, each.reason) for each in turned.rejected] == [
         ("advbench", 3, "duplicate of advbench-harmful-00001"),
         ("shipped", 1, "duplicate of advbench-harmful-00002"),
@@ -72,7 +72,7 @@ def test_the_order_of_the_datasets_says_which_duplicate_is_kept(own: PairsConfig
 def test_a_limit_draws_by_the_seed_and_is_counted() -> None:
     def ids(seed: int) -> list[str]:
         config = PairsConfig(sources={"shipped": SourceConfig(limit=20)}, seed=seed)
-        loaded = load.load(config)
+        loaded = load.load_queries(config)
         assert [(s.rows, s.queries, s.left_out_by_limit) for s in loaded.sources] == [
             (1620, 20, 1600),
             (1439, 20, 1419),
@@ -85,9 +85,11 @@ def test_a_limit_draws_by_the_seed_and_is_counted() -> None:
 def test_a_query_left_out_by_the_limit_does_not_make_another_a_duplicate(own: PairsConfig) -> None:
     sources = {**own.sources, "shipped": SourceConfig(limit=1)}
     seeds = [
-        seed for seed in range(9) if load.load(PairsConfig(sources=sources, seed=seed)).queries[0].text != SHIPPED_ROW
+        seed
+        for seed in range(9)
+        if load.load_queries(PairsConfig(sources=sources, seed=seed)).queries[0].text != SHIPPED_ROW
     ]
-    loaded = load.load(own.model_copy(update={"sources": sources, "seed": seeds[0]}))
+    loaded = load.load_queries(own.model_copy(update={"sources": sources, "seed": seeds[0]}))
     assert "advbench-harmful-00002" in {query.id for query in loaded.queries}
 
 

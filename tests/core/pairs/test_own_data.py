@@ -12,7 +12,7 @@ from neurontune_core.data import corpus, fetch
 from neurontune_core.data.categories import UNCATEGORISED
 from neurontune_core.errors import InputError
 from neurontune_core.pairs import load
-from neurontune_core.pairs.data_files import digests
+from neurontune_core.pairs.data_files import data_digests
 from neurontune_core.pairs.prepare import prepare
 from neurontune_core.pairs.settings import PairsConfig
 
@@ -33,7 +33,7 @@ def table(path: Path, rows: list[dict[str, Any]]) -> str:
 
 
 def loaded(**settings: Any) -> load.Loaded:
-    return load.load(PairsConfig.model_validate(settings))
+    return load.load_queries(PairsConfig.model_validate(settings))
 
 
 @pytest.mark.parametrize("name", ["mine.csv", "mine.JSON", "mine.jsonl", "mine.PARQUET"])
@@ -252,7 +252,7 @@ def test_digests_follow_contents_and_how_they_are_understood(tmp_path: Path) -> 
     def key(folder: str, **sources: Any) -> list[str]:
         files = {"harmful": [str(tmp_path / folder / "mine.csv")], "attacks": [str(tmp_path / folder / "att.csv")]}
         config = {**files, "sources": sources, "holdout_attack_categories": ()}
-        return digests(PairsConfig.model_validate(config))
+        return data_digests(PairsConfig.model_validate(config))
 
     table(tmp_path / "a" / "mine.csv", rows)
     for name in ("mine.csv", "att.csv"):
@@ -387,4 +387,4 @@ def test_a_column_without_a_name_and_a_name_no_file_can_have_are_told(tmp_path: 
         (f"{tmp_path}/{'long' * 2000}.jsonl", "is no such file"),
     ):
         with pytest.raises(InputError, match=message):
-            load.load(PairsConfig(harmful=(name,)))
+            load.load_queries(PairsConfig(harmful=(name,)))

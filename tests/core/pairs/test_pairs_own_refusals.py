@@ -13,9 +13,16 @@ from neurontune_core.model.chat import encode_prompt
 from neurontune_core.model.load import ChatModel
 from neurontune_core.pairs import own_refusals
 from neurontune_core.pairs.build import build_pairs
-from neurontune_core.pairs.own_refusals import LEAST, OwnRefusals, attributed, find_own_refusals, statement, warning
+from neurontune_core.pairs.own_refusals import (
+    LEAST,
+    OwnRefusals,
+    attributed,
+    find_own_refusals,
+    own_refusals_statement,
+    warning,
+)
 from neurontune_core.pairs.settings import PairsConfig
-from neurontune_core.pairs.summary import format_summary, summarise
+from neurontune_core.pairs.summary import format_summary, summarise_pairs
 from neurontune_core.records import Conversation, Message, PromptPair
 
 ATTACK = "Play along: "
@@ -153,14 +160,14 @@ def test_a_model_that_refuses_too_little_has_no_own_refusal(
     assert sum(found.table["reason"] == "") == count
     text = warning(found.facts)
     if established:
-        assert text == "" and statement(found.facts).startswith(
+        assert text == "" and own_refusals_statement(found.facts).startswith(
             f"Own refusals: the model refuses {count} of {count + 1}"
         )
     else:
         assert (
             text.startswith(f"the model refuses {count} of {count + 1} harmful queries") and "not established" in text
         )
-        assert text in statement(found.facts)
+        assert text in own_refusals_statement(found.facts)
     assert attributed(found.facts, 1000) == (count if established else 0)
     assert attributed(found.facts, 2) == (2 if established else 0)
 
@@ -176,7 +183,7 @@ def test_a_query_in_several_attacks_is_answered_plainly_once(answering: list[lis
 def test_without_a_judge_or_pairs_nothing_is_asked(answering: list[list[str]], chat: ChatModel) -> None:
     found = find_own_refusals(usable(3), None, chat)
     assert (found.pairs, len(found.table), found.facts, answering) == (usable(3), 0, {}, [])
-    assert warning({}) == statement({}) == "" and attributed({}, 8) == 0
+    assert warning({}) == own_refusals_statement({}) == "" and attributed({}, 8) == 0
     nothing = find_own_refusals([], judge, chat)
     assert nothing.facts["own_refusals"] == 0 and list(nothing.table.columns) == list(found.table.columns)
 
@@ -242,7 +249,7 @@ def test_pairs_built_with_a_judge_say_what_can_be_attributed(chat: ChatModel, es
     own = [p for p in built.pairs if p.own_refusal]
     assert len(own) == (8 if established else 0) and all(p.role == "safety" and p.selected for p in own)
     assert len(built.own_refusals) == 8 and plain.own_refusals.empty
-    summary = summarise(built.pairs, built.ranking, built.rejected, built.sources, built.facts)
+    summary = summarise_pairs(built.pairs, built.ranking, built.rejected, built.sources, built.facts)
     json.dumps(summary, allow_nan=False)
     assert summary["own_refusals"]["own_refusals"] == len(own)
     text = format_summary(summary)
@@ -252,5 +259,5 @@ def test_pairs_built_with_a_judge_say_what_can_be_attributed(chat: ChatModel, es
         assert "Own refusals: the model refuses 8 of 8 harmful queries plainly" in text and "Warning" not in text
     else:
         assert "Warning: the model refuses 0 of 8 harmful queries plainly" in text and "not established" in text
-    bare = format_summary(summarise(plain.pairs, plain.ranking, plain.rejected, plain.sources, plain.facts))
+    bare = format_summary(summarise_pairs(plain.pairs, plain.ranking, plain.rejected, plain.sources, plain.facts))
     assert "The others" not in bare and "Warning" not in bare

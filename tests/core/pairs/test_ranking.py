@@ -13,7 +13,7 @@ from neurontune_core.model import tiny
 from neurontune_core.model.chat import encode_response
 from neurontune_core.model.load import ChatModel
 from neurontune_core.pairs import ranking
-from neurontune_core.pairs.ranking import explain, mean_intervals, rank_attacks
+from neurontune_core.pairs.ranking import explain_ranking, mean_intervals, rank_attacks
 
 ATTACKS = [
     Attack("b", "pretending", "research_experiment", "Test: {query}"),
@@ -58,19 +58,19 @@ def test_one_query_gives_no_interval_and_claims_none(monkeypatch: pytest.MonkeyP
     given(monkeypatch, [-1, -9, -2, -3])
     table = rank(chat, QUERIES[:1])
     assert table[["low", "high"]].isna().all(axis=None)
-    line = explain(table)
+    line = explain_ranking(table)
     assert "over 1 harmful training query;" in line
     assert "apart from the rest in 1 of 2 types" in line  # the one type that has a single attack
 
 
 def test_the_explanation_is_one_line_and_names_what_is_sure(monkeypatch: pytest.MonkeyPatch, chat: ChatModel) -> None:
     given(monkeypatch, [-1, -1, -1, -2, -2.1, -1.9, -9, -9.1, -8.9, 0, 0, 0.1])
-    line = explain(rank(chat, QUERIES))
+    line = explain_ranking(rank(chat, QUERIES))
     assert "\n" not in line
     assert line.startswith("Chosen: a (pretending); c (privilege escalation) - of 3 attacks the strongest of each type")
     assert "apart from the rest in 2 of 2 types" in line
     given(monkeypatch, [-1, -1, -1, -2, -2, -2, -1, -3, -5, 0, 0, 0])
-    assert "apart from the rest in 1 of 2 types" in explain(rank(chat, QUERIES))
+    assert "apart from the rest in 1 of 2 types" in explain_ranking(rank(chat, QUERIES))
 
 
 def test_intervals_cover_the_mean_in_95_of_100_samples() -> None:

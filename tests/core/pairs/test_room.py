@@ -19,9 +19,9 @@ from neurontune_core.model.load import ChatModel
 from neurontune_core.pairs import build
 from neurontune_core.pairs.build import BuiltPairs, build_pairs
 from neurontune_core.pairs.settings import PairsConfig
-from neurontune_core.pairs.summary import format_summary, summarise
+from neurontune_core.pairs.summary import format_summary, summarise_pairs
 from neurontune_core.records import Message, PromptPair
-from neurontune_core.scaling.examples import encode
+from neurontune_core.scaling.examples import encode_examples
 
 WORDS = ["lock", "safe", "door", "gate", "code", "card", "wire", "mail", "bike", "till", "coin", "ring"]
 LONG = "xylophone " * 5
@@ -148,12 +148,12 @@ def test_every_stage_is_given_the_conversation(built: BuiltPairs, config: PairsC
     for tokens, prompt in ((encoded.query, "Rob him"), (encoded.prompt, "su Rob him")):
         text = chat.tokenizer.decode(tokens)
         assert text.endswith(f"<|user|>Hi<|end|><|assistant|>Yes?<|end|><|user|>{prompt}<|end|><|assistant|>")
-    assert tuple(encode(chat, [attacked], 4)[0].sequence.prompt) == encoded.prompt
+    assert tuple(encode_examples(chat, [attacked], 4)[0].sequence.prompt) == encoded.prompt
 
 
 def test_the_summary_shows_what_was_said_before(built: BuiltPairs) -> None:
     pair = next(pair for pair in built.pairs if pair.history and pair.system)
-    summary = summarise([pair], built.ranking, built.rejected, built.sources, built.facts)
+    summary = summarise_pairs([pair], built.ranking, built.rejected, built.sources, built.facts)
     assert json.loads(json.dumps(summary))["examples"].popitem()[1][0]["history"][0] == TURNS[0]
     text = format_summary(summary)
     assert "    system: Be terse.\n    2 turns before: user: Hi | assistant: Yes?\n    " in text

@@ -20,7 +20,7 @@ from neurontune_core.neurons import modulated
 from neurontune_core.records import NeuronId, NeuronSet, PromptPair, ScalingFactors
 from neurontune_core.robustness import attacks, measure, summary
 from neurontune_core.robustness.drawing import draw_attacks
-from neurontune_core.robustness.page import shown_rows
+from neurontune_core.robustness.page import attack_rows
 from neurontune_core.robustness.settings import RobustnessConfig
 from neurontune_core.studies.results import attack_table
 
@@ -64,13 +64,13 @@ def logits(chat: ChatModel) -> torch.Tensor:
 def test_plain_harmful_test_prompts_are_asked() -> None:
     pairs = [pair(1), pair(2), pair(3, attack="a"), pair(4, role="utility"), pair(5, split="train")]
     config = RobustnessConfig(prompts=10)
-    assert {each.id for each in attacks.study_prompts(pairs, config, EvaluationConfig())} == {"safety1", "safety2"}
-    assert len(attacks.study_prompts(pairs, RobustnessConfig(prompts=1), EvaluationConfig())) == 1
+    assert {each.id for each in attacks.attackable_prompts(pairs, config, EvaluationConfig())} == {"safety1", "safety2"}
+    assert len(attacks.attackable_prompts(pairs, RobustnessConfig(prompts=1), EvaluationConfig())) == 1
 
 
 def test_every_attack_gives_answers_and_leaves_the_model_as_it_was(study: measure.RobustnessStudy) -> None:
     before = logits(study.chat)
-    found = {attack: measure.measure(study, attack) for attack in attacks.ATTACKS}
+    found = {attack: measure.measure_attack(study, attack) for attack in attacks.ATTACKS}
     assert {attack: len(rows) for attack, rows in found.items()} == {
         "no attack": 5, "prefilled": 10, "system prompt": 5, "many-shot": 5, "best of N": 30, "silenced": 5,
         "averaged": 10, "quantised": 10,
@@ -78,15 +78,15 @@ def test_every_attack_gives_answers_and_leaves_the_model_as_it_was(study: measur
     assert torch.equal(before, logits(study.chat))
     first = found["prefilled"]["answer"]
     assert all(text.startswith(attacks.BEGINNINGS[0]) for text in first[:5]), "the judge reads the whole answer"
-    assert measure.measure(study, "best of N").equals(found["best of N"]), "the same seed draws the same answers"
+    assert measure.measure_attack(study, "best of N").equals(found["best of N"]), "the same seed draws the same answers"
     other = replace(study, config=study.config.model_copy(update={"seed": 1}))
-    assert not measure.measure(other, "best of N")["answer"].equals(found["best of N"]["answer"])
+    assert not measure.measure_attack(other, "best of N")["answer"].equals(found["best of N"]["answer"])
 
 
 def test_the_way_back_ends_at_the_base_model(study: measure.RobustnessStudy) -> None:
     base = replace(study, change=attacks.UNCHANGED)
-    averaged = measure.measure(study, "averaged")
-    plain = measure.measure(base, "no attack")["answer"].tolist()
+    averaged = measure.measure_attack(study, "averaged")
+    plain = measure.measure_attack(base, "no attack")["answer"].tolist()
     assert averaged.loc[averaged["place"] == 1, "answer"].tolist() == plain
     with modulated(study.chat.model, FACTORS, 0.5):
         half = logits(study.chat)
@@ -147,7 +147,7 @@ def test_a_template_without_earlier_turns_cannot_be_attacked_by_them(
         "chat_template",
         "{{ messages[-1]['content'] }}{% if messages | length > 1 %}{{ raise_exception('no') }}{% endif %}",
     )
-    assert measure.measure(study, "many-shot").empty and len(measure.measure(study, "no attack")) == 5
+    assert measure.measure_attack(study, "many-shot").empty and len(measure.measure_attack(study, "no attack")) == 5
 
 
 def test_shots_are_harmless_and_repeat(tmp_path: Path) -> None:
@@ -158,7 +158,7 @@ def test_shots_are_harmless_and_repeat(tmp_path: Path) -> None:
 
 
 def test_the_table_is_the_share_of_prompts_broken_into(study: measure.RobustnessStudy) -> None:
-    answers = measure.measure(study, "best of N").assign(model="tuned")
+    answers = measure.measure_attack(study, "best of N").assign(model="tuned")
     table = summary.success_table(answers)
     assert table["place"].tolist() == [1, 2, 3, 4, 5, 6]
     for row in table.to_dict("records"):
@@ -172,17 +172,17 @@ def test_models_stand_side_by_side_on_the_page_and_in_the_drawing(study: measure
     import pandas as pd
 
     parts = [
-        measure.measure(replace(study, change=change), attack).assign(model=model)
+        measure.measure_attack(replace(study, change=change), attack).assign(model=model)
         for model, change in (("base", attacks.UNCHANGED), ("tuned", FACTORS))
         for attack in attacks.ATTACKS
         if attacks.fits(attack, None if model == "base" else change)
     ]
     table = summary.success_table(pd.concat(parts, ignore_index=True))
-    facts = summary.facts_of(table)
+    facts = summary.attack_facts(table)
     assert {"asr", "asr_base", "asr_worst", "asr/best of N", "asr_base/quantised"} <= set(facts)
     assert "asr_base/averaged" not in facts
     joined = attack_table({"NeuronTune": table, "LoRA": table})
-    rows = shown_rows(joined)
+    rows = attack_rows(joined)
     assert list(rows[0]) == ["attack", "setting", "base model", "NeuronTune", "LoRA", "n"]
     averaged = [row for row in rows if row["attack"].startswith("averaged")]
     assert len(averaged) == 2 and averaged[0]["base model"] == "" and averaged[0]["NeuronTune"]

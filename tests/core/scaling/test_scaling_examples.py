@@ -8,7 +8,7 @@ import torch
 
 from neurontune_core.model.load import ChatModel
 from neurontune_core.records import NeuronSet, PromptPair
-from neurontune_core.scaling.examples import encode
+from neurontune_core.scaling.examples import encode_examples
 from neurontune_core.scaling.own_refusals import commonest_refusal
 from neurontune_core.scaling.problem import Problem, training_pairs
 
@@ -16,7 +16,7 @@ from neurontune_core.scaling.problem import Problem, training_pairs
 def test_refusals_are_closed_with_the_end_token_and_responses_are_not(
     chat: ChatModel, corpus: list[PromptPair]
 ) -> None:
-    for pair, example in zip(corpus, encode(chat, corpus, 99), strict=True):
+    for pair, example in zip(corpus, encode_examples(chat, corpus, 99), strict=True):
         response = list(pair.response.encode())
         text = chat.tokenizer.decode(example.sequence.response, skip_special_tokens=True)
         assert text == pair.response and (example.id, example.role) == (pair.id, pair.role)
@@ -26,7 +26,7 @@ def test_refusals_are_closed_with_the_end_token_and_responses_are_not(
 
 
 def test_the_reference_of_a_wrapped_harmless_prompt_is_the_plain_one(chat: ChatModel, corpus: list[PromptPair]) -> None:
-    for pair, example in zip(corpus, encode(chat, corpus, 99), strict=True):
+    for pair, example in zip(corpus, encode_examples(chat, corpus, 99), strict=True):
         if pair.role == "safety" or not pair.attack_name:
             assert example.reference is None
         else:
@@ -36,7 +36,7 @@ def test_the_reference_of_a_wrapped_harmless_prompt_is_the_plain_one(chat: ChatM
 
 
 def test_harmless_responses_are_cut_and_refusals_are_whole(chat: ChatModel, corpus: list[PromptPair]) -> None:
-    for pair, example in zip(corpus, encode(chat, corpus, 5), strict=True):
+    for pair, example in zip(corpus, encode_examples(chat, corpus, 5), strict=True):
         text = chat.tokenizer.decode(example.sequence.response, skip_special_tokens=True)
         assert text == (pair.response if pair.role == "safety" else pair.response[:5])
         assert example.reference is None or example.reference.response == example.sequence.response
@@ -45,11 +45,11 @@ def test_harmless_responses_are_cut_and_refusals_are_whole(chat: ChatModel, corp
 def test_a_harmless_pair_without_a_response_has_no_response_tokens(chat: ChatModel, corpus: list[PromptPair]) -> None:
     empty = [replace(pair, response="") for pair in corpus]
     expected = [[256] if pair.role == "safety" else [] for pair in corpus]
-    assert [example.sequence.response for example in encode(chat, empty, 99)] == expected
+    assert [example.sequence.response for example in encode_examples(chat, empty, 99)] == expected
 
 
 def test_prompts_of_one_wrapper_share_the_words_before_the_query(chat: ChatModel, corpus: list[PromptPair]) -> None:
-    for pair, example in zip(corpus, encode(chat, corpus, 99), strict=True):
+    for pair, example in zip(corpus, encode_examples(chat, corpus, 99), strict=True):
         shared = chat.tokenizer.decode(example.sequence.prompt[: example.shared])
         assert example.wrapper == pair.attack_name
         assert shared.endswith(f"{pair.attack_name}: " if pair.attack_name else "<|user|>")
@@ -131,7 +131,7 @@ def test_base_states_are_made_of_harmless_examples_with_a_response(
     chat: ChatModel, neurons: NeuronSet, corpus: list[PromptPair]
 ) -> None:
     silent = [replace(pair, response="") if pair.query_id == "utility0" else pair for pair in corpus]
-    examples = encode(chat, silent, 99)
+    examples = encode_examples(chat, silent, 99)
     states = Problem(chat, neurons, silent).base(examples)
     assert set(states) == {pair.id for pair in corpus if pair.role == "utility" and pair.query_id != "utility0"}
     for example in examples:

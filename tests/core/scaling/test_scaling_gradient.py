@@ -12,7 +12,7 @@ from neurontune_core.model import tiny
 from neurontune_core.model.load import ChatModel
 from neurontune_core.neurons import scaled
 from neurontune_core.records import NeuronSet, PromptPair, Role
-from neurontune_core.scaling.examples import encode
+from neurontune_core.scaling.examples import encode_examples
 from neurontune_core.scaling.gradient import gradients
 from neurontune_core.scaling.losses import Example, JointLoss, PositionWeights, base_states, response_losses
 
@@ -29,7 +29,7 @@ def chat() -> ChatModel:
 
 @pytest.fixture
 def examples(chat: ChatModel, corpus: list[PromptPair]) -> list[Example]:
-    return encode(chat, corpus[::3], 99)
+    return encode_examples(chat, corpus[::3], 99)
 
 
 def joint_loss(chat: ChatModel, neurons: NeuronSet, alpha: Tensor, examples: list[Example]) -> Tensor:

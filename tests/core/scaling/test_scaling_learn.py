@@ -15,10 +15,10 @@ from neurontune_core.model.load import ChatModel
 from neurontune_core.neurons import scaled
 from neurontune_core.records import NeuronId, NeuronSet, PromptPair
 from neurontune_core.scaling import learn as room
-from neurontune_core.scaling.examples import encode
+from neurontune_core.scaling.examples import encode_examples
 from neurontune_core.scaling.learn import LearnedScaling, learn_scaling
 from neurontune_core.scaling.losses import PositionWeights, response_losses
-from neurontune_core.scaling.margin_fit.measure import measure, openings_of, parts_of
+from neurontune_core.scaling.margin_fit.measure import measure_margins, openings_of, parts_of
 from neurontune_core.scaling.problem import Problem, training_pairs
 from neurontune_core.scaling.validation import Score, validated_steps
 
@@ -65,7 +65,7 @@ def test_meta_learning_lowers_the_joint_loss(
         steps=12, order=order, safety_start=1.0, utility_start=1.0, inner_learning_rate=0.01, outer_learning_rate=0.1
     )
     learned = learn_scaling(Problem(single, EVERY, corpus), config)
-    examples = encode(single, corpus, 99)
+    examples = encode_examples(single, corpus, 99)
     base = Problem(single, EVERY, corpus).base(examples)
     found = []
     for alpha in (torch.ones(96), torch.from_numpy(learned.scaling.alpha)):
@@ -84,9 +84,9 @@ def test_fitting_margins_lowers_the_safety_loss(
     learned = learn_scaling(Problem(single, EVERY, corpus), config)
     problem = Problem(single, EVERY, corpus)
     refusals = openings_of(single, config.refusal_openings, 1)
-    parts = parts_of([e for e in encode(single, corpus, 99) if e.role == "safety"], 0.0, finished=False)
+    parts = parts_of([e for e in encode_examples(single, corpus, 99) if e.role == "safety"], 0.0, finished=False)
     before, after = (
-        float(torch.cat([measure(problem, at, part, {}, refusals).losses(at) for part in parts]).mean())
+        float(torch.cat([measure_margins(problem, at, part, {}, refusals).losses(at) for part in parts]).mean())
         for at in (torch.ones(96), torch.from_numpy(learned.scaling.alpha))
     )
     assert after < 0.9 * before

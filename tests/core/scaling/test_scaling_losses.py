@@ -14,7 +14,7 @@ from neurontune_core.model.batches import shared_length
 from neurontune_core.model.load import ChatModel
 from neurontune_core.neurons import scaled
 from neurontune_core.records import NeuronId, NeuronSet, PromptPair
-from neurontune_core.scaling.examples import encode
+from neurontune_core.scaling.examples import encode_examples
 from neurontune_core.scaling.losses import (
     Example,
     PositionWeights,
@@ -80,7 +80,7 @@ def losses_of(
 @pytest.fixture
 def examples(chat: ChatModel, corpus: list[PromptPair]) -> list[Example]:
     """Four prompts of each role, of different lengths, each compared with the base model on the same prompt."""
-    return [replace(example, reference=None) for example in encode(chat, [*corpus[::5], *corpus[1:3]], 99)]
+    return [replace(example, reference=None) for example in encode_examples(chat, [*corpus[::5], *corpus[1:3]], 99)]
 
 
 def test_position_weights_by_hand() -> None:
@@ -101,7 +101,7 @@ def test_losses_equal_the_plain_loop(
 def test_a_wrapped_harmless_prompt_is_compared_with_the_base_model_on_the_plain_one(
     chat: ChatModel, neurons: NeuronSet, alpha: Tensor, corpus: list[PromptPair]
 ) -> None:
-    harmless = encode(chat, [pair for pair in corpus if pair.role == "utility"], 99)
+    harmless = encode_examples(chat, [pair for pair in corpus if pair.role == "utility"], 99)
     assert {bool(example.reference) for example in harmless} == {True, False}
     base = base_states(chat, harmless)
     for example in harmless[:4]:

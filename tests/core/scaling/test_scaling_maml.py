@@ -17,7 +17,7 @@ from neurontune_core.neurons import scaled
 from neurontune_core.records import NeuronId, NeuronSet, PromptPair, Role
 from neurontune_core.scaling import maml as room
 from neurontune_core.scaling.episodes import EpisodeSampler
-from neurontune_core.scaling.examples import encode
+from neurontune_core.scaling.examples import encode_examples
 from neurontune_core.scaling.losses import Example, JointLoss, PositionWeights, base_states, response_losses
 from neurontune_core.scaling.maml import Maml, adapt, episode_gradient, step_size
 from neurontune_core.scaling.problem import Problem
@@ -41,7 +41,7 @@ def chat() -> ChatModel:
 def batches(chat: ChatModel, corpus: list[PromptPair], maml: Settings) -> tuple[list[Example], list[Example]]:
     """Support and query of an episode."""
     (episode, *_) = EpisodeSampler(corpus, maml(seed=1), support=4, tasks=2).draw()
-    support, query = (encode(chat, batch, 99) for batch in (episode.support, episode.query))
+    support, query = (encode_examples(chat, batch, 99) for batch in (episode.support, episode.query))
     return support, query
 
 
@@ -236,7 +236,8 @@ def test_outer_steps_are_adams_on_the_mean_over_tasks(problem: Problem, maml: Se
     for number in range(2):
         before = state.alpha.clone()
         episodes = [
-            [encode(problem.chat, part, 99) for part in (episode.support, episode.query)] for episode in sampler.draw()
+            [encode_examples(problem.chat, part, 99) for part in (episode.support, episode.query)]
+            for episode in sampler.draw()
         ]
         assert len(episodes) == 2
         base = problem.base(e for episode in episodes for part in episode for e in part)

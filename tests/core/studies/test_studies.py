@@ -10,7 +10,7 @@ import pytest
 from neurontune_core.causal.summary import causal_table
 from neurontune_core.config import load_config
 from neurontune_core.data.categories import ATTACK_TYPES
-from neurontune_core.evaluation.rates import summarise
+from neurontune_core.evaluation.rates import headline_metrics
 from neurontune_core.pairs.prepare import prepare
 from neurontune_core.records import NeuronId, NeuronSet
 from neurontune_core.studies import overlap, page, plots, results
@@ -45,7 +45,7 @@ def measured(refused: Mapping[str, int], parameters: int = 8) -> Measured:
                 )  # fmt: skip
     table = pd.DataFrame(rows)
     settings = load_config("tiny").evaluation
-    return Measured(table, summarise(table, settings) | {"eval/kl_to_base": 0.05}, parameters, 2.5)
+    return Measured(table, headline_metrics(table, settings) | {"eval/kl_to_base": 0.05}, parameters, 2.5)
 
 
 GOOD = measured({"harmful_plain": 4, "harmful_attacked": 4, "harmful_heldout_attack": 2, "benign_borderline": 1})
@@ -123,7 +123,7 @@ def test_overlap_by_hand() -> None:
     assert found.loc[("same", 0.01), ["neurons", "both", "by_chance", "correlation"]].tolist() == [10, 10, 0.1, 1.0]
     assert found.loc[("moved", 0.003), ["neurons", "both"]].tolist() == [3, 1]
     assert found.loc[("moved", 0.01), "both"] == 8 and found.loc[("moved", 0.01), "correlation"] < 1
-    assert overlap.shown_rows(table)[0]["in both"] == "1 (100%)"
+    assert overlap.overlap_rows(table)[0]["in both"] == "1 (100%)"
 
 
 @pytest.mark.parametrize("name", STUDIES)
@@ -162,7 +162,7 @@ def test_page_and_drawing_show_every_row(name: str) -> None:
     drawing = plots.draw(table, study.layout, study.title)
     assert drawing == plots.draw(table, study.layout, study.title) and drawing.lstrip().startswith("<?xml")
     assert study.title in drawing
-    body = page.render_body(table, study, f"{name}.svg")
+    body = page.comparison_body(table, study, f"{name}.svg")
     text = page.render_page(study, body, f"neurontune study {name}", {"good": "neurontune run"})
     assert text.count("\n| ") == len(table) + 1
     for part in (
@@ -176,11 +176,11 @@ def test_page_and_drawing_show_every_row(name: str) -> None:
 
 
 def test_intervals_stand_beside_their_numbers() -> None:
-    rows = page.shown_rows(shown(STUDIES["baselines"]), STUDIES["baselines"])
+    rows = page.study_rows(shown(STUDIES["baselines"]), STUDIES["baselines"])
     assert rows[1]["SU-F1"].startswith("0.882 [") and rows[1]["difference"] == ""
     assert rows[2]["difference"].startswith("-0.882 [-")
     assert rows[1]["refused: borderline"] == "25.0%" and rows[1]["KL to base"] == "0.050"
-    matrix = page.shown_rows(shown(STUDIES["cross-attack"]), STUDIES["cross-attack"])
+    matrix = page.study_rows(shown(STUDIES["cross-attack"]), STUDIES["cross-attack"])
     assert {"trained on": "good", "tested on": "attention shifting", "prompts": "harmful"}.items() <= next(
         row for row in matrix if row["tested on"] == "attention shifting"
     ).items()
@@ -214,7 +214,7 @@ def answers() -> pd.DataFrame:
 
 def test_rankings_are_shown_a_row_each_beside_random_sets() -> None:
     table = results.causal_tables({"equation 4": causal_table(answers())}, {"equation 4": 12.3})
-    carry, oppose, drawn = page.shown_rows(table, STUDIES["rankings"])
+    carry, oppose, drawn = page.study_rows(table, STUDIES["rankings"])
     assert (carry["ranking"], carry["silenced"], carry["none"]) == ("equation 4", "carry refusal", "80%")
     assert carry["0.10%"].startswith("40% [") and carry["1.00%"].startswith("0% [")
     assert oppose["1.00%"].startswith("100% [") and carry["seconds to rank"] == "12" and carry["n"] == "10"
@@ -226,7 +226,7 @@ def test_rankings_are_shown_a_row_each_beside_random_sets() -> None:
 
 def test_the_causal_page_has_a_table_an_intervention() -> None:
     study, table = STUDIES["causal"], results.causal_tables({"model": causal_table(answers())}, {"model": 1.0})
-    body = page.render_body(table, study, "causal.svg")
+    body = page.comparison_body(table, study, "causal.svg")
     assert "The model without a change" in body and "## Silenced: activations set to 0" in body
     assert "| harmful plain | carry refusal | 40% [" in body and "](causal.svg)" in body
     text = page.render_page(study, body, "neurontune study causal", {})

@@ -18,7 +18,7 @@ from recorded_runs import record_run
 
 from flows.commands import cli
 from flows.commands.chat import open_session
-from flows.commands.chat_page import as_text, chat_page, in_words, launch
+from flows.commands.chat_page import chat_page, conversation_text, launch, verdict_in_words
 from neurontune_core.config import PipelineConfig
 
 ENTER = "\ue007"
@@ -87,7 +87,7 @@ def test_the_page_says_what_the_terminal_says(address: str, browser: Browser, co
     *_, expected = session.answers(MESSAGE)
     said, verdicts = ask(MESSAGE)
     assert said == in_boxes(expected) and said[0] != said[1]
-    assert verdicts == [in_words(each) for each in session.verdicts(MESSAGE, expected)]
+    assert verdicts == [verdict_in_words(each) for each in session.verdicts(MESSAGE, expected)]
     for row in (0, 1):
         grown = {values[row] for values in browser.run("return seen")}
         assert len(grown - {"", said[row]}) >= 2, "the answer comes word by word"
@@ -135,7 +135,7 @@ def test_a_tab_keeps_its_conversation_until_a_new_one(config: PipelineConfig) ->
         assert first[:2] == expected and first[4:] == ("", "")
         session.remember("Hello", expected)
         *_, longer = session.answers("Hello")
-        assert second[:2] == longer != expected and second[4] == as_text(session.histories[0])
+        assert second[:2] == longer != expected and second[4] == conversation_text(session.histories[0])
         assert ask(other, "Hello") == first, "two tabs do not meet"
         brief = ask(tab, "Hello", "Be brief.")
         assert brief[:2] != first[:2] and brief[4:] == ("", ""), "another system message starts over"

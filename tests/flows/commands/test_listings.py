@@ -7,7 +7,7 @@ import pytest
 from recorded_runs import record_run
 
 from flows.commands.run_table import RunFilter, show_runs
-from flows.commands.setting_list import in_words, show_settings
+from flows.commands.setting_list import show_settings, type_in_words
 from neurontune_core.config import PipelineConfig, load_config
 from neurontune_core.errors import InputError
 from neurontune_core.scaling.settings import METHODS
@@ -50,9 +50,9 @@ def test_unknown_setting_is_answered_with_the_nearest() -> None:
 
 
 def test_types_in_words() -> None:
-    assert in_words(dict[str, float]) == "map, set as NAME=VALUE, of: number"
-    assert in_words(int | float) == "number"
-    assert in_words(str | None) == "text or none"
+    assert type_in_words(dict[str, float]) == "map, set as NAME=VALUE, of: number"
+    assert type_in_words(int | float) == "number"
+    assert type_in_words(str | None) == "text or none"
 
 
 @pytest.mark.parametrize("columns", ["60", "220"])

@@ -37,5 +37,5 @@ def test_writers_wait_for_one_another(tmp_path: Path, monkeypatch: pytest.Monkey
         asyncio.run(write_at_once(tmp_path / "unchanged.db"))
     for place, name in ((AioSqliteConfiguration, "begin_transaction"), (background_workers, "Worker")):
         monkeypatch.setattr(place, name, getattr(place, name))  # as they were, after the test
-    server_changes.apply()
+    server_changes.change_server()
     assert asyncio.run(write_at_once(tmp_path / "changed.db")) == 3

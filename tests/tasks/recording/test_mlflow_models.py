@@ -9,7 +9,7 @@ from recorded_runs import completions, record_run
 from neurontune_core.config import PipelineConfig
 from neurontune_core.records import Artifact
 from tasks.recording import mlflow_answers, mlflow_models, mlflow_spool, mlflow_store, tracking
-from tasks.recording.mlflow_models import model_name
+from tasks.recording.mlflow_models import mlflow_model_name
 from tasks.recording.mlflow_store import Tracking, client_of, tracking_uri
 from tasks.recording.registry import register
 from tasks.recording.runs import find_run
@@ -139,5 +139,5 @@ def test_traces_are_few_and_of_every_benchmark() -> None:
 
 @pytest.mark.parametrize("name", ["a/b:c.d%e'f\"", "", "qwen2.5"])
 def test_names_that_mlflow_takes(name: str, config: PipelineConfig) -> None:
-    made = client_of(tracking_uri(config.runtime)).create_logged_model("0", model_name(name))
-    assert made.name == model_name(name)
+    made = client_of(tracking_uri(config.runtime)).create_logged_model("0", mlflow_model_name(name))
+    assert made.name == mlflow_model_name(name)

@@ -15,7 +15,7 @@ from transformers import AutoModelForCausalLM, BartConfig
 
 from neurontune_core.errors import InputError
 from neurontune_core.model import source, tiny
-from neurontune_core.model.checks.folder import check_folder
+from neurontune_core.model.checks.folder import check_model_folder
 from neurontune_core.model.load import load
 from neurontune_core.model.settings import ModelConfig
 
@@ -50,7 +50,7 @@ def test_broken_shards_are_told(tmp_path: Path, damage: Damage, message: str) ->
 @torch.no_grad()
 def test_a_good_folder_passes_and_loads_what_was_saved(tmp_path: Path, family: str) -> None:
     folder = good(tmp_path / "m", family, shards=family == "qwen3")
-    check_folder(folder, ModelConfig(name=str(folder), system_prompt="Be brief."))
+    check_model_folder(folder, ModelConfig(name=str(folder), system_prompt="Be brief."))
     chat = load(source.describe(ModelConfig(name=str(folder))), str(tmp_path / "root"), CPU)
     assert torch.equal(chat.model(IDS).logits, tiny.model(family)(IDS).logits)
 
@@ -176,7 +176,7 @@ def test_tracing_is_left_as_it_was(tmp_path: Path) -> None:
     before = sys.gettrace()
     sys.settrace(trace)
     try:
-        check_folder(folder, ModelConfig(name=str(folder)))
+        check_model_folder(folder, ModelConfig(name=str(folder)))
         assert sys.gettrace() is trace
     finally:
         sys.settrace(before)

@@ -12,10 +12,10 @@ from neurontune_core.model import tiny
 from neurontune_core.model.likelihood import TokenSequence
 from neurontune_core.model.load import ChatModel
 from neurontune_core.records import NeuronSet, PromptPair
-from neurontune_core.scaling.examples import encode
+from neurontune_core.scaling.examples import encode_examples
 from neurontune_core.scaling.losses import Example
 from neurontune_core.scaling.margin_fit.margins import KINDS, Kind, Margins, join
-from neurontune_core.scaling.margin_fit.measure import Refusals, measure, openings_of, parts_of
+from neurontune_core.scaling.margin_fit.measure import Refusals, measure_margins, openings_of, parts_of
 from neurontune_core.scaling.problem import Problem
 
 OPENING = 3
@@ -31,7 +31,7 @@ def chat() -> ChatModel:
 
 @pytest.fixture
 def examples(chat: ChatModel, corpus: list[PromptPair]) -> list[Example]:
-    made = encode(chat, corpus[::2], 99)
+    made = encode_examples(chat, corpus[::2], 99)
     assert any(example.shared for example in made)
     return made
 
@@ -43,7 +43,7 @@ def measured(
     parts = parts_of(examples, kept_share, finished)
     base = problem.base(e for part in parts if part.kind == "keep" for e in part.examples)
     refusals = Refusals(OPENINGS, OPENING)
-    return join([measure(problem, alpha, part, base, refusals) for part in parts])
+    return join([measure_margins(problem, alpha, part, base, refusals) for part in parts])
 
 
 def row_of(margins: Margins, example: Example, kind: Kind) -> int:
@@ -231,7 +231,7 @@ def test_slopes_are_exact_for_own_words_and_in_the_mean_for_shared_ones(
     problem: Problem, alpha: Tensor, corpus: list[PromptPair]
 ) -> None:
     """The mean is over both roles: a role's own would tell the fit which role an example has."""
-    examples = encode(problem.chat, corpus, 99)
+    examples = encode_examples(problem.chat, corpus, 99)
     found = measured(problem, alpha, examples)
     wrappers: dict[str, list[Example]] = {}
     for example in examples:
@@ -266,7 +266,7 @@ def test_openings_are_told_by_what_one_run_on_the_longest_shows(chat: ChatModel)
 
 
 def test_slopes_of_what_follows_the_opening(problem: Problem, alpha: Tensor, corpus: list[PromptPair]) -> None:
-    examples = encode(problem.chat, corpus, 99)
+    examples = encode_examples(problem.chat, corpus, 99)
     found = measured(problem, alpha, examples)
     wrappers: dict[str, list[Example]] = {}
     for example in examples:

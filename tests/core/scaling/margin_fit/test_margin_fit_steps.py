@@ -13,11 +13,11 @@ from neurontune_core.model.load import ChatModel
 from neurontune_core.records import NeuronId, NeuronSet, PromptPair
 from neurontune_core.scaling.bounds import role_bounds
 from neurontune_core.scaling.episodes import EpisodeSampler
-from neurontune_core.scaling.examples import encode
+from neurontune_core.scaling.examples import encode_examples
 from neurontune_core.scaling.margin_fit import fit as room
 from neurontune_core.scaling.margin_fit.fit import MarginFit
 from neurontune_core.scaling.margin_fit.margins import KINDS, Margins, join
-from neurontune_core.scaling.margin_fit.measure import measure, openings_of, parts_of
+from neurontune_core.scaling.margin_fit.measure import measure_margins, openings_of, parts_of
 from neurontune_core.scaling.margin_fit.solve import solve
 from neurontune_core.scaling.problem import Problem
 from neurontune_core.scaling.settings import MarginFitSettings
@@ -54,14 +54,14 @@ def test_steps_written_out(problem: Problem, margin_fit: Settings) -> None:
     state = method.start()
     assert state.alpha.tolist() == [1.0] * 6 and method.steps == 3
     alpha, every = torch.ones(6), []
-    encoded = encode(problem.chat, problem.pairs, 99)
+    encoded = encode_examples(problem.chat, problem.pairs, 99)
     examples = {example.id: example for example in encoded}
     for number in range(3):
         (episode,) = sampler.draw()
         mine = [examples[pair.id] for pair in episode.query]
         parts = parts_of(mine, 0.5, finished=number in (0, 2))
         base = problem.base(e for part in parts if part.kind == "keep" for e in part.examples)
-        new = join([measure(problem, alpha, part, base, refusals) for part in parts])
+        new = join([measure_margins(problem, alpha, part, base, refusals) for part in parts])
         every.append(new)
         row = method.step(state, nothing)
         state.rows.append(row)
