@@ -14,6 +14,9 @@ from neurontune_core.pairs import build, load, prepare
 from tasks.recording import tracking
 from tasks.recording.mlflow_store import Tracking
 
+FEW = ("pairs.sources.shipped.limit=24", "pairs.ranking_queries=1", "pairs.selected_queries=4", "pairs.responses=2",
+       "pairs.wrapped_queries=6", "pairs.wrapped_test_queries=2", "pairs.response_tokens=2")  # fmt: skip
+
 
 @pytest.fixture
 def calls(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
@@ -57,7 +60,7 @@ def test_the_same_data_are_read_once_and_other_data_anew(tmp_path: Path, calls: 
 
 @pytest.mark.usefixtures("prefect_server")
 def test_a_run_prepares_its_data_once(config: PipelineConfig, calls: Counter[str]) -> None:
-    small = load_config("tiny", [f"runtime.root={config.runtime.root}", "runtime.device=cpu"])
+    small = load_config("tiny", [f"runtime.root={config.runtime.root}", "runtime.device=cpu", *FEW])
     with pipeline.data_read_once():
         pipeline.check_inputs(small)
         made = pipeline.pairs_only(small)
