@@ -28,7 +28,7 @@ from tasks.recording.mlflow_entities import facts_of
 from tasks.recording.mlflow_store import Tracking, tracking_uri
 from tasks.recording.run_list import store_of
 from tasks.recording.runs import RecordedRun
-from tasks.recording.tracking import ATTRIBUTION
+from tasks.recording.step_runs import ATTRIBUTION
 
 STAGE, FILE = "report", "report.html"
 
