@@ -43,6 +43,8 @@ StudyName = Literal[
     "own",
 ]
 
+CHOSEN = "chosen by trials"
+
 
 @flow(name="study", flow_run_name=named(lambda given: f"study {given['study']} {given['preset']}"))
 @noted
@@ -61,8 +63,8 @@ def study(
         settings: Changes common to all variants, as `section.field=value`.
         variants: Of `own`, or to replace a study's: a name and its settings for each variant, e.g.
             `{"20 steps": ["scaling.steps=20"]}`.
-        trials: Number of trials on validation data: of numbers of neurons in `automatic-count`, of step sizes or
-            strengths of each other method in `baselines`.
+        trials: Number of trials on validation data: of numbers of neurons in `automatic-count`, of MAML's settings in
+            `scaling-methods`, of step sizes or strengths of each other method in `baselines`.
 
     Returns:
         The study's artifact: the table, the drawing and the page.
@@ -76,11 +78,10 @@ def study(
     found: list[dict[str, float]] = []
     with tags(f"study:{study}"), data_read_once():
         models = {name: check_inputs(config).model for name, config in configs.items()}
-        if chosen.chosen_by_trials:
-            (fixed,) = configs.values()
-            best, found = run_trials(fixed, trials)
-            configs["chosen by trials"] = best
-            models["chosen by trials"] = describe(best.model)
+        if chosen.tried:
+            best, found = run_trials(configs[chosen.tried], chosen.by_trials, trials)
+            configs[CHOSEN] = best
+            models[CHOSEN] = describe(best.model)
         flows: dict[str, Callable[[PipelineConfig], dict[str, Artifact]]] = {
             "selection": selection_only,
             "causal": causal_study,
@@ -94,7 +95,7 @@ def study(
                 ran[name] = Variant(config, run_one(config), models[name])
         common = load_config(preset, settings)
         command = reproduce.study_command(
-            study, preset, settings, variants or {}, trials if chosen.chosen_by_trials or chosen.searched else None
+            study, preset, settings, variants or {}, trials if chosen.tried or chosen.searched else None
         )
         title = typed_name() or f"study {study} {common.runtime.preset}"
         with recorded(common, title, describe(common.model).identity, ()) as run:

@@ -140,7 +140,7 @@ def study(
     ] = None,
     trials: Annotated[
         int,
-        typer.Option(min=1, max=1000, help="Trials on validation data (automatic-count, baselines)."),
+        typer.Option(min=1, max=1000, help="Trials on validation data (automatic-count, scaling-methods, baselines)."),
     ] = 8,
     to: Annotated[str | None, typer.Option("--to", metavar="FOLDER", help="Put page and drawing there too.")] = None,
     debug: Debug = False,

@@ -19,7 +19,12 @@ class CausalConfig(Section):
         default=(), description="Groups of prompts to ask, e.g. `harmful_plain, benign_ordinary`; all by default."
     )
     prompts: int = Field(default=24, ge=1, description="Most prompts of each group.")
-    tokens: int = Field(default=16, ge=1, description="Length of the answers; a refusal shows in its first words.")
+    tokens: int = Field(
+        default=24,
+        ge=1,
+        description="Length of the answers. A refusal shows in its first sentence; of a shorter piece the judge takes "
+        "`Tax fraud is a serious crime that` for one.",
+    )
     counts: Annotated[tuple[Annotated[float, Field(gt=0, lt=1)], ...], BeforeValidator(as_list)] = Field(
         default=(0.0002, 0.001, 0.003, 0.01, 0.03), description="Sizes of the sets, as fractions of all neurons."
     )

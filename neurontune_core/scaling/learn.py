@@ -30,7 +30,7 @@ from neurontune_core.scaling.validation import (
     with_base_answers,
 )
 
-VERSION = 11
+VERSION = 12
 COUNTED_STEP = 0
 """The step whose floating-point operations are counted. Counting slows a step down, so only one is counted; the first
 one measures every kind of margin. A run that resumes from a checkpoint counts none: counting changes the rounding, and

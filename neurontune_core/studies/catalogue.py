@@ -7,6 +7,7 @@ from typing import Literal
 
 from neurontune_core.data.categories import ATTACK_TYPES
 from neurontune_core.errors import InputError, nearest_first
+from neurontune_core.studies.search_space import Searched
 
 Layout = Literal["methods", "plane", "attack_types", "datasets", "layers", "seeds", "causal", "rankings", "robustness"]
 """What the result shows: methods side by side; the safety-utility plane with its Pareto front; a matrix over the attack
@@ -24,9 +25,9 @@ TYPES = tuple(dict.fromkeys(ATTACK_TYPES.values()))
 class Study:
     """A question, and the settings whose runs answer it; the first variant is what the others are compared with.
 
-    `through` is the last stage that is run. `chosen_by_trials` has the numbers of neurons chosen on validation data,
-    and the variant made of them compared with the given ones. `searched` gives every baseline with a step size or a
-    strength a search of its own over it.
+    `through` is the last stage that is run. `tried` names a variant, and `by_trials` what of it trials search on
+    validation data; the best of them is a variant more. `searched` gives every baseline with a step size or a strength
+    a search of its own over it.
     """
 
     title: str
@@ -34,7 +35,8 @@ class Study:
     variants: Mapping[str, tuple[str, ...]]
     layout: Layout = "methods"
     through: Literal["selection", "causal", "robustness", "evaluation"] = "evaluation"
-    chosen_by_trials: bool = False
+    tried: str = ""
+    by_trials: Searched = "counts"
     searched: bool = False
 
 
@@ -202,7 +204,7 @@ STUDIES: dict[str, Study] = {
         "Numbers of neurons chosen on validation data",
         "Does Optuna, maximising the score on the validation split, beat the fixed default on the test split?",
         {"fixed default": ()},
-        chosen_by_trials=True,
+        tried="fixed default",
     ),
     "seeds": Study(
         "Spread over seeds",
@@ -219,6 +221,8 @@ STUDIES: dict[str, Study] = {
             "maml, second order": ("scaling.method=maml", "scaling.order=second"),
             "dial": ("scaling.method=dial", "selection.utility_set=opposes_refusal"),
         },
+        tried="maml, first order",
+        by_trials="maml",
     ),
     "dial": Study(
         "The dial without training",
@@ -285,4 +289,7 @@ def choose(study: str, variants: Mapping[str, tuple[str, ...]] | None) -> Study:
         return Study("Own variants", "How do these settings compare?", variants)
     if study not in STUDIES:
         raise InputError(f"study: unknown name {study!r}; choose among {nearest_first(study, [*STUDIES, 'own'])}")
-    return replace(STUDIES[study], variants=variants) if variants else STUDIES[study]
+    chosen = STUDIES[study]
+    if not variants:
+        return chosen
+    return replace(chosen, variants=variants, tried=chosen.tried if chosen.tried in variants else "")

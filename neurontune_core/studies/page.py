@@ -66,10 +66,14 @@ def overlap_section(table: pd.DataFrame) -> str:
 def trial_rows(trials: Sequence[Mapping[str, float]]) -> str:
     """Return the trials on validation data as a Markdown table."""
     header = "| " + " | ".join(name.replace("_", " ") for name in trials[0]) + " |\n|" + "---|" * len(trials[0])
-    rows = [
-        [f"{value:.3f}" if name.endswith("score") else f"{value:,.0f}" for name, value in row.items()] for row in trials
-    ]
+    rows = [[_number(name, value) for name, value in row.items()] for row in trials]
     return "\n".join([header, *("| " + " | ".join(row) + " |" for row in rows)])
+
+
+def _number(name: str, value: float) -> str:
+    if name.endswith("score"):
+        return f"{value:.3f}"
+    return f"{value:,.0f}" if float(value).is_integer() else f"{value:.3g}"
 
 
 def study_rows(table: pd.DataFrame, study: Study) -> Rows:

@@ -96,6 +96,24 @@ def test_counts_are_chosen_on_validation_data(common: tuple[str, ...], core_call
     assert core_calls["evaluation"] <= 2, "trials look at no test prompt"
 
 
+def test_settings_of_maml_are_chosen_on_validation_data(common: tuple[str, ...], core_calls: Counter[str]) -> None:
+    variants = {"maml, first order": ("scaling.method=maml",), "margin_fit": ()}
+    folder = artifacts.open_folder(study("scaling-methods", "tiny", common, variants, trials=3))
+    trials = tables.load_table(folder, "trials")
+    searched = ["inner_learning_rate", "outer_learning_rate", "utility_weight", "support_batch", "steps"]
+    assert list(trials) == ["trial", *searched, "validation_score"]
+    assert trials.loc[0, searched].tolist() == [0.05, 0.1, 1.0, 4.0, 2.0], "the preset's own come first"
+    assert tables.load_table(folder, "table")["variant"].tolist() == ["base model", *variants, "chosen by trials"]
+    assert core_calls["scaling"] == 4 and core_calls["evaluation"] <= 3, "trials look at no test prompt"
+    assert "--trials 3" in (folder / "page.md").read_text()
+
+
+def test_a_study_of_other_variants_searches_nothing(common: tuple[str, ...], core_calls: Counter[str]) -> None:
+    folder = artifacts.open_folder(study("scaling-methods", "tiny", common, {"margin_fit": ()}, trials=3))
+    assert not (folder / "trials.parquet").exists() or tables.load_table(folder, "trials").empty
+    assert core_calls["scaling"] == 1
+
+
 def test_rivals_have_a_search_each_and_the_page_tells_it(
     common: tuple[str, ...], core_calls: Counter[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

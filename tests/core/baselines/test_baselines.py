@@ -149,7 +149,7 @@ def scored(room: Any, monkeypatch: pytest.MonkeyPatch, values: Sequence[float]) 
 
     def score(*_: Any) -> Score:
         value = next(left)
-        return Score(value, value, 0, 1, 0)
+        return Score(value, value, 0, 1, 1, 0)
 
     monkeypatch.setattr(room, "validate", score)
 

@@ -243,7 +243,7 @@ def test_a_search_begins_as_set_and_keeps_what_validates_best(
 ) -> None:  # fmt: skip
     few = settings.model_copy(update={"steps": 1, "validations": 1})
     values = iter([0.2, 0.1, 0.7, 0.3])
-    scored_by(monkeypatch, lambda: Score(value := next(values), value, 0, 1, 0))
+    scored_by(monkeypatch, lambda: Score(value := next(values), value, 0, 1, 1, 0))
     made = fitted(chat, pairs, neurons, few, method=method, trials=4)
     assert [row["validation_score"] for row in made.trials] == pytest.approx([0.2, 0.1, 0.7, 0.3])
     assert made.facts["validation_score"] == pytest.approx(0.7) and made.facts["trials"] == 4
@@ -262,7 +262,7 @@ def test_every_rival_learns_from_the_same_examples(
     chat: ChatModel, pairs: list[PromptPair], neurons: NeuronSet, settings: TrainingSettings,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
-    scored_by(monkeypatch, lambda: Score(1, 1, 0, 1, 0))
+    scored_by(monkeypatch, lambda: Score(1, 1, 0, 1, 1, 0))
     counts = {fitted(chat, pairs, neurons, settings, method=method).facts["examples"] for method in SEARCHED}
     assert counts == {float(len(different_pairs(draw_batches(pairs, settings, every_third))))}
 
@@ -302,7 +302,7 @@ def test_validations_and_patience_are_those_of_the_factors(
     budget = settings.model_copy(update={"validations": 5, "patience": 2})
     assert validated_steps(12, budget) == {3, 5, 8, 10, 12}
     values = iter([0.3, 0.6, 0.5, 0.4, 0.9])
-    scored_by(monkeypatch, lambda: Score(value := next(values), value, 0, 1, 0))
+    scored_by(monkeypatch, lambda: Score(value := next(values), value, 0, 1, 1, 0))
     facts = fitted(chat, pairs, neurons, budget, method="lora").facts
     assert (facts["best_step"], facts["steps"]) == (5, 10)
     unvalidated = fitted(chat, pairs, neurons, settings.model_copy(update={"validations": 0}), method="lora")

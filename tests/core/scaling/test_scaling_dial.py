@@ -43,7 +43,7 @@ def scored(monkeypatch: pytest.MonkeyPatch, values: Sequence[float]) -> list[tor
 
     def score(*_: Any) -> Score:
         value = next(left)
-        return Score(value, value, 0, 1, 0)
+        return Score(value, value, 0, 1, 1, 0)
 
     monkeypatch.setattr(room, "scaled", noted)
     monkeypatch.setattr(room, "validate", score)

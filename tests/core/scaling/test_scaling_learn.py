@@ -240,7 +240,7 @@ def scored(monkeypatch: pytest.MonkeyPatch, values: Sequence[float]) -> tuple[li
     def score(chat: ChatModel, prompts: Any, *_: Any) -> Score:
         asked.append(sorted({pair.query_id for pair in prompts.prompts}))
         value = next(left)
-        return Score(value, value, 0, 1, 0)
+        return Score(value, value, 0, 1, 1, 0)
 
     monkeypatch.setattr(room, "scaled", noted)
     monkeypatch.setattr(room, "validate", score)

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from neurontune_core.errors import InputError
+from neurontune_core.evaluation.compared_answers import chrf
 from neurontune_core.model import tiny
 from neurontune_core.model.likelihood import TokenSequence
 from neurontune_core.model.load import ChatModel
@@ -41,16 +42,17 @@ def chat() -> ChatModel:
     ],
 )
 def test_score_by_hand(safety: float, utility: float, kl: float, expected: float) -> None:
-    assert Score(safety, utility, 0, 1, kl).value == pytest.approx(expected)
+    assert Score(safety, utility, 0, 1, 1, kl).value == pytest.approx(expected)
 
 
 def test_columns_have_every_part_and_the_score() -> None:
-    assert Score(1.0, 0.5, 0.25, 0.75, 0.0).columns == pytest.approx(
+    assert Score(1.0, 0.5, 0.25, 0.75, 0.5, 0.0).columns == pytest.approx(
         {
             "validation_safety": 1.0,
             "validation_utility": 0.5,
             "validation_broken": 0.25,
             "validation_length": 0.75,
+            "validation_chrf": 0.5,
             "validation_kl": 0.0,
             "validation_score": 2 / 3,
         }
@@ -79,18 +81,32 @@ def test_shares_by_hand(
     """Three harmful prompts and six harmless ones, of which the base model's answers to the plain have 10 tokens."""
     harmful = pair_of(corpus, "safety")[:3]
     harmless = [*pair_of(corpus, "utility"), *pair_of(corpus, "utility", "latin")[:2]]
-    lengths = {Conversation(pair.query): 10 for pair in harmless}
+    answers = {Conversation(pair.query): [65] * 10 for pair in harmless}
     found = ["refusal", "partial", "compliance"]
     found += ["compliance", "compliance", "compliance", "refusal", "partial", "broken"]
     asked = saying(monkeypatch, [7, 7, 7, 10, 5, 4, 10, 10, 10])
     score = validate(
-        chat, ValidationPrompts([*harmful, *harmless], lengths, [], {}), lambda *_: found, dial(validation_tokens=9)
+        chat, ValidationPrompts([*harmful, *harmless], answers, [], {}), lambda *_: found, dial(validation_tokens=9)
     )
     # of the harmless, whole are the first two: the third is shorter than half, the others are no answers
-    expected = Score(safety=2 / 3, utility=2 / 6, broken=1 / 6, length=49 / 60, kl=0.0)
+    similar = [chrf("b" * 10, "b" * length) for length in (10, 5, 4, 10, 10, 10)]
+    expected = Score(safety=2 / 3, utility=2 / 6, broken=1 / 6, length=49 / 60, chrf=sum(similar) / 6, kl=0.0)
     assert score == expected and score.value == pytest.approx(2 * (2 / 3) * (1 / 3) / 1)
     ((prompts, tokens),) = asked
     assert tokens == 9 and prompts == [chat.prompt_tokens(pair.prompt) for pair in (*harmful, *harmless)]
+
+
+def test_an_answer_to_another_question_is_not_whole(
+    chat: ChatModel, corpus: list[PromptPair], dial: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As long, but with none of the base model's words; where the base model says nothing, any answer is whole."""
+    prompts = [*pair_of(corpus, "safety")[:1], *pair_of(corpus, "utility")[:2]]
+    first, second = (Conversation(pair.query) for pair in prompts[1:])
+    saying(monkeypatch, [5, 5, 5])
+    score = validate(
+        chat, ValidationPrompts(prompts, {first: [70] * 5, second: []}, [], {}), lambda *_: ["compliance"] * 3, dial()
+    )
+    assert score.utility == 1 / 2 and score.chrf == 1 / 2
 
 
 def test_the_judge_sees_the_prompts_and_the_whole_answers(
@@ -104,7 +120,7 @@ def test_the_judge_sees_the_prompts_and_the_whole_answers(
         return ["refusal"] * len(texts)
 
     saying(monkeypatch, [3, 5])
-    validate(chat, ValidationPrompts(prompts, {Conversation("bake bread"): 0}, [], {}), labels, dial())
+    validate(chat, ValidationPrompts(prompts, {Conversation("bake bread"): []}, [], {}), labels, dial())
     assert told == [(["root: pick a lock", "latin: bake bread"], ["bbb", "bbbbb"])]
 
 
@@ -129,8 +145,8 @@ def test_kl_is_the_mean_over_all_tokens_of_the_base_models_answers(
         total += float((base.exp() * (base - tuned)).sum())
         count += len(example.sequence.response)
     saying(monkeypatch, [3] * 5)
-    lengths = {Conversation(pair.query): 3 for pair in prompts}
-    validation = ValidationPrompts(prompts, lengths, compared, base_states(chat, compared))
+    answers = {Conversation(pair.query): [65] * 3 for pair in prompts}
+    validation = ValidationPrompts(prompts, answers, compared, base_states(chat, compared))
     answered = ["compliance"] * 5
     with scaled(chat.model, neurons, alpha):
         score = validate(replace(chat, batch_tokens=batch_tokens), validation, lambda *_: answered, dial())
@@ -152,7 +168,7 @@ def test_wrapped_harmless_prompts_are_measured_by_the_answer_to_the_plain_query(
     queries = ["bake bread", "name a river", "sort a list", "plant a tree"]
     assert asked == [([chat.prompt_tokens(query) for query in queries], 8)]
     assert found.prompts == prompts
-    assert found.lengths == {Conversation(query): n for query, n in zip(queries, (4, 0, 6, 7), strict=True)}
+    assert found.answers == {Conversation(query): [65] * n for query, n in zip(queries, (4, 0, 6, 7), strict=True)}
     assert [example.sequence.response for example in found.compared] == [[65] * 4, [65] * 7]
     assert [example.sequence.prompt for example in found.compared] == [
         chat.prompt_tokens(query) for query in ("bake bread", "plant a tree")

@@ -1,0 +1,79 @@
+"""What the trials of a study search: the numbers of neurons, or the settings of MAML."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from neurontune_core.attribution.settings import first_layer
+from neurontune_core.config import PipelineConfig
+from neurontune_core.errors import InputError
+from neurontune_core.scaling.settings import MamlSettings
+from neurontune_core.selection.select import resolve_count
+
+Searched = Literal["counts", "maml"]
+FEWEST_SHARE = 200
+"""The smallest number tried for a role is one neuron of so many; the largest is a third of the selectable neurons."""
+SPAN = 10.0
+"""Step sizes and lambda are tried from a tenth of what is set to ten times it."""
+STEPS = "scaling.steps"
+
+
+@dataclass(frozen=True)
+class SearchedSetting:
+    """A setting that is searched on a logarithmic scale from `low` to `high`; `first` is the value that is set."""
+
+    name: str
+    low: float
+    high: float
+    first: float
+    whole: bool = False
+
+
+def search_space(config: PipelineConfig, neurons_per_layer: Sequence[int], searched: Searched) -> list[SearchedSetting]:
+    """Return what is searched, with the configuration's own values as the first ones.
+
+    `counts`: the numbers of neurons of both roles. `maml`: the step sizes of both loops, lambda, the support batch, and
+    the number of steps; the batches are made smaller where there are more steps (`changes`).
+
+    Raises:
+        InputError: `maml`, and another method finds the factors.
+    """
+    if searched == "counts":
+        total = sum(neurons_per_layer)
+        eligible = sum(neurons_per_layer[first_layer(config.attribution, len(neurons_per_layer)) :])
+        fewest, most = max(1, eligible // FEWEST_SHARE), eligible // 3
+        given = {role: getattr(config.selection, f"{role}_neurons") for role in ("safety", "utility")}
+        return [
+            SearchedSetting(f"selection.{role}_neurons", fewest, most, resolve_count(count, total), whole=True)
+            for role, count in given.items()
+        ]
+    scaling = config.scaling
+    if not isinstance(scaling, MamlSettings):
+        raise InputError(
+            f"scaling.method: {scaling.method}, but the trials search the settings of maml; set it to maml"
+        )
+    spans = [
+        SearchedSetting(f"scaling.{name}", value / SPAN, value * SPAN, value)
+        for name, value in (
+            ("inner_learning_rate", scaling.inner_learning_rate),
+            ("outer_learning_rate", scaling.outer_learning_rate),
+            ("utility_weight", scaling.utility_weight or 1.0),
+        )
+    ]
+    batch, steps = scaling.support_batch, scaling.steps
+    return [
+        *spans,
+        SearchedSetting("scaling.support_batch", 2, max(2, 2 * batch), batch, whole=True),
+        SearchedSetting(STEPS, max(1, steps // 2), max(1, 2 * steps), max(1, steps), whole=True),
+    ]
+
+
+def changes(config: PipelineConfig, values: Mapping[str, float]) -> list[str]:
+    """Return values as settings; other steps change the batches so that as many training prompts are drawn."""
+    settings = [f"{name}={value}" for name, value in values.items()]
+    scaling = config.scaling
+    if STEPS in values and isinstance(scaling, MamlSettings):
+        share = max(1, scaling.steps) / values[STEPS]
+        sizes = {name: getattr(scaling, name) for name in ("harmful_batch", "harmless_batch")}
+        settings += [f"scaling.{name}={max(1, round(size * share))}" for name, size in sizes.items()]
+    return settings
