@@ -6,7 +6,7 @@ from flows.pipeline import scaling_only
 from neurontune_core import artifacts
 from neurontune_core.config import PipelineConfig, change_runtime
 from neurontune_core.errors import InputError, NumericalError
-from neurontune_core.studies.search_space import Searched, changes, search_space
+from neurontune_core.studies.search_space import Searched, settings_of_trial, search_space
 from tasks.models import describe
 
 Row = Mapping[str, float]
@@ -39,7 +39,7 @@ def run_trials(config: PipelineConfig, searched: Searched, trials: int) -> tuple
             for setting in space
         }
         try:
-            made = scaling_only(_changed(config, changes(config, values)))
+            made = scaling_only(_changed(config, settings_of_trial(config, values)))
         except NumericalError:
             return 0.0
         return float(artifacts.read_manifest(made["scaling"])["facts"]["best_score"])
@@ -48,7 +48,7 @@ def run_trials(config: PipelineConfig, searched: Searched, trials: int) -> tuple
     search.enqueue_trial({setting.name: setting.first for setting in space})
     search.optimize(objective, n_trials=trials, catch=())
     rows = [{"trial": each.number, **_short(each.params), "validation_score": each.value} for each in search.trials]
-    return _changed(config, changes(config, search.best_params)), rows
+    return _changed(config, settings_of_trial(config, search.best_params)), rows
 
 
 def _short(values: Mapping[str, float]) -> dict[str, float]:

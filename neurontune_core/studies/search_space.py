@@ -33,7 +33,7 @@ def search_space(config: PipelineConfig, neurons_per_layer: Sequence[int], searc
     """Return what is searched, with the configuration's own values as the first ones.
 
     `counts`: the numbers of neurons of both roles. `maml`: the step sizes of both loops, lambda, the support batch, and
-    the number of steps; the batches are made smaller where there are more steps (`changes`).
+    the number of steps; the batches are made smaller where there are more steps (`settings_of_trial`).
 
     Raises:
         InputError: `maml`, and another method finds the factors.
@@ -68,7 +68,7 @@ def search_space(config: PipelineConfig, neurons_per_layer: Sequence[int], searc
     ]
 
 
-def changes(config: PipelineConfig, values: Mapping[str, float]) -> list[str]:
+def settings_of_trial(config: PipelineConfig, values: Mapping[str, float]) -> list[str]:
     """Return values as settings; other steps change the batches so that as many training prompts are drawn."""
     settings = [f"{name}={value}" for name, value in values.items()]
     scaling = config.scaling

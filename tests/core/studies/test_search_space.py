@@ -5,7 +5,7 @@ import pytest
 from neurontune_core.config import PipelineConfig, change_runtime, load_config
 from neurontune_core.errors import InputError
 from neurontune_core.scaling.settings import MamlSettings
-from neurontune_core.studies.search_space import changes, search_space
+from neurontune_core.studies.search_space import settings_of_trial, search_space
 
 
 def maml(*settings: str) -> PipelineConfig:
@@ -39,7 +39,7 @@ def test_every_space_holds_its_first_value(settings: tuple[str, ...]) -> None:
 def test_more_steps_have_smaller_batches() -> None:
     """So that a trial draws as many training prompts as the configuration."""
     config = maml("scaling.steps=40", "scaling.harmful_batch=40", "scaling.harmless_batch=20")
-    found = change_runtime(config, changes(config, {"scaling.steps": 80}), ("scaling",)).scaling
+    found = change_runtime(config, settings_of_trial(config, {"scaling.steps": 80}), ("scaling",)).scaling
     assert isinstance(found, MamlSettings)
     assert (found.steps, found.harmful_batch, found.harmless_batch) == (80, 20, 10)
 
