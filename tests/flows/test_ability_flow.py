@@ -1,6 +1,7 @@
 """`neurontune ability`: cached scores of both models beside the run's own results, in MLflow, report and card."""
 
 from collections import Counter
+from types import SimpleNamespace
 from typing import Any
 
 import pandas as pd
@@ -46,7 +47,7 @@ def asked(monkeypatch: pytest.MonkeyPatch, core_calls: Counter[str]) -> list[boo
     monkeypatch.setattr(tasks.harness, "model_scores", ask)
     monkeypatch.setattr(tasks.harness, "check_tasks", lambda wanted: None)
     monkeypatch.setattr(tasks.harness, "task_digests", lambda wanted: ["lm_eval 1"])
-    monkeypatch.setattr(tasks, "applied", lambda *_: Changed())
+    monkeypatch.setattr(tasks, "load_change", lambda *_: SimpleNamespace(applied=lambda chat: Changed()))
     return times
 
 
