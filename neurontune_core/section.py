@@ -91,7 +91,7 @@ class ByMethod:
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         """Return pydantic's schema: the union with a tag for each method."""
-        tagged = Union[tuple(Annotated[form, Tag(name)] for name, form in self.methods.items())]  # noqa: UP007
+        tagged = Union[tuple(Annotated[form, Tag(name)] for name, form in self.methods.items())]  # type: ignore[valid-type]  # noqa: UP007
         told = Discriminator(
             self._method_of,
             custom_error_type=UNKNOWN_METHOD,
