@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from central_differences import slopes
 from torch import Tensor
 
 from neurontune_core.errors import NumericalError
@@ -82,16 +83,6 @@ def joint(
 ) -> Tensor:
     safety, utility = (loss_of(problem, alpha, query, base, config, role) for role in ("safety", "utility"))
     return safety + config.utility_weight * utility
-
-
-def slopes(function: Callable[[Tensor], Tensor], place: Tensor, step: float = 1e-4) -> Tensor:
-    """Central differences of a scalar function."""
-    found = []
-    for number in range(len(place)):
-        shift = torch.zeros_like(place)
-        shift[number] = step
-        found.append((function(place + shift) - function(place - shift)).detach() / (2 * step))
-    return torch.stack(found)
 
 
 class Toy:
