@@ -90,7 +90,7 @@ class ReadData:
     settings: dict[str, Any]
     texts: Loaded
     files: list[ReadFile]
-    data_digests: list[str]
+    digests: list[str]
 
 
 Unfit = Callable[[Query], str]
