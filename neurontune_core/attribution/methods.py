@@ -22,7 +22,7 @@ FULLNESS = 0.8
 
 
 @dataclass(frozen=True)
-class AttributionMethod:
+class ReadyMethod:
     """A method made ready for a model.
 
     Attributes:
@@ -39,7 +39,7 @@ class AttributionMethod:
     engine: setup.Engine | None = None
 
 
-def build_method(config: AttributionConfig, chat: ChatModel, memory_mib: int | None = None) -> AttributionMethod:
+def build_method(config: AttributionConfig, chat: ChatModel, memory_mib: int | None = None) -> ReadyMethod:
     """Make the configured method ready.
 
     Args:
@@ -64,7 +64,7 @@ def build_method(config: AttributionConfig, chat: ChatModel, memory_mib: int | N
     def score(pairs: Sequence[EncodedPair], checked: bool) -> list[PairScores]:
         return in_halves(lambda part: scores(chat, layers, part), pairs)
 
-    return AttributionMethod(layers, batches, score)
+    return ReadyMethod(layers, batches, score)
 
 
 def encode_pairs(pairs: Sequence[PromptPair], config: AttributionConfig, chat: ChatModel) -> list[EncodedPair]:
@@ -82,11 +82,11 @@ def positions(config: AttributionConfig, pair: EncodedPair) -> int:
     return len(pair.query) if config.method == "activation" else len(pair.answered) + len(pair.response) - 1
 
 
-def _integral(engine: setup.Engine) -> AttributionMethod:
+def _integral(engine: setup.Engine) -> ReadyMethod:
     def batches(pairs: Sequence[EncodedPair]) -> list[list[int]]:
         return setup.batches(engine, pairs)
 
     def score(pairs: Sequence[EncodedPair], checked: bool) -> list[PairScores]:
         return attribute(engine, pairs, checked, WANTED_GAP)
 
-    return AttributionMethod({layer: engine.widths[layer] for layer in engine.layers}, batches, score, engine)
+    return ReadyMethod({layer: engine.widths[layer] for layer in engine.layers}, batches, score, engine)

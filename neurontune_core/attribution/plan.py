@@ -118,7 +118,7 @@ def _integral(engine: Engine, sizes: Sizes, together: Sequence[Sequence[EncodedP
 def _one_pass(
     config: AttributionConfig,
     chat: ChatModel,
-    method: methods.AttributionMethod,
+    method: methods.ReadyMethod,
     sizes: Sizes,
     together: Sequence[Sequence[EncodedPair]],
 ) -> _Cost:
@@ -148,7 +148,7 @@ def _one_pass(
     return _Cost(total, seconds, _resident(chat.model) + kept)
 
 
-def _batches(method: methods.AttributionMethod, pairs: Sequence[EncodedPair]) -> list[list[EncodedPair]]:
+def _batches(method: methods.ReadyMethod, pairs: Sequence[EncodedPair]) -> list[list[EncodedPair]]:
     return [[pairs[place] for place in places] for places in method.batches(pairs)]
 
 

@@ -169,7 +169,7 @@ def checked_ids(pairs: Sequence[PromptPair]) -> set[str]:
 
 
 def _results(
-    method: methods.AttributionMethod, pairs: Sequence[PromptPair], encoded: Sequence[EncodedPair], checked: set[str]
+    method: methods.ReadyMethod, pairs: Sequence[PromptPair], encoded: Sequence[EncodedPair], checked: set[str]
 ) -> Iterator[tuple[PromptPair, PairScores]]:
     for places in method.batches(encoded):
         together = [pairs[place] for place in places]
