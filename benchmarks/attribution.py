@@ -30,7 +30,8 @@ from neurontune_core.attribution.pair_scores import PairScores
 from neurontune_core.attribution.settings import AttributionConfig
 from neurontune_core.config import RuntimeConfig
 from neurontune_core.model import tiny
-from neurontune_core.model.load import ChatModel, choose_device, load
+from neurontune_core.model.devices import choose_devices
+from neurontune_core.model.load import ChatModel, load
 from neurontune_core.model.settings import ModelConfig
 from neurontune_core.model.source import describe
 from neurontune_core.model.throughput import matmul_peak, timed
@@ -59,7 +60,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, help="processor threads")
     parser.add_argument("--nodes", type=int, default=AttributionConfig().nodes, help="nodes of the path integral")
     arguments = parser.parse_args()
-    device = choose_device(arguments.device)
+    device = choose_devices(arguments.device)[0]
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
     config = AttributionConfig(nodes=arguments.nodes)

@@ -26,7 +26,8 @@ from neurontune_core.config import PipelineConfig, load_config
 from neurontune_core.evaluation.benchmarks import BENIGN, group_of
 from neurontune_core.evaluation.public_sets import trained_categories
 from neurontune_core.model.batches import by_length, padded
-from neurontune_core.model.load import ChatModel, choose_device, load
+from neurontune_core.model.devices import choose_devices
+from neurontune_core.model.load import ChatModel, load
 from neurontune_core.model.source import describe
 from neurontune_core.pairs.prepare import prepare
 from neurontune_core.pairs.wrapping import wrap_queries
@@ -52,7 +53,7 @@ def main() -> None:
     parser.add_argument("--set", dest="changes", action="append", default=[], help="a setting, as for `neurontune run`")
     arguments = parser.parse_args()
     config = load_config("smollm2", arguments.changes)
-    device = choose_device(config.runtime.device)
+    device = choose_devices(config.runtime.device)[0]
     chat = load(describe(config.model), arguments.root or config.runtime.root, device, working=True)
     sampled = prompts(config, arguments.most)
     harmful = np.array([pair.role == "safety" for pair, _ in sampled])

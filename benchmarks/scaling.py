@@ -125,9 +125,9 @@ def timed_flow(config: PipelineConfig) -> dict[str, float]:
     @flow(name="benchmark")
     def benchmark() -> dict[str, float]:
         inputs = check_inputs(config)
-        model, datasets = inputs.model, inputs.datasets
+        model, data = inputs.model, {"datasets": inputs.datasets, "prepared": inputs.prepared}
         with recorded(config, "benchmark", model.identity, ()) as run:
-            pairs = run_stage(run, make_pairs, config=config.pairs, datasets=datasets, model=model)
+            pairs = run_stage(run, make_pairs, config=config.pairs, model=model, **data)
             started = time.perf_counter()
             parts = run_shards(run, config.attribution, pairs, model)
             fanned = time.perf_counter()

@@ -12,7 +12,7 @@ from neurontune_core.evaluation.harness import HarnessTasks
 from neurontune_core.records import Artifact
 from tasks.baseline import changing_stage
 from tasks.harness import score_base, score_tuned
-from tasks.recording import tracking
+from tasks.recording import step_runs, tracking
 from tasks.recording.runs import LATEST, find_run
 from tasks.report import write_report
 
@@ -61,7 +61,7 @@ def ability(
         # recorded with the evaluated run's safety metrics: in its MLflow run, its model card and its report
         of_run = record.record.model_copy(update={"run_id": found.run_id})
         for artifact, made_from in ((base, []), (tuned, [base, change])):
-            tracking.record_reused(of_run, artifact, made_from)
+            step_runs.record_reused(of_run, artifact, made_from)
             tracking.record_headline(of_run, artifact)
         made |= {base.stage: base, tuned.stage: tuned}
         report = write_report(config, found.name, made, inputs.model, record.runtime.root, of_run)

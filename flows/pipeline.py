@@ -6,6 +6,7 @@ from contextvars import ContextVar
 from typing import NamedTuple
 
 from prefect import flow
+from prefect.utilities.annotations import quote
 
 from flows.commands import summary
 from flows.run_names import named, of_config, rename, typed_name
@@ -23,7 +24,8 @@ from neurontune_core.evaluation.judging import judge_digests
 from neurontune_core.evaluation.vllm_engine import check_engine
 from neurontune_core.model.devices import check_memory, choose_devices
 from neurontune_core.model.source import ModelReference
-from neurontune_core.pairs.build import input_digests
+from neurontune_core.pairs.load import settings_of_reading
+from neurontune_core.pairs.prepare import Prepared, prepare
 from neurontune_core.pairs.settings import PairsConfig
 from neurontune_core.records import Artifact
 from neurontune_core.run_name import run_name
@@ -44,17 +46,26 @@ from tasks.selection import select_neurons
 from tasks.triggers import find_triggers
 
 DEFAULTS = load_config()
-_data_read: ContextVar[dict[str, list[str]] | None] = ContextVar("data_read", default=None)
-"""Digests of the data that a command or study has read, by the settings of the pairs; None outside `data_read_once`."""
+_data_read: ContextVar[dict[str, Prepared] | None] = ContextVar("data_read", default=None)
+"""The data that a command or study has read, by the settings of the pairs; None outside `data_read_once`."""
 
 
 class Inputs(NamedTuple):
-    """A run's inputs, checked before anything is computed: model, and digests of datasets, public sets and judges."""
+    """A run's inputs, checked before anything is computed: model, data, and digests of public sets and judges.
+
+    `prepared` is in a `quote`, so that Prefect does not look for results of other tasks in every query.
+    """
 
     model: ModelReference
-    datasets: list[str]
+    prepared: quote
     sets: list[str]
     judges: list[str]
+
+    @property
+    def datasets(self) -> list[str]:
+        """Digests of the data that the pairs are made of."""
+        data: Prepared = self.prepared.unquote()
+        return data.data.digests
 
 
 def check_inputs(config: PipelineConfig) -> Inputs:
@@ -68,7 +79,7 @@ def check_inputs(config: PipelineConfig) -> Inputs:
     tracking_uri(config.runtime)
     if unknown := sorted(set(config.runtime.timeouts) - set(STAGES)):
         raise InputError(f"runtime.timeouts: unknown stage {unknown[0]!r}; choose among {', '.join(STAGES)}")
-    datasets = _data_digests(config.pairs)
+    prepared = _prepared(config.pairs)
     model = describe(config.model)
     first = first_layer(config.attribution, len(model.neurons_per_layer))
     check_counts(config.selection, model.neurons_per_layer, first)
@@ -76,12 +87,15 @@ def check_inputs(config: PipelineConfig) -> Inputs:
     check_engine(config)
     check_memory(choose_devices(config.runtime.device), config.runtime.max_memory)
     sets = base_digests(config.evaluation, PublicLibrary(config.evaluation))
-    return Inputs(model, datasets, sets, judge_digests(config.evaluation))
+    return Inputs(model, quote(prepared), sets, judge_digests(config.evaluation))
 
 
 @contextmanager
 def data_read_once() -> Iterator[None]:
-    """Inside this context data files are read and checked once: a command and its flow, or all variants, share them."""
+    """Inside this context data files are read and checked once: a command and its flow, or all variants, share them.
+
+    A command cannot hand its flow what it has read as an argument: Prefect stores the arguments of a flow as JSON.
+    """
     token = _data_read.set({})
     try:
         yield
@@ -89,14 +103,21 @@ def data_read_once() -> Iterator[None]:
         _data_read.reset(token)
 
 
-def _data_digests(config: PairsConfig) -> list[str]:
-    """Return the digests of the data of the pairs, which are read only once inside `data_read_once`."""
+def _prepared(config: PairsConfig) -> Prepared:
+    """Return the data of the pairs, prepared once inside `data_read_once`; the same files are read once there."""
     known, name = _data_read.get(), config.model_dump_json()
     if known is None:
-        return input_digests(config)
+        return prepare(config)
     if name not in known:
-        known[name] = input_digests(config)
+        wanted = settings_of_reading(config)
+        known[name] = prepare(config, data=next((p.data for p in known.values() if p.data.settings == wanted), None))
     return known[name]
+
+
+def _make_pairs(run: PipelineRun, config: PipelineConfig, inputs: Inputs) -> Artifact:
+    return run_stage(
+        run, make_pairs, config=config.pairs, datasets=inputs.datasets, model=inputs.model, prepared=inputs.prepared
+    )
 
 
 _name_flow_run = named(of_config)
@@ -106,9 +127,9 @@ _name_flow_run = named(of_config)
 @noted
 def pairs_only(config: PipelineConfig = DEFAULTS) -> Artifact:
     """Build the pairs of a configuration or reuse them: the first stage of the pipeline alone."""
-    model, datasets, *_ = check_inputs(config)
-    with recorded(config, typed_name() or run_name(config), model.identity, ()) as run:
-        return run_stage(run, make_pairs, config=config.pairs, datasets=datasets, model=model)
+    inputs = check_inputs(config)
+    with recorded(config, typed_name() or run_name(config), inputs.model.identity, ()) as run:
+        return _make_pairs(run, config, inputs)
 
 
 @flow(name="selection", flow_run_name=_name_flow_run)
@@ -154,7 +175,7 @@ def pipeline(config: PipelineConfig = DEFAULTS, refresh: tuple[Stage, ...] = ())
 def find_neurons(run: PipelineRun, config: PipelineConfig, inputs: Inputs) -> dict[str, Artifact]:
     """Run the stages from the pairs to the selection."""
     model = inputs.model
-    pairs = run_stage(run, make_pairs, config=config.pairs, datasets=inputs.datasets, model=model)
+    pairs = _make_pairs(run, config, inputs)
     shards = run_shards(run, config.attribution, pairs, model)
     scores = run_stage(run, merge_scores, shards=shards)
     neurons = run_stage(
@@ -217,9 +238,9 @@ def attribution_shard(
     config = change_runtime(found.config, settings)
     if not 1 <= shard <= config.attribution.shards:
         raise InputError(f"shard: {shard} is not one of 1 to {config.attribution.shards}, the shards of {found.name}")
-    model, datasets, *_ = check_inputs(config)
+    inputs = check_inputs(config)
     name = rename(f"{found.name} shard {shard}", f"{run} shard {shard}")
-    with recorded(config, name, model.identity, ("attribution",) if force else ()) as record:
-        pairs = run_stage(record, make_pairs, config=config.pairs, datasets=datasets, model=model)
-        (part,) = run_shards(record, config.attribution, pairs, model, only=shard - 1)
+    with recorded(config, name, inputs.model.identity, ("attribution",) if force else ()) as record:
+        pairs = _make_pairs(record, config, inputs)
+        (part,) = run_shards(record, config.attribution, pairs, inputs.model, only=shard - 1)
     return part

@@ -18,7 +18,7 @@ from neurontune_core.errors import InputError, NeuronTuneError
 from neurontune_core.model.source import ModelReference
 from neurontune_core.records import Artifact
 from tasks import attribution, progress, retries
-from tasks.recording import tracking
+from tasks.recording import step_runs
 from tasks.recording.mlflow_spool import is_kept
 from tasks.stage import configured, with_key
 
@@ -58,7 +58,7 @@ def run_shards(
     progress.check()
     stage = attribution.attribute_shard
     key = attribution.attribution_key(config, pairs, model)
-    step = tracking.open_step(run.record, stage.name, key, config, [pairs])
+    step = step_runs.open_step(run.record, stage.name, key, config, [pairs])
     record = run.record.model_copy(update={"step_run_id": step or ""})
     shared = {"config": config, "pairs": pairs, "model": model}
     numbers = list(range(config.shards)) if only is None else [only]
@@ -68,16 +68,16 @@ def run_shards(
     try:
         parts = _settle(run, config, calls)
     except BaseException as error:
-        tracking.close_step(run.record, step, "FAILED" if isinstance(error, Exception) else "KILLED", str(error))
+        step_runs.close_step(run.record, step, "FAILED" if isinstance(error, Exception) else "KILLED", str(error))
         raise
-    tracking.record_executed(run.record, step, {shard: parts[shard] for shard in reused}, False)
+    step_runs.record_executed(run.record, step, {shard: parts[shard] for shard in reused}, False)
     facts = shard_facts.facts_over_shards([artifacts.read_manifest(part)["facts"] for part in parts.values()])
     for run_id in (step, run.record.run_id):
-        tracking.record_facts(run.record, run_id, stage.name, facts)
-    tracking.record_places(run.record, step, list(parts.values()))
+        step_runs.record_facts(run.record, run_id, stage.name, facts)
+    step_runs.record_places(run.record, step, list(parts.values()))
     if len(reused) == len(numbers):
-        tracking.mark_reused(run.record, step, stage.name, key, [pairs])
-    tracking.close_step(run.record, step, "FINISHED")
+        step_runs.mark_reused(run.record, step, stage.name, key, [pairs])
+    step_runs.close_step(run.record, step, "FINISHED")
     made = list(parts.values())
     say(stage.name, len(reused) == len(numbers), time.monotonic() - began, _told(facts, len(reused)))
     return made

@@ -22,7 +22,7 @@ from neurontune_core.records import Artifact
 from neurontune_core.selection.knockout import silencing_statement
 from neurontune_core.storage import check_root
 from tasks import caching, progress
-from tasks.recording import tracking
+from tasks.recording import step_runs, tracking
 from tasks.recording.killed_runs import at_work, end_killed
 from tasks.recording.mlflow_spool import is_kept
 from tasks.recording.mlflow_store import Tracking
@@ -129,7 +129,7 @@ def run_stage(run: PipelineRun, stage: Task[..., Artifact], **arguments: Any) ->
     reused = artifacts.find(run.runtime.root, stage.name, key) is not None
     artifact = configured(stage, run.runtime)(**arguments)
     if reused:
-        tracking.record_reused(run.record, artifact, inputs)
+        step_runs.record_reused(run.record, artifact, inputs)
     elif artifact.stage == "scaling":
         _announce_alpha(run, artifact)
     run.made.append(artifact)

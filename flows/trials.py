@@ -6,7 +6,7 @@ from flows.pipeline import scaling_only
 from neurontune_core import artifacts
 from neurontune_core.config import PipelineConfig, change_runtime
 from neurontune_core.errors import InputError, NumericalError
-from neurontune_core.studies.search_space import Searched, settings_of_trial, search_space
+from neurontune_core.studies.search_space import Searched, search_space, settings_of_trial
 from tasks.models import describe
 
 Row = Mapping[str, float]

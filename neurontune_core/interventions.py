@@ -1,19 +1,19 @@
 """What can be done to a chat model so that it answers differently, and be undone: scaled neurons, or a baseline."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, Self
 
 from torch import Tensor
 
 from neurontune_core.model.load import ChatModel
-from neurontune_core.neurons import modulated, replaced
-from neurontune_core.records import NeuronSet, ScalingFactors
+from neurontune_core.neurons import replaced
+from neurontune_core.records import NeuronId, NeuronSet
 
 
 class Intervention(Protocol):
-    """A reversible change of a chat model; `parameters` counts the numbers learned for it."""
+    """A reversible change of a chat model: `ScalingFactors`, or a class that inherits what it does not say itself."""
 
     @property
     def parameters(self) -> int:
@@ -21,12 +21,34 @@ class Intervention(Protocol):
         ...
 
     def applied(self, chat: ChatModel) -> AbstractContextManager[ChatModel]:
-        """Lend the changed model; undone on exit, after an error too."""
+        """Lend the changed model; undone on exit, after an error too.
+
+        Raises:
+            InputError: the model has no such neuron or layer, or its template takes no system message.
+        """
         ...
+
+    def in_weights(self, chat: ChatModel) -> AbstractContextManager[ChatModel]:
+        """Lend the changed model, the change folded into its weights where it can be.
+
+        The caller restores the weights, as with `quantise.weights_kept`.
+        """
+        return self.applied(chat)
+
+    def weakened(self, share: float) -> Self:
+        """Return the change with this share of what was learned; itself where nothing was learned.
+
+        This equals the average of the base model's weights and the tuned ones, which count `share`.
+        """
+        return self
+
+    def without_reading(self, neurons: Sequence[NeuronId]) -> Self:
+        """Return the change without its inputs from these neurons; itself where it takes none from single neurons."""
+        return self
 
 
 @dataclass(frozen=True)
-class Replaced:
+class Replaced(Intervention):
     """Neurons set to values `[neuron]`, in the order of `neurons.all`, at every position."""
 
     neurons: NeuronSet
@@ -42,18 +64,3 @@ class Replaced:
         """Lend the changed model; undone on exit, after an error too."""
         with replaced(chat.model, self.neurons, self.values):
             yield chat
-
-
-@contextmanager
-def applied(change: ScalingFactors | Intervention, chat: ChatModel) -> Iterator[ChatModel]:
-    """Lend the model with its neurons scaled, or changed by a baseline; undone on exit, after an error too.
-
-    Raises:
-        InputError: the model has no such neuron or layer.
-    """
-    if isinstance(change, ScalingFactors):
-        with modulated(chat.model, change):
-            yield chat
-    else:
-        with change.applied(chat) as changed:
-            yield changed

@@ -1,11 +1,15 @@
 """The frozen types that cross room boundaries."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from neurontune_core.model.load import ChatModel
 
 Role = Literal["safety", "utility"]
 ROLES: tuple[Role, Role] = ("safety", "utility")
@@ -130,7 +134,10 @@ class NeuronSet:
 
 @dataclass(frozen=True)
 class ScalingFactors:
-    """One factor `alpha[j]` for neuron `neurons.all[j]`, float32 `[neuron]`."""
+    """One factor `alpha[j]` for neuron `neurons.all[j]`, float32 `[neuron]`: an `interventions.Intervention`.
+
+    What changes a model needs torch, and is imported where it is used: tables of factors are read without it.
+    """
 
     neurons: NeuronSet
     alpha: NDArray[np.float32]
@@ -140,6 +147,43 @@ class ScalingFactors:
             raise ValueError(
                 f"ScalingFactors: alpha has shape {self.alpha.shape}, but there are {len(self.neurons.all)} neurons"
             )
+
+    @property
+    def parameters(self) -> int:
+        """How many numbers were learned: a factor a neuron."""
+        return len(self.alpha)
+
+    @contextmanager
+    def applied(self, chat: "ChatModel") -> Iterator["ChatModel"]:
+        """Lend the model with its neurons scaled; undone on exit, after an error too.
+
+        Raises:
+            InputError: the model has no such neuron.
+        """
+        from neurontune_core.neurons import modulated
+
+        with modulated(chat.model, self):
+            yield chat
+
+    @contextmanager
+    def in_weights(self, chat: "ChatModel") -> Iterator["ChatModel"]:
+        """Lend the model with the factors folded into its weights, which the caller restores.
+
+        Raises:
+            InputError: the model has no such neuron.
+        """
+        from neurontune_core.neurons import fold
+
+        fold(chat.model, self)
+        yield chat
+
+    def weakened(self, share: float) -> Self:
+        """Return the factors `1 + share (alpha - 1)`."""
+        return replace(self, alpha=(1 + share * (self.alpha - 1)).astype(np.float32))
+
+    def without_reading(self, neurons: Sequence[NeuronId]) -> Self:
+        """Return the factors themselves: a neuron that is set to 0 stays 0 under every factor."""
+        return self
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,20 @@
 """What every section of the settings is made of."""
 
 from collections.abc import Iterable, Mapping
-from typing import Annotated, Any, get_args
+from dataclasses import dataclass
+from typing import Annotated, Any, Union, get_args
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, ValidationInfo, field_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    GetCoreSchemaHandler,
+    Tag,
+    ValidationInfo,
+    field_validator,
+)
+from pydantic_core import CoreSchema
 
 LARGEST_NUMBER = 10_000_000
 """More than any setting needs; a run with a larger number of anything would never end."""
@@ -63,14 +74,30 @@ Names = Annotated[tuple[str, ...], BeforeValidator(as_list)]
 """A list of names; `a,b` and a single one are understood as well."""
 
 
-def by_method(methods: Mapping[str, type[Section]], default: str) -> Discriminator:
-    """Return what tells by its field `method` which of a section's methods some settings are of."""
+def methods_of(forms: Any) -> dict[str, type[Section]]:
+    """Return the settings of each method by its name: the names that the field `method` of a class can be.
 
-    def method_of(value: Any) -> Any:
-        return value.get("method", default) if isinstance(value, dict) else getattr(value, "method", default)
+    Example: `methods_of(MamlSettings | DialSettings)` is `{"maml": MamlSettings, "dial": DialSettings}`.
+    """
+    return {name: form for form in get_args(forms) for name in get_args(form.model_fields["method"].annotation)}
 
-    return Discriminator(
-        method_of,
-        custom_error_type=UNKNOWN_METHOD,
-        custom_error_message=f"unknown method; choose one of {', '.join(methods)}",
-    )
+
+@dataclass(frozen=True)
+class ByMethod:
+    """Annotation of a union of settings: the field `method` tells which of them some settings are of."""
+
+    methods: Mapping[str, type[Section]]
+    default: str
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        """Return pydantic's schema: the union with a tag for each method."""
+        tagged = Union[tuple(Annotated[form, Tag(name)] for name, form in self.methods.items())]  # type: ignore[valid-type]  # noqa: UP007
+        told = Discriminator(
+            self._method_of,
+            custom_error_type=UNKNOWN_METHOD,
+            custom_error_message=f"unknown method; choose one of {', '.join(self.methods)}",
+        )
+        return handler.generate_schema(Annotated[tagged, told])
+
+    def _method_of(self, value: Any) -> Any:
+        return value.get("method", self.default) if isinstance(value, dict) else getattr(value, "method", self.default)

@@ -11,7 +11,7 @@ from neurontune_core.model.source import ModelReference
 from neurontune_core.records import Artifact
 from tasks.models import loaded
 from tasks.progress import tracker
-from tasks.recording import tracking
+from tasks.recording import step_runs
 from tasks.recording.system_metrics import sampled
 from tasks.stage import StageRun, stage_task
 
@@ -65,6 +65,6 @@ def attribute_shard(
     settings["device"] = devices_in_words(choose_devices(run.runtime.device))
     with sampled() as samples:
         artifact = artifacts.write(run.runtime.root, STAGE, run.key, fill, settings, [pairs])
-    tracking.record_executed(run.record, run.record.step_run_id or None, {shard: artifact}, True)
-    tracking.record_shard(run.record, shard, shard_name(shard, config), artifact, samples)
+    step_runs.record_executed(run.record, run.record.step_run_id or None, {shard: artifact}, True)
+    step_runs.record_shard(run.record, shard, shard_name(shard, config), artifact, samples)
     return artifact

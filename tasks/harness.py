@@ -10,7 +10,6 @@ from neurontune_core import artifacts, tables
 from neurontune_core.baselines.storage import load_change
 from neurontune_core.evaluation import harness
 from neurontune_core.evaluation.harness import HarnessTasks
-from neurontune_core.interventions import applied
 from neurontune_core.model.source import ModelReference
 from neurontune_core.records import Artifact
 from tasks.ability import asked_model
@@ -62,7 +61,7 @@ def score_tuned(
         known = artifacts.open_folder(base)
         before = tables.load_table(known, SCORES), tables.load_table(known, ROWS)
         changing = load_change(artifacts.open_folder(change))
-        with loaded(model, run.runtime, working=True) as chat, applied(changing, chat) as changed:
+        with loaded(model, run.runtime, working=True) as chat, changing.applied(chat) as changed:
             after = harness.model_scores(changed, asked)
         table, facts = harness.compare_scores(asked.tasks, before, after)
         _save(folder, table, after[1])

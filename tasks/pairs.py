@@ -8,6 +8,7 @@ from neurontune_core.config import contents
 from neurontune_core.evaluation.refusals import judge_version, labels
 from neurontune_core.model.source import ModelReference
 from neurontune_core.pairs import build
+from neurontune_core.pairs.prepare import Prepared
 from neurontune_core.pairs.settings import PairsConfig
 from neurontune_core.records import Artifact
 from tasks.models import loaded
@@ -24,12 +25,14 @@ def pairs_key(config: PairsConfig, datasets: Sequence[str], model: ModelReferenc
 
 
 @stage_task(STAGE, pairs_key)
-def make_pairs(config: PairsConfig, datasets: Sequence[str], model: ModelReference, run: StageRun) -> Artifact:
+def make_pairs(
+    config: PairsConfig, datasets: Sequence[str], model: ModelReference, prepared: Prepared, run: StageRun
+) -> Artifact:
     """Rank the attacks on the model, wrap the queries, and let the model answer some of them."""
 
     def fill(folder: Path) -> Mapping[str, float]:
         with loaded(model, run.runtime, working=True) as chat:
-            built = build.build_pairs(config, chat, tracker(STAGE), labels)
+            built = build.build_pairs(config, chat, tracker(STAGE), labels, prepared)
         tables.save_pairs(folder, built.pairs)
         for name in ("ranking", "rejected", "sources", "own_refusals"):
             tables.save_table(folder, name, getattr(built, name))

@@ -12,7 +12,8 @@ from neurontune_core import artifacts, tables
 from neurontune_core.config import PipelineConfig
 from neurontune_core.evaluation import report
 from neurontune_core.evaluation.judging import MODELS
-from neurontune_core.evaluation.report import EarlierRun, RunRecord, Work
+from neurontune_core.evaluation.report import EarlierRun, RunRecord
+from neurontune_core.evaluation.report_headline import StageTime
 from neurontune_core.model.devices import choose_devices, devices_in_words
 from neurontune_core.model.quantised import WORDS
 from neurontune_core.model.source import ModelReference
@@ -28,7 +29,7 @@ from tasks.recording.mlflow_entities import facts_of
 from tasks.recording.mlflow_store import Tracking, tracking_uri
 from tasks.recording.run_list import store_of
 from tasks.recording.runs import RecordedRun
-from tasks.recording.tracking import ATTRIBUTION
+from tasks.recording.step_runs import ATTRIBUTION
 
 STAGE, FILE = "report", "report.html"
 
@@ -110,15 +111,15 @@ def _gathered(
     )
 
 
-def _works(made: Mapping[str, Artifact]) -> list[Work]:
+def _works(made: Mapping[str, Artifact]) -> list[StageTime]:
     """Return when each stage was computed and how long it took; attribution's shards are inputs of the scores."""
     works = []
     for stage, artifact in made.items():
         manifest = artifacts.read_manifest(artifact)
         if stage == scores.STAGE and (shards := scores.shard_manifests(artifact)):
             seconds = sum(shard["seconds"] for shard in shards)
-            works.append(Work(ATTRIBUTION, min(shard["started"] for shard in shards), seconds))
-        works.append(Work(stage, manifest["started"], manifest["seconds"]))
+            works.append(StageTime(ATTRIBUTION, min(shard["started"] for shard in shards), seconds))
+        works.append(StageTime(stage, manifest["started"], manifest["seconds"]))
     return works
 
 

@@ -14,7 +14,7 @@ from neurontune_core import artifacts
 from neurontune_core.config import RuntimeConfig
 from neurontune_core.records import Artifact
 from tasks.caching import ArtifactSerializer, cached_by_key, result_storage
-from tasks.recording import tracking
+from tasks.recording import step_runs
 from tasks.recording.mlflow_store import Tracking
 from tasks.retries import FIRST_DELAY_SECONDS, JITTER, retry_transient
 
@@ -85,7 +85,7 @@ def carry_out(
     root, key = run.runtime.root, run.key
     if found := artifacts.find(root, stage, key):
         return found
-    with tracking.step(run.record, stage, key, settings, inputs) as run_id:
+    with step_runs.step(run.record, stage, key, settings, inputs) as run_id:
         artifact = artifacts.write(root, stage, key, fill, settings, inputs)
-        tracking.record_artifact(run.record, run_id, artifact)
+        step_runs.record_artifact(run.record, run_id, artifact)
     return artifact

@@ -209,7 +209,7 @@ def core_calls(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
     monkeypatch.setattr(ability.ability, "base_choices", lambda *_: (known, {"ability/accuracy_base": 1.0}))
     monkeypatch.setattr(ability.ability, "tuned_choices", lambda *_: (known, {"ability/accuracy": 1.0}))
     found = pd.DataFrame({"id": ["q"], "word": [""]})
-    monkeypatch.setattr(triggers.over_refusal, "measure", lambda *_: (found, {"false_refusals": 1.0}))
+    monkeypatch.setattr(triggers.over_refusal, "measure_triggers", lambda *_: (found, {"false_refusals": 1.0}))
     monkeypatch.setattr(report.report, "render_report", lambda record: f"<h1>{record.title}</h1>{record.command}")
     monkeypatch.setattr(stage, "FIRST_DELAY_SECONDS", 0)
     return calls

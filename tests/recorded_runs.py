@@ -10,7 +10,7 @@ import pandas as pd
 from neurontune_core import artifacts, tables
 from neurontune_core.config import PipelineConfig
 from neurontune_core.evaluation.judges import judge_by_name
-from neurontune_core.evaluation.rates import rate_table, headline_metrics
+from neurontune_core.evaluation.rates import headline_metrics, rate_table
 from neurontune_core.evaluation.settings import EvaluationConfig
 from neurontune_core.model import source
 from neurontune_core.records import Artifact, NeuronId, NeuronSet, PromptPair, ScalingFactors

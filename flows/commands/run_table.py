@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from rich.table import Table
 
-from flows.commands.cli import RUN_STATES
+from flows.commands.cli_showing import RUN_STATES
 from flows.commands.console import TextConsole, echo, json_text
 from flows.services import environment
 from neurontune_core.errors import InputError

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from neurontune_core.attribution.encode import EncodedPair, make_batch
 from neurontune_core.attribution.pair_scores import PairScores, check_finite
-from neurontune_core.attribution.paths import run_waves, layer_scores
+from neurontune_core.attribution.paths import layer_scores, run_waves
 from neurontune_core.attribution.precision import Widened
 from neurontune_core.attribution.refine import refine
 from neurontune_core.attribution.setup import Engine, row_layer_limit
@@ -25,7 +25,7 @@ def attribute(
         C(n_i^l) = (v_pq - v_q)_i * sum_s w_s dP(y | v^l <- v_q + t_s (v_pq - v_q)) / dv_i^l
 
     Args:
-        engine: what `setup.build` returned.
+        engine: what `setup.build_engine` returned.
         pairs: the pairs; all rows of all of them share each wave.
         with_difference: also run both ends of the paths, whose probabilities completeness is checked against.
         wanted_gap: layers whose completeness gap is estimated to be larger get twice the nodes, as often as it takes

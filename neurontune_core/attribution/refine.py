@@ -15,7 +15,7 @@ from numpy.polynomial import legendre
 from numpy.typing import NDArray
 from torch import Tensor
 
-from neurontune_core.attribution.paths import Collected, Path, run_waves, layer_scores
+from neurontune_core.attribution.paths import Collected, Path, layer_scores, run_waves
 from neurontune_core.attribution.quadrature import legendre_gauss_radau
 from neurontune_core.attribution.setup import Engine
 from neurontune_core.attribution.split import cut
@@ -44,7 +44,7 @@ def refine(
     """Integrate layers again, with twice the rows each time, while their estimated gap is over `wanted_gap`.
 
     Args:
-        engine: what `setup.build` returned.
+        engine: what `setup.build_engine` returned.
         context: the batch.
         whole: its paths with the engine's own nodes.
         parts: scores of each pair's layers, in units of `exp(scale)`; replaced where a layer is integrated again.

@@ -10,12 +10,13 @@ from torch import Tensor
 from transformers.pytorch_utils import Conv1D
 
 from neurontune_core.errors import InputError
+from neurontune_core.interventions import Intervention
 from neurontune_core.model.load import ChatModel
 from neurontune_core.neurons import coverage, down_projections, layers_path
 
 
 @dataclass(frozen=True)
-class Adapter:
+class Adapter(Intervention):
     """Learned tensors beside some down projections; `weights` has them by peft's names, or is empty."""
 
     targets: tuple[str, ...]

@@ -101,7 +101,9 @@ def preferences(chat: ChatModel, batches: Batches, labels: LabelJudge, budget: T
         if pair.role == "utility":
             refusal = random.Random(f"{budget.seed}/dpo/{pair.id}").choice(refusals)
             rejected[pair.id] = encode_response(chat.tokenizer, refusal, chat.end_tokens[0])
-    wanted = [e for e in encode_examples(chat, pairs, budget.response_tokens) if e.id in rejected and e.sequence.response]
+    wanted = [
+        e for e in encode_examples(chat, pairs, budget.response_tokens) if e.id in rejected and e.sequence.response
+    ]
     sequences = [e.sequence for e in wanted] + [TokenSequence(e.sequence.prompt, rejected[e.id]) for e in wanted]
     known = response_log_probabilities(chat, sequences)
     count = len(wanted)

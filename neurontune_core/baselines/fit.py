@@ -11,7 +11,7 @@ from neurontune_core.baselines.adapters import paths
 from neurontune_core.baselines.dpo import left_out, preferences
 from neurontune_core.baselines.ia3 import Ia3
 from neurontune_core.baselines.lora import Lora, targets_for
-from neurontune_core.baselines.null_space import collect_states, moved, harmful_direction
+from neurontune_core.baselines.null_space import collect_states, harmful_direction, moved
 from neurontune_core.baselines.search import Attempt, Settings, Trials, best_of, searched
 from neurontune_core.baselines.settings import (
     AdapterSettings,
@@ -26,7 +26,7 @@ from neurontune_core.baselines.steering import Steering, refusal_directions
 from neurontune_core.baselines.system_prompt import SELF_REMINDER, SystemPrompt
 from neurontune_core.baselines.training import Batches, Objective, different_pairs, draw_batches, imitation, learn
 from neurontune_core.errors import InputError
-from neurontune_core.interventions import Intervention, applied
+from neurontune_core.interventions import Intervention
 from neurontune_core.model.load import ChatModel
 from neurontune_core.progress import Track, silent
 from neurontune_core.records import LabelJudge, NeuronSet, PromptPair
@@ -190,7 +190,7 @@ def _steer(fit: _Fit) -> tuple[Attempt, Trials]:
         layer = int(settings["layer"])
         direction = (settings["strength"] * directions[layer]).astype(np.float32)
         steering = Steering(layer, direction, readings.get(layer))
-        with applied(steering, chat) as steered:
+        with steering.applied(chat) as steered:
             return Attempt(steering, facts[layer] | dict(settings) | fit.score(steered).columns)
 
     if not config.trials:

@@ -1,7 +1,7 @@
 """(IA)3 on the MLP neurons (Liu et al. 2022, https://arxiv.org/abs/2205.05638): every neuron has a learned factor."""
 
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Self
 
 from neurontune_core.baselines.adapters import Adapter
 
@@ -16,3 +16,7 @@ class Ia3(Adapter):
 
         targets = list(self.targets)
         return IA3Config(target_modules=targets, feedforward_modules=targets, fan_in_fan_out=transposed)
+
+    def weakened(self, share: float) -> Self:
+        """Return the adapter with the factors `1 + share (l - 1)`."""
+        return replace(self, weights={name: 1 + share * (value - 1) for name, value in self.weights.items()})

@@ -1,12 +1,14 @@
 """LoRA: low-rank matrices beside the weights, about as many numbers as there are factors."""
 
 import math
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Self
 
 from neurontune_core.baselines.adapters import Adapter, paths
 from neurontune_core.model.load import ChatModel
 from neurontune_core.neurons import coverage
+from neurontune_core.records import NeuronId
 
 RANK = 1
 
@@ -20,6 +22,22 @@ class Lora(Adapter):
         from peft import LoraConfig
 
         return LoraConfig(r=RANK, lora_alpha=RANK, target_modules=list(self.targets), fan_in_fan_out=transposed)
+
+    def weakened(self, share: float) -> Self:
+        """Return the adapter with `share * B`, which scales the product that is added to the weights."""
+        weights = {name: share * value if "lora_B" in name else value for name, value in self.weights.items()}
+        return replace(self, weights=weights)
+
+    def without_reading(self, neurons: Sequence[NeuronId]) -> Self:
+        """Return the adapter whose matrices A are 0 in the columns of these neurons."""
+        weights = {name: value.clone() for name, value in self.weights.items()}
+        for target in self.targets:
+            layer = next(int(part) for part in target.split(".") if part.isdigit())
+            columns = [neuron.index for neuron in neurons if neuron.layer == layer]
+            for name in weights:
+                if f"{target}.lora_A" in name:
+                    weights[name][:, columns] = 0  # [rank, neuron]
+        return replace(self, weights=weights)
 
 
 def targets_for(chat: ChatModel, parameters: int) -> tuple[str, ...]:

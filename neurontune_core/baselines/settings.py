@@ -2,9 +2,9 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field, Tag
+from pydantic import Field
 
-from neurontune_core.section import Section, by_method
+from neurontune_core.section import ByMethod, Section, methods_of
 
 DEFAULT_METHOD = "none"
 METHOD_MEANING = (
@@ -76,26 +76,10 @@ class DpoSettings(SearchedSettings):
 AdapterSettings = LoraSettings | Ia3Settings | DpoSettings
 """Methods that peft trains."""
 
-METHODS: dict[str, type[Section]] = {
-    "none": NoBaseline,
-    "system_prompt": SystemPromptSettings,
-    "steering": SteeringSettings,
-    "alphasteer": AlphaSteerSettings,
-    "lora": LoraSettings,
-    "ia3": Ia3Settings,
-    "dpo": DpoSettings,
-}
+AnyBaseline = NoBaseline | SystemPromptSettings | SteeringSettings | AlphaSteerSettings | AdapterSettings
+METHODS = methods_of(AnyBaseline)
 """The settings of each method by its name."""
 
-BaselineConfig = Annotated[
-    Annotated[NoBaseline, Tag("none")]
-    | Annotated[SystemPromptSettings, Tag("system_prompt")]
-    | Annotated[SteeringSettings, Tag("steering")]
-    | Annotated[AlphaSteerSettings, Tag("alphasteer")]
-    | Annotated[LoraSettings, Tag("lora")]
-    | Annotated[Ia3Settings, Tag("ia3")]
-    | Annotated[DpoSettings, Tag("dpo")],
-    by_method(METHODS, DEFAULT_METHOD),
-]
+BaselineConfig = Annotated[AnyBaseline, ByMethod(METHODS, DEFAULT_METHOD)]
 """Another method in place of learned factors, to compare with on the same data and budget; a setting of another method
 is an error."""

@@ -2,14 +2,15 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Self
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from neurontune_core.interventions import Intervention
 from neurontune_core.model.batches import by_length, padded
 from neurontune_core.model.load import ChatModel
 from neurontune_core.neurons import decoder_layers
@@ -17,7 +18,7 @@ from neurontune_core.records import Conversation
 
 
 @dataclass(frozen=True)
-class Steering:
+class Steering(Intervention):
     """`h <- h + direction` after decoder layer `layer`; the direction `[hidden]` carries its strength.
 
     With a `reading` `[hidden]`, `h <- h + (reading . h) direction`: how far a state is moved depends on it.
@@ -50,6 +51,10 @@ class Steering:
             yield chat
         finally:
             handle.remove()
+
+    def weakened(self, share: float) -> Self:
+        """Return the steering with `share * direction`."""
+        return replace(self, direction=(share * self.direction).astype(np.float32))
 
 
 @torch.inference_mode()

@@ -14,7 +14,6 @@ from neurontune_core.baselines.lora import Lora
 from neurontune_core.baselines.steering import Steering
 from neurontune_core.baselines.system_prompt import SystemPrompt
 from neurontune_core.interventions import Intervention
-from neurontune_core.records import ScalingFactors
 
 ADAPTERS: dict[str, type[Adapter]] = {"lora": Lora, "ia3": Ia3}
 FACTS, TENSORS = "baseline.json", "baseline.safetensors"
@@ -44,7 +43,7 @@ def changed_model(folder: Path) -> str:
     return str(json.loads((folder / FACTS).read_text(encoding="utf-8"))["model"])
 
 
-def load_change(folder: Path) -> ScalingFactors | Intervention:
+def load_change(folder: Path) -> Intervention:
     """Read factors, or what a baseline does to the model."""
     if not (folder / FACTS).exists():
         return tables.load_scaling(folder)

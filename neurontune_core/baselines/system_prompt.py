@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
+from neurontune_core.interventions import Intervention
 from neurontune_core.model.load import ChatModel
 
 SELF_REMINDER = (
@@ -15,7 +16,7 @@ SELF_REMINDER = (
 
 
 @dataclass(frozen=True)
-class SystemPrompt:
+class SystemPrompt(Intervention):
     """A system message before every prompt, in place of the model's own and above a conversation's own."""
 
     text: str

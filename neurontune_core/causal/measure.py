@@ -14,7 +14,7 @@ from neurontune_core.causal.cells import BASE, EMPTY, MEAN, PATCH, ZERO, Cell
 from neurontune_core.causal.prompts import kind_of
 from neurontune_core.causal.sets import Sets
 from neurontune_core.evaluation.divergence import response_divergence
-from neurontune_core.interventions import Replaced, applied
+from neurontune_core.interventions import Intervention, Replaced
 from neurontune_core.model import head
 from neurontune_core.model.batches import by_length, padded, shared_length
 from neurontune_core.model.generate import WhileReading, decode, generate
@@ -138,7 +138,7 @@ def _answers(
             chat, _generated(study, conversations, partial(_patch, chat, neurons, unchanged.ends[group]))
         ), nan
     change = _change(cell, neurons, unchanged.means, chat)
-    with applied(change, chat):
+    with change.applied(chat):
         answers = decode(chat, _generated(study, conversations))
     if group != ORDINARY or cell.neurons == EMPTY:
         return answers, nan
@@ -146,9 +146,7 @@ def _answers(
     return answers, divergence.kl if divergence else nan
 
 
-def _change(
-    cell: Cell, neurons: tuple[NeuronId, ...], means: Mapping[int, Tensor], chat: ChatModel
-) -> ScalingFactors | Replaced:
+def _change(cell: Cell, neurons: tuple[NeuronId, ...], means: Mapping[int, Tensor], chat: ChatModel) -> Intervention:
     chosen = NeuronSet(neurons, ())
     if cell.intervention == MEAN:
         values = [means[neuron.layer][neuron.index] for neuron in neurons]

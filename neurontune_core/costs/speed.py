@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from neurontune_core.costs.work import Work, generating, generation_groups
+from neurontune_core.costs.work import Work, generating
 from neurontune_core.model import head
-from neurontune_core.model.generate import generate
+from neurontune_core.model.generate import generate, generation_batches
 from neurontune_core.model.likelihood import SharedPrefix, TokenSequence, response_hidden
 from neurontune_core.model.load import ChatModel
 from neurontune_core.model.throughput import timed
@@ -76,7 +76,8 @@ def measure_speed(
 
 def _middle(chat: ChatModel, prompts: Sequence[Sequence[int]], new_tokens: int) -> list[Sequence[int]]:
     """Return rows of the batch of middling size that the prompts are answered in."""
-    groups = sorted(generation_groups(prompts, new_tokens, chat.batch_tokens), key=lambda each: sum(map(len, each)))
+    batches = generation_batches(prompts, new_tokens, chat.batch_tokens)
+    groups = sorted(([prompts[i] for i in batch] for batch in batches), key=lambda each: sum(map(len, each)))
     group = groups[len(groups) // 2]
     if chat.device.type != "cpu":
         return group

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from neurontune_core.model.batches import by_beginning, by_length, shared_length
-from neurontune_core.model.generate import PASS_TOKENS, WITHOUT_GRADIENTS
+from neurontune_core.model.generate import generation_batches
 
 
 @dataclass(frozen=True)
@@ -56,18 +56,10 @@ def total(parts: Iterable[Work]) -> Work:
 
 def generating(prompts: Sequence[Sequence[int]], new_tokens: int, batch_tokens: int) -> Work:
     """Return the work of `generate`, each answer as long as it may be."""
-    return total(_written(group, new_tokens) for group in generation_groups(prompts, new_tokens, batch_tokens))
-
-
-def generation_groups(
-    prompts: Sequence[Sequence[int]], new_tokens: int, batch_tokens: int
-) -> list[list[Sequence[int]]]:
-    """Return the batches that `generate` makes of prompts."""
-    groups = []
-    for alike in by_beginning(prompts, PASS_TOKENS * new_tokens):
-        lengths = [len(prompts[i]) + new_tokens for i in alike]
-        groups += [[prompts[alike[i]] for i in each] for each in by_length(lengths, WITHOUT_GRADIENTS * batch_tokens)]
-    return groups
+    return total(
+        _written([prompts[i] for i in group], new_tokens)
+        for group in generation_batches(prompts, new_tokens, batch_tokens)
+    )
 
 
 def _written(group: Sequence[Sequence[int]], new_tokens: int) -> Work:

@@ -10,12 +10,11 @@ import pandas as pd
 
 from neurontune_core.artifacts import text_digest
 from neurontune_core.evaluation.statistics import mcnemar_p, paired_difference, wilson
-from neurontune_core.interventions import Intervention, applied
+from neurontune_core.interventions import Intervention
 from neurontune_core.model.chat import encode_response
 from neurontune_core.model.likelihood import TokenSequence, response_log_probabilities
 from neurontune_core.model.load import ChatModel
 from neurontune_core.progress import Track, silent
-from neurontune_core.records import ScalingFactors
 
 VERSION = 2
 FILE = "ability.jsonl"
@@ -77,7 +76,7 @@ def base_choices(
 
 def tuned_choices(
     base: pd.DataFrame,
-    change: ScalingFactors | Intervention,
+    change: Intervention,
     chat: ChatModel,
     track: Track = silent,
 ) -> tuple[pd.DataFrame, dict[str, float]]:
@@ -89,7 +88,7 @@ def tuned_choices(
         Question(row["id"], row["subject"], row["question"], tuple(row["options"]), int(row["answer"]))
         for _, row in base.iterrows()
     ]
-    with applied(change, chat) as changed:
+    with change.applied(chat) as changed:
         after = choices(changed, asked, track)
     right = {"base": base["chosen"] == base["answer"], "tuned": base["answer"] == after}
     table = base[["id", "subject"]].assign(**right)

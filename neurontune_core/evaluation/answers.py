@@ -16,11 +16,11 @@ from neurontune_core.evaluation import left_out as left
 from neurontune_core.evaluation.divergence import response_divergence
 from neurontune_core.evaluation.public_sets import Library
 from neurontune_core.evaluation.settings import EvaluationConfig
-from neurontune_core.interventions import Intervention, applied
+from neurontune_core.interventions import Intervention
 from neurontune_core.model.generate import decode, generate
 from neurontune_core.model.load import ChatModel
 from neurontune_core.progress import Track, silent
-from neurontune_core.records import Conversation, PromptPair, ScalingFactors
+from neurontune_core.records import Conversation, PromptPair
 from neurontune_core.tables import messages
 
 VERSION = 3
@@ -47,7 +47,7 @@ def base_answers(
     """Return the base model's greedy answers to the prompts of all benchmarks, and the prompts that do not fit it.
 
     All tuned models of this base share the answers. Columns: those of `prompt_table`, tokens (ids, without the
-    end-of-turn token), completion. The second table is that of `left_out.fitting`.
+    end-of-turn token), completion. The second table is that of `left_out.with_room`.
 
     Args:
         pairs: all pairs; the benchmark `shipped` asks those of the test split.
@@ -79,7 +79,7 @@ def answers_to(
 
 def tuned_answers(
     base: pd.DataFrame,
-    change: ScalingFactors | Intervention,
+    change: Intervention,
     config: EvaluationConfig,
     chat: ChatModel,
     track: Track = silent,
@@ -100,7 +100,7 @@ def tuned_answers(
         NumericalError: the tuned model's logits are not finite.
     """
     asked = base.drop(columns=["tokens", "completion"])
-    with nullcontext(chat) if config.engine == "vllm" else applied(change, chat) as changed:
+    with nullcontext(chat) if config.engine == "vllm" else change.applied(chat) as changed:
         answers = _answered(asked, config, changed, track, change)
     ordinary = base[benchmarks.are_ordinary(base)]
     said = zip(conversations(ordinary), token_lists(ordinary), strict=True)
@@ -158,7 +158,7 @@ def _answered(
     config: EvaluationConfig,
     chat: ChatModel,
     track: Track,
-    change: ScalingFactors | Intervention | None = None,
+    change: Intervention | None = None,
 ) -> pd.DataFrame:
     """Return the prompts with the model's answers; `change` is what vLLM folds, and else already in the model."""
     encoded = [chat.prompt_tokens(conversation) for conversation in conversations(prompts)]

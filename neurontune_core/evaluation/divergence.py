@@ -8,13 +8,13 @@ import torch
 from torch import Tensor
 
 from neurontune_core.errors import NumericalError
-from neurontune_core.interventions import Intervention, applied
+from neurontune_core.interventions import Intervention
 from neurontune_core.model import head
 from neurontune_core.model.batches import by_length
 from neurontune_core.model.likelihood import TokenSequence, response_hidden, shared_prefix
 from neurontune_core.model.load import ChatModel
 from neurontune_core.progress import Track, silent
-from neurontune_core.records import Conversation, ScalingFactors
+from neurontune_core.records import Conversation
 
 LARGEST_LOG_RATIO = 100.0
 
@@ -30,7 +30,7 @@ class Divergence:
 @torch.inference_mode()
 def response_divergence(
     chat: ChatModel,
-    change: ScalingFactors | Intervention,
+    change: Intervention,
     responses: Sequence[tuple[str | Conversation, list[int]]],
     track: Track = silent,
 ) -> Divergence | None:
@@ -47,7 +47,7 @@ def response_divergence(
     if not responses:
         return None
     sequences = _sequences(chat, responses)
-    with applied(change, chat) as changed:
+    with change.applied(chat) as changed:
         own = _sequences(changed, responses)
     kl, excess, count = 0.0, 0.0, 0
     longest = [max(len(a.tokens), len(b.tokens)) for a, b in zip(sequences, own, strict=True)]
@@ -55,7 +55,7 @@ def response_divergence(
     for group in track(groups, "comparing with the base model", len(groups)):
         batch, same = [sequences[i] for i in group], [own[i] for i in group]
         base, tokens, _ = response_hidden(chat, batch, shared_prefix(chat, batch))
-        with applied(change, chat) as changed:
+        with change.applied(chat) as changed:
             tuned, _, _ = response_hidden(changed, same, shared_prefix(changed, same))
         for before, after, targets in zip(base.split(256), tuned.split(256), tokens.split(256), strict=True):
             p, q = (torch.log_softmax(head.logits(chat.model, hidden), dim=-1) for hidden in (before, after))

@@ -10,7 +10,7 @@ from neurontune_core.evaluation import benchmarks
 from neurontune_core.evaluation.judges import judge_title
 from neurontune_core.evaluation.judging import completion_table, judge_all
 from neurontune_core.evaluation.public_sets import Library, set_digests
-from neurontune_core.evaluation.rates import rate_table, headline_metrics
+from neurontune_core.evaluation.rates import headline_metrics, rate_table
 from neurontune_core.evaluation.settings import EvaluationConfig
 
 VERSION = 6

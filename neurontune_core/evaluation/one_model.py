@@ -23,7 +23,7 @@ def evaluate_one_model(
 
     Returns:
         The answers, a row a prompt (benchmark, id, role, prompt, completion, verdict, refused, gave, explanation), the
-        rates of each benchmark, and the prompts that do not fit the model (`left_out.fitting`).
+        rates of each benchmark, and the prompts that do not fit the model (`left_out.with_room`).
 
     Raises:
         InputError: an unknown benchmark, `shipped` (it needs the pairs of a run), or one with no prompt that fits.

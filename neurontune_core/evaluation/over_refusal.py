@@ -8,11 +8,11 @@ from dataclasses import dataclass, replace
 import pandas as pd
 
 from neurontune_core.evaluation.answers import conversations
-from neurontune_core.interventions import Intervention, applied
+from neurontune_core.interventions import Intervention
 from neurontune_core.model.generate import decode, generate
 from neurontune_core.model.load import ChatModel
 from neurontune_core.progress import Track, silent
-from neurontune_core.records import Conversation, ScalingFactors
+from neurontune_core.records import Conversation
 
 VERSION = 1
 OPENING_TOKENS = 16
@@ -132,7 +132,7 @@ def false_refusals(completions: pd.DataFrame, most: int = PROMPTS) -> pd.DataFra
 
 def measure_triggers(
     chat: ChatModel,
-    change: ScalingFactors | Intervention,
+    change: Intervention,
     completions: pd.DataFrame,
     refuses: Refuses,
     track: Track = silent,
@@ -156,7 +156,7 @@ def measure_triggers(
         return pd.DataFrame(columns=list(COLUMNS)), {"false_refusals": 0.0, "prompts": 0.0, "set_off": 0.0}
     prompts = asked.to_dict("records")
     said = conversations(asked)
-    with applied(change, chat) as changed:
+    with change.applied(chat) as changed:
         whole = answer_openings(changed, said, track)
         still = refuses([conversation.prompt for conversation in said], whole)
         kept = [place for place, refused in enumerate(still) if refused]

@@ -9,72 +9,22 @@ from functools import cache
 from importlib import resources
 from typing import Protocol
 
+from neurontune_core.data.corpus import Attack, Query
+from neurontune_core.data.prompts import prompt_of
 from neurontune_core.data.settings import SourceConfig
 from neurontune_core.data_names import own_data, short_name
 from neurontune_core.errors import InputError
 from neurontune_core.evaluation.settings import EvaluationConfig
-from neurontune_core.records import Conversation, PromptPair, Role
+from neurontune_core.records import PromptPair, Role
 
 SHIPPED = "shipped"
 """The test split of a run's own pairs."""
 
 
-class Question(Protocol):
-    """A query of a dataset, before it is wrapped."""
-
-    @property
-    def id(self) -> str:
-        """Id of the query; the same for the same dataset."""
-        ...
-
-    @property
-    def text(self) -> str:
-        """The query itself."""
-        ...
-
-    @property
-    def category(self) -> str:
-        """Unsafety category, or `ordinary/<topic>` or `borderline/<topic>`."""
-        ...
-
-    @property
-    def conversation(self) -> Conversation:
-        """The query with the messages before it."""
-        ...
-
-    @property
-    def row(self) -> int:
-        """The query's row in its dataset, counted from 1."""
-        ...
-
-
-class Attack(Protocol):
-    """An attack prompt with a place for a query."""
-
-    @property
-    def name(self) -> str:
-        """Name of the attack; the same for the same attack."""
-        ...
-
-    @property
-    def type(self) -> str:
-        """One of the three types of attacks."""
-        ...
-
-    @property
-    def category(self) -> str:
-        """One of the ten categories of attacks."""
-        ...
-
-    def wrap(self, query: str) -> str:
-        """Return the attack prompt with the query in its place."""
-        ...
-
-
 class Library(Protocol):
     """Provides public sets and attacks; `neurontune_core.data` implements it."""
 
-    def questions(self, dataset: str, role: Role, source: SourceConfig) -> Sequence[Question]:
+    def questions(self, dataset: str, role: Role, source: SourceConfig) -> Sequence[Query]:
         """Return the harmful or the harmless queries of a dataset, the same for the same source."""
         ...
 
@@ -153,7 +103,7 @@ def public_prompts(
     for question in questions:
         # the draw depends on the query alone, so a smaller sample has the same attack for the same query
         attack = random.Random(f"{config.seed}/{short_name(name)}/{question.id}").choice(attacks) if attacks else None
-        prompts.append(_prompt(question, attack, benchmark))
+        prompts.append(prompt_of(question, attack, benchmark.role, "test", short_name(benchmark.dataset)))
     return sample(prompts, dataset, config, source.limit)
 
 
@@ -221,24 +171,3 @@ def sample(
 
 def _words(text: str) -> tuple[str, ...]:
     return tuple(re.findall(r"\w+", text.lower()))
-
-
-def _prompt(question: Question, attack: Attack | None, benchmark: Benchmark) -> PromptPair:
-    return PromptPair(
-        id=f"{question.id}/{attack.name}" if attack else question.id,
-        role=benchmark.role,
-        query_id=question.id,
-        query=question.text,
-        query_category=question.category,
-        prompt=attack.wrap(question.text) if attack else question.text,
-        response="",
-        attack_type=attack.type if attack else "",
-        attack_category=attack.category if attack else "",
-        attack_name=attack.name if attack else "",
-        selected=False,
-        source=short_name(benchmark.dataset),
-        split="test",
-        history=question.conversation.history,
-        system=question.conversation.system,
-        row=question.row,
-    )

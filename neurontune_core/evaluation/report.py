@@ -64,8 +64,8 @@ class RunRecord:
     the safety neurons are doubtful ("" if they are not), `cards` the cards of the strongest neurons, if there are any.
     A baseline has neither factors nor a curve. `completions` may have the column `cut`: the answer reached the length
     limit. `works` are the computations of the stages, `device` the device of the run, `weights` the digest of the
-    model's weights, `triggers` the table of `over_refusal.measure`, `causal` the drawing of a causal study of the
-    run's neurons, as SVG (empty without one).
+    model's weights, `triggers` the table of `over_refusal.measure_triggers`, `causal` the drawing of a causal study of
+    the run's neurons, as SVG (empty without one).
     """
 
     title: str

@@ -2,10 +2,10 @@
 
 from typing import Annotated, Literal, get_args
 
-from pydantic import BeforeValidator, Field, Tag, field_validator
+from pydantic import BeforeValidator, Field, field_validator
 
 from neurontune_core.data.settings import SourceConfig
-from neurontune_core.section import Names, Section, as_list, by_method
+from neurontune_core.section import ByMethod, Names, Section, as_list, methods_of
 
 ModelJudgeName = Literal["llama-guard-3", "llama-guard-4", "wildguard", "shieldgemma", "harmbench", "strongreject"]
 MODEL_JUDGES = get_args(ModelJudgeName)
@@ -65,27 +65,13 @@ class ModelJudgeSettings(Section):
     path: str | None = Field(default=None, min_length=1, description=PATH_MEANING)
 
 
-JUDGES: dict[str, type[Section]] = {
-    "rules": RulesSettings,
-    "keyword": KeywordSettings,
-    "classifier": ClassifierSettings,
-    "precomputed": PrecomputedSettings,
-    **dict.fromkeys(MODEL_JUDGES, ModelJudgeSettings),
-}
+AnyJudge = RulesSettings | KeywordSettings | ClassifierSettings | PrecomputedSettings | ModelJudgeSettings
+JUDGES = methods_of(AnyJudge)
 """The settings of each judge by its name."""
 
 JudgeConfig = Annotated[
-    Annotated[RulesSettings, Tag("rules")]
-    | Annotated[KeywordSettings, Tag("keyword")]
-    | Annotated[ClassifierSettings, Tag("classifier")]
-    | Annotated[PrecomputedSettings, Tag("precomputed")]
-    | Annotated[ModelJudgeSettings, Tag("llama-guard-3")]
-    | Annotated[ModelJudgeSettings, Tag("llama-guard-4")]
-    | Annotated[ModelJudgeSettings, Tag("wildguard")]
-    | Annotated[ModelJudgeSettings, Tag("shieldgemma")]
-    | Annotated[ModelJudgeSettings, Tag("harmbench")]
-    | Annotated[ModelJudgeSettings, Tag("strongreject")],
-    by_method(JUDGES, DEFAULT_JUDGE),
+    AnyJudge,
+    ByMethod(JUDGES, DEFAULT_JUDGE),
     BeforeValidator(lambda value: {"method": value} if isinstance(value, str) else value),
 ]
 """Settings of one judge, or its name alone; a setting of another judge is an error."""

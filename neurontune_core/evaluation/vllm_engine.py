@@ -14,8 +14,7 @@ from neurontune_core.config import PipelineConfig
 from neurontune_core.errors import InputError
 from neurontune_core.interventions import Intervention
 from neurontune_core.model.load import ChatModel
-from neurontune_core.neurons import fold, output_weights
-from neurontune_core.records import ScalingFactors
+from neurontune_core.neurons import output_weights
 
 SHARE_OF_FREE = 0.9
 """Of a card's free memory, what vLLM may take: the model that is measured stays loaded."""
@@ -49,7 +48,7 @@ def generate(
     chat: ChatModel,
     prompts: Sequence[Sequence[int]],
     max_new_tokens: int,
-    change: ScalingFactors | Intervention | None = None,
+    change: Intervention | None = None,
 ) -> list[list[int]]:
     """Return the continuation of every prompt as token ids, without the end-of-turn token that closed it.
 
@@ -57,10 +56,10 @@ def generate(
         chat: the base model, from which a folder is written for vLLM.
         prompts: token ids of each prompt.
         max_new_tokens: longest continuation, in tokens.
-        change: the factors to fold into that folder's weights.
+        change: the factors to fold into that folder's weights (`check_engine` refuses baselines).
 
     Raises:
-        InputError: `change` is a baseline, or weights are offloaded, so that factors cannot be folded into them.
+        InputError: weights are offloaded, so that factors cannot be folded into them.
     """
     from vllm import LLM, SamplingParams
 
@@ -81,18 +80,16 @@ def generate(
 
 
 @contextmanager
-def _folded(chat: ChatModel, change: ScalingFactors | Intervention | None) -> Iterator[None]:
+def _folded(chat: ChatModel, change: Intervention | None) -> Iterator[None]:
     """Hold the factors in the weights while inside; the weights come back bit by bit, after an error too."""
     if change is None:
         yield
         return
-    if not isinstance(change, ScalingFactors):
-        raise InputError("evaluation.engine: 'vllm' needs factors, not a baseline; set it to transformers")
     weights = output_weights(chat.model)
     kept = {bank: weight.detach().clone() for bank, weight in weights.items()}
     try:
-        fold(chat.model, change)
-        yield
+        with change.in_weights(chat):
+            yield
     finally:
         with torch.no_grad():
             for bank, weight in weights.items():

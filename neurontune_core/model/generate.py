@@ -52,11 +52,7 @@ def generate(
     """
     if problem := overflow(chat, max(map(len, prompts), default=0), max_new_tokens):
         raise InputError(f"generate: {problem}; shorten the prompt, or ask for fewer tokens")
-    groups = []
-    # a separate group costs one more pass for each new token, and saves the prompts' common beginning
-    for alike in by_beginning(prompts, PASS_TOKENS * max_new_tokens):
-        lengths = [len(prompts[i]) + max_new_tokens for i in alike]
-        groups += [[alike[i] for i in group] for group in by_length(lengths, WITHOUT_GRADIENTS * chat.batch_tokens)]
+    groups = generation_batches(prompts, max_new_tokens, chat.batch_tokens)
     completions: list[list[int]] = [[] for _ in prompts]
     for group in track(groups, "generating", len(groups)):
         batch = [prompts[i] for i in group]
@@ -65,6 +61,16 @@ def generate(
         ):
             completions[index] = completion
     return completions
+
+
+def generation_batches(prompts: Sequence[Sequence[int]], max_new_tokens: int, batch_tokens: int) -> list[list[int]]:
+    """Return the batches that `generate` makes, as indices of prompts: alike in their beginning and their length."""
+    groups = []
+    # a separate group costs one more pass for each new token, and saves the prompts' common beginning
+    for alike in by_beginning(prompts, PASS_TOKENS * max_new_tokens):
+        lengths = [len(prompts[i]) + max_new_tokens for i in alike]
+        groups += [[alike[i] for i in group] for group in by_length(lengths, WITHOUT_GRADIENTS * batch_tokens)]
+    return groups
 
 
 def _generate_batch(

@@ -78,15 +78,6 @@ class ChatModel:
         return tokens
 
 
-def choose_device(name: str) -> torch.device:
-    """Return the torch device of a name, of several the first: where a model's input goes.
-
-    Raises:
-        InputError: a device is not there.
-    """
-    return choose_devices(name)[0]
-
-
 def load_model(
     config: ModelConfig,
     device: str = "auto",

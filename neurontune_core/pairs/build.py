@@ -4,6 +4,7 @@ import random
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields, replace
+from functools import cache
 
 import pandas as pd
 
@@ -13,7 +14,6 @@ from neurontune_core.data.queries import Rejected
 from neurontune_core.model.chat import boundary_holds, thinking_mode, without_thought
 from neurontune_core.model.generate import decode, generate
 from neurontune_core.model.load import ChatModel
-from neurontune_core.pairs import data_files
 from neurontune_core.pairs.own_refusals import find_own_refusals
 from neurontune_core.pairs.prepare import Prepared, prepare
 from neurontune_core.pairs.ranking import rank_attacks
@@ -50,23 +50,12 @@ class BuiltPairs:
     facts: dict[str, float]
 
 
-def input_digests(config: PairsConfig) -> list[str]:
-    """Return digests of the contents of all data the pairs are made of, after checking that everything is there.
-
-    Needs no model. Public datasets that are not on this machine are downloaded.
-
-    Raises:
-        InputError: unknown dataset or category, a gated dataset without a token, no network, or an unreadable file.
-    """
-    prepare(config)
-    return data_files.data_digests(config)
-
-
 def build_pairs(
     config: PairsConfig,
     chat: ChatModel,
     track: Track = silent,
     judge: LabelJudge | None = None,
+    prepared: Prepared | None = None,
 ) -> BuiltPairs:
     """Build all pairs of a configuration, under the attacks that move the model furthest (section 3.1 of the paper).
 
@@ -80,6 +69,7 @@ def build_pairs(
         chat: the model.
         track: progress of the batches.
         judge: labels responses, for own refusals; without one no pair has an own refusal.
+        prepared: what `prepare(config)` returned when the input was checked, so that nothing is read again.
 
     Returns:
         `pairs`; `ranking`, a row an attack, with how far it lowers the log-probability of refusals, in nats; `rejected`
@@ -91,9 +81,13 @@ def build_pairs(
             the model's template does not take, or no attack that leaves room for a query.
     """
     check_system_prompts(config, chat)
-    prepared = prepare(config, lambda texts: room_for(chat, config, texts).unfit)
+    prepared = prepared or prepare(config)
     refusals = prepared.refusals
     room = room_for(chat, config, refusals)
+    unfit = cache(room.unfit)
+    if any(unfit(query) for query in prepared.queries):
+        # without these queries their duplicates count, and near copies and splits are others
+        prepared = prepare(config, unfit, prepared.data)
     prepared = without_long_attacks(prepared, room)
     ranking = _ranking(prepared, config, refusals[0], room, track)
     names = set(ranking.loc[ranking["selected"], "attack_name"])

@@ -1,6 +1,6 @@
 """The files the pairs are read from: which the settings name, whether they are there, and digests of their content."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Literal
 
 from neurontune_core import artifacts
@@ -67,12 +67,17 @@ def files(config: PairsConfig) -> Iterator[tuple[str, Kind, FetchedFile]]:
                 yield name, kind, fetch(about, found, source_of(config, name))
 
 
-def data_digests(config: PairsConfig) -> list[str]:
-    """Return a digest of everything the pairs are read from: contents, not paths, and how columns are understood."""
-    shipped = [corpus.shipped_digest(file) for kind, file in SHIPPED_FILES.items() if corpus.NAME in getattr(config, kind)]
+def data_digests(config: PairsConfig, found: Sequence[tuple[str, Kind, FetchedFile]]) -> list[str]:
+    """Return a digest of everything the pairs are read from: contents, not paths, and how columns are understood.
+
+    `found` are the files of this configuration (`files`).
+    """
+    shipped = [
+        corpus.shipped_digest(file) for kind, file in SHIPPED_FILES.items() if corpus.NAME in getattr(config, kind)
+    ]
     others = [
         f"{short_name(name)}/{kind}/{_understanding(config, name)}/{artifacts.file_digest(fetched.path)}"
-        for name, kind, fetched in files(config)
+        for name, kind, fetched in found
     ]
     return [*shipped, *others]
 

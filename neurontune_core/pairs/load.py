@@ -3,6 +3,7 @@
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from neurontune_core.data import corpus, specification
 from neurontune_core.data.corpus import Attack, Query
@@ -13,7 +14,16 @@ from neurontune_core.data.rows import read_table
 from neurontune_core.data.specification import ROLE_OF, RoleName
 from neurontune_core.data_names import own_data, short_name
 from neurontune_core.errors import InputError
-from neurontune_core.pairs.data_files import TEXTS, Kind, Texts, check_names, files, source_of, system_prompts
+from neurontune_core.pairs.data_files import (
+    TEXTS,
+    Kind,
+    Texts,
+    check_names,
+    data_digests,
+    files,
+    source_of,
+    system_prompts,
+)
 from neurontune_core.pairs.settings import PairsConfig
 
 
@@ -52,36 +62,87 @@ class Loaded:
     sources: list[Source] = field(default_factory=list)
 
 
+@dataclass(frozen=True)
+class ReadFile:
+    """The rows of a dataset in one role as they were read, and what is known of their file.
+
+    `entry` is what the settings call the dataset, `name` what results call it.
+    """
+
+    entry: str
+    name: str
+    role: RoleName
+    read: ReadQueries
+    title: str
+    origin: str
+    licence: str
+    rows: int
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class ReadData:
+    """All that is read from files for a configuration: attacks, refusals and queries, and digests of the contents.
+
+    `settings` are those that reading depends on: configurations that share them need to read only once.
+    """
+
+    settings: dict[str, Any]
+    texts: Loaded
+    files: list[ReadFile]
+    digests: list[str]
+
+
 Unfit = Callable[[Query], str]
 """Returns why the model cannot take a query, "" if it can."""
 
 
-def all_fit(refusals: Sequence[str]) -> Unfit:
+def no_limit(query: Query) -> str:
     """Accept every query: used where no model is loaded yet."""
-    return lambda query: ""
+    return ""
 
 
-def load_queries(config: PairsConfig, fit: Callable[[Sequence[str]], Unfit] = all_fit) -> Loaded:
-    """Return all queries, harmful ones first, and all attacks; of exact duplicates the first is kept.
+def settings_of_reading(config: PairsConfig) -> dict[str, Any]:
+    """Return the settings that say what is read from files."""
+    return config.model_dump(include={*ROLE_OF, *TEXTS, "sources"})
 
-    `fit` is given the refusals and tells why the model cannot take a query; those it cannot take are rejected.
+
+def read_data(config: PairsConfig) -> ReadData:
+    """Read all files of a configuration; public datasets that are not on this machine are downloaded.
 
     Raises:
-        InputError: unknown dataset, a file that is missing, unreadable or has unknown columns, or no query of a role.
+        InputError: unknown dataset, a gated dataset without a token, no network, a file that is missing, unreadable or
+            has unknown columns, or one of one's own without a query.
     """
     check_names(config)
-    fetched = {(name, kind): file for name, kind, file in files(config)}
-    loaded = Loaded()
+    found = list(files(config))
+    fetched = {(name, kind): file for name, kind, file in found}
+    texts = Loaded()
     for kind in TEXTS:
         for name in getattr(config, kind):
-            _add_texts(loaded, name, kind, fetched.get((name, kind)), config)
-    loaded.refusals = list(dict.fromkeys(loaded.refusals))
-    unfit = fit(loaded.refusals)
+            _add_texts(texts, name, kind, fetched.get((name, kind)), config)
+    texts.refusals = list(dict.fromkeys(texts.refusals))
+    read = [_read(name, role, fetched.get((name, role)), config) for role in ROLE_OF for name in getattr(config, role)]
+    return ReadData(settings_of_reading(config), texts, read, data_digests(config, found))
+
+
+def load_queries(config: PairsConfig, unfit: Unfit = no_limit, data: ReadData | None = None) -> Loaded:
+    """Return all queries, harmful ones first, and all attacks; of exact duplicates the first is kept.
+
+    Queries that the model cannot take (`unfit`) are rejected. Without `data` the files are read (`read_data`).
+
+    Raises:
+        InputError: as `read_data` raises, or no query of a role can be used.
+    """
+    data = data or read_data(config)
+    texts = data.texts
+    loaded = Loaded([], [*texts.attacks], [*texts.refusals], [*texts.rejected], [*texts.sources])
     first: dict[str, Query] = {}
     for role in ROLE_OF:
         left_out: list[Rejected] = []
-        for name in getattr(config, role):
-            left_out += _add(loaded, first, name, role, fetched.get((name, role)), config, unfit)
+        for file in data.files:
+            if file.role == role:
+                left_out += _add(loaded, first, file, config, unfit)
         if left_out and not any(query.role == ROLE_OF[role] for query in loaded.queries):
             why = left_out[0]
             raise InputError(
@@ -125,60 +186,52 @@ def _add_texts(loaded: Loaded, name: str, kind: Texts, file: FetchedFile | None,
     )
 
 
-def _add(
-    loaded: Loaded,
-    first: dict[str, Query],
-    name: str,
-    role: RoleName,
-    file: FetchedFile | None,
-    config: PairsConfig,
-    unfit: Unfit,
-) -> list[Rejected]:
-    """Add the queries and attacks of one dataset, and return those the model cannot take.
-
-    Without a file it is the shipped corpus.
-    """
-    source = source_of(config, name)
-    system = system_prompts(config).get(short_name(name), "")
-    notes: tuple[str, ...] = ()
+def _read(name: str, role: RoleName, file: FetchedFile | None, config: PairsConfig) -> ReadFile:
+    """Read the queries and attacks of a dataset in one role; without a file it is the shipped corpus."""
     if file is None:
-        read = ReadQueries(corpus.queries(role))
-        title, origin, licence, rows = "shipped corpus", "package", "Apache-2.0", len(read.queries)
-    else:
-        about, table = specification.dataset(name), read_table(file.path)
-        described = specification.with_columns(specification.role_file(name, role), source)
-        read = read_queries(about.name, role, described, table.rows)
-        if own_data(name):
-            check_any(f"pairs.{role}", about.name, read)
-        title, origin, licence = about.title or about.name, file.origin, about.licence or "not stated"
-        name, rows, notes = about.name, len(table.rows), table.notes
-    new = [query for query in read.queries if _is_first(query, first, read.rejected)]
+        queries = corpus.queries(role)
+        return ReadFile(name, name, role, ReadQueries(queries), "shipped corpus", "package", "Apache-2.0", len(queries))
+    about, table = specification.dataset(name), read_table(file.path)
+    described = specification.with_columns(specification.role_file(name, role), source_of(config, name))
+    read = read_queries(about.name, role, described, table.rows)
+    if own_data(name):
+        check_any(f"pairs.{role}", about.name, read)
+    title, licence = about.title or about.name, about.licence or "not stated"
+    return ReadFile(name, about.name, role, read, title, file.origin, licence, len(table.rows), table.notes)
+
+
+def _add(loaded: Loaded, first: dict[str, Query], file: ReadFile, config: PairsConfig, unfit: Unfit) -> list[Rejected]:
+    """Add the queries and attacks of one dataset, and return those the model cannot take."""
+    source, read, name, role = source_of(config, file.entry), file.read, file.name, file.role
+    system = system_prompts(config).get(short_name(file.entry), "")
+    rejected = [*read.rejected]
+    new = [query for query in read.queries if _is_first(query, first, rejected)]
     limited = _limited(new, source.limit, f"{config.seed}/{name}/{role}")
     drawn = [(query, unfit(query)) for query in with_system(limited, system)]
     left_out = [Rejected(name, query.row, problem) for query, problem in drawn if problem]
-    read.rejected += left_out
+    rejected += left_out
     taken = {query.id: query for query, problem in drawn if not problem}
     for query in new:
         if query.id not in taken:
             del first[_normalised(query)]
     loaded.queries += taken.values()
     loaded.attacks += read.attacks
-    loaded.rejected += sorted(read.rejected, key=lambda each: each.row)
+    loaded.rejected += sorted(rejected, key=lambda each: each.row)
     loaded.sources.append(
         Source(
             name=name,
             role=role,
-            title=title,
-            origin=origin,
-            licence=licence,
-            rows=rows,
+            title=file.title,
+            origin=file.origin,
+            licence=file.licence,
+            rows=file.rows,
             queries=len(taken),
             attacks=len(read.attacks),
-            rejected=len(read.rejected),
+            rejected=len(rejected),
             left_out_by_limit=len(new) - len(drawn),
             other_rows=read.others,
             columns=read.columns,
-            notes="; ".join(notes),
+            notes="; ".join(file.notes),
         )
     )
     return left_out

@@ -1,6 +1,5 @@
 """Everything about the pairs that needs no model: queries loaded and split, attacks seen in training and held out."""
 
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
@@ -9,7 +8,7 @@ from neurontune_core.data.corpus import Attack, Query
 from neurontune_core.data.near_copies import near_copy_groups
 from neurontune_core.data.queries import Rejected
 from neurontune_core.pairs import load
-from neurontune_core.pairs.load import Source
+from neurontune_core.pairs.load import ReadData, Source, Unfit, no_limit
 from neurontune_core.pairs.settings import PairsConfig
 from neurontune_core.pairs.splits import assign_splits, check_holdouts, check_splits, is_held_out
 from neurontune_core.records import Split
@@ -17,8 +16,12 @@ from neurontune_core.records import Split
 
 @dataclass(frozen=True)
 class Prepared:
-    """Queries with their splits and near-copy groups, and the attacks training may see (`seen`) or not (`unseen`)."""
+    """Queries with their splits and near-copy groups, and the attacks training may see (`seen`) or not (`unseen`).
 
+    `data` is what they were made of.
+    """
+
+    data: ReadData
     queries: list[Query]
     groups: list[int]
     splits: dict[str, Split]
@@ -29,18 +32,22 @@ class Prepared:
     sources: list[Source]
 
 
-def prepare(config: PairsConfig, fit: Callable[[Sequence[str]], load.Unfit] = load.all_fit) -> Prepared:
-    """Load and split the queries of a configuration, those left out that the model cannot take (`load.load`).
+def prepare(config: PairsConfig, unfit: Unfit = no_limit, data: ReadData | None = None) -> Prepared:
+    """Load and split the queries of a configuration, those left out that the model cannot take (`load.load_queries`).
+
+    Without `data` the files are read.
 
     Raises:
         InputError: unknown dataset or category, a missing or unreadable file, or a split without queries.
     """
-    loaded = load.load_queries(config, fit)
+    data = data or load.read_data(config)
+    loaded = load.load_queries(config, unfit, data)
     check_holdouts(loaded.attacks, config)
     groups = list(_groups(tuple(query.conversation.text for query in loaded.queries)))
     splits = assign_splits(loaded.queries, groups, config)
     check_splits(loaded.queries, groups, splits)
     return Prepared(
+        data=data,
         queries=loaded.queries,
         groups=groups,
         splits=splits,
@@ -54,7 +61,7 @@ def prepare(config: PairsConfig, fit: Callable[[Sequence[str]], load.Unfit] = lo
 
 @lru_cache(maxsize=1)
 def _groups(texts: tuple[str, ...]) -> tuple[int, ...]:
-    # a run groups its queries when its input is checked and again when its pairs are built: mostly the same ones
+    # the variants of a study mostly have the same queries, and split them differently
     return tuple(near_copy_groups(texts))
 
 

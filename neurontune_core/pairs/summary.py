@@ -56,7 +56,7 @@ def summarise_pairs(
 
 
 def format_summary(summary: Mapping[str, Any]) -> str:
-    """Return the text of a summary made by `summarise`."""
+    """Return the text of a summary made by `summarise_pairs`."""
     parts = [f"{summary['pairs']} pairs of {summary['queries']} queries"]
     splits = {split: counts[split] for split, counts in summary["counts"]["split"].items()}
     parts.append("split: " + ", ".join(f"{splits[name]} {name}" for name in SPLITS if name in splits))

@@ -7,6 +7,7 @@ from itertools import zip_longest
 from typing import TypeVar
 
 from neurontune_core.data.corpus import Attack, Query
+from neurontune_core.data.prompts import prompt_of
 from neurontune_core.pairs.settings import PairsConfig
 from neurontune_core.records import ROLES, PromptPair, Split
 
@@ -28,7 +29,7 @@ def wrap_queries(
     test the same `wrapped_test_queries` queries are wrapped in training attacks and in held-out ones, in validation
     half as many in training attacks. Queries come from all categories, and each attack stands around about as many.
     """
-    pairs = [_prompt(query, None, splits[query.id], False) for query in queries]
+    pairs = [prompt_of(query, None, query.role, splits[query.id], query.source) for query in queries]
     names = {attack.name for attack in chosen}
     for role in ROLES:
         for split in ("train", "validation", "test"):
@@ -48,7 +49,8 @@ def wrap_queries(
             for members, attacks, each in plans:
                 turns = _in_turn(attacks, len(members), each, f"{config.seed}/attacks/{split}")
                 for query, attack in zip(members * each, turns, strict=False):
-                    pairs.append(_prompt(query, attack, splits[query.id], attack.name in names))
+                    strongest = attack.name in names
+                    pairs.append(prompt_of(query, attack, query.role, splits[query.id], query.source, strongest))
     return pairs
 
 
@@ -74,24 +76,3 @@ def _in_turn(attacks: Sequence[Attack], members: int, each: int, seed: str) -> l
     order = random.Random(seed).sample(list(attacks), len(attacks))
     turns = range(min(each, len(order)))
     return [order[(place * len(order) // members + turn) % len(order)] for turn in turns for place in range(members)]
-
-
-def _prompt(query: Query, attack: Attack | None, split: Split, selected: bool) -> PromptPair:
-    return PromptPair(
-        id=f"{query.id}/{attack.name}" if attack else query.id,
-        role=query.role,
-        query_id=query.id,
-        query=query.text,
-        query_category=query.category,
-        prompt=attack.wrap(query.text) if attack else query.text,
-        response="",
-        attack_type=attack.type if attack else "",
-        attack_category=attack.category if attack else "",
-        attack_name=attack.name if attack else "",
-        selected=selected,
-        source=query.source,
-        split=split,
-        history=query.history,
-        system=query.system,
-        row=query.row,
-    )

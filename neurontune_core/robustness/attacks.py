@@ -8,10 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from neurontune_core.baselines.ia3 import Ia3
-from neurontune_core.baselines.lora import Lora
-from neurontune_core.baselines.steering import Steering
-from neurontune_core.baselines.system_prompt import SystemPrompt
 from neurontune_core.config import EvaluationConfig, RobustnessConfig
 from neurontune_core.evaluation.benchmarks import test_prompts
 from neurontune_core.evaluation.public_sets import Library
@@ -83,46 +79,11 @@ def shots() -> list[tuple[Message, Message]]:
     return [(Message("user", row["question"]), Message("assistant", row["answer"])) for row in rows]
 
 
-def averaged(change: ScalingFactors | Intervention, fraction: float) -> ScalingFactors | Intervention:
-    """Return a weakened change: factors become `1 + (1 - fraction)(alpha - 1)`, other changes scale by `1 - fraction`.
-
-    This equals averaging the weights of the tuned and the base model.
-    """
-    left = 1 - fraction
-    if isinstance(change, ScalingFactors):
-        return replace(change, alpha=(1 + left * (change.alpha - 1)).astype(np.float32))
-    if isinstance(change, Lora):
-        # LoRA adds the product B A: scaling B scales the product
-        weights = {name: left * value if "lora_B" in name else value for name, value in change.weights.items()}
-        return replace(change, weights=weights)
-    if isinstance(change, Ia3):
-        return replace(change, weights={name: 1 + left * (value - 1) for name, value in change.weights.items()})
-    assert isinstance(change, Steering)
-    return replace(change, direction=(left * change.direction).astype(np.float32))
-
-
 def silencing(neurons: NeuronSet) -> ScalingFactors:
     """Return the change that sets the safety neurons to 0."""
     return ScalingFactors(NeuronSet(neurons.safety, ()), np.zeros(len(neurons.safety), dtype=np.float32))
 
 
-def without(change: ScalingFactors | Intervention, neurons: NeuronSet) -> ScalingFactors | Intervention:
-    """Return a change without its part that reads safety neurons: a LoRA's matrix A has an input for each neuron.
-
-    For every other change `silencing` is enough.
-    """
-    if not isinstance(change, Lora):
-        return change
-    weights = {name: value.clone() for name, value in change.weights.items()}
-    for target in change.targets:
-        layer = next(int(part) for part in target.split(".") if part.isdigit())
-        silent = [neuron.index for neuron in neurons.safety if neuron.layer == layer]
-        for name in weights:
-            if f"{target}.lora_A" in name:
-                weights[name][:, silent] = 0  # [rank, neuron]
-    return replace(change, weights=weights)
-
-
-def fits(attack: str, change: ScalingFactors | Intervention | None) -> bool:
-    """Tell whether an attack applies to a method: `averaged` needs a method that changes weights."""
-    return attack != AVERAGED or not (change is None or isinstance(change, SystemPrompt))
+def fits(attack: str, change: Intervention | None) -> bool:
+    """Tell whether an attack applies to a method: `averaged` needs one that has learned something."""
+    return attack != AVERAGED or (change is not None and change.parameters > 0)

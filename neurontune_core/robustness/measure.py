@@ -1,28 +1,26 @@
 """What a model answers under an attack, and whether that gave what was asked for."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 
 import pandas as pd
 
 from neurontune_core.evaluation.judges import Completion, Judge
-from neurontune_core.interventions import Intervention, applied
+from neurontune_core.interventions import Intervention
 from neurontune_core.model.chat import RefusedByTemplate, encode_response
 from neurontune_core.model.generate import decode, generate
 from neurontune_core.model.load import ChatModel
 from neurontune_core.model.positions import overflow
 from neurontune_core.model.quantise import quantise, weights_kept
 from neurontune_core.model.sampling import Sampler
-from neurontune_core.neurons import fold
 from neurontune_core.progress import Track, silent
-from neurontune_core.records import NeuronSet, PromptPair, ScalingFactors
+from neurontune_core.records import NeuronSet, PromptPair
 from neurontune_core.robustness import attacks
 from neurontune_core.robustness.settings import RobustnessConfig
 
 COLUMNS = ("attack", "setting", "place", "sample", "id", "query_id", "label", "gave", "answer")
-Change = ScalingFactors | Intervention
 
 
 @dataclass(frozen=True)
@@ -39,7 +37,7 @@ class RobustnessStudy:
     """
 
     chat: ChatModel
-    change: Change
+    change: Intervention
     neurons: NeuronSet
     prompts: Sequence[PromptPair]
     config: RobustnessConfig
@@ -73,14 +71,14 @@ def _settings(
                 yield f"{bits} bits", bits, _answered(study, changed, study.prompts, track)
     elif attack == attacks.AVERAGED:
         for fraction in config.fractions:
-            with applied(attacks.averaged(change, fraction), chat) as changed:
+            with change.weakened(1 - fraction).applied(chat) as changed:
                 yield f"{fraction:.0%} of the way", fraction, _answered(study, changed, study.prompts, track)
     elif attack == attacks.SILENCED:
-        kept = attacks.without(change, study.neurons)
-        with applied(attacks.silencing(study.neurons), chat), applied(kept, chat) as changed:
+        deaf = change.without_reading(study.neurons.safety)
+        with attacks.silencing(study.neurons).applied(chat), deaf.applied(chat) as changed:
             yield "", 0, _answered(study, changed, study.prompts, track)
     else:
-        with applied(change, chat) as changed:
+        with change.applied(chat) as changed:
             yield from _asked(study, attack, changed, track)
 
 
@@ -104,12 +102,9 @@ def _asked(
 
 
 @contextmanager
-def quantised_model(chat: ChatModel, change: Change, bits: int) -> Iterator[ChatModel]:
+def quantised_model(chat: ChatModel, change: Intervention, bits: int) -> Iterator[ChatModel]:
     """Lend the changed model with rounded weights: factors are folded in first, a LoRA's matrices are rounded too."""
-    scaled = isinstance(change, ScalingFactors)
-    with nullcontext(chat) if scaled else applied(change, chat) as changed, weights_kept(changed.model):
-        if isinstance(change, ScalingFactors):
-            fold(changed.model, change)
+    with weights_kept(chat.model), change.in_weights(chat) as changed:
         quantise(changed.model, bits)
         yield changed
 

@@ -2,9 +2,9 @@
 
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field, Tag
+from pydantic import BeforeValidator, Field
 
-from neurontune_core.section import Section, as_list, by_method
+from neurontune_core.section import ByMethod, Section, as_list, methods_of
 
 DEFAULT_METHOD = "margin_fit"
 METHOD_MEANING = "How the factors are found: maml, margin_fit or dial (docs/scaling.md); each has settings of its own."
@@ -144,18 +144,9 @@ class DialSettings(ChoosingSettings):
     )
 
 
-METHODS: dict[str, type[MamlSettings | MarginFitSettings | DialSettings]] = {
-    "maml": MamlSettings,
-    "margin_fit": MarginFitSettings,
-    "dial": DialSettings,
-}
+AnyScaling = MamlSettings | MarginFitSettings | DialSettings
+METHODS = methods_of(AnyScaling)
 """The settings of each method by its name."""
 
-
-ScalingConfig = Annotated[
-    Annotated[MamlSettings, Tag("maml")]
-    | Annotated[MarginFitSettings, Tag("margin_fit")]
-    | Annotated[DialSettings, Tag("dial")],
-    by_method(METHODS, DEFAULT_METHOD),
-]
+ScalingConfig = Annotated[AnyScaling, ByMethod(METHODS, DEFAULT_METHOD)]
 """Settings of one method; a setting of another method is an error."""

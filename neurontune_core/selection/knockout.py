@@ -5,7 +5,6 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from neurontune_core.interventions import applied
 from neurontune_core.model.generate import decode, generate
 from neurontune_core.model.load import ChatModel
 from neurontune_core.records import (
@@ -75,6 +74,6 @@ def _labels(
     chat: ChatModel, silent: Sequence[NeuronId], prompts: Sequence[PromptPair], judge: LabelJudge
 ) -> Sequence[str]:
     encoded = [chat.prompt_tokens(pair.conversation) for pair in prompts]
-    with applied(ScalingFactors(NeuronSet(tuple(silent), ()), np.zeros(len(silent), dtype=np.float32)), chat):
+    with ScalingFactors(NeuronSet(tuple(silent), ()), np.zeros(len(silent), dtype=np.float32)).applied(chat):
         answers = decode(chat, generate(chat, encoded, TOKENS))
     return judge([pair.prompt for pair in prompts], answers)

@@ -33,7 +33,7 @@ def search_space(config: PipelineConfig, neurons_per_layer: Sequence[int], searc
     """Return what is searched, with the configuration's own values as the first ones.
 
     `counts`: the numbers of neurons of both roles. `maml`: the step sizes of both loops, lambda, the support batch, and
-    the number of steps; the batches are made smaller where there are more steps (`changes`).
+    the number of steps; the batches are made smaller where there are more steps (`settings_of_trial`).
 
     Raises:
         InputError: `maml`, and another method finds the factors.

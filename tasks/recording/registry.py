@@ -90,7 +90,9 @@ def _model_of_run(run_id: str, name: str, runtime: RuntimeConfig) -> str:
     client = client_of(uri)
     experiment = client.get_run(run_id).info.experiment_id
     found = model_of(Tracking(uri=uri, root=runtime.root, experiment_id=experiment, run_id=run_id))
-    return found or str(client.create_logged_model(experiment, mlflow_model_name(name), run_id, model_type=KIND).model_id)
+    return found or str(
+        client.create_logged_model(experiment, mlflow_model_name(name), run_id, model_type=KIND).model_id
+    )
 
 
 def card_text(card: str) -> str:

@@ -5,11 +5,13 @@ import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from neurontune_core.config import METHOD, PipelineConfig, load_config, set_value
+from neurontune_core.config import PipelineConfig, load_config
 from neurontune_core.preset_files import preset_names
 from neurontune_core.run_name import leaves
+from neurontune_core.setting_changes import set_value
 
 DEFAULT = "smollm2"
+METHOD = "scaling.method"
 
 
 def command(config: PipelineConfig) -> str:

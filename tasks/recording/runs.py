@@ -18,7 +18,8 @@ from neurontune_core.errors import InputError
 from neurontune_core.records import Artifact
 from tasks.recording.mlflow_store import client_of, is_beside, tracking_uri
 from tasks.recording.run_list import SHOWN_DIGITS, listed, search, store_of
-from tasks.recording.tracking import ATTRIBUTION, CONFIG_FILE, SHARDS_FILE
+from tasks.recording.step_runs import ATTRIBUTION, SHARDS_FILE
+from tasks.recording.tracking import CONFIG_FILE
 
 if TYPE_CHECKING:
     from mlflow.entities import Run

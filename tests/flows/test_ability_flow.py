@@ -1,6 +1,7 @@
 """`neurontune ability`: cached scores of both models beside the run's own results, in MLflow, report and card."""
 
 from collections import Counter
+from types import SimpleNamespace
 from typing import Any
 
 import pandas as pd
@@ -43,10 +44,10 @@ def asked(monkeypatch: pytest.MonkeyPatch, core_calls: Counter[str]) -> list[boo
 
         def __exit__(self, *_: Any) -> None: ...
 
-    monkeypatch.setattr(tasks.harness, "ask", ask)
-    monkeypatch.setattr(tasks.harness, "check", lambda wanted: None)
-    monkeypatch.setattr(tasks.harness, "digests", lambda wanted: ["lm_eval 1"])
-    monkeypatch.setattr(tasks, "applied", lambda *_: Changed())
+    monkeypatch.setattr(tasks.harness, "model_scores", ask)
+    monkeypatch.setattr(tasks.harness, "check_tasks", lambda wanted: None)
+    monkeypatch.setattr(tasks.harness, "task_digests", lambda wanted: ["lm_eval 1"])
+    monkeypatch.setattr(tasks, "load_change", lambda *_: SimpleNamespace(applied=lambda chat: Changed()))
     return times
 
 
@@ -95,7 +96,7 @@ def test_what_cannot_be_asked_is_found_first(
     def check(wanted: Any) -> None:
         raise InputError("--tasks: unknown task")
 
-    monkeypatch.setattr(tasks.harness, "check", check)
+    monkeypatch.setattr(tasks.harness, "check_tasks", check)
     with pytest.raises(InputError, match="unknown task"):
         ability("nobody", ("mmluu",), settings=places(config))
     assert asked == []

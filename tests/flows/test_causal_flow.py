@@ -37,9 +37,9 @@ def measured(monkeypatch: pytest.MonkeyPatch, core_calls: Counter[str]) -> list[
         ]  # fmt: skip
         return pd.DataFrame(rows, columns=list(COLUMNS))
 
-    monkeypatch.setattr(tasks.prompts, "study_prompts", lambda *_: {"harmful_plain": []})
-    monkeypatch.setattr(tasks.prompts, "fitting", lambda found, *_: (found, pd.DataFrame()))
-    monkeypatch.setattr(tasks.measure, "measure", measure)
+    monkeypatch.setattr(tasks.prompts, "grouped_prompts", lambda *_: {"harmful_plain": []})
+    monkeypatch.setattr(tasks.prompts, "prompts_with_room", lambda found, *_: (found, pd.DataFrame()))
+    monkeypatch.setattr(tasks.measure, "measure_cells", measure)
     return parts
 
 
@@ -77,7 +77,7 @@ def test_a_failed_part_is_told_and_the_others_are_kept(
 ) -> None:
     settings = {"causal": config.causal.model_copy(update={"shards": 3, "counts": (0.1,)})}
     wanted = config.model_copy(update=settings)
-    whole = tasks.measure.measure
+    whole = tasks.measure.measure_cells
 
     def failing(study: Any, cells: Any, track: Any) -> pd.DataFrame:
         if any(cell.neurons == "no change" for cell in cells):
@@ -85,7 +85,7 @@ def test_a_failed_part_is_told_and_the_others_are_kept(
         return whole(study, cells, track)
 
     with monkeypatch.context() as patch:
-        patch.setattr(tasks.measure, "measure", failing)
+        patch.setattr(tasks.measure, "measure_cells", failing)
         with pytest.raises(ShardError, match=r"1 of 3 parts failed \(ValueError: no luck\)"):
             causal_study(wanted)
     assert len(measured) == 2

@@ -1,29 +1,78 @@
-"""Data are read and checked once by a command and its flow, and once by the variants of a study."""
+"""Data are read and prepared once by a command and its flow, and read once by the variants of a study."""
 
+from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from flows import pipeline
-from neurontune_core.config import load_config
-from neurontune_core.pairs.settings import PairsConfig
+from flows.study import study
+from neurontune_core.config import PipelineConfig, load_config
+from neurontune_core.pairs import build, load, prepare
+from tasks.recording import tracking
+from tasks.recording.mlflow_store import Tracking
+
+FEW = ("pairs.sources.shipped.limit=24", "pairs.ranking_queries=1", "pairs.selected_queries=4", "pairs.responses=2",
+       "pairs.wrapped_queries=6", "pairs.wrapped_test_queries=2", "pairs.response_tokens=2")  # fmt: skip
 
 
-def test_the_same_data_are_read_once_and_other_data_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    read: list[int] = []
+@pytest.fixture
+def calls(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
+    """How often files are read, data prepared, and near copies searched for."""
+    monkeypatch.setattr(tracking, "start_run", lambda *_: Tracking(uri=""))
+    prepare._groups.cache_clear()
+    found: Counter[str] = Counter()
 
-    def digests(config: PairsConfig) -> list[str]:
-        read.append(config.seed)
-        return [f"digest {config.seed}"]
+    def counted(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*args: Any, **named: Any) -> Any:
+            found[name] += 1
+            return function(*args, **named)
 
-    monkeypatch.setattr(pipeline, "input_digests", digests)
+        return call
+
+    monkeypatch.setattr(load, "read_data", counted("read", load.read_data))
+    monkeypatch.setattr(prepare, "near_copy_groups", counted("grouped", prepare.near_copy_groups))
+    for module in (build, pipeline):
+        monkeypatch.setattr(module, "prepare", counted("prepared", module.prepare))
+    return found
+
+
+def test_the_same_data_are_read_once_and_other_data_anew(tmp_path: Path, calls: Counter[str]) -> None:
     root = f"runtime.root={tmp_path}"
-    one, longer, other = (
-        load_config("tiny", [root, s]) for s in ("scaling.steps=1", "scaling.steps=2", "pairs.seed=7")
+    one, longer, split, limited = (
+        load_config("tiny", [root, s])
+        for s in ("scaling.steps=1", "scaling.steps=2", "pairs.seed=7", "pairs.sources.shipped.limit=90")
     )
     with pipeline.data_read_once():
-        found = [pipeline.check_inputs(config).datasets for config in (one, longer, other, one)]
-        assert read == [0, 7] and found == [["digest 0"], ["digest 0"], ["digest 7"], ["digest 0"]]
-    for _ in range(2):
+        found = [pipeline.check_inputs(config) for config in (one, longer, one)]
+        assert calls == {"read": 1, "prepared": 1, "grouped": 1}
+        assert len({id(each.prepared.unquote()) for each in found}) == 1
+        pipeline.check_inputs(split)
+        assert calls["read"] == 1 and calls["prepared"] == 2, "other splits of the same files"
+        assert pipeline.check_inputs(limited).datasets == found[0].datasets
+        assert calls["read"] == 2
+    for number in (3, 4):
         pipeline.check_inputs(one)
-    assert read == [0, 7, 0, 0], "a file may have changed between two runs"
+        assert calls["read"] == number, "a file may have changed between two runs"
+
+
+@pytest.mark.usefixtures("prefect_server")
+def test_a_run_prepares_its_data_once(config: PipelineConfig, calls: Counter[str]) -> None:
+    small = load_config("tiny", [f"runtime.root={config.runtime.root}", "runtime.device=cpu", *FEW])
+    with pipeline.data_read_once():
+        pipeline.check_inputs(small)
+        made = pipeline.pairs_only(small)
+    assert calls == {"read": 1, "prepared": 1, "grouped": 1}
+    assert pipeline.pairs_only(small) == made
+    assert calls["prepared"] == 2, "a run from the UI, without a command before it"
+
+
+@pytest.mark.usefixtures("prefect_server", "core_calls")
+def test_the_variants_of_a_study_read_their_data_once(config: PipelineConfig, calls: Counter[str]) -> None:
+    common = (f"runtime.root='{config.runtime.root}'", "runtime.device=cpu", "selection.safety_neurons=5",
+              "selection.utility_neurons=4")  # fmt: skip
+    variants = {"one": ("pairs.seed=1",), "two": ("pairs.seed=2",), "longer": ("pairs.seed=1", "scaling.steps=3")}
+    study("own", "tiny", common, variants)
+    assert calls["read"] == 1 and calls["prepared"] == 2

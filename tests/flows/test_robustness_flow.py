@@ -34,8 +34,8 @@ def measured(monkeypatch: pytest.MonkeyPatch, core_calls: Counter[str]) -> list[
         ]  # fmt: skip
         return pd.DataFrame(rows, columns=list(COLUMNS))
 
-    monkeypatch.setattr(tasks.attacks, "study_prompts", lambda *_: [])
-    monkeypatch.setattr(tasks.measure, "measure", measure)
+    monkeypatch.setattr(tasks.attacks, "attackable_prompts", lambda *_: [])
+    monkeypatch.setattr(tasks.measure, "measure_attack", measure)
     return found
 
 
@@ -80,7 +80,7 @@ def test_methods_are_attacked_side_by_side_and_the_base_model_once(
 def test_a_failed_attack_is_told_and_the_others_are_kept(
     config: PipelineConfig, measured: list[tuple[str, bool]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = tasks.measure.measure
+    whole = tasks.measure.measure_attack
 
     def failing(study: Any, attack: str, track: Any) -> pd.DataFrame:
         if attack == "many-shot" and study.change is not UNCHANGED:
@@ -88,7 +88,7 @@ def test_a_failed_attack_is_told_and_the_others_are_kept(
         return whole(study, attack, track)
 
     with monkeypatch.context() as patch:
-        patch.setattr(tasks.measure, "measure", failing)
+        patch.setattr(tasks.measure, "measure_attack", failing)
         with pytest.raises(ShardError, match=r"1 of 8 parts failed \(ValueError: no luck\)"):
             robustness_study(config)
     count = len(measured)

@@ -19,7 +19,8 @@ from neurontune_core import artifacts, tables
 from neurontune_core.baselines.fit import FittedBaseline
 from neurontune_core.baselines.settings import SystemPromptSettings
 from neurontune_core.baselines.system_prompt import SystemPrompt
-from neurontune_core.config import PipelineConfig, SourceConfig
+from neurontune_core.config import PipelineConfig
+from neurontune_core.data.settings import SourceConfig
 from neurontune_core.errors import InputError
 from neurontune_core.records import Artifact
 from tasks.recording import tracking

@@ -29,7 +29,9 @@ class MarginFit:
         sampler = EpisodeSampler(problem.pairs, settings)
         episodes = [episode for _ in range(settings.steps) for episode in sampler.draw()]
         used = {pair.id: pair for episode in episodes for pair in episode.query}
-        examples = {e.id: e for e in encode_examples(problem.chat, [used[i] for i in sorted(used)], settings.response_tokens)}
+        examples = {
+            e.id: e for e in encode_examples(problem.chat, [used[i] for i in sorted(used)], settings.response_tokens)
+        }
         every = settings.finished_every
         self._parts = [
             parts_of(

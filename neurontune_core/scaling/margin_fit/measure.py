@@ -82,7 +82,9 @@ def parts_of(examples: Sequence[Example], kept_share: float, finished: bool) -> 
     return parts + [Part(group, "keep") for group in by_wrapper(kept)]
 
 
-def measure_margins(problem: Problem, alpha: Tensor, part: Part, base: Mapping[str, Tensor], refusals: Refusals) -> Margins:
+def measure_margins(
+    problem: Problem, alpha: Tensor, part: Part, base: Mapping[str, Tensor], refusals: Refusals
+) -> Margins:
     """Return the margins of a part's examples at `alpha`, linear in the factors.
 
     The lead of an opening is the minimum over its tokens y_j of `log p(y_j) - max log p(other tokens)`. If it is

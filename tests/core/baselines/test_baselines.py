@@ -21,10 +21,10 @@ from neurontune_core.baselines.steering import Steering, refusal_directions
 from neurontune_core.baselines.storage import load_change, save_baseline
 from neurontune_core.baselines.system_prompt import SystemPrompt
 from neurontune_core.errors import InputError
-from neurontune_core.interventions import Intervention, applied
+from neurontune_core.interventions import Intervention
 from neurontune_core.model import tiny
 from neurontune_core.model.load import ChatModel
-from neurontune_core.records import NeuronId, NeuronSet, PromptPair, ScalingFactors
+from neurontune_core.records import NeuronId, NeuronSet, PromptPair
 from neurontune_core.scaling.settings import (
     DialSettings,
     MamlSettings,
@@ -58,7 +58,7 @@ def lora(
 
 
 def test_a_system_prompt_is_put_before_the_query_and_the_model_left_alone(chat: ChatModel) -> None:
-    with applied(SystemPrompt("Be careful."), chat) as changed:
+    with SystemPrompt("Be careful.").applied(chat) as changed:
         text = changed.tokenizer.decode(changed.prompt_tokens(PROMPT))
         assert text.index("<|system|>Be careful.<|end|>") < text.index(PROMPT)
         assert changed.model is chat.model
@@ -94,7 +94,7 @@ def test_steering_adds_its_direction_and_is_undone_after_an_error(chat: ChatMode
     before = logits(chat)
     handle = chat.model.model.layers[1].register_forward_pre_hook(lambda _, given: seen.append(given[0]))
     logits(chat)
-    with pytest.raises(RuntimeError, match="on purpose"), applied(Steering(0, direction), chat):
+    with pytest.raises(RuntimeError, match="on purpose"), Steering(0, direction).applied(chat):
         logits(chat)
         raise RuntimeError("on purpose")
     handle.remove()
@@ -110,7 +110,7 @@ def test_lora_learns_and_is_undone(family: str, pairs: list[PromptPair], setting
     learned, facts = lora(pairs, 100, settings, chat)
     assert torch.equal(logits(chat), before), "the model is as it was"
     assert not any(parameter.requires_grad for parameter in chat.model.parameters())
-    with applied(learned, chat) as changed:
+    with learned.applied(chat) as changed:
         assert not torch.allclose(logits(changed), before)
     assert torch.equal(logits(chat), before)
     assert facts["loss_last"] < 0.9 * first["loss_last"]
@@ -125,7 +125,7 @@ def test_lora_is_w_plus_b_a(chat: ChatModel, pairs: list[PromptPair], settings: 
     a, b = (learned.weights[f"base_model.model.{target}.lora_{part}.weight"] for part in "AB")
     values = torch.randn(3, 48, generator=torch.Generator().manual_seed(0))
     plain = projection(values)
-    with applied(learned, chat), torch.no_grad():
+    with learned.applied(chat), torch.no_grad():
         adapted = chat.model.get_submodule(target)(values)
     torch.testing.assert_close(adapted, plain + values @ a.T @ b.T, rtol=1e-4, atol=1e-5)
     assert b.abs().max() > 0 and learned.parameters == 80
@@ -215,11 +215,11 @@ def test_a_baseline_is_fitted_kept_and_read_again(
     fitted = fit_baseline(pairs, neurons, config, settings, chat, every_third)
     save_baseline(tmp_path, fitted.change, "weights:float32")
     assert not [file for file in tmp_path.iterdir() if file.suffix not in (".json", ".safetensors")]
-    read: ScalingFactors | Intervention | Any = load_change(tmp_path)
+    read: Intervention | Any = load_change(tmp_path)
     assert type(read) is type(fitted.change)
     outputs = []
     for change in (fitted.change, read):
-        with applied(change, chat) as changed:
+        with change.applied(chat) as changed:
             outputs.append(logits(changed))
     assert torch.equal(*outputs)
     expected = {"system_prompt": 0, "steering": 32, "alphasteer": 64, "lora": 80, "ia3": 96, "dpo": 80}

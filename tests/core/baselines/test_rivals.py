@@ -16,21 +16,20 @@ from neurontune_core.baselines.dpo import Preferences, dpo_losses, left_out, pre
 from neurontune_core.baselines.fit import FittedBaseline, check_baseline, fit_baseline
 from neurontune_core.baselines.ia3 import Ia3
 from neurontune_core.baselines.lora import Lora, targets_for
-from neurontune_core.baselines.null_space import States, collect_states, moved, harmful_direction
+from neurontune_core.baselines.null_space import States, collect_states, harmful_direction, moved
 from neurontune_core.baselines.search import Attempt, best_of
 from neurontune_core.baselines.settings import METHODS, AdapterSettings
 from neurontune_core.baselines.steering import Steering
 from neurontune_core.baselines.system_prompt import SystemPrompt
 from neurontune_core.baselines.training import different_pairs, draw_batches
 from neurontune_core.errors import InputError, NumericalError
-from neurontune_core.interventions import applied
 from neurontune_core.model import tiny
 from neurontune_core.model.likelihood import TokenSequence
 from neurontune_core.model.load import ChatModel
 from neurontune_core.neurons import captured, modulated
 from neurontune_core.progress import silent
 from neurontune_core.records import NeuronSet, PromptPair
-from neurontune_core.robustness.attacks import averaged, silencing
+from neurontune_core.robustness.attacks import silencing
 from neurontune_core.scaling.settings import DialSettings, MamlSettings, MarginFitSettings, TrainingSettings
 from neurontune_core.scaling.validation import Score, validated_steps
 from tests.core.baselines.test_baselines import every_third, logits
@@ -61,7 +60,7 @@ def test_ia3_multiplies_every_neuron_by_its_factor(
     assert all(bool((factor != 1).any()) for factor in factors), "every layer's factors are learned"
     with captured(chat.model) as plain:
         logits(chat)
-    with applied(made.change, chat), captured(chat.model) as scaled:
+    with made.change.applied(chat), captured(chat.model) as scaled:
         changed = logits(chat)
     torch.testing.assert_close(scaled[0], plain[0] * factors[0].flatten(), rtol=1e-4, atol=1e-5)
     assert not torch.allclose(changed, before) and torch.equal(logits(chat), before)
@@ -75,13 +74,13 @@ def test_a_silenced_neuron_is_silent_under_ia3_and_half_of_it_is_half_the_way(
 
     targets = paths(chat)
     values = torch.linspace(0.5, 3, 48)
-    half = averaged(factors(values), 0.5)
+    half = factors(values).weakened(0.5)
     assert isinstance(half, Ia3)
     for found in half.weights.values():
         torch.testing.assert_close(found, (1 + 0.5 * (values - 1))[None])
-    with applied(factors(values), chat), modulated(chat.model, silencing(neurons)):
+    with factors(values).applied(chat), modulated(chat.model, silencing(neurons)):
         silenced = logits(chat)
-    with applied(factors(torch.where(torch.arange(48) < 40, 0.0, values)), chat):
+    with factors(torch.where(torch.arange(48) < 40, 0.0, values)).applied(chat):
         torch.testing.assert_close(silenced, logits(chat))
 
 
@@ -229,7 +228,7 @@ def test_a_reading_says_how_far_each_state_is_moved(chat: ChatModel) -> None:
     seen: list[torch.Tensor] = []
     handle = chat.model.model.layers[1].register_forward_pre_hook(lambda _, given: seen.append(given[0]))
     logits(chat)
-    with applied(Steering(0, direction, w), chat):
+    with Steering(0, direction, w).applied(chat):
         logits(chat)
     handle.remove()
     expected = (seen[0] @ torch.from_numpy(w))[..., None] * torch.from_numpy(direction)

@@ -14,7 +14,7 @@ from neurontune_core.causal.measure import CausalStudy, mean_activations, measur
 from neurontune_core.causal.prompts import kind_of
 from neurontune_core.causal.sets import Sets
 from neurontune_core.causal.settings import CausalConfig
-from neurontune_core.causal.summary import causal_table, causal_facts
+from neurontune_core.causal.summary import causal_facts, causal_table
 from neurontune_core.model.generate import decode
 from neurontune_core.model.load import ChatModel
 from neurontune_core.neurons import captured, neuron_counts, replaced

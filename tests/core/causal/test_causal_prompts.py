@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from neurontune_core.causal.prompts import prompts_with_room, kind_of, grouped_prompts
+from neurontune_core.causal.prompts import grouped_prompts, kind_of, prompts_with_room
 from neurontune_core.causal.settings import CausalConfig
 from neurontune_core.errors import InputError
 from neurontune_core.evaluation.settings import EvaluationConfig

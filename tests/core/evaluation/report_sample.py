@@ -7,7 +7,7 @@ from neurontune_core.cards.card import ExcitingPrompt, NeuronCard
 from neurontune_core.config import PipelineConfig
 from neurontune_core.evaluation.answers import prompt_table
 from neurontune_core.evaluation.judging import completion_table, judge_all
-from neurontune_core.evaluation.rates import rate_table, headline_metrics
+from neurontune_core.evaluation.rates import headline_metrics, rate_table
 from neurontune_core.evaluation.report import EarlierRun, RunRecord
 from neurontune_core.evaluation.settings import EvaluationConfig
 from neurontune_core.records import PromptPair, ScalingFactors

@@ -13,7 +13,6 @@ from neurontune_core.evaluation.ability import (
     shipped_questions,
     tuned_choices,
 )
-from neurontune_core.interventions import applied
 from neurontune_core.model.chat import encode_response
 from neurontune_core.model.load import ChatModel
 from neurontune_core.records import ScalingFactors
@@ -52,7 +51,7 @@ def test_both_models_are_asked_and_the_base_is_left_as_it_was(
     assert table["base"].tolist() == [
         found == each.answer for found, each in zip(choices(chat, questions), questions, strict=True)
     ]
-    with applied(scaling, chat):
+    with scaling.applied(chat):
         after = choices(chat, questions)
     assert table["tuned"].tolist() == [found == each.answer for found, each in zip(after, questions, strict=True)]
     assert known["ability/accuracy_base"] == facts["ability/accuracy_base"]

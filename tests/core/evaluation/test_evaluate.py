@@ -148,7 +148,9 @@ def test_keys_hold_what_a_result_depends_on_and_no_path(tmp_path: Path) -> None:
     for other in ({"max_new_tokens": 5}, {"seed": 1}, {"benchmarks": ("alpaca",)}, {"prompts_per_benchmark": 3}):
         assert answers.answer_settings(EvaluationConfig.model_validate(other)) != answers.answer_settings(first)
     here, there = ({"alpaca": SourceConfig(path=str(tmp_path / name), limit=3)} for name in ("here", "there"))
-    assert answers.answer_settings(EvaluationConfig(sources=here)) == answers.answer_settings(EvaluationConfig(sources=there))
+    assert answers.answer_settings(EvaluationConfig(sources=here)) == answers.answer_settings(
+        EvaluationConfig(sources=there)
+    )
     one, other = (EvaluationConfig(judge=PrecomputedSettings(path=path)) for path in ("here", "there"))
     assert evaluation_settings(one) == evaluation_settings(other) != evaluation_settings(first)
 

@@ -9,10 +9,10 @@ from neurontune_core.evaluation.fluency import WORDS, fluency
 from neurontune_core.evaluation.rates import (
     category_rates,
     fluency_of_answers,
+    headline_metrics,
     judge_range,
     rate_table,
     scored,
-    headline_metrics,
 )
 from neurontune_core.evaluation.settings import EvaluationConfig
 
@@ -147,7 +147,11 @@ def test_rates_by_category() -> None:
 def test_the_judges_own_error_widens_the_score() -> None:
     rates = rate_table(table())
     found = judge_range(rates)
-    assert found["eval/su_f1_judge_low"] < headline_metrics(table(), SETTINGS)["eval/su_f1"] < found["eval/su_f1_judge_high"]
+    assert (
+        found["eval/su_f1_judge_low"]
+        < headline_metrics(table(), SETTINGS)["eval/su_f1"]
+        < found["eval/su_f1_judge_high"]
+    )
     unmeasured = table().assign(judge="classifier 1")
     assert rate_table(unmeasured)["corrected"].isna().all()
     assert judge_range(rate_table(unmeasured)) == {}

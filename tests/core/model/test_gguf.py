@@ -68,7 +68,9 @@ def test_weights_are_what_was_stored(
 @torch.no_grad()
 def test_other_families_give_the_same_logits(tmp_path: Path, family: str, settings: dict[str, Any]) -> None:
     original = tiny_gguf.model(family, **settings)
-    gguf_conversion.convert_to_folder(gguf.read_header(tiny_gguf.write(tmp_path / "m.gguf", original)), make(tmp_path / "folder"))
+    gguf_conversion.convert_to_folder(
+        gguf.read_header(tiny_gguf.write(tmp_path / "m.gguf", original)), make(tmp_path / "folder")
+    )
     model = type(original).from_pretrained(tmp_path / "folder").eval()
     assert torch.allclose(model(IDS).logits, original(IDS).logits, atol=1e-4)
 
@@ -84,7 +86,7 @@ def test_a_file_is_converted_once_wherever_it_is_and_whatever_it_is_called(
     one = tiny_gguf.write(tmp_path / "one.gguf", tiny_gguf.model("llama"))
     other = Path(shutil.copy(one, make(tmp_path / "elsewhere") / "other.GGUF"))
     reference, model, _ = converted(one, tmp_path / "root")
-    monkeypatch.setattr(loading, "convert", None)  # a second conversion would call it
+    monkeypatch.setattr(loading, "convert_to_folder", None)  # a second conversion would call it
     hashed, hash_of = Counter[str](), artifacts._stored_digest
 
     def counted(filesystem: Any, path: str) -> str:

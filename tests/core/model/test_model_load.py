@@ -12,8 +12,9 @@ from neurontune_core import artifacts, neurons
 from neurontune_core.errors import InputError
 from neurontune_core.model import load as loading
 from neurontune_core.model import tiny
+from neurontune_core.model.devices import choose_devices
 from neurontune_core.model.generate import decode, generate
-from neurontune_core.model.load import ChatModel, choose_device, load
+from neurontune_core.model.load import ChatModel, load
 from neurontune_core.model.settings import ModelConfig
 from neurontune_core.model.source import conversion_key, describe
 
@@ -87,19 +88,19 @@ def test_devices_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
-    assert choose_device("auto") == choose_device("cpu") == CPU
+    assert choose_devices("auto")[0] == choose_devices("cpu")[0] == CPU
     for name in ("cuda", "cuda:1", "mps", "gpu", "meta", "xpu", ""):
         with pytest.raises(InputError, match=rf"runtime\.device: '{name}' is not .*use auto"):
-            choose_device(name)
+            choose_devices(name)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    assert choose_device("auto") == choose_device("cuda") == torch.device("cuda")
-    assert choose_device("cuda:0") == torch.device("cuda:0")
+    assert choose_devices("auto")[0] == choose_devices("cuda")[0] == torch.device("cuda")
+    assert choose_devices("cuda:0")[0] == torch.device("cuda:0")
     with pytest.raises(InputError, match=r"'cuda:1' is not there \(1 CUDA devices\)"):
-        choose_device("cuda:1")
+        choose_devices("cuda:1")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
-    assert choose_device("auto") == choose_device("mps") == torch.device("mps")
+    assert choose_devices("auto")[0] == choose_devices("mps")[0] == torch.device("mps")
 
 
 @pytest.mark.slow
@@ -107,7 +108,7 @@ def test_the_packaged_model_is_converted_once_and_can_chat(tmp_path: Path, monke
     reference = describe(ModelConfig(dtype="float32", working_dtype="float32"))
     assert reference.neurons_per_layer == (1536,) * 30
     load(reference, str(tmp_path), CPU)
-    monkeypatch.setattr(loading, "convert", None)  # a second conversion would call it
+    monkeypatch.setattr(loading, "convert_to_folder", None)  # a second conversion would call it
     chat = load(reference, str(tmp_path), CPU)
     assert artifacts.find(str(tmp_path), "model", conversion_key(reference.weights)) is not None
     assert chat.tokenizer.convert_ids_to_tokens(chat.end_tokens[:1]) == ["<|im_end|>"]

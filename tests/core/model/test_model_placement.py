@@ -18,7 +18,7 @@ from neurontune_core.model import devices, placement, tiny
 from neurontune_core.model import load as loading
 from neurontune_core.model.devices import check_memory
 from neurontune_core.model.generate import respond
-from neurontune_core.model.load import ChatModel, choose_device, load
+from neurontune_core.model.load import ChatModel, load
 from neurontune_core.model.placement import device_map
 from neurontune_core.model.quantised import quantise_layers
 from neurontune_core.model.settings import ModelConfig
@@ -140,7 +140,7 @@ def test_every_weight_has_a_place_and_layers_follow_each_other(family):
 )  # fmt: skip
 def test_devices_that_are_not_there(name, told):
     with pytest.raises(InputError, match=told):
-        choose_device(name)
+        devices.choose_devices(name)
 
 
 def test_auto_takes_all_cards_and_the_processor_last(monkeypatch):

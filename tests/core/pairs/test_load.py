@@ -11,7 +11,7 @@ import pytest
 from neurontune_core.data import corpus
 from neurontune_core.data.settings import SourceConfig
 from neurontune_core.errors import InputError
-from neurontune_core.pairs import build, load
+from neurontune_core.pairs import load
 from neurontune_core.pairs.prepare import prepare
 from neurontune_core.pairs.settings import PairsConfig
 
@@ -85,7 +85,9 @@ def test_a_limit_draws_by_the_seed_and_is_counted() -> None:
 def test_a_query_left_out_by_the_limit_does_not_make_another_a_duplicate(own: PairsConfig) -> None:
     sources = {**own.sources, "shipped": SourceConfig(limit=1)}
     seeds = [
-        seed for seed in range(9) if load.load_queries(PairsConfig(sources=sources, seed=seed)).queries[0].text != SHIPPED_ROW
+        seed
+        for seed in range(9)
+        if load.load_queries(PairsConfig(sources=sources, seed=seed)).queries[0].text != SHIPPED_ROW
     ]
     loaded = load.load_queries(own.model_copy(update={"sources": sources, "seed": seeds[0]}))
     assert "advbench-harmful-00002" in {query.id for query in loaded.queries}
@@ -94,7 +96,7 @@ def test_a_query_left_out_by_the_limit_does_not_make_another_a_duplicate(own: Pa
 def test_digests_follow_the_content_of_a_file_and_not_its_path(public: PairsConfig, data: Path, tmp_path: Path) -> None:
     def digests(path: Path) -> list[str]:
         one = SourceConfig(path=str(path))
-        return build.input_digests(PairsConfig(harmful=("shipped", "strongreject"), sources={"strongreject": one}))
+        return load.read_data(PairsConfig(harmful=("shipped", "strongreject"), sources={"strongreject": one})).digests
 
     before = digests(data / "strongreject_dataset.csv")
     moved = tmp_path / "strongreject_dataset.csv"
@@ -110,7 +112,7 @@ def test_preparation_fails_before_anything_is_read(tmp_path: Path) -> None:
     broken.write_text("no such column\n")
     config = PairsConfig(harmful=("advbench", "safeedit"), sources={"advbench": SourceConfig(path=str(broken))})
     with pytest.raises(InputError, match="safeedit"):
-        build.input_digests(config)
+        prepare(config)
 
 
 @pytest.mark.slow

@@ -11,8 +11,7 @@ import pytest
 from neurontune_core.data import corpus, fetch
 from neurontune_core.data.categories import UNCATEGORISED
 from neurontune_core.errors import InputError
-from neurontune_core.pairs import build, load
-from neurontune_core.pairs.data_files import data_digests
+from neurontune_core.pairs import load
 from neurontune_core.pairs.prepare import prepare
 from neurontune_core.pairs.settings import PairsConfig
 
@@ -252,7 +251,7 @@ def test_digests_follow_contents_and_how_they_are_understood(tmp_path: Path) -> 
     def key(folder: str, **sources: Any) -> list[str]:
         files = {"harmful": [str(tmp_path / folder / "mine.csv")], "attacks": [str(tmp_path / folder / "att.csv")]}
         config = {**files, "sources": sources, "holdout_attack_categories": ()}
-        return data_digests(PairsConfig.model_validate(config))
+        return load.read_data(PairsConfig.model_validate(config)).digests
 
     table(tmp_path / "a" / "mine.csv", rows)
     for name in ("mine.csv", "att.csv"):
@@ -288,7 +287,7 @@ def test_a_file_on_the_hub_is_named_with_its_columns(hub: Path) -> None:
     local = loaded(harmful=[name], sources={"red_team": {"path": str(hub)}})
     assert [query.text for query in local.queries] == [query.text for query in read.queries]
     config = {"harmful": [name], "sources": {"red_team": {"path": str(hub)}}}
-    assert build.input_digests(PairsConfig.model_validate(config))
+    assert prepare(PairsConfig.model_validate(config)).data.digests
 
 
 DESCRIPTION = """

@@ -13,7 +13,14 @@ from neurontune_core.model.chat import encode_prompt
 from neurontune_core.model.load import ChatModel
 from neurontune_core.pairs import own_refusals
 from neurontune_core.pairs.build import build_pairs
-from neurontune_core.pairs.own_refusals import LEAST, OwnRefusals, attributed, find_own_refusals, own_refusals_statement, warning
+from neurontune_core.pairs.own_refusals import (
+    LEAST,
+    OwnRefusals,
+    attributed,
+    find_own_refusals,
+    own_refusals_statement,
+    warning,
+)
 from neurontune_core.pairs.settings import PairsConfig
 from neurontune_core.pairs.summary import format_summary, summarise_pairs
 from neurontune_core.records import Conversation, Message, PromptPair

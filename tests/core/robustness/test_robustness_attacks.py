@@ -15,7 +15,6 @@ from neurontune_core.errors import InputError
 from neurontune_core.evaluation.judges import Completion, Verdict
 from neurontune_core.evaluation.settings import EvaluationConfig
 from neurontune_core.evaluation.statistics import wilson
-from neurontune_core.interventions import applied
 from neurontune_core.model.load import ChatModel
 from neurontune_core.neurons import modulated
 from neurontune_core.records import NeuronId, NeuronSet, PromptPair, ScalingFactors
@@ -91,7 +90,7 @@ def test_the_way_back_ends_at_the_base_model(study: measure.RobustnessStudy) -> 
     assert averaged.loc[averaged["place"] == 1, "answer"].tolist() == plain
     with modulated(study.chat.model, FACTORS, 0.5):
         half = logits(study.chat)
-    with applied(attacks.averaged(FACTORS, 0.5), study.chat):
+    with FACTORS.weakened(0.5).applied(study.chat):
         assert torch.allclose(half, logits(study.chat), atol=1e-5)
 
 
@@ -99,7 +98,7 @@ def test_averaging_is_that_of_the_weights(tiny_chat: Callable[..., ChatModel]) -
     pytest.importorskip("peft")
     chat = tiny_chat()
     lora = random_lora(chat)
-    with applied(attacks.averaged(lora, 0.75), chat):
+    with lora.weakened(0.25).applied(chat):
         found = logits(chat)
     module = dict(chat.model.named_modules())[lora.targets[0]]
     up, down = (next(value for name, value in lora.weights.items() if part in name) for part in ("lora_B", "lora_A"))
@@ -107,7 +106,7 @@ def test_averaging_is_that_of_the_weights(tiny_chat: Callable[..., ChatModel]) -
         module.weight += 0.25 * up @ down
     assert torch.allclose(found, logits(chat), atol=1e-5)
     steering = Steering(1, np.ones(4, dtype=np.float32))
-    assert attacks.averaged(steering, 0.5).direction.tolist() == [0.5] * 4
+    assert steering.weakened(0.5).direction.tolist() == [0.5] * 4
     assert not attacks.fits("averaged", SystemPrompt("x")) and not attacks.fits("averaged", None)
     assert attacks.fits("quantised", None) and attacks.fits("averaged", lora)
 
@@ -118,7 +117,7 @@ def test_silenced_neurons_are_silent_in_factors_and_in_a_lora(tiny_chat: Callabl
     lora = random_lora(chat)
     layer = next(int(part) for part in lora.targets[0].split(".") if part.isdigit())
     neurons = NeuronSet((NeuronId(layer, 3),), ())
-    with applied(attacks.silencing(neurons), chat), applied(attacks.without(lora, neurons), chat):
+    with attacks.silencing(neurons).applied(chat), lora.without_reading(neurons.safety).applied(chat):
         found = logits(chat)
     module = dict(chat.model.named_modules())[lora.targets[0]]
     up, down = (next(value for name, value in lora.weights.items() if part in name) for part in ("lora_B", "lora_A"))
@@ -126,7 +125,7 @@ def test_silenced_neurons_are_silent_in_factors_and_in_a_lora(tiny_chat: Callabl
         module.weight += up @ down
         module.weight[:, 3] = 0
     assert torch.allclose(found, logits(chat), atol=1e-5)
-    assert attacks.without(FACTORS, neurons) is FACTORS
+    assert FACTORS.without_reading(neurons.safety) is FACTORS
 
 
 def random_lora(chat: ChatModel) -> Lora:

@@ -1,11 +1,11 @@
 """Gradients of the weighted losses against finite differences, whatever the size of the parts."""
 
-from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import replace
 
 import pytest
 import torch
+from central_differences import slopes
 from torch import Tensor
 
 from neurontune_core.model import tiny
@@ -54,16 +54,6 @@ def gradient_of(
         replace(chat, batch_tokens=batch_tokens), change, [place], examples, JointLoss(base, WEIGHTS, EARLY)
     )
     return found, losses
-
-
-def slopes(function: Callable[[Tensor], Tensor], place: Tensor, step: float = 1e-4) -> Tensor:
-    """Central differences of a scalar function."""
-    found = []
-    for number in range(len(place)):
-        shift = torch.zeros_like(place)
-        shift[number] = step
-        found.append((function(place + shift) - function(place - shift)).detach() / (2 * step))
-    return torch.stack(found)
 
 
 def test_joint_gradient_equals_finite_differences(

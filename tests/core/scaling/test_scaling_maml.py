@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from central_differences import slopes
 from torch import Tensor
 
 from neurontune_core.errors import NumericalError
@@ -82,16 +83,6 @@ def joint(
 ) -> Tensor:
     safety, utility = (loss_of(problem, alpha, query, base, config, role) for role in ("safety", "utility"))
     return safety + config.utility_weight * utility
-
-
-def slopes(function: Callable[[Tensor], Tensor], place: Tensor, step: float = 1e-4) -> Tensor:
-    """Central differences of a scalar function."""
-    found = []
-    for number in range(len(place)):
-        shift = torch.zeros_like(place)
-        shift[number] = step
-        found.append((function(place + shift) - function(place - shift)).detach() / (2 * step))
-    return torch.stack(found)
 
 
 class Toy:
@@ -236,7 +227,8 @@ def test_outer_steps_are_adams_on_the_mean_over_tasks(problem: Problem, maml: Se
     for number in range(2):
         before = state.alpha.clone()
         episodes = [
-            [encode_examples(problem.chat, part, 99) for part in (episode.support, episode.query)] for episode in sampler.draw()
+            [encode_examples(problem.chat, part, 99) for part in (episode.support, episode.query)]
+            for episode in sampler.draw()
         ]
         assert len(episodes) == 2
         base = problem.base(e for episode in episodes for part in episode for e in part)

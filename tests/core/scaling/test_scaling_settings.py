@@ -7,7 +7,7 @@ from typing import Any, get_args
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
-from neurontune_core.config import PipelineConfig, load_config, set_value
+from neurontune_core.config import PipelineConfig, load_config
 from neurontune_core.errors import InputError
 from neurontune_core.preset_files import preset_names
 from neurontune_core.scaling.settings import (
@@ -20,6 +20,7 @@ from neurontune_core.scaling.settings import (
     ScalingConfig,
     TrainingSettings,
 )
+from neurontune_core.setting_changes import set_value
 
 SHARED = set(ChoosingSettings.model_fields)
 OWN = {name: set(model.model_fields) - {"method"} for name, model in METHODS.items()}

@@ -5,7 +5,7 @@ import pytest
 from neurontune_core.config import PipelineConfig, change_runtime, load_config
 from neurontune_core.errors import InputError
 from neurontune_core.scaling.settings import MamlSettings
-from neurontune_core.studies.search_space import settings_of_trial, search_space
+from neurontune_core.studies.search_space import search_space, settings_of_trial
 
 
 def maml(*settings: str) -> PipelineConfig:

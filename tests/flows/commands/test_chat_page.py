@@ -18,7 +18,7 @@ from recorded_runs import record_run
 
 from flows.commands import cli
 from flows.commands.chat import open_session
-from flows.commands.chat_page import conversation_text, chat_page, verdict_in_words, launch
+from flows.commands.chat_page import chat_page, conversation_text, launch, verdict_in_words
 from neurontune_core.config import PipelineConfig
 
 ENTER = "\ue007"

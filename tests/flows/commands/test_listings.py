@@ -7,7 +7,7 @@ import pytest
 from recorded_runs import record_run
 
 from flows.commands.run_table import RunFilter, show_runs
-from flows.commands.setting_list import type_in_words, show_settings
+from flows.commands.setting_list import show_settings, type_in_words
 from neurontune_core.config import PipelineConfig, load_config
 from neurontune_core.errors import InputError
 from neurontune_core.scaling.settings import METHODS

@@ -22,7 +22,7 @@ from neurontune_core.config import PipelineConfig
 from neurontune_core.export.alpha import load_alpha
 from neurontune_core.model import source
 from neurontune_core.records import Artifact
-from tasks.recording import tracking
+from tasks.recording import step_runs
 from tasks.recording.mlflow_store import Tracking, client_of, tracking_uri
 from tasks.recording.runs import find_run
 from tasks.recording.tuned import card_of, find_tuned
@@ -306,8 +306,8 @@ def test_sync_sends_what_was_kept(call, config: PipelineConfig, monkeypatch: pyt
     uri, root = tracking_uri(config.runtime), config.runtime.root
     record = Tracking(uri=uri, root=root, experiment="neurontune", run_id=run)
     with monkeypatch.context() as away:
-        away.setattr(tracking, "client_of", lambda _: 1 / 0)
-        tracking.record_parameters(record, run, {"scaling": {"steps": 3}})
+        away.setattr(step_runs, "client_of", lambda _: 1 / 0)
+        step_runs.record_parameters(record, run, {"scaling": {"steps": 3}})
     code, _, err = call("sync", "--set", "runtime.mlflow_uri=sqlite:////elsewhere.db")
     assert code == 2 and f"is for {uri}; run `neurontune sync --set runtime.mlflow_uri={uri}`" in err
     assert call("sync")[1] == "1 records sent, 0 can never be, 0 still kept\n"

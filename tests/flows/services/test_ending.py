@@ -14,7 +14,7 @@ from flows.services import ending
 ending.IDLE_SECONDS, ending.MOST_SECONDS = 1.5, 5
 for number in (signal.SIGINT, signal.SIGTERM):
     signal.signal(number, cli._interrupt)
-ending.start()
+ending.watch_signals()
 print("ready", flush=True)
 """
 IN_NATIVE_CODE = """

@@ -11,7 +11,7 @@ START = """
 import resource, threading, time
 from flows.services import memory_watch
 memory_watch.SECONDS = 0.1
-memory_watch.start()
+memory_watch.watch_memory()
 """
 FULL = """
 resource.setrlimit(resource.RLIMIT_AS, (2**30, 2**30))

@@ -17,7 +17,7 @@ from flows.commands import cli
 from flows.services import ending, up
 for number in (signal.SIGINT, signal.SIGTERM):
     signal.signal(number, cli._interrupt)
-ending.start()
+ending.watch_signals()
 with up._running(Path(sys.argv[1])) as start:
     print(*[start(name, [sys.executable, "-c", {SLOW_TO_END!r}], {{}}).process.pid for name in ("mlflow", "worker")])
     time.sleep(1)

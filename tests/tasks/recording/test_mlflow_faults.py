@@ -18,7 +18,7 @@ from flows.pipeline import pipeline
 from neurontune_core.config import PipelineConfig, RuntimeConfig
 from neurontune_core.errors import InputError
 from tasks import scores
-from tasks.recording import killed_runs, mlflow_spool, mlflow_store, tracking
+from tasks.recording import killed_runs, mlflow_spool, mlflow_store, step_runs, tracking
 from tasks.recording.mlflow_spool import send, waiting
 from tasks.recording.mlflow_store import Tracking, client_of, tracking_uri
 from tasks.recording.runs import find_run
@@ -103,9 +103,9 @@ def test_a_run_that_was_deleted_keeps_its_records_and_holds_up_no_others(config:
     place = Tracking(uri=uri, root=root, experiment="neurontune")
     gone, there = (str(tracking.open_run(place, name, {})) for name in ("gone", "there"))
     client_of(uri).delete_run(gone)
-    tracking.close_step(place, gone, "FINISHED")
+    step_runs.close_step(place, gone, "FINISHED")
     assert len(waiting(root)) == 1 and len(send(config.runtime).left) == 1
-    tracking.close_step(place, there, "FINISHED")
+    step_runs.close_step(place, there, "FINISHED")
     client_of(uri).restore_run(gone)
     assert send(config.runtime).sent == 1
     assert {client_of(uri).get_run(run).info.status for run in (gone, there)} == {"FINISHED"}

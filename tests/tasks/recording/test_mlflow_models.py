@@ -8,7 +8,7 @@ from recorded_runs import completions, record_run
 
 from neurontune_core.config import PipelineConfig
 from neurontune_core.records import Artifact
-from tasks.recording import mlflow_answers, mlflow_models, mlflow_spool, mlflow_store, tracking
+from tasks.recording import mlflow_answers, mlflow_models, mlflow_spool, mlflow_store, step_runs, tracking
 from tasks.recording.mlflow_models import mlflow_model_name
 from tasks.recording.mlflow_store import Tracking, client_of, tracking_uri
 from tasks.recording.registry import register
@@ -20,9 +20,9 @@ def finished(config: PipelineConfig, name: str) -> tuple[Tracking, list[Artifact
     made = list(find_run(record_run(config, f"made for {name}", ("h0", "h1")), config.runtime).made)
     record = tracking.start_run(config, name, "model")
     client_of(record.uri).set_tag(record.run_id, tracking.FLOW_TAG, tracking.PIPELINE)
-    with tracking.step(record, "scaling", made[3].key, {}, []) as step:
-        tracking.record_artifact(record, step, made[3])
-    tracking.record_reused(record, made[4])
+    with step_runs.step(record, "scaling", made[3].key, {}, []) as step:
+        step_runs.record_artifact(record, step, made[3])
+    step_runs.record_reused(record, made[4])
     tracking.finish_run(record, made, None)
     return record, made
 

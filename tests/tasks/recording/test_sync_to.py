@@ -3,7 +3,7 @@
 import pytest
 
 from neurontune_core.config import PipelineConfig
-from tasks.recording import mlflow_spool, tracking
+from tasks.recording import mlflow_spool, step_runs, tracking
 from tasks.recording.mlflow_store import Tracking, client_of, tracking_uri
 
 AWAY = "http://127.0.0.1:9"
@@ -14,9 +14,9 @@ def keep_a_run(config: PipelineConfig, monkeypatch: pytest.MonkeyPatch, run: str
     place = Tracking(uri=AWAY, root=config.runtime.root, experiment="neurontune", experiment_id="77" if run else "")
     with monkeypatch.context() as away:
         away.setattr(mlflow_spool, "client_of", lambda _: 1 / 0)
-        away.setattr(tracking, "client_of", lambda _: 1 / 0)
+        away.setattr(step_runs, "client_of", lambda _: 1 / 0)
         made = run or str(tracking.open_run(place, "kept", {}))
-        tracking.record_parameters(place.model_copy(update={"run_id": made}), made, {"scaling": {"steps": 3}})
+        step_runs.record_parameters(place.model_copy(update={"run_id": made}), made, {"scaling": {"steps": 3}})
 
 
 def test_all_of_a_run_goes_to_the_other(config: PipelineConfig, monkeypatch: pytest.MonkeyPatch) -> None:

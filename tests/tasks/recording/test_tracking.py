@@ -18,7 +18,7 @@ from neurontune_core.config import PipelineConfig
 from neurontune_core.data import corpus
 from neurontune_core.records import Artifact
 from tasks import attribution, evaluation, scaling, scores
-from tasks.recording import mlflow_spool, mlflow_store, mlflow_view, tracking
+from tasks.recording import mlflow_spool, mlflow_store, mlflow_view, step_runs, tracking
 from tasks.recording.mlflow_entities import metrics_of, parameters_of
 from tasks.recording.mlflow_store import Tracking, client_of, tracking_uri
 from tasks.recording.runs import find_run
@@ -209,14 +209,14 @@ def test_interrupted_run_is_marked_killed(
 def test_step_interrupted_while_it_is_opened_is_marked_killed(
     config: PipelineConfig, core_calls: Counter[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = tracking.record_parameters
+    whole = step_runs.record_parameters
 
     def interrupted(record: Tracking, run_id: str, settings: Any) -> None:
         if "scaling" in settings and len(settings) == 1:
             raise KeyboardInterrupt
         whole(record, run_id, settings)
 
-    monkeypatch.setattr(tracking, "record_parameters", interrupted)
+    monkeypatch.setattr(step_runs, "record_parameters", interrupted)
     with pytest.raises(KeyboardInterrupt):
         pipeline(config)
     _, steps = runs_of(config)
@@ -319,7 +319,7 @@ def test_what_can_never_be_recorded_is_dropped_with_its_reason(
 ) -> None:
     uri, root = tracking_uri(config.runtime), config.runtime.root
     record = Tracking(uri=uri, root=root, experiment="neurontune", run_id="r1")
-    tracking.record_artifact(record, "r1", Artifact("pairs", "k", f"{root}/pairs/k", "d"))
+    step_runs.record_artifact(record, "r1", Artifact("pairs", "k", f"{root}/pairs/k", "d"))
     sent = mlflow_spool.send(config.runtime)
     assert sent.sent == 0 and not sent.left
     assert len(sent.refused) == 1 and sent.refused[0].startswith("record artifact pairs (ArtifactError: ")

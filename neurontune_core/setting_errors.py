@@ -1,0 +1,78 @@
+"""What is wrong with settings, in one line: the field, the reason, what was given, and which fields there are."""
+
+import re
+
+from pydantic import BaseModel, ValidationError
+
+from neurontune_core.data.settings import SourceConfig
+from neurontune_core.errors import nearest_first
+from neurontune_core.section import UNKNOWN_METHOD
+from neurontune_core.section_methods import METHODS
+from neurontune_core.setting_changes import LONGEST_VALUE
+from neurontune_core.shown_text import quoted
+
+_MOST_ERRORS = 5
+
+
+def explain_settings(error: ValidationError, whole: type[BaseModel]) -> str:
+    """Return what is wrong with settings; `whole` is the class of all of them."""
+    lines: dict[str, str] = {}
+    for item in error.errors():
+        location = _without_method(item["loc"])
+        # where a field takes two types, pydantic reports one error for each and adds the type to the place
+        place = ".".join(_plain(part) for part in location if part not in ("int", "float"))
+        if item["type"] == "extra_forbidden":
+            listed = nearest_first(str(item["loc"][-1]), _fields_at(item["loc"][:-1], whole))
+            owners = ", ".join(_owners(item["loc"]))
+            belongs = f"; it belongs to {owners}" if owners else ""
+            lines[place] = f"{place}: unknown field; the fields there are {listed or 'none'}{belongs}"
+        else:
+            value = item["input"]
+            if item["type"] == UNKNOWN_METHOD:
+                place, value = f"{place}.method", value["method"] if isinstance(value, dict) else value
+            given = re.sub(r"//[^/]*@", "//***@", quoted(value, LONGEST_VALUE))
+            syntax = "; write a list as a,b" if item["type"] in ("tuple_type", "list_type") else ""
+            lines[place] = f"{place}: {item['msg'].removeprefix('Value error, ')} (got {given}){syntax}"
+    shown = list(lines.values())[:_MOST_ERRORS]
+    return "; ".join(shown + ([f"and {len(lines) - len(shown)} more"] if len(lines) > len(shown) else []))
+
+
+def _plain(part: int | str) -> str:
+    """Return a key as it is, or between quotes with its control characters spelled out."""
+    return str(part) if str(part).isprintable() and 0 < len(str(part)) <= LONGEST_VALUE else quoted(part, LONGEST_VALUE)
+
+
+def _without_method(location: tuple[int | str, ...]) -> tuple[int | str, ...]:
+    """Return the place of an error without the method, which pydantic adds: `scaling`, `maml`, `steps`."""
+    section, method = _method_at(location)
+    return (*location[:section], *location[section + 1 :]) if method else location
+
+
+def _method_at(location: tuple[int | str, ...]) -> tuple[int, str]:
+    """Return how many parts of the place of an error name its section, and the method that follows, "" without one."""
+    for section, methods in METHODS.items():
+        parts = section.split(".")
+        count = len(parts)
+        if len(location) > count and list(location[:count]) == parts and location[count] in methods:
+            return count, str(location[count])
+    return len(location), ""
+
+
+def _owners(location: tuple[int | str, ...]) -> list[str]:
+    """Return the methods that have a field which is unknown to a method without settings of its own."""
+    count, method = _method_at(location)
+    methods = METHODS.get(".".join(map(str, location[:count])), {})
+    if not method or list(methods[method].model_fields) != ["method"]:
+        return []
+    return [name for name, form in methods.items() if location[-1] in form.model_fields]
+
+
+def _fields_at(location: tuple[int | str, ...], section: type[BaseModel]) -> list[str]:
+    count, method = _method_at(location)
+    if method:
+        section, location = METHODS[".".join(map(str, location[:count]))][method], location[count + 1 :]
+    for part in location:
+        field = section.model_fields.get(str(part))
+        annotation = field.annotation if field else SourceConfig
+        section = annotation if isinstance(annotation, type) and issubclass(annotation, BaseModel) else SourceConfig
+    return list(section.model_fields)
