@@ -25,6 +25,8 @@ def create(file: Path) -> None:
     part.unlink(missing_ok=True)
     with closing(sqlite3.connect(part)) as database:
         database.executescript(schema)
+    for log in ("wal", "shm"):  # of a database that was deleted alone: SQLite would play it into the new one
+        file.with_name(f"{file.name}-{log}").unlink(missing_ok=True)
     part.replace(file)  # whole or not at all, also where this process is killed
 
 
