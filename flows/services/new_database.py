@@ -33,11 +33,16 @@ def create(file: Path) -> None:
 def migrated() -> str:
     """Return the schema as Prefect's migrations make it, with the version of Prefect in the first line."""
     with tempfile.TemporaryDirectory() as home:
-        os.environ["PREFECT_HOME"] = home  # before Prefect is imported
+        # before Prefect is imported; with the address, no database of the user is migrated in its place
+        file = Path(home) / "prefect.db"
+        os.environ |= {
+            "PREFECT_HOME": home,
+            "PREFECT_SERVER_DATABASE_CONNECTION_URL": f"sqlite+aiosqlite:///{file}",
+        }
         from prefect.server.database import provide_database_interface
 
         asyncio.run(provide_database_interface().create_db())
-        with closing(sqlite3.connect(Path(home) / "prefect.db")) as database:
+        with closing(sqlite3.connect(file)) as database:
             return "\n".join([_heading(), *database.iterdump()]) + "\n"
 
 
