@@ -1,5 +1,6 @@
 """Choose settings on validation data, by Optuna; test prompts are not used."""
 
+import logging
 from collections.abc import Mapping, Sequence
 
 from flows.pipeline import scaling_only
@@ -8,6 +9,8 @@ from neurontune_core.config import PipelineConfig, change_runtime
 from neurontune_core.errors import InputError, NumericalError
 from neurontune_core.studies.search_space import Searched, search_space, settings_of_trial
 from tasks.models import describe
+
+logger = logging.getLogger("neurontune")
 
 Row = Mapping[str, float]
 
@@ -40,7 +43,8 @@ def run_trials(config: PipelineConfig, searched: Searched, trials: int) -> tuple
         }
         try:
             made = scaling_only(_changed(config, settings_of_trial(config, values)))
-        except NumericalError:
+        except NumericalError as error:
+            logger.warning("trial %d counts as 0: %s", trial.number, error)
             return 0.0
         return float(artifacts.read_manifest(made["scaling"])["facts"]["best_score"])
 

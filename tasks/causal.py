@@ -52,7 +52,7 @@ def part_key(inputs: CausalInputs, shard: int) -> str:
         "causal": inputs.config.model_dump(mode="json"),
         "ranking": {name: getattr(inputs.selection, name) for name in ("statistic", "safety_set", "utility_set")},
         "method": inputs.method,
-        "prompts": answers.answer_settings(inputs.evaluation),
+        "prompts": answers.prompt_settings(inputs.evaluation),
     }
     made_from = [artifact.digest for artifact in (inputs.pairs, inputs.scores, inputs.neurons)]
     digests = [*made_from, *inputs.sets, judge_version(), f"shard {shard}"]

@@ -45,7 +45,7 @@ class RobustnessInputs:
 def part_key(inputs: RobustnessInputs, shard: int, change: Artifact | None) -> str:
     """Return the content key of attack `shard` (index in `attacks.ATTACKS`) on the base model or a changed model."""
     attack = attacks.ATTACKS[shard]
-    prompts = {name: value for name, value in answers.answer_settings(inputs.evaluation).items() if name not in OWN}
+    prompts = {name: value for name, value in answers.prompt_settings(inputs.evaluation).items() if name not in OWN}
     settings = {"attack": attack, "robustness": attacks.settings_of(inputs.config, attack), "prompts": prompts}
     digests = [inputs.pairs.digest, *inputs.sets, judge_version(), change.digest if change else "base"]
     digests += [inputs.neurons.digest] if attack == attacks.SILENCED else []

@@ -25,17 +25,24 @@ def create(file: Path) -> None:
     part.unlink(missing_ok=True)
     with closing(sqlite3.connect(part)) as database:
         database.executescript(schema)
+    for log in ("wal", "shm"):  # of a database that was deleted alone: SQLite would play it into the new one
+        file.with_name(f"{file.name}-{log}").unlink(missing_ok=True)
     part.replace(file)  # whole or not at all, also where this process is killed
 
 
 def migrated() -> str:
     """Return the schema as Prefect's migrations make it, with the version of Prefect in the first line."""
     with tempfile.TemporaryDirectory() as home:
-        os.environ["PREFECT_HOME"] = home  # before Prefect is imported
+        # before Prefect is imported; with the address, no database of the user is migrated in its place
+        file = Path(home) / "prefect.db"
+        os.environ |= {
+            "PREFECT_HOME": home,
+            "PREFECT_SERVER_DATABASE_CONNECTION_URL": f"sqlite+aiosqlite:///{file}",
+        }
         from prefect.server.database import provide_database_interface
 
         asyncio.run(provide_database_interface().create_db())
-        with closing(sqlite3.connect(Path(home) / "prefect.db")) as database:
+        with closing(sqlite3.connect(file)) as database:
             return "\n".join([_heading(), *database.iterdump()]) + "\n"
 
 

@@ -41,6 +41,8 @@ BYTES = {"row": 18, "ranked": 32, "answer": 400, "report": 750_000}
 """Bytes on disk: of a row of merged scores, a selected neuron, an answer, a report."""
 RUN_BYTES = 1200 << 20
 """What the process of a run takes at least, as measured: libraries, Prefect, MLflow, and what the pairs have left."""
+CHECKED_BYTES = 8
+"""Of a weight of the copy in float64 that an export is checked on, beside the weights as they are stored."""
 WITHOUT_GRADIENTS = 0.25
 """Of the bytes a token keeps for a backward pass, what one takes that is only read."""
 
@@ -158,6 +160,7 @@ def plan(
         process = process_bytes(chat.model)
         first = attribution.estimate(config.attribution, chat, chosen, config.runtime.memory_mib)
         exact, widths = _Place.of(chat.model, process), neuron_counts(chat.model)
+        weights = sum(weight.numel() for weight in chat.model.parameters())
         prompts = [chat.prompt_tokens(pair.conversation) for pair in plain_prompts(pairs)]
         card_work = reading_work(prompts, chat.batch_tokens)
         card_seconds = reading_speed(chat, prompts).seconds(card_work)
@@ -185,7 +188,8 @@ def plan(
             place = _Place.of(chat.model, process)
     rows += _measuring(measured, speed, place, again)
     price = config.runtime.price_per_hour
-    export = _row("export", stored_bytes * SECONDS["export_byte"], (process + stored_bytes, 0), stored_bytes)
+    writing = process + stored_bytes + weights * CHECKED_BYTES
+    export = _row("export", stored_bytes * SECONDS["export_byte"], (writing, 0), stored_bytes)
     *priced, export = (_priced(row, price) for row in (*rows, export))
     return Plan(len(chosen), config.attribution.shards, first.flops, tuple(priced), export)
 

@@ -31,9 +31,14 @@ KINDS = {"safety": "harmful prompts", "utility": "harmless prompts"}
 logger = logging.getLogger("neurontune")
 
 
+def prompt_settings(config: EvaluationConfig) -> dict[str, Any]:
+    """Return the settings that the prompts and the longest answer depend on."""
+    return {name: value for name, value in contents(config).items() if name in FIELDS}
+
+
 def answer_settings(config: EvaluationConfig) -> dict[str, Any]:
-    """Return the settings that the answers depend on: the prompts, the longest answer, and vLLM if it writes them."""
-    known = {name: value for name, value in contents(config).items() if name in FIELDS}
+    """Return the settings that the answers depend on: those of the prompts, and vLLM if it writes them."""
+    known = prompt_settings(config)
     return known if config.engine == "transformers" else known | {"engine": config.engine}
 
 

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import torch
 from transformers import GenerationConfig
@@ -13,6 +14,7 @@ from transformers import GenerationConfig
 from neurontune_core.config import PipelineConfig
 from neurontune_core.errors import InputError
 from neurontune_core.interventions import Intervention
+from neurontune_core.model.devices import choose_devices
 from neurontune_core.model.load import ChatModel
 from neurontune_core.neurons import output_weights
 
@@ -24,7 +26,8 @@ def check_engine(config: PipelineConfig) -> None:
     """Tell whether vLLM can generate the answers of a configuration, where it is to.
 
     Raises:
-        InputError: it is not installed, or what is evaluated cannot be folded into weights.
+        InputError: it is not installed, what is evaluated cannot be folded into weights, or the device is not the one
+            vLLM takes.
     """
     if config.evaluation.engine != "vllm":
         return
@@ -36,6 +39,12 @@ def check_engine(config: PipelineConfig) -> None:
         raise InputError(
             f"evaluation.engine: 'vllm' needs factors, which can be put into the weights, and baseline.method is "
             f"{config.baseline.method!r}; set it to transformers"
+        )
+    first, *others = choose_devices(config.runtime.device)
+    if others or first.index:
+        raise InputError(
+            f"evaluation.engine: 'vllm' runs on the first card alone, and runtime.device is "
+            f"{config.runtime.device!r}; set it to cuda, and choose the card by CUDA_VISIBLE_DEVICES"
         )
     if config.model.evaluated.quantization != "none":
         raise InputError(
@@ -68,7 +77,10 @@ def generate(
     with TemporaryDirectory(prefix="neurontune-vllm-") as folder, _folded(chat, change):
         _write(chat, Path(folder))
         dtype = str(chat.model.dtype).removeprefix("torch.")
-        settings = {"gpu_memory_utilization": _share_of_card(chat.device)} if chat.device.type == "cuda" else {}
+        # by default there must be room for one answer as long as all positions of the model
+        settings: dict[str, Any] = {"max_model_len": max(map(len, prompts), default=0) + max_new_tokens}
+        if chat.device.type == "cuda":
+            settings["gpu_memory_utilization"] = _share_of_card(chat.device)
         # `generation_config`: the folder's own sampling settings are no part of greedy answers
         engine = LLM(model=folder, dtype=dtype, seed=0, skip_tokenizer_init=True, generation_config="vllm", **settings)
         asked = [{"prompt_token_ids": list(prompt)} for prompt in prompts]
@@ -106,5 +118,6 @@ def _write(chat: ChatModel, folder: Path) -> None:
 
 
 def _share_of_card(device: torch.device) -> float:
+    torch.cuda.empty_cache()  # what torch keeps for later batches does not count as free
     free, total = torch.cuda.mem_get_info(device)
     return SHARE_OF_FREE * free / total

@@ -143,6 +143,7 @@ def test_the_evaluated_model_is_loaded_and_timed_on_its_own(chat, monkeypatch):
         for evaluated in (None, lambda: lend(full, "full"))
     )
     assert lent == [False, True, False, True, "full"]
+    assert own.export.memory_bytes == (7 << 20) + 8 * sum(weight.numel() for weight in chat.model.parameters())
     assert [row.stage for row in own.stages] == [row.stage for row in other.stages]
     apart = planning.weight_bytes(full.model) - planning.weight_bytes(chat.model)
     for before, after in zip(own.stages, other.stages, strict=True):

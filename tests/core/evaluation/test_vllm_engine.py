@@ -28,6 +28,7 @@ class StandIn:
     def __init__(self, model: str, **settings: Any) -> None:
         StandIn.made.append(settings)
         assert settings["skip_tokenizer_init"] and settings["generation_config"] == "vllm"
+        self.longest = settings["max_model_len"]
         self.model = AutoModelForCausalLM.from_pretrained(model, dtype=getattr(torch, settings["dtype"])).eval()
 
     def generate(self, prompts: list[dict[str, list[int]]], sampling: SimpleNamespace, use_tqdm: bool) -> list[Any]:
@@ -37,6 +38,7 @@ class StandIn:
     @torch.inference_mode()
     def _one(self, prompt: dict[str, list[int]], sampling: SimpleNamespace) -> tuple[int, ...]:
         ids, given = list(prompt["prompt_token_ids"]), len(prompt["prompt_token_ids"])
+        assert given + sampling.max_tokens <= self.longest < 1000, "no room is kept for all positions of a model"
         while len(ids) - given < sampling.max_tokens:
             ids.append(int(self.model(torch.tensor([ids])).logits[0, -1].argmax()))
             if ids[-1] in sampling.stop_token_ids:
@@ -115,6 +117,17 @@ def test_what_cannot_be_folded_is_told(vllm: list[dict[str, Any]], settings: lis
     with pytest.raises(InputError, match=told):
         vllm_engine.check_engine(configured(*settings))
     vllm_engine.check_engine(configured("model.quantization=int4", "model.evaluate_full=true"))
+
+
+@pytest.mark.parametrize("device", ["cuda:1", "cuda:0,cpu"])
+def test_a_device_that_vllm_does_not_take_is_told(
+    vllm: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch, device: str
+) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    with pytest.raises(InputError, match=r"^evaluation\.engine: 'vllm' runs on the first card.*CUDA_VISIBLE_DEVICES"):
+        vllm_engine.check_engine(configured(f"runtime.device={device}"))
+    for taken in ("cuda", "cuda:0", "cpu"):
+        vllm_engine.check_engine(configured(f"runtime.device={taken}"))
 
 
 def test_a_missing_library_is_told(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,17 +12,20 @@ import pytest
 from flows.services import new_database
 
 VERSIONS = Path(prefect.__file__).parent / "server" / "database" / "_migrations" / "versions" / "sqlite"
+UPGRADED = "after an upgrade of Prefect: python -m flows.services.new_database"
 MIGRATED = "from flows.services.new_database import migrated; print(migrated(), end='')"
 
 
 def test_its_revision_is_the_newest_of_the_installed_prefect(tmp_path: Path) -> None:
     file = tmp_path / "prefect.db"
     file.with_name("prefect.db.part").write_text("of a killed process")
+    file.with_name("prefect.db-wal").write_text("of a database that was deleted without it")
     new_database.create(file)
+    assert file.is_file(), UPGRADED
     with closing(sqlite3.connect(file)) as database:
         found = database.execute("select version_num from alembic_version").fetchall()
     head = max(VERSIONS.glob("*.py")).read_text(encoding="utf-8")  # their names begin with their dates
-    assert f'revision = "{found[0][0]}"' in head, "after an upgrade of Prefect: python -m flows.services.new_database"
+    assert f'revision = "{found[0][0]}"' in head, UPGRADED
     assert [path.name for path in tmp_path.iterdir()] == ["prefect.db"]
 
 

@@ -1,12 +1,14 @@
-"""What is changed in Prefect's server: writers of SQLite wait for one another, and an idle server is idle."""
+"""What is changed in Prefect's server: SQLite's writers wait for one another, and artifacts are in order of time."""
 
 import asyncio
+import time
 from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
 from prefect.server.api import background_workers
 from prefect.server.database.configurations import AioSqliteConfiguration
+from prefect.server.schemas.core import Artifact
 
 from flows.services import server_changes
 
@@ -39,3 +41,14 @@ def test_writers_wait_for_one_another(tmp_path: Path, monkeypatch: pytest.Monkey
         monkeypatch.setattr(place, name, getattr(place, name))  # as they were, after the test
     server_changes.change_server()
     assert asyncio.run(write_at_once(tmp_path / "changed.db")) == 3
+
+
+def test_artifacts_get_ids_in_the_order_of_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    for place, name in ((AioSqliteConfiguration, "begin_transaction"), (background_workers, "Worker")):
+        monkeypatch.setattr(place, name, getattr(place, name))  # as they were, after the test
+    server_changes.change_server()
+    ids = []
+    for _ in range(3):
+        ids.append(Artifact().id)
+        time.sleep(0.002)
+    assert ids == sorted(ids) and {each.version for each in ids} == {7}
