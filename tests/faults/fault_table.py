@@ -129,7 +129,7 @@ STORES = [
         "tests/faults/test_object_storage.py::test_old_listings_hide_no_artifact",
     ),
     Fault(
-        "While an artifact is made, every tenth request to S3 is refused, answered with an error, disconnected or cut short",
+        "While an artifact is made, every tenth request to S3 is refused, fails, is disconnected or cut short",
         "The request is made again; an artifact that takes hundreds of requests is made at the first attempt.",
         f"{_S3}::test_an_artifact_of_many_requests_is_made_though_every_tenth_fails",
     ),
@@ -395,7 +395,7 @@ SERVERS = [
         f"{_FLOWS}/services/test_second_signal.py::test_a_second_signal_leaves_no_service_running",
     ),
     Fault(
-        "During a run, the Prefect server of `neurontune up` is killed or stopped, or `up` is stopped and started again",
+        "During a run, the Prefect server of `neurontune up` is killed or stopped, or `up` is started again",
         "The run goes on; it ends within a minute after its last stage.",
         f"{_FLOWS}/services/test_server_restart.py::test_a_run_outlives_the_server",
         quick=False,
@@ -514,7 +514,7 @@ INPUTS = [
     ),
     Fault(
         "Text is longer than the model's positions",
-        "The text is left out and listed with source, row and reason, in pairs, evaluation, the causal study and `evaluate`.",
+        "It is left out and listed with source, row and reason, in pairs, evaluation, the causal study and `evaluate`.",
         "tests/core/evaluation/test_answers_left_out.py::"
         "test_rows_of_a_file_of_ones_own_are_left_out_with_their_number",
     ),
