@@ -28,7 +28,7 @@ def attribute(
         engine: what `setup.build_engine` returned.
         pairs: the pairs; all rows of all of them share each wave.
         with_difference: also compute the probabilities at both ends of the paths, for the completeness check.
-        wanted_gap: layers with a larger estimated completeness gap get twice the nodes, repeatedly if needed (`refine`);
+        wanted_gap: layers with a larger estimated completeness gap get twice the nodes, again if needed (`refine`);
             0: all layers use the engine's nodes.
 
     Raises:
@@ -71,7 +71,7 @@ def _attribute_batch(
 
 
 def _differences(engine: Engine, context: Context, scales: Sequence[float]) -> list[Tensor | None]:
-    """Return P(v_pq) - P(v_q) of each layer for every pair (or the same of log P), in the wider number format."""
+    """Return P(v_pq) - P(v_q) of each layer for every pair (or the same of log P), in the wider format."""
     layers = len(engine.widths)
     run = partial(run_wave, engine.model, engine.head, context, with_gradient=False)
     with loading_apart(engine.model), Widened(engine.model.dtype, engine.device):

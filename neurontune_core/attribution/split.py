@@ -63,7 +63,7 @@ def _cut_layer(alone: Sequence[int], layers: int, points: Sequence[float], limit
 
 
 def halve(wave: Wave) -> list[Wave]:
-    """Return the two halves of a wave, split by points if it has several, else by layers; the smallest wave stays whole."""
+    """Return the two halves of a wave, by points if it has several, else by layers; the smallest wave stays whole."""
     if len(wave.points) > 1:
         middle = len(wave.points) // 2
         return [Wave(wave.layers, wave.points[:middle]), Wave(wave.layers, wave.points[middle:])]
