@@ -17,8 +17,8 @@ class AttributionConfig(Section):
     method: AttributionMethod = Field(
         default="integrated_gradients",
         description="Method that computes a neuron's score. `integrated_gradients`: equation 4, from the plain query "
-        "to the attacked prompt; `gradient`: derivative of log P(response) in a factor on the neuron, at 1; `activation`: "
-        "the neuron's activation at the last position of the plain query.",
+        "to the attacked prompt; `gradient`: derivative of log P(response) in a factor on the neuron, at 1; "
+        "`activation`: the neuron's activation at the last position of the plain query.",
     )
     pairs_per_role: int = Field(default=24, ge=2, description="Attacked prompts attributed for each of the two roles.")
     first_layer: int | float = Field(
