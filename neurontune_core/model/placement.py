@@ -37,9 +37,7 @@ def device_map(model: nn.Module, memory: dict[int | str, int], dtype: torch.dtyp
     sizes = [sum(_size(weight, dtype) for weight in layer.parameters()) for layer in layers]
     left = memory | {first: memory[first] - sum(rest.values())}
     cards = {device: size for device, size in left.items() if device != "cpu"}
-    rounded = any(
-        map(is_quantised, model.parameters())
-    )  # torchao's weights cannot be copied from the processor
+    rounded = any(map(is_quantised, model.parameters()))  # torchao's weights cannot be copied from the processor
     room = cards if rounded and cards else left
     spread = _filled(sizes, cards, evenly=True) or _filled(sizes, room, evenly=False)
     if spread is None or left[first] < 0:

@@ -35,7 +35,7 @@ class ModelConfig(Section):
     )
     evaluate_full: bool = Field(
         default=False,
-        description="Evaluate the unrounded model; other stages use the rounded one.",
+        description="With `model.quantization`, evaluate the unrounded model; other stages use the rounded one.",
     )
     system_prompt: str | None = Field(
         default=None, description="System message before every prompt; by default the template's."
