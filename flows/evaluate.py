@@ -28,7 +28,7 @@ def evaluate(
         run: Whose factors: MLflow run id, Prefect flow run id, name of the run, or `latest` that ended well.
         benchmarks: `shipped`, or public sets such as `advbench`, plain or wrapped in attacks (`advbench/heldout`);
             the run's own if none is given.
-        sources: Per public set, where the run's own settings do not say: local path, hub commit, row limit, as
+        sources: For public sets that the run's own settings lack: local path, hub commit, row limit, as
             `{"advbench": {"path": "FILE"}}`.
         settings: Changes to where and how it runs, as `runtime.field=value`, e.g. `runtime.device=cuda`.
         force: Evaluate again even if the result exists.

@@ -74,7 +74,7 @@ def neurontune(
         settings: Any other setting, an entry each, as `section.field=value`, e.g. `attribution.shards=8`;
             `neurontune settings` lists them.
         name: Name of the run; empty: its model, preset and what differs from the preset.
-        refresh: Stages to compute again even if their results are there.
+        refresh: Stages to compute again even if their results exist.
     """
     given = {
         "preset": preset, "model": model, "harmful": harmful, "benign": benign, "safety_neurons": safety_neurons,

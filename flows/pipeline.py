@@ -92,9 +92,9 @@ def check_inputs(config: PipelineConfig) -> Inputs:
 
 @contextmanager
 def data_read_once() -> Iterator[None]:
-    """Inside this context data files are read and checked once: a command and its flow, or all variants, share them.
+    """Inside this context data files are read and checked only once, for a command and its flow or for all variants.
 
-    A command cannot hand its flow what it has read as an argument: Prefect stores the arguments of a flow as JSON.
+    A command cannot pass the data to its flow as an argument, because Prefect stores a flow's arguments as JSON.
     """
     token = _data_read.set({})
     try:
@@ -104,7 +104,7 @@ def data_read_once() -> Iterator[None]:
 
 
 def _prepared(config: PairsConfig) -> Prepared:
-    """Return the data of the pairs, prepared once inside `data_read_once`; the same files are read once there."""
+    """Return the data of the pairs; inside `data_read_once` the same files are read, and data prepared, only once."""
     known, name = _data_read.get(), config.model_dump_json()
     if known is None:
         return prepare(config)
@@ -157,8 +157,8 @@ def pipeline(config: PipelineConfig = DEFAULTS, refresh: tuple[Stage, ...] = ())
     """Find and scale the neurons that carry safety and utility in a chat model, and measure what that changes.
 
     Args:
-        config: One section a stage; a stage whose section and inputs have not changed is reused.
-        refresh: Stages to compute again even if their results are there.
+        config: One section for each stage; a stage whose section and inputs have not changed is reused.
+        refresh: Stages to compute again even if their results exist.
 
     Returns:
         The artifacts of the stages that make one each (all but attribution) and the report, by stage.
@@ -223,7 +223,7 @@ def measure_change(
 def attribution_shard(
     run: str = LATEST, shard: int = 1, settings: tuple[str, ...] = (), force: bool = False
 ) -> Artifact:
-    """Compute one shard of attribution of a recorded run, with that run's own settings; the others are left alone.
+    """Compute only one shard of attribution of a recorded run, with that run's own settings.
 
     Args:
         run: MLflow run id, Prefect flow run id, name of the run, or `latest`.

@@ -1,4 +1,4 @@
-"""Whether the limit of address space leaves a process what it needs, told before anything is computed."""
+"""Check, before anything is computed, that the limit of address space is large enough for a process."""
 
 import resource
 

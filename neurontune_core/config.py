@@ -34,7 +34,7 @@ ANY_MODEL_PRESET = "default"
 def absolute_path(name: str) -> str:
     """Return the absolute path of a file or folder, so that a process in another folder finds it; else the name.
 
-    A name is a path if it starts with `~`, `./` or `../`, or if a file or folder of that name is there.
+    A name is a path if it starts with `~`, `./` or `../`, or if a file or folder of that name exists.
     """
     path = os.path.expanduser(name)
     return os.path.abspath(path) if name.startswith(("~", "./", "../")) or os.path.exists(path) else name
@@ -57,7 +57,7 @@ class PipelineConfig(Section):
     @field_validator("pairs", "evaluation")
     @classmethod
     def _paths_are_absolute(cls, section: PairsConfig | EvaluationConfig) -> PairsConfig | EvaluationConfig:
-        # a worker in another folder is to find the same files
+        # so that a worker in another folder finds the same files
         lists = {name: with_absolute_paths(getattr(section, name)) for name in DATA_LISTS if hasattr(section, name)}
         return section.model_copy(update=lists)
 
@@ -69,10 +69,10 @@ DATA_LISTS = ("harmful", "benign", "attacks", "refusals", "benchmarks")
 
 
 def contents(section: PairsConfig | EvaluationConfig) -> dict[str, Any]:
-    """Return a section's settings as they enter a stage's key: where data lies is left out, its digest enters instead.
+    """Return a section's settings for a stage's key: places of data are left out, because the key has their digests.
 
-    So the same data give the same key under any path, or from the hub. The name of a file of one's own is part of the
-    settings, its folder is not.
+    So the same data give the same key under any path, or from the hub. The name of a user's file is part of the
+    settings, but its folder is not.
     """
     settings = section.model_dump(mode="json")
     limits = {name: source.limit for name, source in section.sources.items() if source.limit is not None}
@@ -81,7 +81,7 @@ def contents(section: PairsConfig | EvaluationConfig) -> dict[str, Any]:
     }
     lists = {name: [short_name(text) for text in settings[name]] for name in DATA_LISTS if name in settings}
     if isinstance(section, PairsConfig):
-        settings["holdout_unsafety_categories"] = []  # gone, but in the keys of the runs there are
+        settings["holdout_unsafety_categories"] = []  # a former setting, which is still in the keys of existing runs
     return settings | lists | {"sources": limits} | ({"system_prompts": prompts} if prompts else {})
 
 
@@ -91,7 +91,7 @@ def load_config(preset: str | None = None, settings: Sequence[str] = (), model: 
     Args:
         preset: name or path; by default `smollm2`, or `default` where a model is named.
         settings: the changes, e.g. `scaling.steps=20`.
-        model: the model in place of the preset's, as in the setting `model.name`.
+        model: the model to use instead of the preset's, as in the setting `model.name`.
 
     Raises:
         InputError: unknown preset or field, or a value that does not fit.
@@ -100,7 +100,7 @@ def load_config(preset: str | None = None, settings: Sequence[str] = (), model: 
     tree = read_preset(name)
     sections = [tree.setdefault(section, {}) for section in ("model", "runtime")]
     if not all(isinstance(section, dict) for section in sections):
-        return _validated(tree)  # which names the one that is no table
+        return _validated(tree)  # this error names the section that is not a table
     named, runtime = sections
     runtime.setdefault("preset", Path(name).stem)
     apply_settings(tree, settings)
@@ -130,11 +130,11 @@ GONE = {
         "holdout_unsafety_categories": [],
     }
 }
-"""Settings that earlier versions had, and the value of each that does what is done now."""
+"""Settings of earlier versions, each with the value that has the same effect as the present code."""
 
 
 def recorded_config(tree: Mapping[str, Any]) -> PipelineConfig:
-    """Return the configuration of a recorded run, also of one that an earlier version recorded with more settings.
+    """Return the configuration of a recorded run, also of a run by an earlier version that had more settings.
 
     Raises:
         InputError: it used a setting that this version no longer has.
@@ -162,9 +162,9 @@ def recorded_config(tree: Mapping[str, Any]) -> PipelineConfig:
 def change_runtime(
     config: PipelineConfig, settings: Sequence[str], sections: Sequence[str] = ("runtime",)
 ) -> PipelineConfig:
-    """Return a recorded run's configuration with changes to `runtime`, which leave its results as they are.
+    """Return a recorded run's configuration with changes to `runtime`, which do not change its results.
 
-    `sections` names those that may be changed, in place of `runtime` alone.
+    `sections` names the sections that may be changed, by default only `runtime`.
 
     Raises:
         InputError: a setting of another section or an unknown one, or a value that does not fit.

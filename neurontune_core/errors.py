@@ -1,4 +1,4 @@
-"""Errors a user can act on, told apart by what should happen next."""
+"""Errors a user can act on, one class for each reaction."""
 
 import difflib
 from collections.abc import Iterable

@@ -1,4 +1,4 @@
-"""Neurons of mixtures of experts by layer, expert and index, in place of the layer's flat index."""
+"""Neurons of mixtures of experts by layer, expert and index, instead of the layer's flat index."""
 
 from collections.abc import Sequence
 
@@ -12,8 +12,8 @@ ExpertShapes = Sequence[tuple[int, int]]
 def expert_of(neuron: NeuronId, shapes: ExpertShapes) -> tuple[str, int]:
     """Return the number of a neuron's expert and the neuron's index there.
 
-    The flat index of neuron i of expert e is `e * neurons of an expert + i`; those of the shared expert, `SHARED`, come
-    last. The expert is "" in a dense layer.
+    The flat index of neuron i of expert e is `e * neurons of an expert + i`; the neurons of the shared expert,
+    `SHARED`, have the last indices. The expert is "" in a dense layer.
     """
     count, width = shapes[neuron.layer] if neuron.layer < len(shapes) else (0, 0)
     if not count:
@@ -23,7 +23,7 @@ def expert_of(neuron: NeuronId, shapes: ExpertShapes) -> tuple[str, int]:
 
 
 def neuron_in_words(neuron: NeuronId, expert: str, place: int) -> str:
-    """Return what a neuron is called within its layer: `17`, `expert 3, 17` or `shared expert, 17`."""
+    """Return the name of a neuron within its layer: `17`, `expert 3, 17` or `shared expert, 17`."""
     if not expert:
         return str(neuron.index)
     return f"shared expert, {place}" if expert == SHARED else f"expert {expert}, {place}"

@@ -1,4 +1,4 @@
-"""What can be done to a chat model so that it answers differently, and be undone: scaled neurons, or a baseline."""
+"""Reversible changes of a chat model's answers: scaled neurons, replaced activations, or a baseline."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -13,15 +13,15 @@ from neurontune_core.records import NeuronId, NeuronSet
 
 
 class Intervention(Protocol):
-    """A reversible change of a chat model: `ScalingFactors`, or a class that inherits what it does not say itself."""
+    """A reversible change of a chat model: `ScalingFactors`, or a subclass, which inherits the defaults below."""
 
     @property
     def parameters(self) -> int:
-        """How many numbers were learned."""
+        """The number of learned numbers."""
         ...
 
     def applied(self, chat: ChatModel) -> AbstractContextManager[ChatModel]:
-        """Lend the changed model; undone on exit, after an error too.
+        """Yield the changed model; undone on exit, also after an error.
 
         Raises:
             InputError: the model has no such neuron or layer, or its template takes no system message.
@@ -29,21 +29,21 @@ class Intervention(Protocol):
         ...
 
     def in_weights(self, chat: ChatModel) -> AbstractContextManager[ChatModel]:
-        """Lend the changed model, the change folded into its weights where it can be.
+        """Yield the changed model, with the change folded into its weights if that is possible.
 
         The caller restores the weights, as with `quantise.weights_kept`.
         """
         return self.applied(chat)
 
     def weakened(self, share: float) -> Self:
-        """Return the change with this share of what was learned; itself where nothing was learned.
+        """Return the change with only this share of the learned values; itself if nothing was learned.
 
-        This equals the average of the base model's weights and the tuned ones, which count `share`.
+        This equals an average of the weights: `share` of the tuned ones and `1 - share` of the base model's.
         """
         return self
 
     def without_reading(self, neurons: Sequence[NeuronId]) -> Self:
-        """Return the change without its inputs from these neurons; itself where it takes none from single neurons."""
+        """Return the change without its inputs from these neurons; itself if it reads no single neurons."""
         return self
 
 
@@ -56,11 +56,11 @@ class Replaced(Intervention):
 
     @property
     def parameters(self) -> int:
-        """How many numbers were learned: none."""
+        """The number of learned numbers: none."""
         return 0
 
     @contextmanager
     def applied(self, chat: ChatModel) -> Iterator[ChatModel]:
-        """Lend the changed model; undone on exit, after an error too."""
+        """Yield the changed model; undone on exit, also after an error."""
         with replaced(chat.model, self.neurons, self.values):
             yield chat

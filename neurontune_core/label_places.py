@@ -1,4 +1,4 @@
-"""Where the names of points go in a drawing, so that none covers another, a point, or leaves the frame."""
+"""Place the names of points in a drawing, so that none covers another name or a point, or leaves the frame."""
 
 from collections.abc import Sequence
 from typing import NamedTuple

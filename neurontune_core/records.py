@@ -1,4 +1,4 @@
-"""The frozen types that cross room boundaries."""
+"""Frozen types that several folders use."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -30,10 +30,10 @@ class Message:
 
 @dataclass(frozen=True)
 class Conversation:
-    """What a model is to answer: the turns so far, and what the user says now.
+    """The input that a model answers: the earlier turns, and the user's present message.
 
     `history` starts with a user's message, ends with an assistant's, and alternates. `system` is the conversation's own
-    system message; "" stands for the one set for the model, if any.
+    system message; if it is "", the model's configured system message is used, if there is one.
     """
 
     prompt: str
@@ -42,21 +42,21 @@ class Conversation:
 
     @property
     def text(self) -> str:
-        """All that user and assistant say, a turn a line: what conversations are compared by."""
+        """The messages of user and assistant, a turn a line; conversations with the same text count as equal."""
         return "\n".join([*(message.content for message in self.history), self.prompt])
 
 
 @dataclass(frozen=True)
 class PromptPair:
-    """One prompt of the corpus, with the query it carries and the response wanted for it.
+    """One prompt of the corpus, with its query and the desired response.
 
     Without an attack (`attack_name == ""`) the prompt is the query itself; with one it is the query wrapped by
-    the attack, and (`query`, `prompt`) is the pair attribution integrates between (section 3.1 of the paper,
+    the attack, and attribution integrates from `query` to `prompt` (section 3.1 of the paper,
     https://arxiv.org/abs/2508.09473). `selected` marks an attack that is among the strongest of its type. `history` and
-    `system` are those of a `Conversation`, the same for query and prompt: an attack wraps the last message alone.
-    `own_refusal` is the model's own response to the query alone, where it refuses it and complies under the attack, and
-    "" elsewhere; attribution takes it in place of `response`, which stays what scaling trains. `row` is the query's row
-    in `source`, counted from 1, and 0 where it is not known.
+    `system` are those of a `Conversation`, the same for query and prompt: an attack wraps only the last message.
+    `own_refusal` is the model's own response to the plain query, if the model refuses the query and complies under the
+    attack; else it is "". Attribution uses it instead of `response`; scaling always trains `response`. `row` is the
+    query's row in `source`, counted from 1; 0 if unknown.
     """
 
     id: str
@@ -79,12 +79,12 @@ class PromptPair:
 
     @property
     def conversation(self) -> Conversation:
-        """The prompt with what was said before it."""
+        """The prompt with the messages before it."""
         return Conversation(self.prompt, self.history, self.system)
 
     @property
     def plain_conversation(self) -> Conversation:
-        """The query, without an attack, with what was said before it."""
+        """The query, without an attack, with the messages before it."""
         return Conversation(self.query, self.history, self.system)
 
 
@@ -96,7 +96,7 @@ class NeuronId(NamedTuple):
 
 
 def neurons_at(places: NDArray[np.int64], neurons_per_layer: Sequence[int]) -> tuple[NeuronId, ...]:
-    """Return the neurons at these places of the order of layer and index."""
+    """Return the neurons at these places, if all neurons are ordered by layer and index."""
     ends = np.cumsum(neurons_per_layer)
     layers = np.searchsorted(ends, places, side="right")
     starts = ends[layers] - np.asarray(neurons_per_layer)[layers]
@@ -136,7 +136,7 @@ class NeuronSet:
 class ScalingFactors:
     """One factor `alpha[j]` for neuron `neurons.all[j]`, float32 `[neuron]`: an `interventions.Intervention`.
 
-    What changes a model needs torch, and is imported where it is used: tables of factors are read without it.
+    The code that changes a model needs torch and is imported in the methods, so factors can be read without torch.
     """
 
     neurons: NeuronSet
@@ -150,12 +150,12 @@ class ScalingFactors:
 
     @property
     def parameters(self) -> int:
-        """How many numbers were learned: a factor a neuron."""
+        """The number of learned numbers: one factor for each neuron."""
         return len(self.alpha)
 
     @contextmanager
     def applied(self, chat: "ChatModel") -> Iterator["ChatModel"]:
-        """Lend the model with its neurons scaled; undone on exit, after an error too.
+        """Yield the model with its neurons scaled; undone on exit, also after an error.
 
         Raises:
             InputError: the model has no such neuron.
@@ -167,7 +167,7 @@ class ScalingFactors:
 
     @contextmanager
     def in_weights(self, chat: "ChatModel") -> Iterator["ChatModel"]:
-        """Lend the model with the factors folded into its weights, which the caller restores.
+        """Yield the model with the factors folded into its weights; the caller restores the weights.
 
         Raises:
             InputError: the model has no such neuron.
@@ -188,7 +188,7 @@ class ScalingFactors:
 
 @dataclass(frozen=True)
 class Artifact:
-    """What a stage made: the only thing that crosses a task boundary.
+    """The result of a stage; tasks pass nothing else to each other.
 
     `uri` is the folder `<root>/<stage>/<key>`; `digest` is the SHA-256 over its files' names and contents.
     """
@@ -199,5 +199,5 @@ class Artifact:
     digest: str
 
     def to_dict(self) -> dict[str, Any]:
-        """Return what is stored of an artifact, as JSON-serialisable data: not where the root lies, which can move."""
+        """Return an artifact as JSON-serialisable data, without the path of the root, which can be moved."""
         return {"stage": self.stage, "key": self.key, "digest": self.digest}

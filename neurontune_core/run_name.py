@@ -1,4 +1,4 @@
-"""What a run is called: its model, its preset, and the settings that differ from the preset."""
+"""The name of a run: its model, its preset, and the settings that differ from the preset."""
 
 import json
 import os
@@ -17,7 +17,7 @@ COUNTS = ("selection.safety_neurons", "selection.utility_neurons")
 
 
 def run_name(config: PipelineConfig) -> str:
-    """Return the name given to a run, else one that tells it apart: `smollm2-135m-instruct · smollm2 · steps=20`."""
+    """Return the name given to a run, or one made from its settings: `smollm2-135m-instruct · smollm2 · steps=20`."""
     return config.runtime.name or SEPARATOR.join(
         filter(None, [model_name(config.model.name), config.runtime.preset, changes_in_words(changes(config))])
     )
@@ -31,9 +31,9 @@ def model_name(name: str) -> str:
 def changes(config: PipelineConfig) -> dict[str, str]:
     """Return the settings, by `section.field`, that differ from those of the run's preset, as text.
 
-    Without a preset they differ from the fields' own defaults; of a preset that is a file of one's own, what differs
-    is known from `runtime.changed`. The model, which a name says anyway, and `runtime`, which changes no result, are
-    left out.
+    Without a preset, the settings are compared with the fields' defaults. If the preset is a user's file,
+    `runtime.changed` has the differences. The model is left out, because the name has it anyway, and `runtime` is left
+    out, because it changes no result.
     """
     preset = config.runtime.preset
     if not preset or preset in preset_names():
@@ -45,7 +45,7 @@ def changes(config: PipelineConfig) -> dict[str, str]:
 
 
 def changes_in_words(changed: dict[str, str]) -> str:
-    """Return changes in one line, each by its field's name alone where that says which; many end in their digest."""
+    """Return changes in one line, with the field's name if it is unambiguous; a long list ends with its digest."""
     changed = dict(changed)
     counts = [changed.get(name) for name in COUNTS]
     if counts[0] is not None and counts[0] == counts[1]:
@@ -62,7 +62,7 @@ def changes_in_words(changed: dict[str, str]) -> str:
 
 
 def leaves(config: PipelineConfig) -> Iterator[tuple[str, Any]]:
-    """Yield every setting as `section.field` and value; of the sources only what is set."""
+    """Yield every setting as `section.field` and value; of the sources only the fields that are set."""
 
     def walk(branch: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
         for name, value in branch.items():
@@ -75,7 +75,7 @@ def leaves(config: PipelineConfig) -> Iterator[tuple[str, Any]]:
 
 
 def _text(value: Any) -> str:
-    """Return a value as a person writes it; of a path only its last part, which says enough in a name."""
+    """Return a value as a person writes it; of a path only the last part."""
     if isinstance(value, list | tuple):
         return ",".join(map(_text, value)) or "none"
     if isinstance(value, str):

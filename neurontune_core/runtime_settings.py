@@ -1,4 +1,4 @@
-"""Settings of where and how a run is carried out."""
+"""Settings of where and how a run executes."""
 
 import os
 import re
@@ -13,13 +13,13 @@ PASSWORD_IN_ADDRESS = r"[^/]+://[^/]*:[^/]*@"
 
 
 class RuntimeConfig(Section):
-    """Where and how the run is carried out. These settings change no result, so they are in no content key."""
+    """Where and how the run executes. These settings change no result, so they are in no content key."""
 
     root: str = Field(
         default_factory=lambda: os.environ.get("NEURONTUNE_ROOT", "neurontune-artifacts"),
         min_length=1,
         description="Artifact root: a folder or any fsspec URL; by default NEURONTUNE_ROOT or ./neurontune-artifacts. "
-        "Credentials come from the environment, never with the URL.",
+        "Credentials come from the environment, never from the URL.",
         validate_default=True,
         json_schema_extra={"pattern": f"^(?!{PASSWORD_IN_ADDRESS})"},
     )
@@ -56,17 +56,17 @@ class RuntimeConfig(Section):
         default=None,
         ge=0,
         allow_inf_nan=False,
-        description="Price of an hour of this machine, by which `neurontune plan` says what a run costs.",
+        description="Price of an hour of this machine, from which `neurontune plan` computes the cost of a run.",
     )
     harmful_text: Literal["masked", "shown"] = Field(
         default="masked",
         description="Harmful prompts and the answers to them in MLflow's traces and table of completions: `masked` or "
         "`shown`. The report and the artifacts hold them in any case.",
     )
-    name: str = Field(default="", description="Name of the run; by default model, preset and what differs from it.")
-    preset: str = Field(default="", description="Name of the preset the settings came from, for the names of runs.")
+    name: str = Field(default="", description="Name of the run; by default model, preset and changed settings.")
+    preset: str = Field(default="", description="Name of the preset of these settings, for the names of runs.")
     changed: tuple[str, ...] = Field(
-        default=(), description="Settings changed from a preset that is a file of your own, for the names of runs."
+        default=(), description="Settings that differ from a preset in your own file, for the names of runs."
     )
     retries: int = Field(default=2, ge=0, le=1000, description="Retries of a stage after a transient error.")
     timeouts: dict[str, Annotated[float, Field(gt=0)]] = Field(
@@ -80,7 +80,7 @@ class RuntimeConfig(Section):
         "machine; or Dask workers on any machines.",
     )
     workers: int = Field(
-        default=1, ge=1, le=10_000, description="Shards computed at a time, where Dask has no address."
+        default=1, ge=1, le=10_000, description="Shards computed at a time, if no address of a Dask scheduler is given."
     )
     dask_address: str | None = Field(
         default=None,
@@ -95,7 +95,7 @@ class RuntimeConfig(Section):
     @field_validator("root", "mlflow_uri")
     @classmethod
     def _holds_no_password(cls, uri: str | None, field: ValidationInfo) -> str | None:
-        # settings are parameters of the flow run, which anybody may read who sees the Prefect UI
+        # settings are parameters of the flow run, which everybody can read who has access to the Prefect UI
         if uri is not None and re.match(PASSWORD_IN_ADDRESS, uri):
             place = "MLFLOW_TRACKING_URI" if field.field_name == "mlflow_uri" else "the environment, as fsspec reads it"
             raise ValueError(f"an address with a password is no setting: put it into {place}")

@@ -1,4 +1,4 @@
-"""What every section of the settings is made of."""
+"""The base class of all sections of the settings."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -17,21 +17,21 @@ from pydantic import (
 from pydantic_core import CoreSchema
 
 LARGEST_NUMBER = 10_000_000
-"""More than any setting needs; a run with a larger number of anything would never end."""
+"""Largest number in a setting; a run with a larger number of anything would never end."""
 LARGEST_SEED = 2**32 - 1
 UNKNOWN_METHOD = "unknown_method"
-"""Type of the error that pydantic reports for a method that no settings are of."""
+"""Type of the error that pydantic reports for an unknown method."""
 
 
 class Section(BaseModel):
-    """Base of all sections: frozen, and an unknown field is an error; an error's text leaves out what was given."""
+    """Base of all sections: frozen, and an unknown field is an error; error texts leave out the given value."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, hide_input_in_errors=True)
 
     @field_validator("*", mode="before")
     @classmethod
     def _is_no_flag(cls, value: Any, field: ValidationInfo) -> Any:
-        # true is 1 to Python, and 1 step or layer is what nobody means by it
+        # Python takes true for 1, but nobody who writes true means one step or layer
         takes = _types_in(cls.model_fields[field.field_name or ""].annotation)
         if takes & {int, float} and bool not in takes and any(isinstance(part, bool) for part in _parts(value)):
             raise ValueError("a number is needed, not true or false")
@@ -61,7 +61,7 @@ def _types_in(annotation: Any) -> set[Any]:
 
 
 def as_list(value: Any) -> Any:
-    """Return a list given as text, with or without brackets, split at its commas; anything else as it is."""
+    """Return a list that is given as text, with or without brackets, split at its commas; other values unchanged."""
     if not isinstance(value, str):
         return value
     inner = value.strip()
@@ -71,7 +71,7 @@ def as_list(value: Any) -> Any:
 
 
 Names = Annotated[tuple[str, ...], BeforeValidator(as_list)]
-"""A list of names; `a,b` and a single one are understood as well."""
+"""A list of names; `a,b` and a single name are accepted as well."""
 
 
 def methods_of(forms: Any) -> dict[str, type[Section]]:
@@ -84,7 +84,7 @@ def methods_of(forms: Any) -> dict[str, type[Section]]:
 
 @dataclass(frozen=True)
 class ByMethod:
-    """Annotation of a union of settings: the field `method` tells which of them some settings are of."""
+    """Annotation of a union of settings: the field `method` decides which class settings belong to."""
 
     methods: Mapping[str, type[Section]]
     default: str

@@ -13,7 +13,7 @@ LONGEST_VALUE = 120
 
 
 def apply_settings(tree: dict[str, Any], settings: Sequence[str]) -> None:
-    """Apply changes in their order, changes of a method before all others: they take the old method's settings away."""
+    """Apply changes in order, but changes of a method first, because they remove the old method's settings."""
     sections = {f"{section}.method": section for section in METHODS}
     written = [_with_method(setting) for setting in settings]
     for setting in sorted(written, key=lambda each: each.partition("=")[0] not in sections):
@@ -24,7 +24,7 @@ def apply_settings(tree: dict[str, Any], settings: Sequence[str]) -> None:
 
 
 def _with_method(setting: str) -> str:
-    """Return a setting that names a judge, `evaluation.judge=keyword`, as the one of its method that it stands for."""
+    """Return `evaluation.judge=keyword`, which names a judge, as the setting of the judge's method that it means."""
     name, _, text = setting.partition("=")
     is_name = "." in name and name in METHODS and isinstance(set_value(text), str)
     return f"{name}.method={text}" if is_name else setting
@@ -54,9 +54,9 @@ def apply_setting(tree: dict[str, Any], setting: str) -> None:
 
 
 def set_value(text: str) -> Any:
-    """Return a value read as TOML, or the text itself if it is no TOML: quotes are optional."""
+    """Return a value read as TOML, or the text itself if it is not TOML, so that quotes are optional."""
     try:
         read = tomllib.loads(f"value = {text}")
-    except (ValueError, RecursionError):  # no TOML, or a number or nesting that Python does not read
+    except (ValueError, RecursionError):  # not TOML, or a number or nesting that Python cannot read
         return text
     return read["value"] if len(read) == 1 else text

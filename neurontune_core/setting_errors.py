@@ -1,4 +1,4 @@
-"""What is wrong with settings, in one line: the field, the reason, what was given, and which fields there are."""
+"""Errors in settings, as one line: the field, the reason, the given value, and the existing fields."""
 
 import re
 
@@ -15,11 +15,11 @@ _MOST_ERRORS = 5
 
 
 def explain_settings(error: ValidationError, whole: type[BaseModel]) -> str:
-    """Return what is wrong with settings; `whole` is the class of all of them."""
+    """Return the errors in settings as one line; `whole` is the class of all settings."""
     lines: dict[str, str] = {}
     for item in error.errors():
         location = _without_method(item["loc"])
-        # where a field takes two types, pydantic reports one error for each and adds the type to the place
+        # if a field accepts two types, pydantic reports one error for each type and adds the type to the place
         place = ".".join(_plain(part) for part in location if part not in ("int", "float"))
         if item["type"] == "extra_forbidden":
             listed = nearest_first(str(item["loc"][-1]), _fields_at(item["loc"][:-1], whole))
@@ -38,7 +38,7 @@ def explain_settings(error: ValidationError, whole: type[BaseModel]) -> str:
 
 
 def _plain(part: int | str) -> str:
-    """Return a key as it is, or between quotes with its control characters spelled out."""
+    """Return a key unchanged, or in quotes with its control characters escaped."""
     return str(part) if str(part).isprintable() and 0 < len(str(part)) <= LONGEST_VALUE else quoted(part, LONGEST_VALUE)
 
 
@@ -49,7 +49,7 @@ def _without_method(location: tuple[int | str, ...]) -> tuple[int | str, ...]:
 
 
 def _method_at(location: tuple[int | str, ...]) -> tuple[int, str]:
-    """Return how many parts of the place of an error name its section, and the method that follows, "" without one."""
+    """Return how many parts of an error's place name its section, and the method after them ("" without one)."""
     for section, methods in METHODS.items():
         parts = section.split(".")
         count = len(parts)
@@ -59,7 +59,7 @@ def _method_at(location: tuple[int | str, ...]) -> tuple[int, str]:
 
 
 def _owners(location: tuple[int | str, ...]) -> list[str]:
-    """Return the methods that have a field which is unknown to a method without settings of its own."""
+    """Return the methods that have this field, if it is unknown in a method without its own settings."""
     count, method = _method_at(location)
     methods = METHODS.get(".".join(map(str, location[:count])), {})
     if not method or list(methods[method].model_fields) != ["method"]:

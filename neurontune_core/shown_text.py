@@ -1,4 +1,4 @@
-"""Texts of others, shown: nothing in them steers a terminal, or becomes markup of a page."""
+"""Show foreign texts so that they cannot control a terminal or become markup of a page."""
 
 import re
 

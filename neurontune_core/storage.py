@@ -1,4 +1,4 @@
-"""Whether a place can be written to, told before anything is computed, and what stopped a write, told in one line."""
+"""Check that a place can be written to before anything is computed, and explain a failed write in one line."""
 
 import errno
 import os

@@ -1,4 +1,4 @@
-"""How each kind of result is laid out in files: parquet for tables, safetensors for factors."""
+"""The file format of each kind of result: parquet for tables, safetensors for factors."""
 
 import json
 from collections.abc import Iterable, Mapping, Sequence

@@ -1,4 +1,4 @@
-"""Which errors are worth another try: the network, a busy device, memory that others hold. Bad input never is."""
+"""Errors after which a retry makes sense: network, busy device, memory used by others. Bad input is never retried."""
 
 import errno
 import random

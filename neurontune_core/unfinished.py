@@ -1,4 +1,4 @@
-"""State of a stage that is still running: saved beside the artifacts, so that a killed run goes on from it."""
+"""State of a stage that is still running: saved beside the artifacts, so that a killed run continues from it."""
 
 import hashlib
 import logging

@@ -1,4 +1,4 @@
-"""The ability stages: general knowledge of the base model, and what a change leaves of it.
+"""The ability stages: general knowledge of the base model, and of the changed model.
 
 Two cached tasks, so that the base model's answers serve every tuning of it.
 """

@@ -1,4 +1,4 @@
-"""The baseline stage: another method in place of learned factors, where the configuration names one."""
+"""The baseline stage: another method instead of learned factors, if the configuration names one."""
 
 from collections.abc import Container, Mapping
 from pathlib import Path

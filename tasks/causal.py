@@ -1,4 +1,4 @@
-"""The causal study: its parts, which run side by side, and the table, drawing and page made of them."""
+"""The causal study: its parts, which run in parallel, and the table, drawing and page made from them."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

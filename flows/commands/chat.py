@@ -80,7 +80,7 @@ def chat_with(
 
 
 def open_session(run: str, runtime: RuntimeConfig) -> tuple[str, ChatSession]:
-    """Load both models of a run and the judge of its evaluation; return them with the run's name."""
+    """Load both models of a run and the judge of its evaluation, and return them with the run's name."""
     from neurontune_core.evaluation.judges import judge_by_name
     from neurontune_core.evaluation.judging import judge_of
     from neurontune_core.model.devices import choose_devices
@@ -89,7 +89,7 @@ def open_session(run: str, runtime: RuntimeConfig) -> tuple[str, ChatSession]:
 
     tuned = find_tuned(run, runtime)
     config = tuned.run.config.evaluation
-    # a judge that looks up verdicts in a file has none for a live chat
+    # a judge that looks up verdicts in a file has no verdicts for a live chat
     judge = judge_by_name("rules") if config.judge.method == "precomputed" else judge_of(config)
     model = load(
         tuned.base,
@@ -183,7 +183,7 @@ def keys_unseen() -> Iterator[None]:
 
         terminal = sys.stdin.fileno()
         before = termios.tcgetattr(terminal)
-    except (ImportError, OSError, ValueError):  # the system has no termios, or the input is no terminal
+    except (ImportError, OSError, ValueError):  # the system has no termios, or the input is not a terminal
         yield
         return
     silent = list(before)

@@ -56,7 +56,7 @@ COMMANDS = (
 """In the order in which the help lists them."""
 
 for _bars in ("HF_HUB_DISABLE_PROGRESS_BARS", "HF_DATASETS_DISABLE_PROGRESS_BARS"):
-    os.environ.setdefault(_bars, "1")  # no library's own bars, transformers' among them
+    os.environ.setdefault(_bars, "1")  # no progress bars of libraries such as transformers
 
 
 def _show_version(asked: bool) -> None:
@@ -91,7 +91,7 @@ def main() -> None:
     ending.watch_signals()
     try:
         code = _exit_code()
-    finally:  # also if a command exits itself
+    finally:  # also if a command calls sys.exit itself
         ending.reported()
     gc.freeze()  # without it the interpreter collects garbage of torch and MLflow for two seconds at exit
     sys.exit(code)
@@ -105,7 +105,7 @@ def _exit_code() -> int:
     except InputError as error:
         return fail(str(error), 2)
     except Exception as error:
-        if hasattr(error, "format_message"):  # a usage error, of typer's or click's making
+        if hasattr(error, "format_message"):  # a usage error, raised by typer or click
             return fail(error.format_message(), 2)
         if "--debug" in sys.argv:
             raise

@@ -46,7 +46,7 @@ def up(
 
     try:
         up.up(settings or [], port, mlflow_port, show_password)
-    except KeyboardInterrupt:  # the way to stop it, and it has said so
+    except KeyboardInterrupt:  # Ctrl-C is the usual way to stop `up`, which has already printed a message
         sys.exit(INTERRUPTED)
 
 

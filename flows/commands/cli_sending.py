@@ -1,4 +1,4 @@
-"""The commands that send what was made elsewhere: a folder, the hub, MLflow, the model registry."""
+"""The commands that send results: to a folder, the hub, MLflow, or the model registry."""
 
 from typing import Annotated
 

@@ -1,4 +1,4 @@
-"""The commands that show: what there is, and what was recorded."""
+"""The commands that show presets, settings, studies, a model's layers, and recorded runs."""
 
 from typing import Annotated
 

@@ -91,7 +91,7 @@ def _show_metrics(
         console.print("no prompt is in both evaluations: what differs may be the prompts, and no interval can be given")
     if found.judges[0] != found.judges[1]:
         console.print(
-            f"the verdicts are of different judges, so differences may be theirs: {' and '.join(found.judges)}"
+            f"the verdicts are of different judges, which may cause the differences: {' and '.join(found.judges)}"
         )
 
 

@@ -60,7 +60,7 @@ def show_lineage(run: str | None, dataset: str | None, as_json: bool, settings: 
 
 
 def sync_records(to: str | None, settings: Sequence[str], debug: bool) -> None:
-    """Send the kept records of the artifact root to their MLflow, or all of them `to` an address; print the result.
+    """Send the kept records of the artifact root to their MLflow, or all records to the address `to`; print the result.
 
     Raises:
         InputError: MLflow still does not answer, or refuses the records.

@@ -35,7 +35,7 @@ def promote_run(run: str, name: str, settings: Sequence[str], debug: bool) -> No
     from tasks.recording.runs import find_run
 
     check_name(name)
-    find_run(run, runtime, finished=True)  # a bad name is told before a server is started
+    find_run(run, runtime, finished=True)  # report a bad name before a server is started
     from flows.commands.run import start_prefect
 
     ready = start_prefect()

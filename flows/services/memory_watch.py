@@ -1,4 +1,4 @@
-"""End a process that has run out of memory, because its threads would wait for ever for threads that died of it."""
+"""End a process that has run out of memory, because its threads would wait for ever for threads that have died."""
 
 import mmap
 import threading
@@ -50,5 +50,5 @@ def _watch() -> None:
     if _told.is_set():
         time.sleep(ENDING_SECONDS)
         leave(b"", 1)
-    # end at once: finished artifacts are safe, and any cleaning up would need memory
+    # end at once: finished artifacts are safe, and cleaning up would need memory
     leave(_LINE, 1)

@@ -1,6 +1,6 @@
-"""A new Prefect database on SQLite, made at once from its final schema: Prefect's migrations take eight seconds.
+"""Create a new Prefect database on SQLite from the final schema, because Prefect's migrations take eight seconds.
 
-`python -m flows.services.new_database` writes the schema anew, after an upgrade of Prefect.
+After an upgrade of Prefect, `python -m flows.services.new_database` writes the schema again.
 """
 
 import asyncio
@@ -15,7 +15,7 @@ SCHEMA = Path(__file__).with_name("prefect_schema.sql")
 
 
 def create(file: Path) -> None:
-    """Write an empty database unless the file exists; without a schema of the installed version, Prefect makes it."""
+    """Write an empty database unless it exists; without a schema of the installed version, leave it to Prefect."""
     if file.exists() or not SCHEMA.is_file():
         return
     heading, _, schema = SCHEMA.read_text(encoding="utf-8").partition("\n")
@@ -25,13 +25,13 @@ def create(file: Path) -> None:
     part.unlink(missing_ok=True)
     with closing(sqlite3.connect(part)) as database:
         database.executescript(schema)
-    for log in ("wal", "shm"):  # of a database that was deleted alone: SQLite would play it into the new one
+    for log in ("wal", "shm"):  # of a deleted database, which SQLite would apply to the new one
         file.with_name(f"{file.name}-{log}").unlink(missing_ok=True)
-    part.replace(file)  # whole or not at all, also where this process is killed
+    part.replace(file)  # completely or not at all, even if this process is killed
 
 
 def migrated() -> str:
-    """Return the schema as Prefect's migrations make it, with the version of Prefect in the first line."""
+    """Return the schema that Prefect's migrations make, with the version of Prefect in the first line."""
     with tempfile.TemporaryDirectory() as home:
         # before Prefect is imported; with the address, no database of the user is migrated in its place
         file = Path(home) / "prefect.db"

@@ -37,7 +37,7 @@ class ServerStartError(RuntimeError):
 
 @dataclass(frozen=True)
 class EmbeddedServer:
-    """A server that ends with this process; `login` is what its API asks for, as `user:password`."""
+    """A server that ends with this process; `login` is the `user:password` that its API requires."""
 
     address: str
     log: Path
@@ -98,7 +98,7 @@ def start_server(home: Path, log: Path, port: int | None = None) -> EmbeddedServ
         if of_single_run:
             environment = SINGLE_RUN | environment
         if (encoded := database_path(home / "prefect.db")) != str(home / "prefect.db"):
-            # Prefect would take the folder's name as it is for an address
+            # Prefect would use the folder's name, without quoting, as an address
             environment.setdefault("PREFECT_SERVER_DATABASE_CONNECTION_URL", f"sqlite+aiosqlite:///{encoded}")
         process = subprocess.Popen(
             [sys.executable, "-P", "-m", "flows.services.server", str(bound.fileno()), str(os.getpid())],
@@ -108,7 +108,7 @@ def start_server(home: Path, log: Path, port: int | None = None) -> EmbeddedServ
             stderr=output,
             start_new_session=True,
         )
-    # not before Prefect has sent its last events, which it does when the interpreter ends
+    # only after Prefect has sent its last events, which it does when the interpreter ends
     atexit.register(_stop, process)
     return EmbeddedServer(f"http://127.0.0.1:{port}", log, login, process)
 
@@ -140,7 +140,7 @@ def _serve(bound: int, parent: int) -> None:
     from prefect.settings import PREFECT_API_DATABASE_CONNECTION_URL, PREFECT_HOME
 
     server_changes.change_server()
-    # a page that is open, or a worker that listens, would keep a server that is to be started anew for ever
+    # an open page or a listening worker would keep a server that should restart from ending
     config = uvicorn.Config(
         _guarded_app, factory=True, host="127.0.0.1", log_level="error", lifespan="on", timeout_graceful_shutdown=5
     )

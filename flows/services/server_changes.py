@@ -15,8 +15,9 @@ def change_server() -> None:
     A transaction that first reads and then writes fails at once if another transaction has written meanwhile, without
     any timeout. A transaction that takes the write lock at its beginning waits for it, up to the timeout.
 
-    Artifacts get ids in the order of time, as runs have: the page of a run lists its artifacts by id, the last first,
-    and with Prefect's random ids in any order. So the result of a run, which is published last, is first there.
+    Artifacts get ids that increase with time, like those of runs. The page of a run lists its artifacts by id, the
+    largest first; with Prefect's random ids the order would be random. So the result of a run, which is published last,
+    is at the top.
     """
     from prefect.server.api import background_workers
     from prefect.server.database.configurations import AioSqliteConfiguration

@@ -1,4 +1,4 @@
-"""Activation scores: what each neuron is at the end of the plain query, by one forward pass."""
+"""Activation scores: each neuron's activation at the last position of the plain query, from one forward pass."""
 
 from collections.abc import Mapping, Sequence
 

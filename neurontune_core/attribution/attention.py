@@ -1,7 +1,7 @@
 """Attention of many short rows to one shared prefix: softmax over [prefix ; own row] without copying the prefix.
 
-Score matrices are never kept: the backward pass makes them again from the saved log-sum-exp, as FlashAttention does
-(https://arxiv.org/abs/2205.14135), and both passes go through the rows in chunks that fit a processor's cache.
+Score matrices are never kept. The backward pass recomputes them from the saved log-sum-exp, as FlashAttention does
+(https://arxiv.org/abs/2205.14135). Both passes process the rows in chunks that fit into a processor's cache.
 """
 
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ CHUNK_BYTES = {"cpu": 1 << 22, "cuda": 1 << 28}
 class Prefix:
     """Keys and values of the shared prefix in one layer, `[pair, kv_head, position, channel]`.
 
-    `lengths` `[pair]` tells how many positions of each pair are real; the others are padding on the right.
+    `lengths` `[pair]` is the number of real positions of each pair; the positions after them are padding.
     """
 
     keys: Tensor
@@ -30,9 +30,9 @@ class Prefix:
 
 @dataclass(frozen=True)
 class Rule:
-    """How scores are made: scale, soft cap (`cap * tanh(score / cap)`), and sliding window in positions.
+    """The rule for attention scores: scale, soft cap (`cap * tanh(score / cap)`), and sliding window in positions.
 
-    `sinks` `[head]` are scores of a place beside all positions that takes its share of attention and gives nothing.
+    `sinks` `[head]` are scores of an additional position: the softmax gives it probability, but its value is zero.
     """
 
     scaling: float
@@ -49,7 +49,7 @@ def attend(query: Tensor, key: Tensor, value: Tensor, prefix: Prefix | None, rul
     Args:
         query: `[row, head, position, channel]`.
         key: `[row, kv_head, position, channel]`; head `h` uses key head `h // (heads / kv_heads)`.
-        value: as `key`, the number of channels may differ.
+        value: has the shape of `key`, except that the number of channels may differ.
         prefix: shared keys and values, which get no gradient; None if there is no prefix.
         rule: scale, soft cap, window.
     """
@@ -62,7 +62,7 @@ class _Attend(torch.autograd.Function):
     def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor, prefix: Prefix | None, rule: Rule) -> Tensor:
         shape = _Shape.of(query, key, prefix)
         rows, heads, positions, _ = query.shape
-        # laid out as the model reads it next, so that its reshape to [row, position, head * channel] copies nothing
+        # in the layout that the model reads next, so that its reshape to [row, position, head * channel] copies nothing
         output = query.new_empty(rows, positions, heads, value.shape[3]).transpose(1, 2)
         normaliser = torch.empty(query.shape[:3], dtype=at_least_float32(query.dtype), device=query.device)
         for part in shape.chunks(query.device.type):
@@ -162,7 +162,7 @@ def _probabilities(
 ) -> tuple[Tensor, Tensor | None, tuple[Tensor, Tensor | None] | None]:
     """Return scores of own positions and of the prefix, or probabilities if the log-sum-exp `level` is given.
 
-    The third value holds the slopes of the soft cap, for the backward pass alone.
+    The third value has the slopes of the soft cap, which only the backward pass needs.
     """
     scaled = shape.split(query, rows).mul(rule.scaling)
     own = torch.bmm(scaled, shape.split(key, rows).transpose(1, 2))

@@ -1,4 +1,4 @@
-"""Prompt pairs as token ids, and several of them as one batch of tensors."""
+"""Prompt pairs as token ids, and several pairs as one batch of tensors."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ class EncodedPair:
 
     @property
     def answered(self) -> tuple[int, ...]:
-        """The prompt the response was given to: a safety pair's plain query, a utility pair's attacked prompt."""
+        """The prompt of the response: a safety pair's plain query, a utility pair's attacked prompt."""
         return self.query if self.role == "safety" else self.prompt
 
 
@@ -34,11 +34,12 @@ class EncodedPair:
 class Batch:
     """Pairs that go through the model together; everything is padded on the right.
 
-    The *row* of a pair is what is run for every point of every path: its last prompt token and all response tokens but
-    the last, so that its position j predicts response token j. The prompt before it is the *prefix*.
+    The *row* of a pair consists of its last prompt token and all response tokens but the last, so that the row's
+    position j predicts response token j. The model runs on the row for every point of every path. The prompt before the
+    row is the *prefix*.
 
     Attributes:
-        prefix: prefix ids `[pair, position]`, without a position if all prompts have one token.
+        prefix: prefix ids `[pair, position]`; no positions if all prompts have one token.
         lengths: real prefix positions `[pair]`.
         row: row ids `[pair, position]`.
         targets: response ids `[pair, position]`.
@@ -59,25 +60,25 @@ class Batch:
     def positions(self) -> Tensor:
         """Places of the row's tokens in the whole text `[pair, position]`."""
         steps = torch.arange(self.row.shape[1], device=self.row.device)
-        # padding stays at the last real place, so that it never leaves a learned position table
+        # padding has the place of the last real token, so that it never exceeds a learned position table
         return self.lengths[:, None] + torch.minimum(steps, self.mask.sum(1, keepdim=True) - 1)
 
 
 def encode_pair(pair: PromptPair, chat: ChatModel, response_tokens: int) -> EncodedPair:
-    """Return the token ids of a pair: prompts as the model is given them, and its own refusal if it has one.
+    """Return the token ids of a pair: prompts in the chat format, and its response (the own refusal if it has one).
 
-    With 0 `response_tokens` the response is not read and may be empty.
+    If `response_tokens` is 0, the response is not read and may be empty.
 
     Raises:
-        InputError: a prompt or the response has no token, the text is longer than the model's positions, or the model
-            turns the tokens of so long a text otherwise.
+        InputError: a prompt or the response has no token, the text is longer than the model's positions, or it is so
+            long that the model's rotary embeddings change with the length.
     """
     query, prompt = chat.prompt_tokens(pair.plain_conversation), chat.prompt_tokens(pair.conversation)
     response = encode_response(chat.tokenizer, pair.own_refusal or pair.response, None)[:response_tokens]
     for name, ids in (("query", query), ("prompt", prompt), ("response", response)):
         if not ids and (name != "response" or response_tokens):
             raise InputError(f"pair {pair.id}: its {name} has no token, so nothing can be attributed; remove the pair")
-    # the last response token is predicted, never read
+    # the model predicts the last response token, but never reads it
     read = max(0, len(response) - 1)
     length, most = max(len(query), len(prompt)) + read, constant_rotary_length(chat.model)
     if most is not None and length > most:
@@ -92,7 +93,7 @@ def encode_pair(pair: PromptPair, chat: ChatModel, response_tokens: int) -> Enco
 
 
 def constant_rotary_length(model: PreTrainedModel) -> int | None:
-    """Return up to which length of a text its rotary embeddings do not depend on that length; None if they never do."""
+    """Return the greatest length of a text up to which rotary embeddings do not depend on it; None if they never do."""
     config = model.config.get_text_config()
     rules = getattr(config, "rope_parameters", None) or {}
     # one rule for all layers, or one for each kind of layer

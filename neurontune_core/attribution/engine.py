@@ -27,9 +27,9 @@ def attribute(
     Args:
         engine: what `setup.build_engine` returned.
         pairs: the pairs; all rows of all of them share each wave.
-        with_difference: also run both ends of the paths, whose probabilities completeness is checked against.
-        wanted_gap: layers whose completeness gap is estimated to be larger get twice the nodes, as often as it takes
-            (`refine`); 0: the engine's nodes are used everywhere.
+        with_difference: also compute the probabilities at both ends of the paths, for the completeness check.
+        wanted_gap: layers with a larger estimated completeness gap get twice the nodes, again if needed (`refine`);
+            0: all layers use the engine's nodes.
 
     Raises:
         NumericalError: a score is NaN or infinite; the message names the pair.
@@ -46,7 +46,7 @@ def _attribute_batch(
     limit = row_layer_limit(engine, batch.row.numel())
     whole = run_waves(engine, context, cut(engine.layers, layers, engine.points, limit), engine.points, engine.weights)
     logs = torch.stack([path.log_probability for path in whole.paths.values()])
-    # dP = P dlogP; P relative to the pair's largest, so that it cannot underflow
+    # dP = P dlogP, with P relative to the pair's largest probability, so that it cannot underflow
     scales = torch.maximum(logs.amax((0, 1)), whole.clean).tolist() if engine.probability else [0.0] * len(pairs)
     parts = [{layer: layer_scores(engine, path, place, scale) for layer, path in whole.paths.items()}
              for place, scale in enumerate(scales)]  # fmt: skip
@@ -71,7 +71,7 @@ def _attribute_batch(
 
 
 def _differences(engine: Engine, context: Context, scales: Sequence[float]) -> list[Tensor | None]:
-    """Return P(v_pq) - P(v_q) of each layer for every pair, or of log P, computed in the wider number format."""
+    """Return P(v_pq) - P(v_q) of each layer for every pair (or the same of log P), in the wider format."""
     layers = len(engine.widths)
     run = partial(run_wave, engine.model, engine.head, context, with_gradient=False)
     with loading_apart(engine.model), Widened(engine.model.dtype, engine.device):

@@ -15,9 +15,9 @@ from neurontune_core.neurons import bank_module, banks, decoder_layers
 
 @dataclass(frozen=True)
 class Sizes:
-    """What the count depends on: weights of each layer's linear maps, of its down projection, of the head.
+    """The sizes that the count depends on: the weights of each layer's linear maps, its down projection, and the head.
 
-    Of experts those are counted that a token is sent to.
+    Of a mixture of experts, only the experts to which a token is routed are counted.
     """
 
     linear: tuple[int, ...]
@@ -55,8 +55,9 @@ def forward_flops(sizes: Sizes, positions: int) -> float:
 def wave_flops(sizes: Sizes, wave: Wave, prefix: int, row: int, with_gradient: bool = True) -> float:
     """Return the operations of one wave of one pair.
 
-    The layers from the first path on are run backwards too, for gradients of their inputs alone: as much work again.
-    Attention to the prefix makes its scores once more on the way back, and gives no gradient to keys and values.
+    The backward pass goes through the layers from the first path on, and only for gradients of their inputs: it takes
+    as much work as the forward pass. It computes the attention scores of the prefix again, and no gradient of the
+    prefix's keys and values.
     """
     total, rows = 0.0, 1
     chosen = [layer for layer in wave.layers if sizes.down[layer]]
@@ -79,20 +80,20 @@ def pair_flops(sizes: Sizes, pair: EncodedPair, waves: Sequence[Wave], every_pos
 
 
 def check_flops(sizes: Sizes, pair: EncodedPair, layers: Sequence[int]) -> float:
-    """Return the operations of one pair's completeness check: the starts of all paths, forwards alone."""
+    """Return the operations of one pair's completeness check: forward passes from the starts of all paths."""
     start = Wave(layers, (0.0,))
     return wave_flops(sizes, start, len(pair.prompt) - 1, len(pair.response), with_gradient=False)
 
 
 def one_pass_flops(sizes: Sizes, positions: int, response: int, layers: Sequence[int], gradient: bool) -> float:
-    """Return the operations of one pass forward over a text, and with `gradient` of the head and the way back.
+    """Return the operations of one forward pass over a text, and with `gradient` also those of head and backward pass.
 
     Args:
-        sizes: of the model.
+        sizes: the sizes of the model.
         positions: length of the text, the response included.
-        response: how many positions predict response tokens.
-        layers: the attributed layers; the way back ends at the down projection of the first.
-        gradient: whether there is a way back.
+        response: number of positions that predict response tokens.
+        layers: the attributed layers; the backward pass ends at the down projection of the first one.
+        gradient: whether there is a backward pass.
     """
     total = forward_flops(sizes, positions)
     if not gradient:
@@ -104,18 +105,18 @@ def one_pass_flops(sizes: Sizes, positions: int, response: int, layers: Sequence
 
 
 def _used(module: nn.Module) -> int:
-    """Return how many weights of its own a module multiplies a token by."""
+    """Return by how many weights of its own (not of its submodules) a module multiplies a token."""
     if isinstance(module, nn.Linear | Conv1D):
         return _weights(module)
     if is_routed(module):
         each = sum(weight[0].numel() for weight in module.parameters(recurse=False) if weight.dim() == 3)
         return each * active_experts(module)
-    weight = getattr(module, "weight", None)  # a router that is no linear map of torch's
+    weight = getattr(module, "weight", None)  # a router that is not torch's Linear
     return weight.numel() if isinstance(weight, nn.Parameter) and weight.dim() == 2 else 0
 
 
 def _down(module: nn.Module) -> int:
-    """Return how many weights of a down projection, or of the experts' ones, a token is multiplied by."""
+    """Return by how many weights of a down projection, or of the experts' down projections, a token is multiplied."""
     if not is_routed(module):
         return _weights(module)
     return module.down_proj[0].numel() * active_experts(module)  # type: ignore[index]

@@ -21,7 +21,7 @@ def gradient_scores(chat: ChatModel, layers: Mapping[int, int], pairs: Sequence[
 
         score_i = d log P(y | x) / d alpha_i at alpha = 1 = sum over positions of v_i * d log P(y | x) / d v_i
 
-    where alpha_i multiplies activation v_i at all positions of the prompt x and of the response y that was given to it.
+    where alpha_i multiplies activation v_i at all positions of the prompt x and of the model's response y to x.
 
     Args:
         chat: the model, its weights without gradients.
@@ -32,13 +32,13 @@ def gradient_scores(chat: ChatModel, layers: Mapping[int, int], pairs: Sequence[
         NumericalError: a score is NaN or infinite; the message names the pair.
     """
     precise = at_least_float32(chat.model.dtype)
-    # factors of its own for every pair, so that one backward pass keeps the pairs apart
+    # every pair has its own factors, so that one backward pass gives each pair's gradient
     alpha = {
         layer: torch.ones(len(pairs), neurons, dtype=precise, device=chat.device, requires_grad=True)
         for layer, neurons in layers.items()
         if neurons
     }
-    # the last response token is predicted, never read
+    # the model predicts the last response token, but never reads it
     ids, mask = padded([(*pair.answered, *pair.response[:-1]) for pair in pairs], chat.end_tokens[0], chat.device)
     rows = [row for row, pair in enumerate(pairs) for _ in pair.response]
     places = [len(pair.answered) - 1 + place for pair in pairs for place in range(len(pair.response))]

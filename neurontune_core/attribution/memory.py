@@ -1,4 +1,4 @@
-"""How much memory the wavefront may use, and how much a token in a layer takes."""
+"""The memory that the wavefront may use, and the memory that one token takes in one layer."""
 
 import psutil
 import torch
@@ -13,17 +13,17 @@ from neurontune_core.model.head import Head
 from neurontune_core.neurons import decoder_layers
 
 CPU_SHARE_OF_WEIGHTS = 0.4
-"""Activations kept for the backward pass, relative to the weights: keeps the peak well under 1.5 times the model."""
+"""Activations kept for the backward pass, relative to the weights; the peak is then well under 1.5 times the model."""
 CUDA_SHARE_OF_FREE = 0.6
 SMALLEST_BUDGET = 64 << 20
 FULL_BATCH_TOKENS = 8192
-"""Tokens in the last layer from which on a GPU's matrix products no longer gain from more."""
+"""Number of tokens in the last layer above which a GPU's matrix products do not become more efficient."""
 
 
 def activation_budget(model: PreTrainedModel) -> int:
     """Return how many bytes of activations may be kept: a share of the weights on a CPU, of free memory on a GPU."""
     if cards := cuda_devices_of(model):
-        # rows go through all cards, so the fullest one says how many there may be
+        # every row goes through all GPUs, so the GPU with the least free memory limits the number of rows
         unused = [torch.cuda.memory_reserved(card) - torch.cuda.memory_allocated(card) for card in cards]
         free = [torch.cuda.mem_get_info(card)[0] for card in cards]
         return int(min(map(sum, zip(free, unused, strict=True))) * CUDA_SHARE_OF_FREE)
@@ -33,10 +33,10 @@ def activation_budget(model: PreTrainedModel) -> int:
 
 
 def pairs_per_batch(device: torch.device, row_positions: int, rows: int, bytes_per_pair: float, budget: int) -> int:
-    """Return how many pairs go through the model together: one on a CPU, enough to fill a GPU if memory allows.
+    """Return how many pairs go through the model together: one on a CPU; enough to fill a GPU if memory allows.
 
     Args:
-        device: where the model is.
+        device: the device of the model.
         row_positions: positions of the longest row.
         rows: rows of one pair in the last layer.
         bytes_per_pair: activations of one pair when all its layers and points run together.

@@ -1,4 +1,4 @@
-"""The methods that `attribution.method` names, behind one interface: from encoded pairs to the scores of each."""
+"""The methods that `attribution.method` names, with one interface: they compute the scores of encoded pairs."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ from neurontune_core.neurons import neuron_counts
 from neurontune_core.records import PromptPair
 
 FULLNESS = 0.8
-"""Length of the shortest text of a batch relative to the longest, at least: bounds what is computed for padding."""
+"""Least length of a batch's shortest text relative to its longest text; it limits the computation on padding."""
 
 
 @dataclass(frozen=True)
@@ -27,10 +27,10 @@ class ReadyMethod:
 
     Attributes:
         layers: the attributed layers, ascending, and the number of neurons of each.
-        batches: returns the places of pairs that go through the model together.
-        score: returns the scores of the pairs of such a batch; with True their completeness is checked as well, where
-            the method knows of it.
-        engine: the engine of integrated gradients; None of another method.
+        batches: returns groups of places of pairs; the pairs of a group go through the model together.
+        score: returns the scores of the pairs of one group; with True it also checks their completeness, if the method
+            is integrated gradients.
+        engine: the engine of integrated gradients; None for another method.
     """
 
     layers: dict[int, int]
@@ -45,7 +45,7 @@ def build_method(config: AttributionConfig, chat: ChatModel, memory_mib: int | N
     Args:
         config: the method and its settings.
         chat: the model, its weights without gradients.
-        memory_mib: activations kept at once, in MiB; chosen from the device and the model if None.
+        memory_mib: activations kept at once, in MiB; if None, the device and the model determine it.
 
     Raises:
         InputError: there is no such `first_layer`, a layer has no MLP neurons, or the model is of a kind that
@@ -68,7 +68,7 @@ def build_method(config: AttributionConfig, chat: ChatModel, memory_mib: int | N
 
 
 def encode_pairs(pairs: Sequence[PromptPair], config: AttributionConfig, chat: ChatModel) -> list[EncodedPair]:
-    """Return the token ids of pairs, the response's only where the method reads it.
+    """Return the token ids of pairs; those of the response only if the method reads it.
 
     Raises:
         InputError: a pair is empty, or too long for the model.
@@ -78,7 +78,7 @@ def encode_pairs(pairs: Sequence[PromptPair], config: AttributionConfig, chat: C
 
 
 def positions(config: AttributionConfig, pair: EncodedPair) -> int:
-    """Return the positions of the one text that `gradient` or `activation` runs of a pair."""
+    """Return the number of positions of the text that `gradient` or `activation` reads for a pair."""
     return len(pair.query) if config.method == "activation" else len(pair.answered) + len(pair.response) - 1
 
 

@@ -1,4 +1,4 @@
-"""The scores of one pair, whatever method gave them."""
+"""The scores of one pair, computed by any method."""
 
 from dataclasses import dataclass
 
@@ -10,19 +10,19 @@ from neurontune_core.errors import NumericalError
 
 @dataclass(frozen=True)
 class PairScores:
-    """Scores of one pair; all after `scale` is known of integrated gradients alone.
+    """Scores of one pair; only integrated gradients fill the attributes after `scale`.
 
     Attributes:
         id: id of the pair.
         scores: score of every neuron of the attributed layers, layer after layer, float64 on the CPU `[neuron]`, in
             units of `exp(scale)`.
-        scale: the logarithm the scores are relative to; 0 except for integrated gradients of the probability.
-        waves: the waves it took.
+        scale: the scores are in units of `exp(scale)`; 0 except for integrated gradients of the probability.
+        waves: the waves that were run.
         layers: the attributed layers.
-        attributed: sum of the scores of each of them, float64 `[layer]`, in units of `exp(scale)`.
-        difference: P(v_pq) - P(v_q) of each layer, or of log P, in the same units; None if not asked for. Computed in
-            a wider number format than the scores: in float32 the two probabilities, each with an error of about 1e-5
-            of its size, differ too little to be subtracted.
+        attributed: sum of the scores of each layer, float64 `[layer]`, in units of `exp(scale)`.
+        difference: P(v_pq) - P(v_q) of each layer (or the same of log P), in the same units; None if not requested. It
+            is computed in a wider number format than the scores, because in float32 each probability has a relative
+            error of about 1e-5, which may exceed the difference.
         refined: number of layers that were given more nodes.
     """
 
@@ -37,7 +37,7 @@ class PairScores:
 
 
 def check_finite(pair: str, scores: Tensor) -> None:
-    """Check the scores of the pair of this id.
+    """Check that the scores of the pair with this id are finite.
 
     Raises:
         NumericalError: one of them is NaN or infinite; the message names the pair.

@@ -1,4 +1,4 @@
-"""The paths of a batch: what its waves give, put together layer by layer, and their scores."""
+"""The paths of a batch: the results of its waves, collected layer by layer, and the scores."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -18,8 +18,8 @@ class Path:
     """One layer's path for all pairs of a batch.
 
     Attributes:
-        points, weights: the rule.
-        log_probability: at every point `[point, pair]`.
+        points, weights: points and weights of the quadrature rule.
+        log_probability: log P of the response at every point `[point, pair]`.
         contribution: `(v_pq - v_q)_i * d log P / d v_i` `[point, pair, neuron]`.
     """
 
@@ -31,7 +31,7 @@ class Path:
 
 @dataclass
 class Collected:
-    """What the waves of a batch gave, put together: a path a layer, log P(v_pq) `[pair]`, and the waves that ran."""
+    """The results of the waves of a batch: a path for each layer, log P(v_pq) `[pair]`, and the waves that were run."""
 
     paths: dict[int, Path]
     clean: Tensor
@@ -41,7 +41,7 @@ class Collected:
 def run_waves(
     engine: Engine, context: Context, waves: Sequence[Wave], points: tuple[float, ...], weights: tuple[float, ...]
 ) -> Collected:
-    """Run waves and put what they give together, layer by layer."""
+    """Run waves and collect their results, layer by layer."""
     pairs = len(context.batch.row)
     zeros = partial(torch.zeros, dtype=widest(engine.device), device=engine.device)
     collected = Collected({}, zeros(pairs))

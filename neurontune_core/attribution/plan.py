@@ -1,4 +1,4 @@
-"""What a run would take, before it is started: counted by formula, timed on two of its pairs."""
+"""Estimate the cost of attribution before a run: operations by formula, seconds from timing two pairs."""
 
 import time
 from collections.abc import Sequence, Set
@@ -25,22 +25,22 @@ from neurontune_core.model.load import ChatModel
 from neurontune_core.records import PromptPair
 
 LIBRARY_BYTES = {"cpu": 500 << 20}
-"""Resident memory of Python with torch and transformers loaded; a GPU's memory holds none of it."""
+"""Resident memory of Python with torch and transformers loaded; it does not count for a GPU."""
 BYTES_PER_ROW = 20.0
-"""Parquet bytes of a score table's row: two float64 sums, which do not compress, and a little for the rest."""
+"""Parquet bytes of a score table's row: two float64 sums, which do not compress, and a little for the other columns."""
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """What attribution of all pairs takes.
+    """The estimated cost of attributing all pairs.
 
     Attributes:
         pairs: number of pairs.
         shards: number of shards.
         flops: floating-point operations of all pairs.
-        seconds: time of all shards one after another on this machine, the model already loaded.
-        seconds_per_pair: mean of the pairs alone.
-        memory_bytes: peak memory of the process, on a GPU of the device: weights, activations, shared prefix, logits.
+        seconds: time of all shards in succession on this machine, without loading the model.
+        seconds_per_pair: mean time of a pair.
+        memory_bytes: peak memory of the process (on a GPU: of the device): weights, activations, shared prefix, logits.
         disk_bytes: size of all shard tables.
     """
 
@@ -56,7 +56,7 @@ class Estimate:
 def estimate(
     config: AttributionConfig, chat: ChatModel, pairs: Sequence[PromptPair], memory_mib: int | None = None
 ) -> Estimate:
-    """Return what attribution of `pairs` (what `choose_pairs` returned) would take.
+    """Return the estimated cost of attributing `pairs` (the result of `choose_pairs`).
 
     Raises:
         InputError: there are no pairs, or the model cannot be attributed.
@@ -97,18 +97,19 @@ class _Cost:
 def _integral(engine: Engine, sizes: Sizes, together: Sequence[Sequence[EncodedPair]], checked: Set[str]) -> _Cost:
     """Return the cost of integrated gradients.
 
-    Two batches (on a CPU: pairs) are run for the calibration: the cheapest, to warm up, the one of median cost, and the
-    cheapest again with the completeness check. They also tell how much work it is to integrate bent layers again.
+    Three runs calibrate the estimate: the cheapest batch, to warm up; the batch of median cost; and the cheapest batch
+    again with the completeness check. (On a CPU a batch is one pair.) They also show how much work it is to integrate
+    layers with a bent path again.
     """
     ranked = sorted(together, key=lambda batch: _flops(engine, sizes, batch))
     cheapest, middle = ranked[0], ranked[len(ranked) // 2]
     attribute(engine, cheapest)
     seconds, ran = _calibrate(engine, sizes, middle)
     rate = seconds / ran
-    # the completeness check works in a wider number format, whose speed is a matter of the device
+    # the completeness check uses a wider number format, whose speed depends on the device
     seconds, ran_too = _calibrate(engine, sizes, cheapest, with_difference=True)
     check_rate = max(seconds - rate * ran_too, 0.0) / _check_flops(engine, sizes, cheapest)
-    # layers whose path bends are integrated again: how much work that is, is known of the two batches alone
+    # layers whose path bends are integrated again; the work for this is known only for the two batches
     again = (ran + ran_too) / (_flops(engine, sizes, middle) + _flops(engine, sizes, cheapest))
     total = again * sum(_flops(engine, sizes, batch) for batch in together)
     checks = sum(_check_flops(engine, sizes, batch) for batch in together if any(pair.id in checked for pair in batch))
@@ -124,8 +125,8 @@ def _one_pass(
 ) -> _Cost:
     """Return the cost of a method that runs one text a pair.
 
-    The pair of median length is run to warm up, alone, and twice in one batch: that tells what a batch costs and what
-    a pair adds to it.
+    The pair of median length is run to warm up, then alone, then twice in one batch. This gives the cost of a batch and
+    the cost of each further pair.
     """
     gradient = config.method == "gradient"
 
@@ -173,7 +174,7 @@ def _check_flops(engine: Engine, sizes: Sizes, batch: Sequence[EncodedPair]) -> 
 def _calibrate(
     engine: Engine, sizes: Sizes, batch: Sequence[EncodedPair], with_difference: bool = False
 ) -> tuple[float, float]:
-    """Return the seconds a batch takes, and the operations of the waves that ran."""
+    """Return the seconds that a batch takes, and the operations of the waves that were run."""
     started = time.perf_counter()
     results = attribute(engine, batch, with_difference, WANTED_GAP)
     seconds = time.perf_counter() - started
@@ -195,7 +196,7 @@ def _memory(engine: Engine, sizes: Sizes, together: Sequence[Sequence[EncodedPai
 
 
 def _resident(model: PreTrainedModel) -> int:
-    """Return the bytes of libraries and weights."""
+    """Return the bytes of memory that libraries and weights take."""
     return LIBRARY_BYTES.get(model.device.type, 0) + weight_bytes(model)
 
 

@@ -1,4 +1,4 @@
-"""Number formats of intermediate results, and a model run in a wider format than its weights have."""
+"""Number formats of intermediate results, and running a model in a wider format than that of its weights."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -12,7 +12,7 @@ from neurontune_core.model.devices import is_quantised
 
 _NARROWING = (Tensor.float, Tensor.half, Tensor.bfloat16)
 _ROWS_AT_ONCE = 8192
-"""Rows of a weight matrix widened at once: a whole output head would take more memory than the rest of the model."""
+"""Rows of a weight matrix that are widened at once; a whole widened head may need more memory than the model."""
 
 
 def at_least_float32(dtype: torch.dtype) -> torch.dtype:
@@ -28,8 +28,8 @@ def widest(device: torch.device) -> torch.dtype:
 class Widened(TorchFunctionMode):
     """Within this context a model works in a wider format: float64 instead of float32, float32 instead of a half one.
 
-    Weights are widened operation by operation, so that no second copy of the model is ever held, and where a model
-    goes back to float32 by itself (norms, rotary embeddings) it stays in the wider format. For forward passes only.
+    Weights are widened operation by operation, so that there is never a second copy of the model. Parts of a model that
+    convert to float32 (norms, rotary embeddings) stay in the wider format. Works only for forward passes.
     """
 
     def __init__(self, dtype: torch.dtype, device: torch.device) -> None:
@@ -47,7 +47,7 @@ class Widened(TorchFunctionMode):
             func = _grouped_product
         if func in _NARROWING:
             return args[0].to(self._format)
-        if func is torch.nn.functional.embedding:  # picks rows: no need to widen the whole table
+        if func is torch.nn.functional.embedding:  # an embedding selects rows, so the whole table need not be widened
             return func(*args, **(kwargs or {})).to(self._format)
         if func is torch.nn.functional.linear:
             return self._linear(args[0].to(self._format), *args[1:], **(kwargs or {}))
@@ -69,6 +69,6 @@ class Widened(TorchFunctionMode):
 
 
 def _grouped_product(left: Tensor, right: Tensor, offs: Tensor, bias: None = None, out_dtype: None = None) -> Tensor:
-    """Return what torch's product over groups of experts returns, which knows no float64."""
+    """Return the result of torch's grouped matrix product, which does not support float64."""
     sizes = offs.diff(prepend=offs.new_zeros(1)).tolist()
     return torch.cat([rows @ matrix for rows, matrix in zip(left.split(sizes), right, strict=True)])

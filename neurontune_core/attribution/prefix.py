@@ -1,7 +1,7 @@
-"""The model's own attention layers, led to `attention.attend`: prompts are encoded once and shared by many rows.
+"""Make the model's attention layers use `attention.attend`: prompts are encoded once and shared by many rows.
 
-An attention function of our own is registered with transformers' attention interface and switched on for the length
-of a context. The model's attention mask is not used: rows hold no padding on the left, and their positions are known.
+This module registers its own attention function with transformers' attention interface, and switches it on inside a
+context. The model's attention mask is not used, because rows have no padding on the left and their positions are known.
 """
 
 from collections.abc import Iterator, Sequence
@@ -23,7 +23,7 @@ IMPLEMENTATION = "neurontune_shared_prefix"
 
 @dataclass
 class _Session:
-    """What the attention function needs to know while a model runs under it."""
+    """The data that the attention function uses while a model runs."""
 
     prefixes: Sequence[Prefix] | None
     lengths: Tensor | None
@@ -51,7 +51,7 @@ def capture_prefix(model: PreTrainedModel, ids: Tensor, lengths: Tensor) -> list
 
 @contextmanager
 def attending_to(model: PreTrainedModel, prefixes: Sequence[Prefix] | None) -> Iterator[None]:
-    """Let every row of a batch continue the given prefixes (one a layer), or start from nothing; undone on exit.
+    """Let every row of a batch continue the given prefixes (one a layer), or start without a prefix; undone on exit.
 
     Raises:
         InputError: a layer did not use the attention interface.
@@ -100,7 +100,7 @@ def _attention(
     )
     session.called.add(layer)
     if session.lengths is not None:
-        # contiguous: a view would keep a fused projection's queries alive too
+        # contiguous: a view would keep the queries of a fused projection in memory too
         session.recorded[layer] = Prefix(key.contiguous(), value.contiguous(), session.lengths.to(key.device))
         return _whole_prompt(query, key, value, rule), None
     return attend(query, key, value, session.prefixes[layer] if session.prefixes else None, rule), None

@@ -1,9 +1,9 @@
 """Adaptive quadrature: layers whose path integral is inaccurate are integrated again with more nodes.
 
-Along most layers' paths the integrand is smooth, and three nodes are exact to 1e-4; along a few it is not. The error of
-completeness (how far a layer's scores are from summing to the change they explain) is estimated from the nodes that
-were already evaluated, so the estimate costs no forward pass. Each pair is refined on its own, so sums do not depend on
-how pairs are divided into shards.
+Along the paths of most layers the integrand is smooth, and three nodes are exact to 1e-4; along a few paths it is not.
+The completeness error is the difference between the sum of a layer's scores and the change of the probability. It is
+estimated from nodes that were already evaluated, so the estimate needs no forward pass. Each pair is refined
+separately, so sums do not depend on how pairs are divided into shards.
 """
 
 from collections.abc import Sequence
@@ -27,9 +27,9 @@ CAUTION = 4.0
 """Safety factor of the error estimate, which is right only to an order of magnitude."""
 SMALLEST_SHARE = 0.01
 """The error of a layer is relative to the layer's own change, or to this share of the pair's largest change if that is
-more: where hardly anything changes, rounding of the gradients dominates."""
+larger: if a layer hardly changes the probability, its error is mostly rounding of the gradients."""
 NOISE = {torch.float64: 1e-10, torch.float32: 3e-5}
-"""Relative rounding error of a probability. Smaller error estimates are noise; half formats are left out altogether."""
+"""Relative rounding error of a probability; smaller error estimates are noise. Half formats are never refined."""
 
 
 def refine(
@@ -46,14 +46,14 @@ def refine(
     Args:
         engine: what `setup.build_engine` returned.
         context: the batch.
-        whole: its paths with the engine's own nodes.
+        whole: the paths of the batch with the engine's own nodes.
         parts: scores of each pair's layers, in units of `exp(scale)`; replaced where a layer is integrated again.
-        scales: the logarithm each pair's scores are relative to.
-        wanted_gap: as `completeness` measures it; 0 if any gap is good enough.
+        scales: the `scale` of each pair: its scores are in units of `exp(scale)`.
+        wanted_gap: the largest allowed gap, as `completeness` measures it; 0 allows any gap.
         limit: row-layers that may be kept at once.
 
     Returns:
-        The further waves, and for each pair the number of layers integrated again.
+        The additional waves, and for each pair the number of layers integrated again.
     """
     refined: list[set[int]] = [set() for _ in parts]
     if wanted_gap <= 0 or engine.model.dtype not in NOISE:
@@ -85,7 +85,7 @@ def refine(
 def _incomplete(
     engine: Engine, paths: dict[int, Path], place: int, scale: float, parts: dict[int, Tensor], wanted_gap: float
 ) -> list[int]:
-    """Return the layers of a pair whose estimated gap is larger than wanted."""
+    """Return the layers of a pair whose estimated gap is larger than `wanted_gap`."""
     largest = max(abs(float(part.sum())) for part in parts.values())
     bent = []
     for layer, path in paths.items():
@@ -104,15 +104,15 @@ def estimated_gap(path: Path, scores: Tensor, place: int, scale: float, probabil
     with P the probability along the path, p the polynomial through the slopes dP/dt of the n nodes t_k, a_(n-1) the
     vector of the neurons' highest Legendre coefficients, C the vector of their scores. The first factor is the error of
     interpolation, of order n. Radau quadrature is exact for n - 1 degrees more than interpolation. The second factor
-    assumes that over these degrees the Legendre coefficients decay as much as they do from the first to the last of the
-    known ones.
+    assumes that over these degrees the Legendre coefficients decay as much as from the first to the last known
+    coefficient.
 
     Args:
         path: the layer's path.
-        scores: what the path's nodes gave, C `[neuron]`.
+        scores: the scores C `[neuron]` from the path's nodes.
         place: the pair's place in the batch.
-        scale: the logarithm values are relative to.
-        probability: whether P is the probability or its logarithm.
+        scale: values are in units of `exp(scale)`.
+        probability: True if P is the probability, False if it is its logarithm.
         noise: rounding error of P; an interpolation error below it gives 0.
     """
     values = path.log_probability[:, place] - scale
@@ -132,7 +132,7 @@ def estimated_gap(path: Path, scores: Tensor, place: int, scale: float, probabil
 
 @lru_cache
 def weights_between(points: tuple[float, ...]) -> NDArray[np.float64]:
-    """Return weights `[interval, point]` that integrate the interpolant through the points from each to the next."""
+    """Return weights `[interval, point]` that integrate the interpolant from each point to the next point."""
     # legint works on the coefficients of every Legendre polynomial at once, a column each
     integrals = legendre.legval(2 * np.asarray(points) - 1, legendre.legint(np.eye(len(points))))
     return np.diff(integrals, axis=1).T / 2 @ _legendre_coefficients(points)

@@ -1,4 +1,4 @@
-"""Log-probabilities of response tokens and their gradients, without ever holding all logits."""
+"""Log-probabilities of response tokens and their gradients; never are all logits in memory."""
 
 import torch
 from torch import Tensor
@@ -20,8 +20,8 @@ def response_log_probability(
         head: the map to logits.
         hidden: last hidden states `[row, position, channel]`.
         targets: the tokens to predict `[row, position]`.
-        mask: which positions count `[row, position]`.
-        with_gradient: whether the gradient is wanted; else None is returned for it.
+        mask: the positions that count `[row, position]`.
+        with_gradient: whether to compute the gradient; if False, None is returned in its place.
     """
     flat = hidden.reshape(-1, hidden.shape[-1])
     wanted = targets.reshape(-1, 1)

@@ -8,7 +8,7 @@ from neurontune_core.errors import InputError
 from neurontune_core.section import Section
 
 AttributionMethod = Literal["integrated_gradients", "gradient", "activation"]
-"""How contribution scores are made."""
+"""The methods that compute contribution scores."""
 
 
 class AttributionConfig(Section):
@@ -16,24 +16,24 @@ class AttributionConfig(Section):
 
     method: AttributionMethod = Field(
         default="integrated_gradients",
-        description="What a neuron's score is: `integrated_gradients` from the plain query to the attacked prompt "
-        "(equation 4); `gradient` of log P(response) in a factor on the neuron, at 1; `activation`, its own at the "
-        "last position of the plain query.",
+        description="Method that computes a neuron's score. `integrated_gradients`: equation 4, from the plain query "
+        "to the attacked prompt; `gradient`: derivative of log P(response) in a factor on the neuron, at 1; "
+        "`activation`: the neuron's activation at the last position of the plain query.",
     )
     pairs_per_role: int = Field(default=24, ge=2, description="Attacked prompts attributed for each of the two roles.")
     first_layer: int | float = Field(
         default=0,
         ge=0,
-        description="Layers below this one are left alone: not attributed, none of their neurons selected. A layer, or "
-        "a fraction of all layers if below 1. Lower layers take longer to attribute than upper ones.",
+        description="First attributed layer; no neurons of lower layers are selected. A number below 1 is a fraction "
+        "of all layers. Lower layers take longer to attribute than upper ones.",
     )
-    shards: int = Field(default=2, ge=1, le=10_000, description="Independent parts the pairs are divided into.")
+    shards: int = Field(default=2, ge=1, le=10_000, description="Independent parts into which the pairs are divided.")
     nodes: int = Field(
         default=4,
         ge=1,
         le=64,
-        description="Integrated gradients: nodes of the path integral (Legendre-Gauss-Radau: its end, which costs "
-        "nothing, is one of them); layers whose path bends get more, except in half formats.",
+        description="Integrated gradients: nodes of the path integral (Legendre-Gauss-Radau; one node is the end of "
+        "the path, which costs nothing). Layers whose path bends get more nodes, except in half formats.",
     )
     position: Literal["last", "response"] = Field(
         default="last",
@@ -49,7 +49,7 @@ class AttributionConfig(Section):
     response_tokens: int = Field(
         default=12,
         ge=1,
-        description="Leading response tokens whose probability is attributed; `activation` reads none.",
+        description="Leading response tokens whose probability is attributed; `activation` does not read the response.",
     )
 
 

@@ -1,4 +1,4 @@
-"""The prepared model: what every batch of pairs needs, made once."""
+"""The prepared model: everything that all batches of pairs share, computed once."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ from neurontune_core.neurons import neuron_counts
 
 @dataclass(frozen=True)
 class Engine:
-    """A model made ready for attribution: its head, the path's points, and the memory it may use."""
+    """A model prepared for attribution: its head, the points of the path, and the memory budget."""
 
     model: PreTrainedModel
     head: Head
@@ -42,7 +42,7 @@ class Engine:
 
 
 def build_engine(config: AttributionConfig, chat: ChatModel, memory_mib: int | None = None) -> Engine:
-    """Make a model ready, and check that its rows and head give the model's own logits.
+    """Prepare a model, and check that rows on a shared prefix and the head give the model's own logits.
 
     Raises:
         InputError: there is no such `first_layer`, a layer has no MLP neurons, or attention or head do not give the
@@ -71,7 +71,7 @@ def build_engine(config: AttributionConfig, chat: ChatModel, memory_mib: int | N
 
 
 def batches(engine: Engine, pairs: Sequence[EncodedPair]) -> list[list[int]]:
-    """Return the places of pairs that go through the model together, of similar length if they are several."""
+    """Return groups of places of pairs that go through the model together; pairs of a group have similar lengths."""
     if not pairs:
         return []
     layers, points = len(engine.widths), len(engine.points)
@@ -86,5 +86,5 @@ def batches(engine: Engine, pairs: Sequence[EncodedPair]) -> list[list[int]]:
 
 
 def row_layer_limit(engine: Engine, row_tokens: int) -> int:
-    """Return how many row-layers may be kept at once, for rows of `row_tokens` tokens in all pairs of a batch."""
+    """Return how many row-layers may be kept at once, if the rows of all pairs of a batch have `row_tokens` tokens."""
     return int(min(engine.budget_bytes / (engine.bytes_per_token_layer * row_tokens), engine.budget.row_layers))

@@ -1,4 +1,4 @@
-"""The attribution stage: which pairs are attributed, and the summed scores of one shard of them."""
+"""The attribution stage: choose the pairs to attribute, and sum the scores of one shard."""
 
 import operator
 import time
@@ -26,7 +26,7 @@ CHECKED_PAIRS = 2
 """Pairs of each role in a shard whose completeness is checked: the check costs about a third of a pair."""
 
 WEIGHTS = {"completeness_gap_mean": "completeness_pairs", "completeness_share_within": "completeness_pairs"}
-"""Facts of a shard that are means, and the fact that says over how many pairs."""
+"""Facts of a shard that are means, and for each the fact that has the number of pairs."""
 
 
 @dataclass(frozen=True)
@@ -41,9 +41,9 @@ class ShardScores:
 def choose_pairs(pairs: Sequence[PromptPair], config: AttributionConfig) -> list[PromptPair]:
     """Return the pairs to attribute: training prompts under the selected attacks, `pairs_per_role` of each role or all.
 
-    Attacks take turns, and within an attack pairs come in the order of a digest of their ids, so that the choice is
-    the same in every process and does not depend on the order of `pairs`. Safety pairs come first. If any
-    of them has the model's own refusal, only those that have one are taken.
+    The pairs of all attacks alternate, and within an attack pairs are in the order of a digest of their ids, so that
+    the choice is the same in every process and does not depend on the order of `pairs`. Safety pairs come first. If
+    any safety pair has the model's own refusal, only safety pairs with an own refusal are taken.
 
     Args:
         pairs: all pairs.
@@ -83,21 +83,21 @@ def attribute_shard(
     memory_mib: int | None = None,
     track: Track = silent,
 ) -> ShardScores:
-    """Attribute pairs, all of them or those of a shard, and sum their scores.
+    """Attribute pairs (all pairs or those of a shard) and sum their scores.
 
     By `integrated_gradients` (equation 4 of arXiv 2508.09473) the score of neuron i of layer l for a pair of query q
     and prompt (p, q) with response y is, with v the layer's activations at the last prompt position,
 
         C_i = (v_(p,q) - v_q)_i * integral over t from 0 to 1 of dP(y | v_q + t (v_(p,q) - v_q)) / dv_i.
 
-    `gradient_scores` and `activation_scores` say what the other methods' scores are.
+    For the scores of the other methods see `gradient_scores` and `activation_scores`.
 
     Args:
-        pairs: what `choose_pairs` or `in_shard` returned.
+        pairs: the result of `choose_pairs` or `in_shard`.
         config: method, nodes, position, objective, normalisation.
         chat: the model, its weights without gradients.
-        memory_mib: activations kept at once, in MiB; chosen from the device and the model if None.
-        track: told of every pair.
+        memory_mib: activations kept at once, in MiB; if None, the device and the model determine it.
+        track: reports progress after every pair.
 
     Returns:
         `table`, a row a role, attack category, layer, neuron and half of the pairs: score_sum and score_sq_sum, sums
@@ -146,7 +146,7 @@ def attribute_shard(
 def facts_over_shards(shards: Sequence[Mapping[str, float]]) -> dict[str, float]:
     """Return the facts of all shards together, and `shards`, their number.
 
-    Largest values are maxima; means and shares are weighted by the pairs they are of; counts and seconds are sums.
+    The result has the largest of maxima, the sum of counts and seconds, and means weighted by the numbers of pairs.
     """
     found = {"shards": float(len(shards))}
     for name in dict.fromkeys(name for facts in shards for name in facts):

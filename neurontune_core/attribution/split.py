@@ -1,4 +1,4 @@
-"""How the wavefront is cut so that its activations fit in memory; the result does not depend on the cut."""
+"""Split the wavefront so that its activations fit in memory; the result does not depend on the split."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ Result = TypeVar("Result")
 class Budget:
     """Memory budget: how many row-layers (one row of each pair, in one decoder layer) the backward pass may keep.
 
-    Halved for good whenever the device runs out of memory, so that one failure is not repeated for every pair.
+    When the device runs out of memory, the budget is halved permanently, so that not every pair repeats the failure.
     """
 
     row_layers: int
@@ -25,17 +25,17 @@ class Budget:
 
 
 def row_layers(wave: Wave, layers: int) -> int:
-    """Return how many row-layers a wave keeps: a row a moving point from its own layer to the last, the clean row."""
+    """Return how many row-layers a wave keeps: the clean row's, and those of a row for each point from its layer on."""
     return sum(len(wave.moving) * (layers - layer) for layer in wave.layers) + layers - wave.layers[0]
 
 
 def cut(chosen: Sequence[int], layers: int, points: Sequence[float], limit: int) -> list[Wave]:
-    """Return waves of the chosen ones of `layers` decoder layers, each wave within `limit` row-layers.
+    """Return waves of the chosen decoder layers, of `layers` in all; each wave is within `limit` row-layers.
 
-    Layers are divided first, then the points of a layer that is too large.
+    Waves are split by layers first; if a single layer is too large, its points are divided.
 
-    In the same memory, few layers at all points give larger matrix products than all layers at few points, because
-    no layer of a wave has to wait for its rows. A wave of one layer and one point is never cut.
+    With the same memory, few layers at all points give larger matrix products than all layers at few points, because
+    then the first layers of a wave already have many rows. A wave of one layer and one point is never split.
     """
     waves: list[Wave] = []
     start = 0
@@ -52,7 +52,7 @@ def cut(chosen: Sequence[int], layers: int, points: Sequence[float], limit: int)
 
 
 def _cut_layer(alone: Sequence[int], layers: int, points: Sequence[float], limit: int) -> list[Wave]:
-    """Return waves of one layer within `limit` row-layers, the points divided.
+    """Return waves of one layer, each with a part of the points and within `limit` row-layers.
 
     The path's end costs no row and goes with the first points.
     """
@@ -63,7 +63,7 @@ def _cut_layer(alone: Sequence[int], layers: int, points: Sequence[float], limit
 
 
 def halve(wave: Wave) -> list[Wave]:
-    """Return the two halves of a wave, split by points if it has several, else by layers; the smallest wave is kept."""
+    """Return the two halves of a wave, by points if it has several, else by layers; the smallest wave stays whole."""
     if len(wave.points) > 1:
         middle = len(wave.points) // 2
         return [Wave(wave.layers, wave.points[:middle]), Wave(wave.layers, wave.points[middle:])]
@@ -76,7 +76,7 @@ def halve(wave: Wave) -> list[Wave]:
 def run_within(
     run: Callable[[Wave], Result], waves: Sequence[Wave], layers: int, budget: Budget
 ) -> Iterator[tuple[Wave, Result]]:
-    """Run waves, halving one and the budget when the device runs out of memory, and yield each with its result.
+    """Run waves and yield each with its result; if the device runs out of memory, halve the wave and the budget.
 
     Raises:
         torch.OutOfMemoryError: the smallest wave does not fit.
@@ -95,7 +95,7 @@ def run_within(
 
 
 def in_halves(run: Callable[[Sequence[Item]], list[Result]], items: Sequence[Item]) -> list[Result]:
-    """Return the results of `run` on all items at once, or on one half after the other if memory is too small.
+    """Return the results of `run` on all items at once, or on each half separately if memory is too small.
 
     Raises:
         torch.OutOfMemoryError: a single item does not fit.
@@ -115,7 +115,7 @@ def unless_out_of_memory(run: Callable[[], Result], recoverable: bool) -> Result
         memory = isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)
         if not (memory and recoverable):
             raise
-    # here, not in the handler: the exception's traceback holds the failed run's tensors
+    # here and not in the handler, where the exception's traceback still refers to the failed run's tensors
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
     return None

@@ -1,4 +1,4 @@
-"""Sums of pair scores, and the score table made of them."""
+"""Sums of pair scores, and the score table made from the sums."""
 
 from collections.abc import Mapping
 
@@ -20,8 +20,8 @@ def half_of(pair_id: str) -> int:
 class ScoreSums:
     """Sums of scores and squared scores, float64, per role, attack category, half and neuron.
 
-    With `normalise` each pair's scores, over all attributed neurons, are scaled to unit L2 norm first; without it they
-    are in their own units: probabilities, log-probabilities or activations.
+    With `normalise` each pair's scores, over all attributed neurons, are first scaled to unit L2 norm. Without it they
+    keep their own units: probabilities, log-probabilities or activations.
     """
 
     def __init__(self, widths: Mapping[int, int], normalise: bool) -> None:

@@ -1,10 +1,10 @@
 """One forward and one backward pass that give the gradients of every layer at every point of its path.
 
 Before decoder layer l, S copies of the clean row join the batch; at layer l's down projection their activations are
-replaced by the S points `v_q + t_s (v_pq - v_q)`, which are leaves of the autograd graph. Each row is its own path, so
-one backward pass of the summed log-probabilities gives every row the gradient of its own. At the path's end, t = 1,
-the row is the clean row: that point needs no copy, in any layer. The model is not forked: it runs its own forward under
-hooks, and nothing is edited in place.
+replaced by the S points `v_q + t_s (v_pq - v_q)`, which are leaves of the autograd graph. Rows do not influence one
+another, so one backward pass of the summed log-probabilities gives every row its own gradient. At the path's end,
+t = 1, the row equals the clean row, so this point needs no copy in any layer. The model runs its own forward code under
+hooks, and no tensor is edited in place.
 """
 
 from collections.abc import Callable, Sequence
@@ -29,10 +29,10 @@ from neurontune_core.neurons import Bank, banks, captured, decoder_layers, edite
 
 @dataclass(frozen=True)
 class Context:
-    """What all waves of a batch share, computed once.
+    """The data that all waves of a batch share, computed once.
 
-    `query_values[l]` `[pair, position, neuron]` are the activations v_q: one position (the last of the prompt), or all
-    that predict the response.
+    `query_values[l]` `[pair, position, neuron]` are the activations v_q, at one position (the last of the prompt) or at
+    all positions that predict the response.
     """
 
     batch: Batch
@@ -58,20 +58,20 @@ class Wave:
 
     @property
     def moving(self) -> tuple[float, ...]:
-        """The points that need rows of their own: all but the path's end."""
+        """The points that need their own rows: all but the path's end."""
         return tuple(point for point in self.points if point < 1.0)
 
 
 @dataclass(frozen=True)
 class WaveResult:
-    """What a wave gives.
+    """The result of a wave.
 
     Attributes:
         layers: the layers of the wave that have neurons.
         clean: log-probability of the response after the attacked prompt, float64 `[pair]`.
         log_probability: the same at every point of these layers' paths, float64 `[layer, point, pair]`.
-        contribution: `(v_pq - v_q)_i * d log P / d v_i` summed over positions, `[point, pair, neuron]` for each layer
-            of them; empty if no gradient was asked for.
+        contribution: `(v_pq - v_q)_i * d log P / d v_i` summed over positions, `[point, pair, neuron]` for each of
+            `layers`; empty if no gradient was requested.
     """
 
     layers: list[int]
@@ -106,9 +106,9 @@ def run_wave(
     Args:
         model: the model, its weights without gradients.
         head: the model's map to logits.
-        context: what `make_context` returned.
+        context: the result of `make_context`.
         wave: layers and points.
-        with_gradient: False runs the forward pass alone and gives no contributions.
+        with_gradient: if False, only the forward pass is run, and there are no contributions.
     """
     batch, pairs = context.batch, context.batch.row.shape[0]
     chosen = context.covered(wave.layers)
@@ -138,7 +138,7 @@ def run_wave(
 
 
 class _Paths:
-    """The points of a wave's paths, made layer by layer as the clean activations become known."""
+    """Computes the points of a wave's paths, layer by layer, as soon as the clean activations are known."""
 
     def __init__(self, context: Context, wave: Wave, with_gradient: bool) -> None:
         self.context, self.wave, self.with_gradient = context, wave, with_gradient
@@ -148,7 +148,7 @@ class _Paths:
     def replace(self, bank: Bank, values: Tensor, routing: Routing) -> Tensor:
         """Return a bank's activations `[row, position, channel]` with its layer's newly joined rows on the path.
 
-        The path is one of neurons: a token moves along it as far as it is routed to their experts.
+        In a mixture of experts, a token moves along the path only in the neurons of experts to which it is routed.
         """
         pairs, steps = self.context.batch.row.shape[0], self.context.path_positions
         moving, ends = self.wave.moving, len(self.wave.moving) < len(self.wave.points)
@@ -166,7 +166,7 @@ class _Paths:
         placed = routing.part(slice(kept, None), slice(steps)).take(leaf)
         parts = [values[:kept], torch.cat([placed, values[kept:, steps:].detach()], 1)]
         if ends and self.with_gradient:
-            # the first layer's clean activations are a leaf, the next ones depend on them: both have gradients
+            # the first layer's clean activations are a leaf, and later ones depend on them, so both have gradients
             clean = clean if clean.requires_grad else clean.detach().requires_grad_(True)
             self.places[bank].append((clean, clean_routing.spread))
             parts = [torch.cat([clean, values[:pairs, steps:]], 1), values[pairs:kept], parts[1]]
@@ -192,7 +192,7 @@ def _unchanged(values: Tensor) -> Tensor:
 def _joining(pairs: int, copies: int) -> Callable[[nn.Module, tuple[Any, ...], dict[str, Any]], Any]:
     """Return a hook that adds `copies` copies of the clean rows to a decoder layer's input, the batch's first rows.
 
-    Arguments made for the clean rows alone (position embeddings, ids) are repeated where they do not broadcast.
+    Arguments that were made for the clean rows (position embeddings, ids) are repeated if they do not broadcast.
     """
 
     def join(module: nn.Module, inputs: tuple[Any, ...], settings: dict[str, Any]) -> Any:
@@ -214,7 +214,7 @@ def _repeated(argument: Any, pairs: int, repeats: int) -> Any:
     if isinstance(argument, tuple):
         return tuple(_repeated(each, pairs, repeats) for each in argument)
     if not isinstance(argument, Tensor) or pairs == 1 or argument.dim() < 2 or argument.shape[0] != pairs:
-        return argument  # one pair's arguments broadcast over its rows
+        return argument  # the arguments of a single pair broadcast over its rows
     return argument.repeat(repeats, *[1] * (argument.dim() - 1))
 
 

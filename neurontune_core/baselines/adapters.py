@@ -1,4 +1,4 @@
-"""Adapters of peft: put into a model in place, lent, and taken out again."""
+"""Adapters of peft: insert one into a model in place, and remove it again."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -17,7 +17,7 @@ from neurontune_core.neurons import coverage, down_projections, layers_path
 
 @dataclass(frozen=True)
 class Adapter(Intervention):
-    """Learned tensors beside some down projections; `weights` has them by peft's names, or is empty."""
+    """Learned tensors added to some down projections; `weights` has them by peft's names; empty before learning."""
 
     targets: tuple[str, ...]
     weights: Mapping[str, Tensor]
@@ -33,7 +33,7 @@ class Adapter(Intervention):
 
     @contextmanager
     def put_in(self, chat: ChatModel) -> Iterator[Any]:
-        """Put the adapter, new if it has no weights, into the model in place, and lend it; taken out on exit.
+        """Insert the adapter (a new one if it has no weights) into the model in place, and yield it; removed on exit.
 
         Raises:
             InputError: peft is not installed.
@@ -55,12 +55,12 @@ class Adapter(Intervention):
 
     @contextmanager
     def applied(self, chat: ChatModel) -> Iterator[ChatModel]:
-        """Lend the adapted model; undone on exit, after an error too."""
+        """Yield the adapted model; undone on exit, also after an error."""
         with self.put_in(chat):
             yield chat
 
     def taken(self, adapter: Any) -> Self:
-        """Return this adapter with the present weights of one that is in a model."""
+        """Return this adapter with the present weights of the adapter in a model."""
         from peft import get_peft_model_state_dict
 
         state = get_peft_model_state_dict(adapter)
@@ -68,7 +68,7 @@ class Adapter(Intervention):
 
 
 def paths(chat: ChatModel, layers: Sequence[int] | None = None) -> tuple[str, ...]:
-    """Return the paths of the down projections of layers, of all covered ones by default."""
+    """Return the paths of the down projections of layers, by default of all layers that have one."""
     rows = [row for row in coverage(chat.model) if not row.problem]
     wanted = [row for row in rows if layers is None or row.layer in layers]
     return tuple(f"{layers_path(chat.model)}.{row.layer}.{row.path}" for row in wanted)

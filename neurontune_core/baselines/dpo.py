@@ -39,7 +39,7 @@ class Preference:
 
 
 def left_out(pairs: Sequence[PromptPair], kept: Container[str]) -> dict[str, float]:
-    """Return how many pairs of each role have no chosen or no rejected response, so that DPO does not learn them."""
+    """Return how many pairs of each role lack a chosen or a rejected response, so that DPO cannot use them."""
     lost = [pair.role for pair in pairs if pair.id not in kept]
     return {"harmful_left_out": float(lost.count("safety")), "harmless_left_out": float(lost.count("utility"))}
 
@@ -60,7 +60,7 @@ class Preferences:
         """Return the loss's gradients in the trained weights, and the loss in nats."""
         mine = [self.pairs[pair.id] for pair in batch if pair.id in self.pairs]
         totals, value = [torch.zeros_like(weight) for weight in trained], 0.0
-        for part in micro_batches(mine, max(1, self.chat.batch_tokens // 2)):  # each has two sequences
+        for part in micro_batches(mine, max(1, self.chat.batch_tokens // 2)):  # each pair has two sequences
             with explicit_attention(self.chat.model):
                 preferred = _preferred(self.chat, part)
             reference = torch.tensor([each.reference for each in part]).to(preferred)
@@ -72,10 +72,10 @@ class Preferences:
 
 
 def preferences(chat: ChatModel, batches: Batches, labels: LabelJudge, budget: TrainingSettings) -> Preferences:
-    """Return the pairs of all batches with what is rejected, judged once and scored by the base model.
+    """Return the pairs of all batches with their rejected responses, judged once and scored by the base model.
 
-    Of a harmful prompt the refusal is chosen and the model's own answer rejected (none where it refuses by itself); of
-    a harmless one the base model's answer is chosen and a refusal rejected.
+    For a harmful prompt the refusal is chosen and the model's own answer rejected (nothing is rejected if the model
+    refuses by itself). For a harmless prompt the base model's answer is chosen and a refusal rejected.
 
     Raises:
         InputError: the model refuses every harmful prompt by itself.

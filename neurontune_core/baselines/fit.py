@@ -40,7 +40,7 @@ STRENGTHS = (0.5, 1.0, 2.0)
 """Without a search, steering tries each of these depths with each of these strengths."""
 STRENGTH_RANGE = (0.25, 4.0)
 RATE_SPAN = 10.0
-"""A search tries step sizes from a tenth of the one that is set to ten times it."""
+"""A search tries step sizes from a tenth of the configured one to ten times it."""
 RESPONSE_TOKENS = 32
 
 
@@ -55,7 +55,7 @@ class FittedBaseline:
 
 @dataclass(frozen=True)
 class _Fit:
-    """What all baselines are fitted with; `batches` are the training pairs, in one batch where there are no steps."""
+    """The data for fitting a baseline; `batches` are the training pairs, in one batch for methods without steps."""
 
     config: SearchedSettings
     settings: ChoosingSettings
@@ -120,7 +120,7 @@ def fit_baseline(
         track: progress.
 
     Raises:
-        InputError: one needs a package that is not there or a budget, or a split lacks a role.
+        InputError: a package or a budget is missing, or a split lacks a role.
         NumericalError: learning diverges with every step size that is tried.
     """
     check_baseline(config, scaling)

@@ -8,7 +8,7 @@ from neurontune_core.baselines.adapters import Adapter
 
 @dataclass(frozen=True)
 class Ia3(Adapter):
-    """A factor a neuron, `a <- l * a`, before the down projections: what scaling could reach without a selection."""
+    """A factor for each neuron, `a <- l * a`, before the down projections: scaling without a selection of neurons."""
 
     def settings(self, transposed: bool) -> Any:
         """Return peft's configuration; the weights of `transposed` projections are `[input, output]`."""

@@ -1,4 +1,4 @@
-"""LoRA: low-rank matrices beside the weights, about as many numbers as there are factors."""
+"""LoRA: low-rank matrices added to the weights, with about as many numbers as there are factors."""
 
 import math
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""Steering that leaves harmless states alone: AlphaSteer (Sheng et al. 2025, https://arxiv.org/abs/2506.07022)."""
+"""Steering that hardly moves harmless states: AlphaSteer (Sheng et al. 2025, https://arxiv.org/abs/2506.07022)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from neurontune_core.model.likelihood import TokenSequence
 from neurontune_core.model.load import ChatModel
 
 NULL_SHARE = 0.5
-"""Share of the directions of the residual stream, those in which harmless states are smallest, that may be read."""
+"""Share of the directions of the residual stream that are used: those in which harmless states are smallest."""
 RIDGE = 0.1
 """Ridge penalty, relative to the mean eigenvalue of the harmful states' second moment in the null space."""
 
@@ -44,7 +44,7 @@ def harmful_direction(states: States) -> NDArray[np.float32]:
 
 
 def moved(states: States, reading: NDArray[np.float32]) -> dict[str, float]:
-    """Return `w . h`, the share of the direction added to a state: its mean if harmful, its root mean square if not."""
+    """Return `w . h`, the share of the direction that is added: mean of harmful states, RMS of harmless states."""
     w = torch.from_numpy(reading).double()
     harmless = float((w @ states.moment @ w).clamp(min=0) / max(1, states.count)) ** 0.5
     return {"harmful_moved": float((states.harmful @ w).mean()), "harmless_moved": harmless}
@@ -58,7 +58,7 @@ def collect_states(
 ) -> dict[int, States]:
     """Return the states after some layers, float64: harmful ones at the last prompt position, harmless ones everywhere.
 
-    Everywhere is every token of prompt and answer, because steering acts on all of them.
+    Harmless states are taken at every token of prompt and answer, because steering acts on all tokens.
     """
     hidden = chat.model.config.get_text_config().hidden_size
     moments = {layer: torch.zeros(hidden, hidden, dtype=torch.float64) for layer in layers}

@@ -13,7 +13,7 @@ METHOD_MEANING = (
     "parameters and steps as the factors; `ia3`: a factor for every MLP neuron; `dpo`: LoRA by preferences (the last "
     "three with peft)."
 )
-RATE_MEANING = "First Adam step size; a search takes a tenth to ten times of it."
+RATE_MEANING = "First Adam step size; a search tries a tenth to ten times this size."
 
 
 class NoBaseline(Section):
@@ -29,7 +29,7 @@ class SystemPromptSettings(Section):
 
 
 class SearchedSettings(Section):
-    """A method with a step size, or with a layer and a strength, that can be searched."""
+    """A method whose step size, or whose layer and strength, can be searched."""
 
     trials: int = Field(
         default=0,
@@ -47,7 +47,7 @@ class SteeringSettings(SearchedSettings):
 
 
 class AlphaSteerSettings(SearchedSettings):
-    """The refusal direction added as far as a state is harmful: a null space keeps harmless states where they are."""
+    """The refusal direction, added only to harmful states: a null space keeps harmless states nearly unchanged."""
 
     method: Literal["alphasteer"] = Field(default="alphasteer", description=METHOD_MEANING)
 

@@ -21,7 +21,7 @@ from neurontune_core.records import Conversation
 class Steering(Intervention):
     """`h <- h + direction` after decoder layer `layer`; the direction `[hidden]` carries its strength.
 
-    With a `reading` `[hidden]`, `h <- h + (reading . h) direction`: how far a state is moved depends on it.
+    With a `reading` `[hidden]`, `h <- h + (reading . h) direction`: the distance depends on the state h.
     """
 
     layer: int
@@ -35,7 +35,7 @@ class Steering(Intervention):
 
     @contextmanager
     def applied(self, chat: ChatModel) -> Iterator[ChatModel]:
-        """Lend the steered model; undone on exit, after an error too."""
+        """Yield the steered model; undone on exit, also after an error."""
         direction = torch.from_numpy(self.direction).to(chat.device)
         reading = None if self.reading is None else torch.from_numpy(self.reading).to(chat.device)
 
@@ -63,7 +63,7 @@ def refusal_directions(
 ) -> NDArray[np.float32]:
     """Return the difference of means of the residual stream, harmful minus harmless prompts, `[layer, hidden]`.
 
-    Taken after every decoder layer at the last prompt position (Arditi et al. 2024, https://arxiv.org/abs/2406.11717).
+    The residual stream is read after every decoder layer at the last prompt position (Arditi et al. 2024, https://arxiv.org/abs/2406.11717).
     """
     means = [_mean_states(chat, prompts) for prompts in (harmful, harmless)]
     return (means[0] - means[1]).float().cpu().numpy()
@@ -88,7 +88,7 @@ def visit_states(
 ) -> None:
     """Show the residual stream `[batch, position, hidden]` after every layer, with the mask `[batch, position]`.
 
-    Texts are padded on the left, so that every text ends in the last position.
+    Texts are padded on the left, so that every text ends at the last position.
     """
     for group in by_length([len(tokens) for tokens in texts], chat.batch_tokens):
         ids, mask = padded([texts[i] for i in group], chat.end_tokens[0], chat.device, left=True)

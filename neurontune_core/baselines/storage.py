@@ -1,4 +1,4 @@
-"""How a baseline is laid out in files: tensors as safetensors, everything else in one JSON file."""
+"""The files of a baseline: tensors as safetensors, everything else in one JSON file."""
 
 import json
 from pathlib import Path
@@ -20,7 +20,7 @@ FACTS, TENSORS = "baseline.json", "baseline.safetensors"
 
 
 def save_baseline(folder: Path, change: Intervention, model: str) -> None:
-    """Write what a baseline does to the model with this identity."""
+    """Write a baseline's change of the model with this identity."""
     content: dict[str, Any]
     if isinstance(change, SystemPrompt):
         content = {"method": "system_prompt", "text": change.text}
@@ -37,14 +37,14 @@ def save_baseline(folder: Path, change: Intervention, model: str) -> None:
 
 
 def changed_model(folder: Path) -> str:
-    """Return the identity of the model that factors, or a baseline, belong to."""
+    """Return the identity of the model to which factors or a baseline belong."""
     if not (folder / FACTS).exists():
         return tables.scaling_model(folder)
     return str(json.loads((folder / FACTS).read_text(encoding="utf-8"))["model"])
 
 
 def load_change(folder: Path) -> Intervention:
-    """Read factors, or what a baseline does to the model."""
+    """Read factors, or a baseline's change of the model."""
     if not (folder / FACTS).exists():
         return tables.load_scaling(folder)
     content = json.loads((folder / FACTS).read_text(encoding="utf-8"))

@@ -1,4 +1,4 @@
-"""A safety system prompt: the model is told to refuse, and nothing in it is changed."""
+"""A safety system prompt: it tells the model to refuse, and the model is not changed."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,7 +17,7 @@ SELF_REMINDER = (
 
 @dataclass(frozen=True)
 class SystemPrompt(Intervention):
-    """A system message before every prompt, in place of the model's own and above a conversation's own."""
+    """A system message before every prompt; it replaces the model's own and precedes a conversation's own."""
 
     text: str
 
@@ -28,7 +28,7 @@ class SystemPrompt(Intervention):
 
     @contextmanager
     def applied(self, chat: ChatModel) -> Iterator[ChatModel]:
-        """Lend the model with the system message.
+        """Yield the model with the system message.
 
         Raises:
             InputError: the model's template takes no system message.

@@ -1,4 +1,4 @@
-"""What adapters learn from, and the loop that learns them: Adam on the batches and steps of the scaling factors."""
+"""The training data of adapters and the loop that learns them: Adam on the batches and steps of the factors."""
 
 import random
 from collections.abc import Callable, Mapping, Sequence
@@ -25,7 +25,7 @@ from neurontune_core.scaling.settings import MamlSettings, ScalingConfig, Traini
 from neurontune_core.scaling.validation import Score, validated_steps
 
 POSITIONS = PositionWeights(3, 8.0)
-"""Refusing is decided in the first tokens, which therefore weigh more."""
+"""The first tokens decide whether an answer refuses, so they have a greater weight."""
 
 FEW_PROMPTS = 128
 
@@ -34,9 +34,9 @@ Kind = TypeVar("Kind", bound=Adapter)
 
 
 def draw_batches(pairs: Sequence[PromptPair], budget: ScalingConfig, labels: LabelJudge) -> Batches:
-    """Return the training pairs of every step, with the responses that are trained, as scaling factors draw them.
+    """Return the training pairs of every step, with the trained responses, drawn as for the scaling factors.
 
-    Where the settings have no steps (a dial), they are one batch with `FEW_PROMPTS` of each role at most.
+    If the settings have no steps (a dial), there is one batch with at most `FEW_PROMPTS` prompts of each role.
 
     Raises:
         InputError: the training split lacks a role, or attacks.
@@ -71,7 +71,7 @@ class Objective(Protocol):
 
     @property
     def chat(self) -> ChatModel:
-        """The model that the adapter is put in."""
+        """The model with the adapter."""
         ...
 
     def gradients(self, trained: Sequence[Tensor], batch: Sequence[PromptPair]) -> tuple[list[Tensor], float]:

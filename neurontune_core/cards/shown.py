@@ -1,4 +1,4 @@
-"""A card as a person reads it: nothing in it can steer a terminal, and every text is one line."""
+"""A card as text for a person: it contains no control characters, and every text is one line."""
 
 import math
 from collections.abc import Sequence
@@ -22,9 +22,9 @@ class ShownPrompt:
 
 @dataclass(frozen=True)
 class ShownCard:
-    """A card's figures and texts; `factor` is "" where the neuron has none, `routed` where it is in no routed expert.
+    """A card's figures and texts; `factor` is "" without a factor, `routed` is "" outside routed experts.
 
-    `neuron` is what it is called within its layer.
+    `neuron` is its name within its layer.
     """
 
     role: str
@@ -60,7 +60,7 @@ def shown_cards(cards: Sequence[NeuronCard], scaling: ScalingFactors | None) -> 
 
 
 def routing(card: NeuronCard) -> str:
-    """Return how many prompts are sent to the neuron's expert, "" if it is in none."""
+    """Return how many prompts are routed to the neuron's expert, "" if it is in no routed expert."""
     shares = zip(("harmful", "harmless"), card.routed, strict=False)
     return ", ".join(f"{share:.0%} of {kind}" for kind, share in shares if not math.isnan(share))
 

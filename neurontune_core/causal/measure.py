@@ -1,4 +1,4 @@
-"""What the model does in the cells of a causal study: its answers, a row each, and how far it moved."""
+"""The model's answers in the cells of a causal study, a row for each, and its KL from the unchanged model."""
 
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -30,15 +30,15 @@ COLUMNS = ("neurons", "share", "intervention", "matched", "count", "group", "id"
 
 @dataclass(frozen=True)
 class CausalStudy:
-    """What all cells are measured on.
+    """The data that all cells share.
 
     Attributes:
         chat: the model.
-        sets: where the cells' neurons come from.
-        prompts: by group.
-        harmless: training prompts whose mean activations neurons are set to.
-        judge: of the answers.
-        tokens: longest answer.
+        sets: the sets of neurons that the cells name.
+        prompts: the prompts of each group.
+        harmless: training prompts; neurons are set to their mean activations on these prompts.
+        judge: labels the answers.
+        tokens: length limit of an answer, in tokens.
     """
 
     chat: ChatModel
@@ -51,7 +51,7 @@ class CausalStudy:
 
 @dataclass(frozen=True)
 class _Unchanged:
-    """Of the unchanged model: mean activations, those of plain queries by group, answers to ordinary prompts."""
+    """Values of the unchanged model: mean activations, activations on plain queries, answers to ordinary prompts."""
 
     means: Mapping[int, Tensor]
     ends: Mapping[str, Mapping[int, Tensor]]
@@ -105,8 +105,8 @@ def _judged(
 def mean_activations(chat: ChatModel, harmless: Sequence[PromptPair]) -> dict[int, Tensor]:
     """Return the mean activations `[neuron]` of every layer over the positions of harmless prompts.
 
-    What all prompts begin with (a system message, and the first position, whose activations are of another size) does
-    not count. At most 64 prompts are read, the first ones.
+    The tokens with which all prompts begin are left out: a system message, and the first position, whose activations
+    have another magnitude. Only the first 64 prompts are read.
     """
     prompts = [chat.prompt_tokens(pair.conversation) for pair in harmless[:MOST_HARMLESS]]
     shared = max(1, shared_length(prompts))
@@ -130,7 +130,7 @@ def _sum_at(counted: Tensor, values: Tensor) -> Tensor:
 def _answers(
     study: CausalStudy, unchanged: _Unchanged, cell: Cell, neurons: tuple[NeuronId, ...], group: str
 ) -> tuple[list[str], float]:
-    """Return the answers of the changed model, and its KL to the unchanged one where the group is the ordinary one."""
+    """Return the answers of the changed model, and for the ordinary group its KL from the unchanged model."""
     chat, nan = study.chat, float("nan")
     conversations = [pair.conversation for pair in study.prompts[group]]
     if cell.intervention == PATCH:
@@ -159,7 +159,7 @@ def _change(cell: Cell, neurons: tuple[NeuronId, ...], means: Mapping[int, Tenso
 def _patch(
     chat: ChatModel, neurons: tuple[NeuronId, ...], ends: Mapping[int, Tensor], places: Sequence[int]
 ) -> AbstractContextManager[None]:
-    """Lend a model whose neurons have, at the last position, the activations of these prompts' plain queries."""
+    """Yield a model whose neurons have, at the last position, the activations of these prompts' plain queries."""
     if not neurons:
         return nullcontext()
     values = torch.stack([ends[neuron.layer][:, neuron.index] for neuron in neurons], dim=1)
@@ -167,7 +167,7 @@ def _patch(
 
 
 def _said(study: CausalStudy) -> list[tuple[Conversation, list[int]]]:
-    """Return the ordinary harmless prompts with the unchanged model's answers, the empty ones left out."""
+    """Return the ordinary harmless prompts with the unchanged model's answers, without empty answers."""
     conversations = [pair.conversation for pair in study.prompts[ORDINARY]]
     answers = _generated(study, conversations)
     return [(conversation, tokens) for conversation, tokens in zip(conversations, answers, strict=True) if tokens]

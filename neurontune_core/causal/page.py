@@ -1,4 +1,4 @@
-"""What a causal study found, as text: one sentence a claim, and a table an intervention."""
+"""The page of a causal study: one sentence for each claim, and one table for each intervention."""
 
 import math
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ Rows = list[dict[str, str]]
 
 
 def title_of(intervention: str) -> str:
-    """Return what is done to a set, in words."""
+    """Return an intervention in words."""
     titles = {
         ZERO: "Silenced: activations set to 0",
         MEAN: "Silenced: activations set to their mean on harmless prompts",
@@ -33,7 +33,7 @@ def causal_body(table: pd.DataFrame, plot: str) -> str:
 
     Args:
         table: `summary.causal_table`.
-        plot: file of the drawing.
+        plot: the file of the drawing.
     """
     base = table[table["intervention"] == BASE]
     rates = [

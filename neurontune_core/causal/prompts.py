@@ -22,13 +22,13 @@ logger = logging.getLogger("neurontune")
 def grouped_prompts(
     pairs: Sequence[PromptPair], config: CausalConfig, evaluation: EvaluationConfig, library: Library | None = None
 ) -> dict[str, list[PromptPair]]:
-    """Return the prompts by group, at most `prompts` of each; of the harmless ones only those without an attack.
+    """Return the prompts by group, at most `prompts` of each; harmless prompts only without an attack.
 
     Args:
         pairs: all pairs.
-        config: the split, the groups, how many prompts.
+        config: the split, the groups, the number of prompts.
         evaluation: benchmarks and their sources, for the test split.
-        library: the public datasets, where benchmarks name some.
+        library: the public datasets, if benchmarks name some.
 
     Raises:
         InputError: an unknown group, or one without a prompt.
@@ -53,10 +53,10 @@ def grouped_prompts(
 def prompts_with_room(
     prompts: Mapping[str, Sequence[PromptPair]], chat: ChatModel, tokens: int
 ) -> tuple[dict[str, list[PromptPair]], pd.DataFrame]:
-    """Return the prompts that leave room for an answer in the model's positions, and those left out, with why.
+    """Return the prompts that leave room for an answer in the model's positions, and those left out, with the reason.
 
     Raises:
-        InputError: none of a group does.
+        InputError: no prompt of a group leaves room.
     """
     kept, without_room = left_out.with_room(prompts, chat, tokens)
     if without_room.empty:
@@ -72,7 +72,7 @@ def prompts_with_room(
 
 
 def kind_of(pairs: Sequence[PromptPair]) -> Kind:
-    """Return the kind of a group's prompts."""
+    """Return the kind of prompts that a group has."""
     if any(pair.role == "utility" for pair in pairs):
         return "harmless"
     return "attacked" if any(pair.attack_name for pair in pairs) else "plain"

@@ -12,7 +12,7 @@ class CausalConfig(Section):
 
     split: Literal["validation", "test"] = Field(
         default="test",
-        description="Whose prompts are asked: those of the validation split, or of the test split and of the public "
+        description="Split whose prompts are asked: the validation split, or the test split together with the public "
         "sets in evaluation.benchmarks.",
     )
     groups: Names = Field(
@@ -35,7 +35,7 @@ class CausalConfig(Section):
         "plain query.",
     )
     factors: Annotated[tuple[Annotated[float, Field(gt=1)], ...], BeforeValidator(as_list)] = Field(
-        default=(1.5, 2, 3), description="Factors of amplification; random sets are amplified by the middle one alone."
+        default=(1.5, 2, 3), description="Factors of amplification; random sets use only the middle factor."
     )
     draws: int = Field(default=5, ge=0, description="Random sets for each set, matched to it layer by layer.")
     shards: int = Field(default=4, ge=1, le=10_000, description="Independent parts the study is divided into.")

@@ -53,7 +53,7 @@ def causal_table(answers: pd.DataFrame) -> pd.DataFrame:
 
 
 def _order(column: pd.Series) -> pd.Series:
-    """Return sorting keys: what is done, and to which set, known ones first, in their order."""
+    """Return sorting keys: interventions and sets in their usual order, unknown ones last."""
     known = ORDER.get(str(column.name), [])
     return column.map({value: place for place, value in enumerate([*known, *sorted(set(column) - set(known))])})
 
@@ -61,7 +61,7 @@ def _order(column: pd.Series) -> pd.Series:
 def causal_facts(table: pd.DataFrame, answers: pd.DataFrame) -> dict[str, float]:
     """Return the headline: base rates, silencing and patching of the safety set at every size, and random sets.
 
-    `empty_set_changes` counts answers that changing no neuron changed; anything but 0 is a fault of the hooks.
+    `empty_set_changes` counts answers that changed although no neuron was changed; above 0 the hooks are at fault.
     """
     rows: list[dict[str, Any]] = table.to_dict("records")  # type: ignore[assignment]  # columns have names
     facts = {f"refused/{row['group']}": float(row["refused"]) for row in rows if row["intervention"] == BASE}

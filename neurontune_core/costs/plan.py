@@ -1,4 +1,4 @@
-"""What every stage of a run would take: counted from its settings and pairs, timed in a short calibration."""
+"""The estimated cost of every stage of a run: work from its settings and pairs, speed from a short calibration."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -35,32 +35,32 @@ from neurontune_core.records import NeuronSet, PromptPair, neurons_at
 from neurontune_core.selection.select import resolve_count
 
 SECONDS = {"task": 0.3, "row": 7e-7, "judged": 2.5e-3, "report": 0.7, "export_byte": 2e-9}
-"""Seconds of what no model takes part in: starting and recording a stage, merging a row of scores, judging an answer,
-writing the report, copying a byte of an export."""
+"""Seconds of work without a model: starting and recording a stage, merging a row of scores, judging an answer, writing
+the report, copying a byte of an export."""
 BYTES = {"row": 18, "ranked": 32, "answer": 400, "report": 750_000}
-"""Bytes on disk: of a row of merged scores, a selected neuron, an answer, a report."""
+"""Bytes on disk of a row of merged scores, a selected neuron, an answer, and a report."""
 RUN_BYTES = 1200 << 20
-"""What the process of a run takes at least, as measured: libraries, Prefect, MLflow, and what the pairs have left."""
+"""Measured least memory of a run's process: libraries, Prefect, MLflow, and memory kept after building the pairs."""
 CHECKED_BYTES = 8
-"""Of a weight of the copy in float64 that an export is checked on, beside the weights as they are stored."""
+"""Bytes of a weight in the float64 copy on which an export is checked."""
 WITHOUT_GRADIENTS = 0.25
-"""Of the bytes a token keeps for a backward pass, what one takes that is only read."""
+"""Bytes of a token that is only read, relative to the bytes that a token keeps for a backward pass."""
 
 Lend = Callable[[bool], AbstractContextManager[ChatModel]]
-"""Lends the model, in its exact number format or, with True, in the working one."""
+"""Yields the model in its exact number format, or with True in the working one."""
 
 
 @dataclass(frozen=True)
 class StageCost:
-    """What a stage takes.
+    """The estimated cost of a stage.
 
     Attributes:
         stage: its name.
-        seconds: on this machine, the model's loading among them.
+        seconds: on this machine, including the loading of the model.
         memory_bytes: peak memory of the process.
         card_bytes: peak memory of the accelerator; 0 without one.
         disk_bytes: size of its artifact.
-        money: in the unit of `runtime.price_per_hour`; None where no price is given.
+        money: in the unit of `runtime.price_per_hour`; None if no price is given.
     """
 
     stage: str
@@ -73,9 +73,9 @@ class StageCost:
 
 @dataclass(frozen=True)
 class Plan:
-    """What a run takes: counts of attribution, and a row a stage.
+    """The estimated cost of a run: the counts of attribution, and a row for each stage.
 
-    `export` is a row of its own, which is not among the stages of a run and not in its sums.
+    `export` is a separate row: it is not a stage of a run, and the sums leave it out.
     """
 
     pairs: int
@@ -104,7 +104,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class _Place:
-    """A model in memory: what it takes there with its activations, beside the rest of the process."""
+    """The memory of a model with its activations, and of the rest of the process."""
 
     on_card: bool
     weights: int
@@ -116,7 +116,7 @@ class _Place:
         return _Place(model.device.type == "cuda", weight_bytes(model), bytes_per_token(model), process)
 
     def peak(self, work: Work, more: int = 0) -> tuple[int, int]:
-        """Return the peak memory of process and card; `more` bytes are held beside weights and activations."""
+        """Return the peak memory of process and GPU; `more` bytes are held in addition to weights and activations."""
         kept = max(work.kept * self.token_bytes, int(work.batch * self.token_bytes * WITHOUT_GRADIENTS)) + more
         if self.on_card:
             return self.process + self.weights, self.weights + kept
@@ -124,7 +124,7 @@ class _Place:
 
     @property
     def resting(self) -> tuple[int, int]:
-        """The memory of process and card while the model does nothing."""
+        """The memory of process and GPU while the model is idle."""
         return self.process + self.weights, self.weights if self.on_card else 0
 
 
@@ -137,21 +137,21 @@ def plan(
     library: Library | None = None,
     lend_evaluated: Callable[[], AbstractContextManager[ChatModel]] | None = None,
 ) -> Plan:
-    """Return what every stage of a run would take.
+    """Return the estimated cost of every stage of a run.
 
-    Answers are counted as long as they may be, so a model that says less is faster.
+    Answers are assumed to have their maximum length, so a model with shorter answers is faster.
 
     Args:
-        config: the run's.
-        pairs: those of its first stage.
-        made: the seconds that stage took, and its bytes on disk.
-        lend: lends the model.
-        stored_bytes: size of the weights as they are stored.
-        library: the public datasets, where benchmarks name some.
-        lend_evaluated: lends the unrounded model, where that one is evaluated instead.
+        config: the configuration of the run.
+        pairs: the pairs of its first stage.
+        made: the seconds that the first stage took, and its bytes on disk.
+        lend: yields the model.
+        stored_bytes: size of the stored weights.
+        library: the public datasets, if benchmarks name some.
+        lend_evaluated: yields the unrounded model, if it is evaluated instead.
 
     Raises:
-        InputError: there is nothing to attribute, or the model cannot be.
+        InputError: there is nothing to attribute, or the model cannot be attributed.
     """
     chosen = choose_pairs(pairs, config.attribution)
     started = time.perf_counter()
@@ -195,7 +195,7 @@ def plan(
 
 
 def process_bytes(model: PreTrainedModel) -> int:
-    """Return what this process takes without a loaded model: libraries, servers' clients, what the pairs have left."""
+    """Return the memory of this process without a model: libraries, servers' clients, memory kept after the pairs."""
     weights = 0 if model.device.type == "cuda" else weight_bytes(model)
     return max(RUN_BYTES, psutil.Process().memory_info().rss - weights)
 
@@ -242,7 +242,7 @@ def _evaluations(config: PipelineConfig) -> float:
 
 
 def _stand_in(config: PipelineConfig, widths: Sequence[int]) -> NeuronSet:
-    """Return as many neurons as are to be selected, evenly spread over the attributed layers."""
+    """Return as many neurons as will be selected, evenly spread over the attributed layers."""
     total = sum(widths)
     safety, utility = (
         resolve_count(number, total) for number in (config.selection.safety_neurons, config.selection.utility_neurons)
@@ -254,7 +254,7 @@ def _stand_in(config: PipelineConfig, widths: Sequence[int]) -> NeuronSet:
 
 
 def _groups(chosen: Sequence[PromptPair]) -> int:
-    """Return how many rows a neuron has in the merged scores at most: a role, an attack category, and a half each."""
+    """Return the most rows of a neuron in the merged scores: one for each role, attack category, and half."""
     return 2 * len({(pair.role, pair.attack_category) for pair in chosen})
 
 

@@ -1,4 +1,4 @@
-"""A short calibration: how long a model takes for a token read, a token differentiated, and a step of generation."""
+"""A short calibration: seconds for a token that is read, a token that is differentiated, and a step of generation."""
 
 from collections.abc import Sequence
 from contextlib import nullcontext
@@ -20,16 +20,16 @@ from neurontune_core.scaling.gradient import explicit_attention
 STEPS = 8
 """Steps of generation that are timed."""
 GROUP_TOKENS = 1536
-"""Tokens that a calibrating batch holds at most on a processor, where a full one would take long."""
+"""Most tokens of a calibration batch on a processor, where a full batch would take long."""
 SOLVED = (512, 4096)
 """Margins and neurons of the product that is timed for a solve."""
 
 
 @dataclass(frozen=True)
 class Speed:
-    """Seconds: of a token read, of one differentiated, of a generation step and of a row in it.
+    """Seconds for a token that is read, for one that is differentiated, for a step of generation and for a row in it.
 
-    `bytes_per_second` is how fast a matrix times a vector reads the matrix.
+    `bytes_per_second` is the speed at which a matrix-vector product reads the matrix.
     """
 
     forward: float
@@ -39,13 +39,13 @@ class Speed:
     bytes_per_second: float = 1.0
 
     def seconds(self, work: Work) -> float:
-        """Return how long work takes."""
+        """Return the seconds that some work takes."""
         own = self.forward * work.forward + self.gradient * work.gradient
         return own + self.step * work.steps + self.row * work.rows
 
 
 def reading_speed(chat: ChatModel, prompts: Sequence[Sequence[int]]) -> Speed:
-    """Return the seconds a token takes that is read without gradients, by reading a batch of the prompts."""
+    """Return the seconds for a token that is read without gradients, from reading a batch of the prompts."""
     group = _middle(chat, prompts, 1)
     _time(chat, group[:1], 1)
     return Speed(forward=_time(chat, group, 1) / generating(group, 1, chat.batch_tokens).forward)
@@ -57,13 +57,13 @@ def measure_speed(
     prompts: Sequence[Sequence[int]],
     trained: Sequence[TokenSequence],
 ) -> Speed:
-    """Return how fast a model is, by reading, writing and differentiating a batch of each once or twice.
+    """Return the speed of a model, from reading, generating and differentiating one batch each once or twice.
 
     Args:
         chat: the model.
-        neurons: as many as are to be scaled.
-        prompts: what it is to answer.
-        trained: what it is to be differentiated on.
+        neurons: as many neurons as will be scaled.
+        prompts: prompts that the model answers.
+        trained: examples on which the model is differentiated.
     """
     group = _middle(chat, prompts, STEPS + 1)
     read = reading_speed(chat, prompts).forward
@@ -85,7 +85,7 @@ def _middle(chat: ChatModel, prompts: Sequence[Sequence[int]], new_tokens: int) 
 
 
 def _time(chat: ChatModel, group: Sequence[Sequence[int]], new_tokens: int) -> float:
-    """Return the seconds a batch of answers takes, none of which ends early."""
+    """Return the seconds for a batch of answers, none of which ends early."""
     going_on = next(token for token in range(len(chat.end_tokens) + 1) if token not in chat.end_tokens)
 
     def choose(logits: Tensor, places: Sequence[int]) -> Tensor:
@@ -96,7 +96,7 @@ def _time(chat: ChatModel, group: Sequence[Sequence[int]], new_tokens: int) -> f
 
 
 def _gradient(chat: ChatModel, neurons: NeuronSet, trained: Sequence[TokenSequence]) -> float:
-    """Return the seconds a token takes that is read and differentiated, each row by its own factors; 0 of nothing."""
+    """Return the seconds for a differentiated token, each row with its own factors; 0 without examples."""
     if not trained:
         return 0.0
     wanted = min(chat.batch_tokens // 2, GROUP_TOKENS // 2) if chat.device.type == "cpu" else chat.batch_tokens // 2

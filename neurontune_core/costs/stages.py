@@ -31,7 +31,7 @@ PEFT = ("lora", "ia3", "dpo")
 
 @dataclass(frozen=True)
 class Scaling:
-    """Work of the scaling stage, the bytes its solves read, and examples to time a gradient on."""
+    """The work of the scaling stage, the bytes that its solves read, and examples for timing a gradient."""
 
     work: Work
     solved_bytes: float
@@ -40,7 +40,7 @@ class Scaling:
 
 @dataclass(frozen=True)
 class Evaluated:
-    """Work of each stage that measures, how many prompts are answered, and these prompts' tokens."""
+    """The work of each stage that generates answers, the number of prompts, and the tokens of the prompts."""
 
     work: dict[str, Work]
     answers: int
@@ -48,7 +48,7 @@ class Evaluated:
 
 
 def scaling_work(config: PipelineConfig, pairs: Sequence[PromptPair], chat: ChatModel, neurons: int) -> Scaling:
-    """Return what learning the factors, or fitting the baseline that stands in for them, takes."""
+    """Return the work of learning the factors, or of fitting the baseline that replaces them."""
     settings = config.scaling
     train = training_pairs(pairs, own_refusals.commonest_refusal(pairs) if settings.refusal == "own" else "", None)
     if isinstance(settings, DialSettings):
@@ -112,7 +112,7 @@ def _maml(settings: MamlSettings, train: Sequence[PromptPair], chat: ChatModel) 
     episodes = [episode for _ in range(settings.steps) for episode in sampler.draw()]
     used = {pair.id: pair for episode in episodes for pair in episode.support + episode.query}
     examples = {each.id: each for each in encode_examples(chat, list(used.values()), settings.response_tokens)}
-    # a second derivative runs the inner steps backwards once more
+    # a second derivative needs one more backward pass through the inner steps
     inner = settings.inner_steps * (2 if settings.order == "second" else 1)
 
     def batch(members: Sequence[PromptPair]) -> Work:
@@ -127,7 +127,7 @@ def _maml(settings: MamlSettings, train: Sequence[PromptPair], chat: ChatModel) 
 
 
 def _validation(settings: ChoosingSettings, pairs: Sequence[PromptPair], chat: ChatModel, tries: int) -> Work:
-    """Return the work of validating `tries` factors on one half of the prompts and the chosen ones on the other."""
+    """Return the work of validating `tries` times on one half of the prompts, and once on the other half."""
     work = Work()
     for prompts, times in zip(draw_prompts(pairs, settings), (tries, 1), strict=True):
         plain = list(dict.fromkeys(pair.plain_conversation for pair in prompts if pair.role == "utility"))
@@ -140,7 +140,7 @@ def _validation(settings: ChoosingSettings, pairs: Sequence[PromptPair], chat: C
 
 
 def selection_work(config: PipelineConfig, pairs: Sequence[PromptPair], chat: ChatModel) -> Work:
-    """Return the work of silencing the safety set and the random sets it is compared with."""
+    """Return the work of silencing the safety set and the random sets."""
     settings = config.selection
     prompts = knockout.knockout_prompts(pairs, settings.knockout_prompts, settings.seed)
     each = _answering([pair.conversation for pair in prompts], knockout.TOKENS, chat)
@@ -150,7 +150,7 @@ def selection_work(config: PipelineConfig, pairs: Sequence[PromptPair], chat: Ch
 def evaluation_work(
     config: PipelineConfig, pairs: Sequence[PromptPair], chat: ChatModel, library: Library | None
 ) -> Evaluated:
-    """Return what the stages that measure take."""
+    """Return the work of the stages that generate answers."""
     every = benchmarks.test_prompts(pairs, config.evaluation, library)
     prompts, _ = answers.prompts_that_fit(every, config.evaluation, chat)
     members = [pair for group in prompts.values() for pair in group]
@@ -166,7 +166,7 @@ def evaluation_work(
     ]
     harmless = sorted((pair for pair in members if pair.role == "utility"), key=lambda pair: pair.id)
     words = [pair.conversation for pair in harmless[: over_refusal.PROMPTS] for _ in range(over_refusal.WORDS)]
-    # both models read what they are compared on
+    # both models read the texts on which they are compared
     tuned = base + Work(forward=2 * compared, batch=chat.batch_tokens)
     knowledge = reading_work(questions, chat.batch_tokens)
     work = {

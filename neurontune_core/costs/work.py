@@ -1,4 +1,4 @@
-"""How much there is to compute: tokens read, tokens differentiated, and steps of generation."""
+"""Amounts of work: tokens that are read, tokens that are differentiated, and steps of generation."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -9,15 +9,15 @@ from neurontune_core.model.generate import generation_batches
 
 @dataclass(frozen=True)
 class Work:
-    """Work of a model.
+    """An amount of work of a model.
 
     Attributes:
         forward: tokens that are read without gradients.
         gradient: tokens that are read and differentiated.
-        steps: forward passes that write one token a row.
-        rows: rows of these passes together.
-        batch: tokens that a device holds at most at a time, of those without gradients.
-        kept: the same of those with gradients.
+        steps: forward passes that generate one token for each row.
+        rows: sum of the rows of these passes.
+        batch: most tokens that are in memory at the same time without gradients.
+        kept: most tokens that are in memory at the same time with gradients.
     """
 
     forward: float = 0.0
@@ -28,7 +28,7 @@ class Work:
     kept: int = 0
 
     def __add__(self, other: "Work") -> "Work":
-        """Return both, one after the other."""
+        """Return the work of doing both in succession."""
         return Work(
             self.forward + other.forward,
             self.gradient + other.gradient,
@@ -50,12 +50,12 @@ class Work:
 
 
 def total(parts: Iterable[Work]) -> Work:
-    """Return all parts together."""
+    """Return the sum of all parts."""
     return sum(parts, Work())
 
 
 def generating(prompts: Sequence[Sequence[int]], new_tokens: int, batch_tokens: int) -> Work:
-    """Return the work of `generate`, each answer as long as it may be."""
+    """Return the work of `generate`, if each answer has its maximum length."""
     return total(
         _written([prompts[i] for i in group], new_tokens)
         for group in generation_batches(prompts, new_tokens, batch_tokens)
@@ -79,7 +79,7 @@ def reading_work(texts: Sequence[Sequence[int]], batch_tokens: int) -> Work:
 
 
 def differentiating(texts: Sequence[Sequence[int]], shared: int, batch_tokens: int) -> Work:
-    """Return the work of a forward and a backward pass over texts whose first `shared` tokens run once a batch."""
+    """Return the work of forward and backward passes over texts whose first `shared` tokens run once in each batch."""
     work = Work()
     for group in by_length([len(text) - shared for text in texts], batch_tokens, fullness=0.5):
         tokens = len(group) * max(len(texts[i]) - shared for i in group)
@@ -88,6 +88,6 @@ def differentiating(texts: Sequence[Sequence[int]], shared: int, batch_tokens: i
 
 
 def _read(group: Sequence[Sequence[int]]) -> int:
-    """Return the tokens of one forward pass over a batch, padding among them, what all begin with counted once."""
+    """Return the tokens of one forward pass over a batch, with padding; a common beginning counts once."""
     shared = shared_length(group)
     return shared + len(group) * (max(map(len, group)) - shared)

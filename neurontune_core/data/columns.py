@@ -1,4 +1,4 @@
-"""Recognise the columns of a file of one's own by their names."""
+"""Recognise the columns of a user's file by their names."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -18,7 +18,7 @@ QUERY = {
     ),
     "history": ("history", "messages", "conversation"),
 }  # fmt: skip
-"""Per use, the names a column is known by, in the order they are looked for; case, blanks, - and _ do not matter."""
+"""For each use, the names of its column, in the order of search; case, blanks, - and _ do not matter."""
 HARMFUL = QUERY | {
     "response": ("response", "refusal", "safe_response", "safe_generation", "target_refusal"),
 }
@@ -36,17 +36,17 @@ REFUSAL = {"text": ("text", "refusal", "response", "safe_response", "answer")}
 def recognise(
     field: str, columns: Sequence[str], known: Mapping[str, Sequence[str]], named: Mapping[Any, str]
 ) -> dict[str, str]:
-    """Return the column of every use that a file has one for.
+    """Return the column of every use for which the file has one.
 
     Args:
         field: the setting that says where the file is, for errors.
-        columns: those of the file; if it has but one, that is taken for the first use.
-        known: per use the names its column is known by; the first use must be there.
+        columns: the columns of the file; a single column is taken for the first use.
+        known: for each use the names of its column; the file must have a column for the first use.
         named: columns named by hand.
 
     Raises:
-        InputError: no column for the first use, two that are called alike, one without a name, or one named by
-            hand that is not there.
+        InputError: no column for the first use, two columns of the same name, a column without a name, or a column
+            named by hand that does not exist.
     """
     if not columns:
         raise InputError(f"{field}: the file has no row that can be read; give a file with at least one")
@@ -78,12 +78,12 @@ def recognise(
     if not found[main].strip():
         raise InputError(f"{field}: the column of the {main} has no name; call it {', '.join(known[main])}")
     if "context" not in named and _plain(found.get("query", "")) != "instruction":
-        found.pop("context", None)  # the input below an instruction; elsewhere it may be anything
+        found.pop("context", None)  # the input of an instruction; in other files this column may be anything
     return {use: found[use] for use in known if use in found}
 
 
 def columns_in_words(found: Mapping[str, str]) -> str:
-    """Return in words which columns were taken for what."""
+    """Return in words which column was taken for which use."""
     return ", ".join(f"{use} = {column!r}" for use, column in found.items() if column)
 
 

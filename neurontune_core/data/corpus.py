@@ -12,16 +12,16 @@ PLACEHOLDER = "{query}"
 QUERIES = {"harmful": "harmful_queries.jsonl", "benign": "benign_queries.jsonl"}
 FILES = (*QUERIES.values(), "attacks.jsonl", "refusals.jsonl")
 NAME = "shipped"
-"""What the shipped queries are called among the datasets."""
+"""The name of the shipped queries as a dataset."""
 
 
 @dataclass(frozen=True)
 class Query:
     """A harmful (`safety`) or harmless (`utility`) query.
 
-    `category` is its unsafety category, or for a harmless one `ordinary/<topic>` or `borderline/<topic>`. `row` is
-    its row in its source, counted from 1 without a header. `response` is the safe response its dataset wants for it,
-    "" if there is none. `history` and `system` are those of a `Conversation`.
+    `category` is its unsafety category, or for a harmless query `ordinary/<topic>` or `borderline/<topic>`. `row` is
+    its row in its source, counted from 1 without a header. `response` is its dataset's safe response to it, "" if there
+    is none. `history` and `system` are those of a `Conversation`.
     """
 
     id: str
@@ -36,7 +36,7 @@ class Query:
 
     @property
     def conversation(self) -> Conversation:
-        """The query with what was said before it."""
+        """The query with the messages before it."""
         return Conversation(self.text, self.history, self.system)
 
 
@@ -44,7 +44,7 @@ class Query:
 class Attack:
     """A jailbreak prompt with a placeholder for the query; type and category as in section 3.1 of the paper.
 
-    `also` names further categories the attack belongs to.
+    `also` names further categories of the attack.
     """
 
     name: str
@@ -100,5 +100,5 @@ def _text(file: str) -> str:
 
 
 def _rows(file: str) -> list[dict[str, Any]]:
-    # not splitlines, which would also break a row at a character such as U+2028 inside a query
+    # splitlines would also split a row at a character such as U+2028 inside a query
     return [json.loads(line) for line in _text(file).split("\n") if line]

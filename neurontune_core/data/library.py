@@ -1,4 +1,4 @@
-"""The sets and attacks an evaluation asks for, read where the pairs' own datasets are read."""
+"""The sets and attacks that an evaluation needs, read in the same way as the pairs' datasets."""
 
 import logging
 from collections.abc import Sequence
@@ -25,7 +25,7 @@ logger = logging.getLogger("neurontune")
 
 
 class PublicLibrary:
-    """Reads public sets and files of one's own; what `neurontune_core.evaluation` calls a library."""
+    """Reads public sets and the user's files; it implements the `library` of `neurontune_core.evaluation`."""
 
     def __init__(self, config: EvaluationConfig | None = None):
         config = config or EvaluationConfig()
@@ -75,7 +75,7 @@ class PublicLibrary:
         name, attacks = ROLE_NAMES[role], self._attacks_digest()
         if _is_shipped(dataset, source):
             return f"{dataset}/{name}/{attacks}/{corpus.shipped_digest(corpus.QUERIES[name])}"
-        _read(dataset, role, source)  # what is wrong with it is said before anything is computed
+        _read(dataset, role, source)  # read now, so that errors in it are reported before anything is computed
         content = artifacts.file_digest(_file(dataset, role, source).path)
         columns = sorted(source.columns.items()) or ""
         around = artifacts.text_digest(f"{specification.specification_digest(dataset)}{columns}{attacks}")

@@ -1,4 +1,4 @@
-"""Turn the rows of a file of one's own into attacks or refusals, and account for every row."""
+"""Turn the rows of a user's file into attacks or refusals; every row that is not used gets a reason."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -16,16 +16,16 @@ from neurontune_core.data.specification import TextFile
 from neurontune_core.errors import InputError
 
 OWN = "own"
-"""Category, and type, of an attack whose file does not say which."""
+"""Category and type of an attack whose file gives none."""
 MAX_ATTACK_CHARACTERS = 4 * MAX_CHARACTERS
 _NEARLY = re.compile(r"\{\{?\s*\w+\s*\}\}?|\[\[?[A-Z _]+\]\]?", re.IGNORECASE)
-"""How other collections mark the place of the query."""
+"""Placeholders that other collections use for the query."""
 _LONGEST_NAME = 200
 
 
 @dataclass
 class ReadTexts:
-    """What the rows of one file became; `columns` and `notes` say in words how they were understood."""
+    """The result of reading one file; `columns` and `notes` say in words how the rows were read."""
 
     attacks: list[Attack] = field(default_factory=list)
     refusals: list[str] = field(default_factory=list)
@@ -39,9 +39,9 @@ def read_attacks(
 ) -> ReadTexts:
     """Return the attacks in the rows of a file.
 
-    A row without the placeholder is rejected, and so is one with an attack met above or `before`. A category that is
-    one of the ten, however it is spelled, has the type of that category unless the row gives one. An attack without a
-    category is of the category `own`, and of the type `own` if it has none either.
+    A row without the placeholder is rejected, and so is a row whose attack occurs in an earlier row or in `before`. If
+    the category is one of the ten, in any spelling, the attack has this category's type unless the row gives a type. An
+    attack without a category gets the category `own`; if it has no type either, it gets the type `own`.
 
     Raises:
         InputError: no column of the file is known to hold attacks, or no row can be used.

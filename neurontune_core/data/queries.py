@@ -1,4 +1,4 @@
-"""Turn the rows of a dataset into queries and attacks, and account for every row."""
+"""Turn the rows of a dataset into queries and attacks; every row that is not used gets a reason."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -15,12 +15,12 @@ from neurontune_core.data.specification import ROLE_OF, Layout, RoleFile, RoleNa
 from neurontune_core.errors import InputError
 
 MAX_CHARACTERS = 4000
-"""Longest query taken: what is longer is a document, and would fill the context of a small model."""
+"""Most characters of a query; a longer text is a document and would fill the context of a small model."""
 
 
 @dataclass(frozen=True)
 class Rejected:
-    """A row that was not used, or not fully, and why; rows are counted from 1 without the header."""
+    """A row that was not used, or not fully, with the reason; rows are counted from 1 without the header."""
 
     source: str
     row: int
@@ -29,9 +29,9 @@ class Rejected:
 
 @dataclass
 class ReadQueries:
-    """What the rows of one file became; `others` counts rows that are not of the role or dataset part asked for.
+    """The result of reading one file; `others` counts rows of another role or of another part of the dataset.
 
-    `columns` says in words which columns were taken for what.
+    `columns` says in words which column was taken for which use.
     """
 
     queries: list[Query] = field(default_factory=list)
@@ -44,12 +44,12 @@ class ReadQueries:
 def read_queries(name: str, role: RoleName, file: RoleFile, rows: Sequence[Row], section: str = "pairs") -> ReadQueries:
     """Return the queries and attacks in the rows of a dataset's file.
 
-    Every row becomes a query, or is listed as rejected with its reason, or belongs to another role (`others`). Where
-    rows repeat a query under several attacks, as in SafeEdit, only the first makes a query. `section` is the
-    configuration section an error names.
+    Every row becomes a query, or is listed as rejected with its reason, or belongs to another role (`others`). If rows
+    repeat a query under several attacks, as in SafeEdit, only the first becomes a query. Errors name `section`, the
+    section of the configuration.
 
     Raises:
-        InputError: the file has none of the layouts its dataset is known by.
+        InputError: the file has none of the layouts of its dataset.
     """
     layout = _layout(f"{section}.sources.{name}", name, role, file, rows)
     categories = {slug(theirs): ours for theirs, ours in file.categories.items()}
@@ -73,7 +73,7 @@ def read_queries(name: str, role: RoleName, file: RoleFile, rows: Sequence[Row],
                 continue
             seen.add(text)
         theirs = slug(_optional_text(row.values, layout.category))
-        # without a mapping to ours, a dataset's own categories stay
+        # without a mapping to our categories, a dataset's own categories are kept
         ours = categories.get(theirs, UNCATEGORISED) if categories else theirs or UNCATEGORISED
         category = f"{file.kind}/{theirs or name}" if file.kind else ours
         response = _optional_text(row.values, layout.response) or turns.response
@@ -87,15 +87,15 @@ def read_queries(name: str, role: RoleName, file: RoleFile, rows: Sequence[Row],
 
 
 def with_system(queries: Sequence[Query], system: str) -> list[Query]:
-    """Return the queries with their dataset's system message, except those that bring one of their own."""
+    """Return the queries with their dataset's system message; a query with its own keeps it."""
     return [query if query.system else replace(query, system=system) for query in queries]
 
 
 def check_any(field: str, name: str, read: ReadQueries) -> None:
-    """Check that a file of one's own has a query.
+    """Check that a user's file has a query.
 
     Raises:
-        InputError: it has none; the message says what is wrong with the first row.
+        InputError: it has none; the message gives the error of the first row.
     """
     if not read.queries:
         first = f"row {read.rejected[0].row}: {read.rejected[0].reason}" if read.rejected else "none is of this role"
@@ -103,7 +103,7 @@ def check_any(field: str, name: str, read: ReadQueries) -> None:
 
 
 def query_text(values: Mapping[str, Any], layout: Layout) -> str:
-    """Return the query of a row, the text that belongs to it below; "" if it is missing or no text."""
+    """Return the query of a row, with its additional text below it; "" if the query is missing or not text."""
     parts = [values.get(column) for column in (layout.query, layout.context) if column]
     if not isinstance(parts[0], str):
         return ""
@@ -134,13 +134,13 @@ def _recognised(field: str, role: RoleName, file: RoleFile, rows: Sequence[Row])
 
 
 def _optional_text(values: Mapping[str, Any], column: str) -> str:
-    """Return the text of a column, "" if there is none; a missing value is NaN where it comes from a data frame."""
+    """Return the text of a column, "" if there is none; in a data frame a missing value is NaN."""
     value = values.get(column)
     return "" if value is None or value != value else str(value).strip()
 
 
 def _is_meant(values: Mapping[str, Any], layout: Layout) -> bool:
-    """Tell by its values whether a row belongs; one that lacks a value is kept, to be rejected with that reason."""
+    """Tell whether a row has the wanted values; a row without a value is kept here, and rejected later."""
     for column, allowed in layout.where.items():
         value = values.get(column)
         if value is not None and str(value).lower() not in {str(each).lower() for each in allowed}:
@@ -149,7 +149,7 @@ def _is_meant(values: Mapping[str, Any], layout: Layout) -> bool:
 
 
 def _turns(values: Mapping[str, Any], layout: Layout) -> tuple[Turns, str]:
-    """Return the conversation of a row, and what is wrong with it, "" if nothing is."""
+    """Return the conversation of a row, and the error in it ("" if there is none)."""
     value, column = values.get(layout.query), layout.query
     turns = Turns(value if isinstance(value, str) else "")
     try:

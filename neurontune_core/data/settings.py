@@ -7,11 +7,11 @@ from pydantic import Field
 from neurontune_core.section import Section
 
 ColumnUse = Literal["query", "history", "context", "category", "response", "template", "name", "type", "text"]
-"""What a column of a file of one's own may hold."""
+"""The uses of a column of a user's file."""
 
 
 class SourceConfig(Section):
-    """Where one dataset is read from."""
+    """The place from which one dataset is read."""
 
     path: str | None = Field(
         default=None,
@@ -24,8 +24,7 @@ class SourceConfig(Section):
     )
     system_prompt: str | None = Field(
         default=None,
-        description="System message before queries that bring none of their own, in place of the dataset's and of "
-        "model.system_prompt.",
+        description="System message before queries that have none; it replaces the dataset's and model.system_prompt.",
     )
     columns: dict[ColumnUse, str] = Field(
         default_factory=dict,

@@ -1,4 +1,4 @@
-"""The datasets that can be read: public ones, a TOML file each in `neurontune_core/data/datasets`, and one's own."""
+"""Descriptions of datasets: of public ones, a TOML file each in `neurontune_core/data/datasets`, and of the user's."""
 
 import json
 import tomllib
@@ -19,11 +19,11 @@ from neurontune_core.section import Section
 
 RoleName = Literal["harmful", "benign"]
 ROLE_OF: dict[RoleName, Role] = {"harmful": "safety", "benign": "utility"}
-"""The role of the neurons that queries of a kind tell of."""
+"""The role of each kind of queries: harmful ones serve for safety neurons, harmless ones for utility neurons."""
 
 
 class AttackColumns(Section):
-    """Columns of a dataset that brings its own attack prompts."""
+    """Columns of a dataset that has its own attack prompts."""
 
     prompt: str = Field(description="The query wrapped by the attack.")
     category: str = Field(description="Attack categories, separated by commas.")
@@ -31,18 +31,18 @@ class AttackColumns(Section):
 
 
 class Layout(Section):
-    """One way the columns of a dataset's file are called; the first layout whose columns are all there is used."""
+    """Names of the columns of a dataset's file; the first layout whose columns all exist is used."""
 
-    query: str = Field(description="The query: text, or a list of messages whose last one of the user it is.")
+    query: str = Field(description="The query: text, or a list of messages, of which the user's last is the query.")
     history: str = Field(default="", description="Messages before the query, as a list; it may be empty.")
-    context: str = Field(default="", description="Text that belongs to the query and is put below it.")
+    context: str = Field(default="", description="Additional text of the query, put below it.")
     category: str = Field(default="", description="Unsafety category or topic.")
     response: str = Field(default="", description="Safe response to the query.")
     where: dict[str, tuple[str | bool, ...]] = Field(
-        default_factory=dict, description="Per column: the values of the rows that are meant; all others are left out."
+        default_factory=dict, description="For each column the values of the rows to use; other rows are left out."
     )
     attack: AttackColumns | None = Field(default=None, description="Columns of the attack prompt, if rows have one.")
-    optional: tuple[str, ...] = Field(default=(), description="Those of its columns that may be empty in a row.")
+    optional: tuple[str, ...] = Field(default=(), description="Columns of the layout that may be empty in a row.")
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -63,19 +63,21 @@ class RoleFile(TextFile):
     """The file with a dataset's queries of one role."""
 
     layouts: tuple[Layout, ...] = Field(
-        default=(), description="Ways its columns are called, tried in order; without any they are recognised."
+        default=(), description="Layouts, tried in order; without a layout, columns are recognised by their names."
     )
     kind: Literal["ordinary", "borderline", ""] = Field(
-        default="", description="What harmless queries of this file are."
+        default="", description="Kind of the harmless queries of this file."
     )
-    categories: dict[str, str] = Field(default_factory=dict, description="Its unsafety categories, in our terms.")
+    categories: dict[str, str] = Field(
+        default_factory=dict, description="The file's unsafety categories, mapped to ours."
+    )
 
 
 Described = TypeVar("Described", bound=TextFile)
 
 
 class Dataset(Section):
-    """A dataset: where it is, under which licence, and how its rows become queries."""
+    """A dataset: its place, its licence, and how its rows become queries."""
 
     name: str
     title: str = ""
@@ -85,9 +87,9 @@ class Dataset(Section):
     path: str | None = Field(
         default=None, description="Local file, or folder of the files, relative to the folder of the description."
     )
-    revision: str | None = Field(None, description="Pinned commit; without one the newest is looked up.")
-    gated: bool = Field(default=False, description="Whether the hub asks for an accepted token.")
-    system_prompt: str = Field(default="", description="System message before queries that bring none of their own.")
+    revision: str | None = Field(None, description="Pinned commit; without it the newest commit is used.")
+    gated: bool = Field(default=False, description="Whether the hub requires a token with accepted terms.")
+    system_prompt: str = Field(default="", description="System message before queries that have none.")
     harmful: RoleFile | None = None
     benign: RoleFile | None = None
     attacks: TextFile | None = None
@@ -101,10 +103,10 @@ def dataset_names() -> list[str]:
 
 
 def dataset(name: str) -> Dataset:
-    """Return the specification of a public dataset, one of `dataset_names`, or of a file of one's own.
+    """Return the specification of a public dataset, one of `dataset_names`, or of a user's file.
 
     Raises:
-        InputError: the description of a dataset of one's own is missing or wrong.
+        InputError: the description of a user's dataset is missing or wrong.
     """
     own = own_data(name)
     return _public(name) if own is None else _own(own)
@@ -144,7 +146,7 @@ def _own(own: OwnData) -> Dataset:
 
 
 def _recognised(own: OwnData, file: str) -> Dataset:
-    """Return the description of a file that may hold anything, its columns to be recognised."""
+    """Return the description of a file without a known layout; its columns are recognised by their names."""
     text, queries = TextFile(file=file), RoleFile(file=file)
     benign = RoleFile(file=file, kind="ordinary")
     return Dataset(name=own.name, harmful=queries, benign=benign, attacks=text, refusals=text)
@@ -154,7 +156,7 @@ def specification_digest(name: str) -> str:
     """Return the SHA-256 of a dataset's specification: a change of it changes the queries."""
     if own_data(name) is None:
         return artifacts.text_digest(_text(name))
-    # where the data are is no part of it: their content is known by a digest of its own
+    # the place of the data is left out: their content has its own digest
     about = dataset(name).model_dump(mode="json", exclude={"path", "hub", "revision", "gated"})
     return artifacts.text_digest(json.dumps(about, sort_keys=True))
 
@@ -184,7 +186,7 @@ def system_prompt(name: str, source: SourceConfig) -> str:
 
 
 def text_file(name: str, kind: Literal["attacks", "refusals"]) -> TextFile:
-    """Return the file with the attacks or the refusals of a dataset of one's own.
+    """Return the file with the attacks or the refusals of a user's dataset.
 
     Raises:
         InputError: its description has none.
@@ -196,12 +198,12 @@ def text_file(name: str, kind: Literal["attacks", "refusals"]) -> TextFile:
 
 
 def with_columns(file: Described, source: SourceConfig) -> Described:
-    """Return the description of a file with the columns that settings name put in."""
+    """Return the description of a file with the columns that the settings name."""
     return file.model_copy(update={"columns": file.columns | source.columns})
 
 
 def check_source(field: str, name: str, source: SourceConfig) -> None:
-    """Check that what is set for a file of one's own can be set for it.
+    """Check that the settings of a user's file apply to a file.
 
     Raises:
         InputError: a path or a commit is set for a file that is named by its path.

@@ -28,7 +28,7 @@ ENDS = ("", "_base", "_difference", "_difference_low", "_difference_high", "_n")
 
 @dataclass(frozen=True)
 class HarnessTasks:
-    """Names of tasks, groups or tags; a folder with the user's tasks; and the most rows to ask of a task."""
+    """Names of tasks, groups or tags; a folder with the user's tasks; and the most rows of each task."""
 
     tasks: tuple[str, ...]
     folder: str | None = None
@@ -73,7 +73,7 @@ def task_digests(asked: HarnessTasks) -> list[str]:
 
 
 def model_scores(chat: ChatModel, asked: HarnessTasks) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Return a model's scores: `result_table`, a row a task and metric, and `row_table`, a row a row of a task.
+    """Return a model's scores: `result_table` (a row a task and metric) and `row_table` (one for each row of a task).
 
     Prompts are written in the model's chat format, with its system message.
 

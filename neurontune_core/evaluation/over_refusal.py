@@ -17,7 +17,7 @@ from neurontune_core.records import Conversation
 VERSION = 1
 OPENING_TOKENS = 16
 PROMPTS, WORDS = 12, 12
-"""The most false refusals of a run that are examined, and the most words of each that are left out in turn."""
+"""The most false refusals of a run that are examined, and the most words of each prompt that are left out in turn."""
 WORD = re.compile(r"\S+")
 LETTERS = re.compile(r"\w", re.UNICODE)
 FUNCTION_WORDS = frozenset(

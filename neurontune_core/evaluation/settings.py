@@ -12,7 +12,7 @@ MODEL_JUDGES = get_args(ModelJudgeName)
 ALSO_JUDGE = rf"^(?:rules|keyword|(?:{'|'.join(MODEL_JUDGES)})(?:=.+)?)$"
 DEFAULT_JUDGE = "rules"
 JUDGE_MEANING = (
-    "Which judge reads the answers (docs/evaluation.md); `evaluation.judge=NAME` sets it too. A judge that reads a "
+    "Judge of the answers (docs/evaluation.md); `evaluation.judge=NAME` sets it too. A judge that reads a "
     "model or a file has a path."
 )
 PATH_MEANING = (
@@ -59,7 +59,7 @@ class PrecomputedSettings(ReadingJudgeSettings):
 
 
 class ModelJudgeSettings(Section):
-    """A model trained to judge, with the prompt it was trained with."""
+    """A model trained to judge, with the prompt of its training."""
 
     method: ModelJudgeName = Field(default=MODEL_JUDGES[0], description=JUDGE_MEANING)
     path: str | None = Field(default=None, min_length=1, description=PATH_MEANING)
@@ -78,12 +78,12 @@ JudgeConfig = Annotated[
 
 
 def path_of(judge: JudgeConfig) -> str | None:
-    """Return the model or file that a judge reads, None for one that reads none."""
+    """Return the model or file that a judge reads, None if it reads none."""
     return None if isinstance(judge, RulesSettings | KeywordSettings) else judge.path
 
 
 class EvaluationConfig(Section):
-    """What is generated and how it is judged."""
+    """Settings of what is generated and how it is judged."""
 
     benchmarks: Names = Field(
         default=("shipped",),

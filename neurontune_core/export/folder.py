@@ -36,16 +36,16 @@ CHECK_PROMPTS = (
 
 @dataclass(frozen=True)
 class ExportCheck:
-    """What was compared before the folder was handed over: largest absolute differences of logits.
+    """The comparisons made before the folder gets its name: largest absolute differences of logits.
 
-    All but `float32` and `effect` are computed in float64 from the models' own weights, so that what differs is the
-    weights and not the order of a sum: with logits of 40, float32 alone makes a difference of 1e-4 between two orders.
+    All but `float32` and `effect` are computed in float64 from the models' own weights, so that only a difference of
+    the weights counts, not the order of a sum: with logits of 40, two orders differ by 1e-4 in float32.
 
     Attributes:
-        folded: hooked against folded weights, both float32; at most `LARGEST_DIFFERENCE`.
-        float32: the same two, computed in float32.
-        written: hooked against the files, so with the rounding of the model's own number format.
-        effect: hooked against the base model.
+        folded: model with hooks against folded weights, both float32; at most `LARGEST_DIFFERENCE`.
+        float32: the same comparison, computed in float32.
+        written: model with hooks against the files, which are rounded to the model's own number format.
+        effect: model with hooks against the base model.
         dtype: the model's own number format.
     """
 
@@ -67,25 +67,25 @@ def write_folder(
     """Write the tuned model as a folder that `AutoModelForCausalLM.from_pretrained` reads, in the base's number format.
 
     Tokenizer, chat template and generation settings are the base model's. Before the folder appears under its name,
-    three things are checked: hooked and folded logits agree (`ExportCheck`); every weight read back from the files
-    is the one meant; the tokenizer read back writes the same prompts.
+    three things are checked: logits with hooks and with folded weights agree (`ExportCheck`); every weight read back
+    from the files is the expected one; the tokenizer read back writes the same prompts.
 
     Args:
         target: the folder to make.
         scaling: the factors.
-        base: the model they were learned on.
+        base: the model on which the factors were learned.
         root: artifact root, where a packaged model's converted weights are kept.
-        origin: where the factors come from; kept in `neurontune.json`.
+        origin: the origin of the factors; stored in `neurontune.json`.
         card: the model card, written as `README.md` if there is one.
 
     Raises:
-        InputError: there is something at `target`.
+        InputError: `target` exists.
         NumericalError: a check failed; nothing was written.
     """
     with new_folder(target) as folder:
         model, tokenizer = load_files(base, root, "auto")
         hooked, folded, check = _compare(scaling, copy.deepcopy(model).float(), tokenizer)
-        with torch.no_grad():  # the very weights that were compared, rounded once
+        with torch.no_grad():  # exactly the weights that were compared, rounded once
             for bank, weight in neurons.output_weights(model).items():
                 weight.copy_(folded[bank])
         _save(model, tokenizer, folder)
@@ -110,7 +110,7 @@ def write_folder(
 def _compare(
     scaling: ScalingFactors, model: Any, tokenizer: PreTrainedTokenizerBase
 ) -> tuple[list[Tensor], dict[neurons.Bank, Tensor], ExportCheck]:
-    """Return the logits of a float32 model hooked, its folded down projections, and how far their logits are apart.
+    """Return the logits of a float32 model with hooks, its folded down projections, and the difference of the logits.
 
     The model is changed.
     """
@@ -120,7 +120,7 @@ def _compare(
     with neurons.scaled(model, scaling.neurons, alpha):
         roughly = _logits(model, tokenizer)
         hooked = _logits(model.double(), tokenizer)
-    neurons.fold(model.float(), scaling)  # back again: both ways are exact
+    neurons.fold(model.float(), scaling)  # convert back; both conversions are exact
     weights = {bank: weight.clone() for bank, weight in neurons.output_weights(model).items()}
     difference = _largest(roughly, _logits(model, tokenizer))
     folded = _largest(hooked, _logits(model.double(), tokenizer))
@@ -129,7 +129,7 @@ def _compare(
 
 
 def _require_equal(what: str, difference: float) -> None:
-    if not difference <= LARGEST_DIFFERENCE:  # NaN fails too
+    if not difference <= LARGEST_DIFFERENCE:  # also fails for NaN
         raise NumericalError(
             f"export: {what} logits differ by {difference:.3g}, more than {LARGEST_DIFFERENCE:g}; nothing was written"
         )
@@ -137,7 +137,7 @@ def _require_equal(what: str, difference: float) -> None:
 
 def _save(model: Any, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
     settings = model.generation_config
-    model.generation_config = GenerationConfig()  # of the base's own, transformers refuses to save what it finds odd
+    model.generation_config = GenerationConfig()  # transformers refuses to save some settings
     model.save_pretrained(folder)
     settings.to_json_file(folder / "generation_config.json")
     tokenizer.save_pretrained(folder)
@@ -147,7 +147,7 @@ def _read_back(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folde
     """Return the logits in float64 of the model in the folder, after comparing its weights and prompts.
 
     Raises:
-        NumericalError: a weight or a prompt is not as it was meant.
+        NumericalError: a weight or a prompt is not the expected one.
     """
     again = AutoModelForCausalLM.from_pretrained(folder, dtype="auto", use_safetensors=True, trust_remote_code=False)
     meant, found = model.state_dict(), again.state_dict()
@@ -171,7 +171,7 @@ def _same(one: Tensor, other: Tensor) -> bool:
 def _logits(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> list[Tensor]:
     """Return the logits `[position, token]` of every position of the first check prompt.
 
-    One is enough, and a third of the time: that the weights are the meant ones is checked weight by weight.
+    One prompt is enough and takes a third of the time, because every weight is also compared directly.
     """
     ids = torch.tensor([encode_prompt(tokenizer, CHECK_PROMPTS[0])])
     return [model(input_ids=ids, use_cache=False).logits[0]]

@@ -16,14 +16,14 @@ CONVERTER = "convert_hf_to_gguf.py"
 
 
 class SendError(NeuronTuneError):
-    """The folder is written, but the hub or the converter did not take it; the message says why."""
+    """The folder is written, but the hub or the converter did not accept it; the message says why."""
 
 
 def check_repository(repository: str) -> None:
-    """Check that a folder can be pushed to a repository of the hub, before there is one.
+    """Check that a folder can be pushed to a repository of the hub, before the folder is written.
 
     Raises:
-        InputError: the name is none, there is no token, or the hub does not know it or cannot be reached.
+        InputError: the name is not valid, there is no token, or the hub rejects the token or cannot be reached.
     """
     try:
         validate_repo_id(repository)
@@ -54,10 +54,10 @@ def push(folder: Path, repository: str) -> str:
 
 
 def find_converter(file: Path) -> Path:
-    """Return llama.cpp's converter, of the folder LLAMA_CPP or of the PATH, after checking that a file can be written.
+    """Return llama.cpp's converter, from the folder LLAMA_CPP or the PATH; check that the file can be written.
 
     Raises:
-        InputError: it is not installed, or the file is there already, is no .gguf or has no folder.
+        InputError: it is not installed, or the file exists, does not end in .gguf, or its folder does not exist.
     """
     if file.suffix != ".gguf" or file.exists() or not file.absolute().parent.is_dir():
         raise InputError(f"--gguf: {file} must be a new file that ends in .gguf, in a folder that is there")

@@ -12,7 +12,7 @@ from neurontune_core.experts import active_experts, is_routed, outputs_and_width
 from neurontune_core.model.devices import cuda_devices_of
 
 SHARE_OF_MEMORY = 0.25
-"""Share of the device's memory for a batch's activations; the rest holds weights, caches and other programs."""
+"""Share of the device's memory for a batch's activations; the remaining memory is for weights, caches and programs."""
 MOST_TOKENS_ON_A_PROCESSOR = 3072
 """Larger batches do not make a CPU faster."""
 
@@ -36,7 +36,7 @@ def by_length(lengths: Sequence[int], most_tokens: int, fullness: float = 0.0) -
 
 
 def by_beginning(prompts: Sequence[Sequence[int]], worth: int = 1) -> list[list[int]]:
-    """Return groups of indices of prompts that share at least half of their tokens at the beginning; last, the rest.
+    """Return groups of indices of prompts that begin with the same tokens (half or more); the last group has the rest.
 
     Example: prompts under one attack form a group, so the attack's first words run once. A beginning that all prompts
     share (a system message) does not count. A group that saves fewer than `worth` tokens joins the rest.
@@ -64,7 +64,7 @@ def by_beginning(prompts: Sequence[Sequence[int]], worth: int = 1) -> list[list[
 
 
 def tokens_that_fit(model: PreTrainedModel) -> int:
-    """Return how many tokens a batch with gradients may hold, from the model's shape and the device's memory.
+    """Return the most tokens of a batch with gradients, from the model's shape and the device's memory.
 
     On a GPU this is the memory that is free once the model is loaded.
     """
@@ -91,7 +91,7 @@ def bytes_per_token(model: PreTrainedModel) -> int:
 
 
 def common_length(one: Sequence[int], other: Sequence[int]) -> int:
-    """Return how many tokens two texts begin with in common."""
+    """Return the number of tokens in the common beginning of two texts."""
     return next((i for i, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
 
 
@@ -110,7 +110,7 @@ def padded(
 
 
 def shared_length(prompts: Sequence[Sequence[int]]) -> int:
-    """Return how many tokens all prompts begin with, their last token left out; 0 for a single prompt."""
+    """Return the number of tokens in the common beginning of all prompts, without last tokens; 0 for one prompt."""
     if len(prompts) < 2:
         return 0
     # in dictionary order all texts lie between the first and the last, so they share what these two share

@@ -1,4 +1,4 @@
-"""The devices of a model: which there are, where its input goes, and where its weights are."""
+"""The devices of a model: which exist, and on which its input and its weights are."""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -16,16 +16,16 @@ SHARE_FOR_WEIGHTS = 0.7
 """Of a device's free memory, where a model is spread over several; the rest is for activations."""
 
 Devices = tuple[torch.device, ...]
-"""Devices of one model, each filled before the next; the processor, if it is among them, holds what they cannot."""
+"""Devices of one model, each filled before the next; the processor, if included, holds the remaining layers."""
 
 
 def choose_devices(name: str) -> Devices:
     """Return the torch devices of a name, e.g. `cuda:0,cuda:1,cpu`.
 
-    `auto` takes all CUDA devices, and the processor for what they cannot hold; else MPS or the processor.
+    `auto` takes all CUDA devices, and the processor for layers that do not fit; without CUDA, MPS or the processor.
 
     Raises:
-        InputError: a device is not there, or is named twice.
+        InputError: a device does not exist, or is named twice.
     """
     if name == "auto":
         count = torch.cuda.device_count() if torch.cuda.is_available() else 0
@@ -35,7 +35,7 @@ def choose_devices(name: str) -> Devices:
             return (torch.device("cuda"),)
         return (torch.device("mps" if torch.backends.mps.is_available() else "cpu"),)
     devices = tuple(_device(each.strip()) for each in name.split(","))
-    if len(devices) > 1:  # `cuda` is the card `cuda:0`, and is called so in `runtime.max_memory`
+    if len(devices) > 1:  # `cuda` means the GPU `cuda:0`, also in `runtime.max_memory`
         devices = tuple(torch.device("cuda", each.index or 0) if each.type == "cuda" else each for each in devices)
     if len(set(devices)) < len(devices):
         raise InputError(f"runtime.device: {name!r} names a device twice; name each once")
@@ -63,7 +63,7 @@ def _device(name: str) -> torch.device:
 
 
 def devices_in_words(devices: Devices) -> str:
-    """Return devices with the names of the cards: what made a result."""
+    """Return devices with the names of the GPUs, to record what computed a result."""
     return ", ".join(
         f"{device} ({torch.cuda.get_device_name(device)})" if device.type == "cuda" else str(device)
         for device in devices
@@ -71,10 +71,10 @@ def devices_in_words(devices: Devices) -> str:
 
 
 def check_memory(devices: Devices, most: Mapping[str, float]) -> None:
-    """Check that memory is set for devices that are used.
+    """Check that `runtime.max_memory` names only devices that are used.
 
     Raises:
-        InputError: `runtime.max_memory` names another one.
+        InputError: it names another device.
     """
     names = [str(device) for device in devices]
     if other := sorted(set(most) - set(names)):
@@ -84,7 +84,7 @@ def check_memory(devices: Devices, most: Mapping[str, float]) -> None:
 
 
 def memory_of(devices: Devices, most: dict[str, float]) -> dict[int | str, int]:
-    """Return how many bytes of weights each device may hold: `most` in GiB by name, or a share of what is free."""
+    """Return how many bytes of weights each device may hold: `most` in GiB by name, or a share of its free memory."""
     memory: dict[int | str, int] = {}
     for device in devices:
         name: int | str = device.type if device.type == "cpu" else device.index or 0
@@ -99,7 +99,7 @@ def memory_of(devices: Devices, most: dict[str, float]) -> dict[int | str, int]:
 
 
 def device_of(model: nn.Module) -> torch.device:
-    """Return the device that a model's input goes to, also where weights are offloaded."""
+    """Return the device of a model's input, also if weights are offloaded."""
     spread = getattr(model, "hf_device_map", None)
     if not spread:
         device: torch.device = next(model.parameters()).device
@@ -118,9 +118,9 @@ def cuda_devices_of(model: nn.Module) -> list[torch.device]:
 
 
 def weight_of(module: nn.Module, name: str = "weight") -> Tensor:
-    """Return a module's weight, dequantised where it is quantised.
+    """Return a module's weight, dequantised if it is quantised.
 
-    Where accelerate has it offloaded, it is a copy on the device it runs on.
+    If accelerate has offloaded it, this is a copy on the device on which it runs.
 
     Raises:
         InputError: it is not loaded at all.
@@ -138,12 +138,12 @@ def weight_of(module: nn.Module, name: str = "weight") -> Tensor:
 
 
 def is_quantised(weight: Tensor) -> bool:
-    """Tell whether a weight is held in a few bits: as a tensor made of several inner ones."""
+    """Tell whether a weight is quantised, that is a tensor made of several inner tensors."""
     return hasattr(weight, "__tensor_flatten__")
 
 
 def weight_bytes(model: nn.Module) -> int:
-    """Return the bytes that a model's weights take, tied ones counted once."""
+    """Return the bytes of a model's weights; tied weights count once."""
     sizes = {}
     for weight in model.parameters():
         place = id(weight) if is_quantised(weight) or weight.is_meta else weight.data_ptr()
@@ -152,7 +152,7 @@ def weight_bytes(model: nn.Module) -> int:
 
 
 def stored_parts(weight: Tensor) -> list[Tensor]:
-    """Return the tensors that hold a weight: itself, or the rounded numbers and their scales of a quantised one."""
+    """Return the tensors of a weight: itself, or for a quantised weight the rounded numbers and the scales."""
     if not is_quantised(weight):
         return [weight]
     names: list[str] = getattr(weight, "__tensor_flatten__")()[0]  # noqa: B009  # torch does not declare it

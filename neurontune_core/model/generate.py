@@ -1,4 +1,4 @@
-"""Generation, greedy unless told otherwise, in batches grouped by length; rows that have ended leave the batch."""
+"""Generation, greedy by default, in batches grouped by length; rows that have ended leave the batch."""
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -18,7 +18,7 @@ from neurontune_core.records import Conversation
 PASS_TOKENS = 50
 """Fixed cost of a forward pass (reading all weights), as the number of tokens that take as long to compute."""
 WITHOUT_GRADIENTS = 4
-"""Without gradients this many times more tokens fit into the same memory."""
+"""Without gradients, this many times as many tokens fit into the same memory."""
 
 
 WhileReading = Callable[[Sequence[int]], AbstractContextManager[None]]
@@ -42,8 +42,8 @@ def generate(
     Args:
         chat: the model.
         prompts: token ids of each prompt.
-        max_new_tokens: longest continuation, in tokens.
-        track: progress of the batches.
+        max_new_tokens: most tokens of a continuation.
+        track: reports the progress of the batches.
         while_reading: a change of the model during the pass over the prompts; it is undone before the second new token.
         choose: chooses the next tokens; by default the likeliest ones.
 
@@ -64,7 +64,7 @@ def generate(
 
 
 def generation_batches(prompts: Sequence[Sequence[int]], max_new_tokens: int, batch_tokens: int) -> list[list[int]]:
-    """Return the batches that `generate` makes, as indices of prompts: alike in their beginning and their length."""
+    """Return the batches of `generate` as indices of prompts; those of a batch have similar beginnings and lengths."""
     groups = []
     # a separate group costs one more pass for each new token, and saves the prompts' common beginning
     for alike in by_beginning(prompts, PASS_TOKENS * max_new_tokens):
@@ -82,8 +82,8 @@ def _generate_batch(
     choose: Choose | None,
 ) -> list[list[int]]:
     cache = DynamicCache(config=chat.model.config)
-    # what all prompts begin with is run once; not where attention slides: padding between it and the rest would
-    # count as distance
+    # the common beginning of all prompts is run once; not with sliding attention, where padding after the beginning
+    # would count as distance
     shared = 0 if any(cache.is_sliding) else shared_length(prompts)
     if shared:
         cache = head.encode_prefix(chat.model, prompts[0][:shared], len(prompts))
@@ -110,7 +110,7 @@ def _generate_batch(
             break
         if len(rows) < len(going):
             kept = going.nonzero()[:, 0]
-            cache.batch_select_indices(kept.cpu())  # whose layers may be on several devices
+            cache.batch_select_indices(kept.cpu())  # its layers may be on several devices
             chosen, mask, positions = chosen[kept], mask[kept], positions[kept]
         ids = chosen[:, None]
         mask = torch.cat([mask, mask.new_ones(len(rows), 1)], dim=-1)
@@ -123,8 +123,8 @@ def respond(chat: ChatModel, prompts: Sequence[str | Conversation], max_new_toke
 
     Args:
         chat: the model.
-        prompts: what the user says, alone or with the turns before it.
-        max_new_tokens: longest response, in tokens.
+        prompts: the user's messages, alone or with the turns before them.
+        max_new_tokens: most tokens of a response.
 
     Returns:
         The responses in the order of `prompts`, without the token that ends the turn.

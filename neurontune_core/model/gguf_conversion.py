@@ -1,6 +1,6 @@
 """A GGUF model as a Hugging Face folder: configuration, safetensors weights, tokenizer with chat template.
 
-transformers reads the weights; here what it passes over in silence is put right or refused.
+transformers reads the weights, but silently ignores some contents; this module restores or refuses them.
 """
 
 import json
@@ -37,14 +37,14 @@ def gguf_configuration(header: Header) -> PretrainedConfig:
     """Return the configuration that a GGUF header describes.
 
     Raises:
-        InputError: transformers does not read this architecture, or the model extends its positions in a way that is
-            not known here.
+        InputError: transformers does not read this architecture, or the model extends its positions in an unsupported
+            way.
     """
     with tempfile.TemporaryDirectory() as place:
         write_file(header, Path(place) / _FILE, weights=False, vocabulary=_is_newer(header))
         try:
             shape: PretrainedConfig = AutoConfig.from_pretrained(place, gguf_file=_FILE)
-        except Exception as error:  # whatever it stumbles over in the metadata
+        except Exception as error:  # transformers raises many kinds of errors for unusual metadata
             raise InputError(
                 f"model.name: {header.files[0]} has architecture {header.architecture!r}, which transformers does not "
                 f"read from this GGUF file ({_line(error)}); give the model as a folder of safetensors"
@@ -96,7 +96,7 @@ def convert_to_folder(header: Header, folder: Path) -> None:
 def _is_newer(header: Header) -> bool:
     """Return whether the newer of transformers' two readers takes this architecture.
 
-    It needs the vocabulary counted; the older makes objects of every word, so it is given none.
+    The newer reader needs the size of the vocabulary; the older one makes an object of every word, so it gets none.
     """
     try:
         from transformers.integrations.gguf import GGUF_CONFIG_ARCHS
@@ -128,7 +128,7 @@ def _read_weights(shape: PretrainedConfig, place: str, dtype: torch.dtype) -> tu
 
 
 def _left_over(header: Header, model: Any) -> list[str]:
-    """Return the tensors that transformers' older reader has dropped; experts it places by a rule of its own."""
+    """Return the tensors that transformers' older reader drops, without experts, which it places by another rule."""
     kinds = modeling_gguf_pytorch_utils.TENSOR_PROCESSORS
     processor = kinds.get(header.architecture, modeling_gguf_pytorch_utils.TensorProcessor)
     known = modeling_gguf_pytorch_utils.get_gguf_hf_weights_map(model, processor(config=model.config.to_dict()))
@@ -141,7 +141,7 @@ def _left_over(header: Header, model: Any) -> list[str]:
 
 
 def _complete(shape: PretrainedConfig, header: Header) -> None:
-    """Put into a configuration what transformers leaves out: size of heads, biases, extended positions."""
+    """Add to a configuration what transformers leaves out: size of heads, biases, extended positions."""
     names = {tensor.name for tensor in header.tensors}
     width = header.metadata.get(f"{header.architecture}.attention.key_length")
     if width and getattr(shape, "head_dim", width) != width and not hasattr(shape, "global_head_dim"):
@@ -157,7 +157,7 @@ def _complete(shape: PretrainedConfig, header: Header) -> None:
 
 
 def _extension(header: Header, shape: PretrainedConfig, names: set[str]) -> dict[str, Any]:
-    """Return the rope parameters by which a model reaches further than it was trained for, {} where it does not."""
+    """Return the rope parameters that extend a model's positions beyond those of training, {} if there are none."""
     scaling = {
         key.removeprefix(f"{header.architecture}.rope.scaling."): value
         for key, value in header.metadata.items()

@@ -37,8 +37,8 @@ from neurontune_core.records import Conversation
 class ChatModel:
     """A loaded model, frozen and in evaluation mode, with its tokenizer.
 
-    `system_prompt` stands before every conversation that has no system message of its own, `reminder` before all. A
-    batch that keeps what gradients need holds at most `batch_tokens` tokens, padding included.
+    `system_prompt` precedes every conversation that has no system message of its own, `reminder` precedes all. A batch
+    with gradients has at most `batch_tokens` tokens, padding included.
     """
 
     model: PreTrainedModel
@@ -49,7 +49,7 @@ class ChatModel:
     batch_tokens: int = MOST_TOKENS_ON_A_PROCESSOR
 
     def prompt_tokens(self, prompt: str | Conversation) -> list[int]:
-        """Return the token ids of a conversation up to where the assistant speaks; a text is one of one turn.
+        """Return the token ids of a conversation up to the assistant's turn; a text is a conversation of one turn.
 
         Raises:
             RefusedByTemplate: the model's template takes no system message, or no earlier turns.
@@ -64,10 +64,10 @@ class ChatModel:
 
     @property
     def end_tokens(self) -> list[int]:
-        """Token ids that end the assistant's turn; the first is the one a response is closed with.
+        """Token ids that end the assistant's turn; a response ends with the first of them.
 
         Raises:
-            InputError: the model names none.
+            InputError: the model names no such token.
         """
         declared = getattr(self.model.generation_config, "eos_token_id", None)
         ids = declared if isinstance(declared, list) else [declared]
@@ -85,14 +85,14 @@ def load_model(
     batch_tokens: int | None = None,
     max_memory: Mapping[str, float] | None = None,
 ) -> ChatModel:
-    """Load the model of a configuration in its exact number format, gradients to its weights switched off.
+    """Load the model of a configuration in its exact number format, without gradients of its weights.
 
     Args:
         config: which model; `ModelConfig(name=...)` takes a local folder, a GGUF file, a hub id, or a packaged model.
         device: `auto`, or the name of a torch device, or of several.
         root: folder or fsspec URL where the converted weights of a GGUF file are kept.
-        batch_tokens: tokens a batch holds at most; by default as many as fit the device's memory.
-        max_memory: GiB of weights that a device may hold, where the model is over several.
+        batch_tokens: most tokens of a batch; by default as many as fit in the device's memory.
+        max_memory: GiB of weights that each device may hold, if the model is spread over several.
 
     Raises:
         InputError: the model or the device is not there, or the model has a layer without MLP neurons.
@@ -108,11 +108,11 @@ def load(
     max_memory: Mapping[str, float] | None = None,
     batch_tokens: int | None = None,
 ) -> ChatModel:
-    """Load a model with gradients to its weights switched off, in its exact or its working number format.
+    """Load a model without gradients of its weights, in its exact or its working number format.
 
-    A GGUF file is converted to safetensors once, and kept under `root`. Over several devices its layers are placed one
-    after the other, each read straight onto its own; `max_memory` says how many GiB of weights a device may hold. A
-    batch holds `batch_tokens` tokens at most, or as many as fit the device's memory.
+    A GGUF file is converted to safetensors once, and kept under `root`. Over several devices its layers are placed in
+    order, and each weight is read directly onto its device; `max_memory` is the GiB of weights that each device may
+    hold. A batch has at most `batch_tokens` tokens, or as many as fit in the device's memory.
 
     Raises:
         InputError: a weight is missing, left over, of another shape or not finite, or the model gives other logits than
@@ -140,7 +140,7 @@ def load(
 def load_files(
     reference: ModelReference, root: str, dtype: torch.dtype | Literal["auto"]
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """Load weights and tokenizer onto the processor; `auto` keeps the number format the weights are stored in."""
+    """Load weights and tokenizer onto the processor; `auto` keeps the number format of the stored weights."""
     scheme, _, rest = reference.name.partition(":")
     if scheme == "random":
         random: Any = tiny.model(rest)
@@ -151,7 +151,7 @@ def load_files(
 def _read(
     folder: Path, reference: ModelReference, dtype: torch.dtype | Literal["auto"], **straight: Any
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """Read weights and tokenizer of a folder; `straight` is what `straight_onto` returned, for several devices."""
+    """Read weights and tokenizer of a folder; `straight` is the result of `straight_onto`, for several devices."""
     tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
     told = {"output_loading_info": True, "ignore_mismatched_sizes": True}
     loaded: Any = AutoModelForCausalLM.from_pretrained(
@@ -186,7 +186,7 @@ def _converted(reference: ModelReference, root: str) -> Path:
 
     settings = {"dequantised": reference.dequantised}
     there = artifacts.at(root, CONVERSION, key)
-    try:  # not by `find`, which would hash the weights once more
+    try:  # not with `find`, which would hash the weights again
         return artifacts.open_folder(replace(there, digest=artifacts.read_manifest(there)["digest"]))
     except ArtifactError:
         return artifacts.open_folder(artifacts.write(root, CONVERSION, key, fill, settings))

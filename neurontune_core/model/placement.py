@@ -1,4 +1,4 @@
-"""One model over several devices: which layer goes where."""
+"""Spread one model over several devices."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -17,14 +17,14 @@ from neurontune_core.neurons import decoder_layers, layers_path
 
 
 def device_map(model: nn.Module, memory: dict[int | str, int], dtype: torch.dtype) -> dict[str, int | str]:
-    """Return where every part of a model goes: layers in their order, all else on the first device.
+    """Return the device of every part of a model: layers in order, everything else on the first device.
 
-    Embedding, final norm and head stay together, so that ids go in and logits come out on one device.
+    Embedding, final norm and head are on the same device, so that ids and logits are on one device.
 
     Args:
         model: the model, with or without weights.
         memory: bytes of weights that each device may hold, in their order: CUDA devices by index, then `cpu`.
-        dtype: number format the weights are to have; quantised ones stay as they are.
+        dtype: number format to which weights are converted; quantised weights keep theirs.
 
     Raises:
         InputError: the devices cannot hold the model.
@@ -37,7 +37,7 @@ def device_map(model: nn.Module, memory: dict[int | str, int], dtype: torch.dtyp
     sizes = [sum(_size(weight, dtype) for weight in layer.parameters()) for layer in layers]
     left = memory | {first: memory[first] - sum(rest.values())}
     cards = {device: size for device, size in left.items() if device != "cpu"}
-    rounded = any(map(is_quantised, model.parameters()))  # torchao's weights cannot be brought from the processor
+    rounded = any(map(is_quantised, model.parameters()))  # torchao's weights cannot be copied from the processor
     room = cards if rounded and cards else left
     spread = _filled(sizes, cards, evenly=True) or _filled(sizes, room, evenly=False)
     if spread is None or left[first] < 0:
@@ -71,7 +71,7 @@ def _filled(sizes: Sequence[int], room: Mapping[int | str, int], evenly: bool) -
 
 
 def _outside(model: nn.Module, path: str) -> list[str]:
-    """Return the largest modules that are not, and do not hold, the list of layers."""
+    """Return the largest modules that neither are nor contain the list of layers."""
     return [
         name
         for name, _ in model.named_modules()
@@ -92,9 +92,9 @@ def _ancestors(path: str) -> list[str]:
 def straight_onto(
     folder: Path, devices: Devices, most: dict[str, float], dtype: torch.dtype, quantization: str
 ) -> dict[str, Any]:
-    """Return what `from_pretrained` needs to read each weight of a folder onto its device, and to round it there.
+    """Return the arguments for `from_pretrained` to read each weight directly onto its device, and to round it there.
 
-    Where each layer goes is worked out without weights, and the processor never holds the whole model.
+    The device of each layer is computed without weights, and the processor never holds the whole model.
 
     Raises:
         InputError: the devices cannot hold the model, or its layers cannot be rounded.
@@ -108,7 +108,7 @@ def straight_onto(
 
 
 def place(model: PreTrainedModel, devices: Devices, most: dict[str, float]) -> PreTrainedModel:
-    """Return a model moved onto its device, or, over several, its layers where they fit."""
+    """Return a model on its device, or with its layers spread over several devices."""
     if len(devices) == 1:
         moved: Any = model.to(devices[0])  # type: ignore[arg-type]  # transformers hides torch's signature
         return moved

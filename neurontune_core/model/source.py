@@ -23,14 +23,14 @@ from neurontune_core.model.settings import ModelConfig
 
 CONVERSION, CONVERSION_VERSION = "model", 3
 LARGEST_IN_FLOAT32 = 2_000_000_000
-"""Parameters up to which attribution works in float32 where the settings do not say."""
+"""Most parameters of a model that attribution runs in float32 by default."""
 
 
 class ModelReference(BaseModel):
-    """A model, pinned: what it is called, what it is, and how many neurons each layer has.
+    """A pinned model: its name, its identity, and the number of neurons of each layer.
 
-    `name` is absolute where it is a path. `dequantised` names the quantised formats that weights were worked out from
-    (`Q4_K and Q6_K`), "" where there were none. `experts_per_layer` is what `neurons.expert_counts` returns, () for a
+    `name` is absolute if it is a path. `dequantised` names the quantised formats from which weights were dequantised
+    (`Q4_K and Q6_K`), "" if there were none. `experts_per_layer` is what `neurons.expert_counts` returns, () for a
     dense model.
     """
 
@@ -122,7 +122,7 @@ def stored_bytes(config: ModelConfig, reference: ModelReference) -> int:
 
 @dataclass(frozen=True)
 class _Found:
-    """Where a model was found: its name, its configuration, and a function that works out its digest."""
+    """The place of a model: its name, its configuration, and a function that computes its digest."""
 
     name: str
     shape: PretrainedConfig
@@ -155,7 +155,7 @@ def _find(config: ModelConfig, whole: bool) -> _Found:
 
 
 def conversion_key(weights: str) -> str:
-    """Return the key under which the conversion of a GGUF model is kept, by the digest of its file."""
+    """Return the key of a GGUF model's conversion, made from the digest of its file."""
     return artifacts.stage_key(CONVERSION, CONVERSION_VERSION, {}, weights, [])
 
 
@@ -181,7 +181,7 @@ def _exact_format(model: PreTrainedModel) -> str:
 
 
 def _native_format(dtype: str) -> str:
-    """Return bfloat16 where the accelerator or processor multiplies in it, else the weights' own format."""
+    """Return bfloat16 if the accelerator or processor can multiply in it, else the weights' own format."""
     if dtype != "float32":
         return dtype
     if torch.cuda.is_available():

@@ -1,4 +1,4 @@
-"""How much of what a device can do a computation takes: counted operations against a measured matrix product."""
+"""The share of a device's speed that a computation reaches: counted operations against a measured matrix product."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -21,13 +21,13 @@ class MeasuredWork:
     seconds: float = 0.0
 
     def share_of(self, peak: float) -> float:
-        """Return the share of `peak`, in operations a second; 0 where nothing was counted."""
+        """Return the share of `peak`, in operations a second; 0 if nothing was counted."""
         return self.flops / self.seconds / peak if self.seconds else 0.0
 
 
 @contextmanager
 def counted(work: MeasuredWork) -> Iterator[None]:
-    """Add the operations and the seconds of what runs inside; counting itself takes a few percent of the time."""
+    """Add the operations and the seconds of the code run inside; counting itself takes a few percent of the time."""
     started = time.perf_counter()
     with FlopCounterMode(display=False) as counter:
         yield

@@ -1,4 +1,4 @@
-"""Neurons while a model runs: captured, passed through functions, set to values; all of it undone on exit."""
+"""Capture the neurons of a running model, pass them through functions, or set them to values; undone on exit."""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -29,7 +29,7 @@ def captured(model: nn.Module, keep: Callable[[Tensor], Tensor] = lambda values:
             if len(waiting) == len(found[bank.layer]):
                 parts = [waiting[start] for start in sorted(waiting)]
                 waiting.clear()
-                # layers may be on several devices: what is kept comes together on the first one
+                # layers may be on several devices; the kept values are collected on the first one
                 store[bank.layer] = keep(parts[0] if len(parts) == 1 else torch.cat(parts, -1)).to(home)
             return values
 
@@ -117,7 +117,7 @@ def _replace(activations: Tensor, routing: Routing, index: Tensor, values: Tenso
 
 
 class _Watch:
-    """A hook on a decoder layer that notes the sequence length, for MLPs that flatten batch and position."""
+    """A hook on a decoder layer that stores the sequence length, for MLPs that flatten batch and position."""
 
     positions = 0
 

@@ -1,10 +1,11 @@
-"""Where the neurons are: the only place that finds them in a model.
+"""Find the neurons of a model; no other module does this.
 
 A neuron is one input channel of an MLP's down projection: `act(gate(x)) * up(x)` in a gated MLP, `act(up(x))` in a
 plain one. Down projections are found by structure, not by model name: within a decoder layer and outside its
-attention, the one linear map that ends in the residual stream. In a mixture of experts these are the down projections
-of all experts, and of the shared expert if there is one. Its neurons are numbered expert by expert, those of the shared
-expert last; a neuron of an expert that a token is not routed to is 0 there.
+attention, the down projection is the only linear map whose output is added to the residual stream. In a mixture of
+experts the neurons are those of the down projections of all experts, and of the shared expert if there is one. They are
+numbered expert by expert, with the shared expert last. If a token is not routed to an expert, the expert's neurons are
+0 for this token.
 """
 
 from collections.abc import Sequence
@@ -20,7 +21,7 @@ from neurontune_core.model.devices import weight_of
 
 @dataclass(frozen=True)
 class LayerCoverage:
-    """What was found in one decoder layer: the down projection's path, layout and width, or why there is none.
+    """The result for one decoder layer: the down projection's path, layout and width, or the reason why there is none.
 
     `experts` is the number of routed experts and `expert_neurons` how many neurons each has; 0 in a dense layer.
     """
@@ -40,10 +41,10 @@ class Bank:
 
     Attributes:
         layer: the decoder layer.
-        path: of the module, within the layer.
-        start: which neuron of the layer is its first.
+        path: path of the module within the layer.
+        start: index in the layer of the bank's first neuron.
         count: number of experts; 1 for a single down projection.
-        width: neurons of each.
+        width: number of neurons of each expert.
         routed: whether each token is sent to some of the experts.
     """
 
@@ -56,12 +57,12 @@ class Bank:
 
     @property
     def places(self) -> slice:
-        """Which neurons of the layer it has."""
+        """The indices in the layer of its neurons."""
         return slice(self.start, self.start + self.count * self.width)
 
 
 def decoder_layers(model: nn.Module) -> nn.ModuleList:
-    """Return the list of decoder layers of the model, of its language part if it sees or hears as well.
+    """Return the list of decoder layers of the model; of a multimodal model, those of its language part.
 
     Raises:
         InputError: no list of `num_hidden_layers` layers is found.
@@ -70,7 +71,7 @@ def decoder_layers(model: nn.Module) -> nn.ModuleList:
 
 
 def layers_path(model: nn.Module) -> str:
-    """Return where in the model its list of decoder layers is, as `model.layers`.
+    """Return the path of the list of decoder layers in the model, such as `model.layers`.
 
     Raises:
         InputError: no list of `num_hidden_layers` layers is found.
@@ -190,7 +191,7 @@ def _cover(model: nn.Module, index: int, layer: nn.Module) -> tuple[list[Bank], 
     if not found and not stacks:
         return [], f"no linear map to the residual stream (width {hidden}) outside attention"
     if len(found) > 1 and (named := [item for item in found if _width(item[1]) != hidden]):
-        found = named  # an up projection as wide as the residual stream: the down projection has the other input
+        found = named  # an up projection may be as wide as the residual stream; the down projection has the other input
     if len(found) > 1:
         beside = f" beside the experts at {stacks[0][0]!r}" if stacks else ""
         return [], f"several candidates{beside}: {', '.join(path for path, _ in found)}"

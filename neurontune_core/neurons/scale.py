@@ -1,4 +1,4 @@
-"""Neurons scaled by factors: while a model runs, or for good in its weights."""
+"""Scale neurons by factors: while a model runs, or permanently in its weights."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -81,12 +81,12 @@ def _scaled_by(values: Tensor, factors: Tensor, index: Tensor, routing: Routing)
 
 @contextmanager
 def modulated(model: nn.Module, scaling: ScalingFactors, strength: float = 1.0) -> Iterator[None]:
-    """Scale selected neurons by `1 + strength (alpha - 1)` while inside; undone on exit, after an error too.
+    """Scale selected neurons by `1 + strength (alpha - 1)` inside this context; undone on exit, also after an error.
 
     Args:
         model: the base model.
         scaling: the factors.
-        strength: without unit: 0 is the base model, 1 the tuned one.
+        strength: without unit; 0 is the base model, 1 the tuned one.
 
     Raises:
         InputError: the model has no such neuron.

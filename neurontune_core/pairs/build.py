@@ -1,4 +1,4 @@
-"""Build the pairs: queries plain and attacked, with the response wanted for each."""
+"""Build the pairs: queries plain and attacked, each with the desired response."""
 
 import random
 from collections import Counter
@@ -38,8 +38,8 @@ BOUNDARY_SAMPLE = 1000
 class BuiltPairs:
     """The pairs; the ranking of the attacks; rows not used (`source, row, reason`); the sources; and counts.
 
-    A public dataset's `sources` row says where it was read from (`repository@commit` or digest) and what became of its
-    rows (`load.Source`). `own_refusals` has a row a safety training pair under a selected attack (`OwnRefusals`).
+    The row of a public dataset in `sources` has its origin (`repository@commit` or digest) and counts of its rows
+    (`load.Source`). `own_refusals` has a row a safety training pair under a selected attack (`OwnRefusals`).
     """
 
     pairs: list[PromptPair]
@@ -59,22 +59,22 @@ def build_pairs(
 ) -> BuiltPairs:
     """Build all pairs of a configuration, under the attacks that move the model furthest (section 3.1 of the paper).
 
-    Harmful prompts are to be refused: with their dataset's safe response, or one of the refusals configured. The
-    response to a harmless training prompt is the model's own, or none (`responses`). Those of the other splits have
-    none: what is learned is tried on them, and evaluation has both models answer them at its own length. The pairs that
-    can be attributed also hold the model's own refusal (`find_own_refusals`).
+    Harmful prompts should be refused: their response is their dataset's safe response, or a configured refusal. The
+    response to a harmless training prompt is the model's own, or none (`responses`). Harmless prompts of the other
+    splits have no response, because validation and evaluation let the models answer them. The pairs that can be
+    attributed also have the model's own refusal (`find_own_refusals`).
 
     Args:
-        config: datasets, hold-outs, split fractions, sizes.
+        config: datasets, held-out categories, split fractions, sizes.
         chat: the model.
         track: progress of the batches.
         judge: labels responses, for own refusals; without one no pair has an own refusal.
-        prepared: what `prepare(config)` returned when the input was checked, so that nothing is read again.
+        prepared: the result of `prepare(config)`, if the input was checked before, so that nothing is read again.
 
     Returns:
         `pairs`; `ranking`, a row an attack, with how far it lowers the log-probability of refusals, in nats; `rejected`
-        and `sources`, what became of the datasets' rows; `own_refusals`, which pairs can be attributed; `facts`,
-        counts.
+        and `sources`, the unused rows and the counts of rows of each dataset; `own_refusals`, which pairs can be
+        attributed; `facts`, counts.
 
     Raises:
         InputError: unknown dataset or category, a split without queries, near copies in two splits, a system message
@@ -86,7 +86,7 @@ def build_pairs(
     room = room_for(chat, config, refusals)
     unfit = cache(room.unfit)
     if any(unfit(query) for query in prepared.queries):
-        # without these queries their duplicates count, and near copies and splits are others
+        # without these queries, their duplicates are kept, and near copies and splits change
         prepared = prepare(config, unfit, prepared.data)
     prepared = without_long_attacks(prepared, room)
     ranking = _ranking(prepared, config, refusals[0], room, track)
@@ -140,7 +140,7 @@ def _with_refusals(pairs: Sequence[PromptPair], queries: Sequence[Query], refusa
 def _asked(harmless: Sequence[PromptPair], config: PairsConfig) -> list[PromptPair]:
     """Return the harmless training prompts that get the model's own response.
 
-    First those for attribution, then plain ones: scaling compares a wrapped question with the answer to the plain one.
+    First the prompts for attribution, then plain ones: scaling trains the plain query's answer for wrapped queries.
     """
     if not config.responses:
         return list(harmless)
@@ -157,7 +157,7 @@ def _with_own_responses(
     chat: ChatModel,
     track: Track,
 ) -> list[PromptPair]:
-    """Fill in the model's own response to the prompts asked, without its thoughts."""
+    """Fill in the model's own response to the prompts `asked`, without its reasoning."""
     prompts = [chat.prompt_tokens(pair.conversation) for pair in asked]
     texts = decode(chat, generate(chat, prompts, tokens, track))
     responses = {pair.id: without_thought(text) for pair, text in zip(asked, texts, strict=True)}
@@ -194,7 +194,7 @@ def _source_facts(prepared: Prepared) -> dict[str, float]:
 
 
 def _chat_facts(pairs: Sequence[PromptPair], chat: ChatModel) -> dict[str, float]:
-    """Return how thinking is kept off, and the share of pairs whose response would merge with the prompt's end.
+    """Return how thinking is switched off, and the share of pairs whose response would merge with the prompt's end.
 
     The share is taken over at most about `BOUNDARY_SAMPLE` pairs, evenly spread.
     """

@@ -1,4 +1,4 @@
-"""The files the pairs are read from: which the settings name, whether they are there, and digests of their content."""
+"""The files from which the pairs are read: their names in the settings, their existence, and their digests."""
 
 from collections.abc import Iterator, Sequence
 from typing import Literal
@@ -68,7 +68,7 @@ def files(config: PairsConfig) -> Iterator[tuple[str, Kind, FetchedFile]]:
 
 
 def data_digests(config: PairsConfig, found: Sequence[tuple[str, Kind, FetchedFile]]) -> list[str]:
-    """Return a digest of everything the pairs are read from: contents, not paths, and how columns are understood.
+    """Return a digest of the contents (not the paths) of all files of the pairs, and of how their columns are read.
 
     `found` are the files of this configuration (`files`).
     """
@@ -83,14 +83,14 @@ def data_digests(config: PairsConfig, found: Sequence[tuple[str, Kind, FetchedFi
 
 
 def _understanding(config: PairsConfig, name: str) -> str:
-    """Return a digest of how the rows of a dataset are understood."""
+    """Return a digest of how the rows of a dataset are read."""
     columns = sorted(source_of(config, name).columns.items())
     digest = specification.specification_digest(name)
     return artifacts.text_digest(f"{digest}{columns}") if columns else digest
 
 
 def source_of(config: PairsConfig, name: str) -> SourceConfig:
-    """Return what is set for a dataset."""
+    """Return the settings of a dataset."""
     return config.sources.get(short_name(name), SourceConfig())
 
 
@@ -103,7 +103,7 @@ def system_prompts(config: PairsConfig) -> dict[str, str]:
 
 
 def _described(name: str, kind: Kind) -> tuple[Dataset, TextFile]:
-    """Return a dataset's description, and that of its file of one kind."""
+    """Return the description of a dataset, and of its file of one kind."""
     if kind == "harmful" or kind == "benign":
         return specification.dataset(name), specification.role_file(name, kind)
     return specification.dataset(name), specification.text_file(name, kind)

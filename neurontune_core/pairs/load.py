@@ -1,4 +1,4 @@
-"""Load the configured queries, attacks and refusals: the shipped corpus, public datasets and files of one's own."""
+"""Load the configured queries, attacks and refusals: the shipped corpus, public datasets and the user's files."""
 
 import random
 from collections.abc import Callable, Sequence
@@ -29,11 +29,11 @@ from neurontune_core.pairs.settings import PairsConfig
 
 @dataclass(frozen=True)
 class Source:
-    """A dataset as it was used in one role: where it came from, and what became of its rows.
+    """The use of a dataset in one role: its origin, and counts of its rows.
 
-    Every row is a query, or the repetition of one under another attack, or rejected, or left out by the limit, or of
-    another role than was asked for (`other_rows`). Attacks and refusals of one's own are a source each. `columns` and
-    `notes` say in words how the file was understood.
+    Every row is a query, or repeats a query under another attack, or is rejected, or is left out by the limit, or has
+    another role (`other_rows`). The user's attacks and refusals are separate sources. `columns` and `notes` say in
+    words how the file was read.
     """
 
     name: str
@@ -64,9 +64,9 @@ class Loaded:
 
 @dataclass(frozen=True)
 class ReadFile:
-    """The rows of a dataset in one role as they were read, and what is known of their file.
+    """The rows of a dataset in one role, and data about their file.
 
-    `entry` is what the settings call the dataset, `name` what results call it.
+    `entry` is the dataset's name in the settings, `name` its name in results.
     """
 
     entry: str
@@ -82,9 +82,9 @@ class ReadFile:
 
 @dataclass(frozen=True)
 class ReadData:
-    """All that is read from files for a configuration: attacks, refusals and queries, and digests of the contents.
+    """The data that are read from files for a configuration: attacks, refusals, queries, and digests of the contents.
 
-    `settings` are those that reading depends on: configurations that share them need to read only once.
+    `settings` are the settings on which reading depends; configurations that share them read the files only once.
     """
 
     settings: dict[str, Any]
@@ -94,7 +94,7 @@ class ReadData:
 
 
 Unfit = Callable[[Query], str]
-"""Returns why the model cannot take a query, "" if it can."""
+"""Returns the reason why a query does not fit the model, "" if it fits."""
 
 
 def no_limit(query: Query) -> str:
@@ -103,7 +103,7 @@ def no_limit(query: Query) -> str:
 
 
 def settings_of_reading(config: PairsConfig) -> dict[str, Any]:
-    """Return the settings that say what is read from files."""
+    """Return the settings on which reading the files depends."""
     return config.model_dump(include={*ROLE_OF, *TEXTS, "sources"})
 
 
@@ -129,7 +129,7 @@ def read_data(config: PairsConfig) -> ReadData:
 def load_queries(config: PairsConfig, unfit: Unfit = no_limit, data: ReadData | None = None) -> Loaded:
     """Return all queries, harmful ones first, and all attacks; of exact duplicates the first is kept.
 
-    Queries that the model cannot take (`unfit`) are rejected. Without `data` the files are read (`read_data`).
+    Queries that do not fit the model (`unfit`) are rejected. Without `data` the files are read (`read_data`).
 
     Raises:
         InputError: as `read_data` raises, or no query of a role can be used.
@@ -153,7 +153,7 @@ def load_queries(config: PairsConfig, unfit: Unfit = no_limit, data: ReadData | 
 
 
 def _add_texts(loaded: Loaded, name: str, kind: Texts, file: FetchedFile | None, config: PairsConfig) -> None:
-    """Add the attacks or the refusals of one file; without one they are the shipped ones."""
+    """Add the attacks or the refusals of one file; without a file, the shipped ones."""
     if file is None:
         loaded.attacks += corpus.attacks() if kind == "attacks" else []
         loaded.refusals += corpus.refusals() if kind == "refusals" else []
@@ -187,7 +187,7 @@ def _add_texts(loaded: Loaded, name: str, kind: Texts, file: FetchedFile | None,
 
 
 def _read(name: str, role: RoleName, file: FetchedFile | None, config: PairsConfig) -> ReadFile:
-    """Read the queries and attacks of a dataset in one role; without a file it is the shipped corpus."""
+    """Read the queries and attacks of a dataset in one role; without a file, those of the shipped corpus."""
     if file is None:
         queries = corpus.queries(role)
         return ReadFile(name, name, role, ReadQueries(queries), "shipped corpus", "package", "Apache-2.0", len(queries))
@@ -201,7 +201,7 @@ def _read(name: str, role: RoleName, file: FetchedFile | None, config: PairsConf
 
 
 def _add(loaded: Loaded, first: dict[str, Query], file: ReadFile, config: PairsConfig, unfit: Unfit) -> list[Rejected]:
-    """Add the queries and attacks of one dataset, and return those the model cannot take."""
+    """Add the queries and attacks of one dataset, and return the queries that do not fit the model."""
     source, read, name, role = source_of(config, file.entry), file.read, file.name, file.role
     system = system_prompts(config).get(short_name(file.entry), "")
     rejected = [*read.rejected]
@@ -238,7 +238,7 @@ def _add(loaded: Loaded, first: dict[str, Query], file: ReadFile, config: PairsC
 
 
 def _is_first(query: Query, first: dict[str, Query], rejected: list[Rejected]) -> bool:
-    """Tell whether a query is new, noting it as rejected otherwise; case and blanks make no difference."""
+    """Tell whether a query is new, and list it as rejected if not; case and blanks make no difference."""
     kept = first.setdefault(_normalised(query), query)
     if kept is not query:
         rejected.append(Rejected(query.source, query.row, f"duplicate of {kept.id}"))

@@ -14,18 +14,18 @@ from neurontune_core.progress import Track, silent
 from neurontune_core.records import REFUSED, Conversation, LabelJudge, PromptPair
 
 TOKENS = 24
-"""Length of the responses that are judged; the first sentence of a refusal is enough for the judge."""
+"""Length of the judged responses in tokens; the first sentence of a refusal is enough for the judge."""
 LEAST = 6
 """With fewer usable pairs the neurons that carry the model's refusals cannot be found."""
 LEAST_SHARE = 0.2
-"""A model that refuses a smaller share of the plain queries refuses by chance, and also has no own refusal."""
+"""A model that refuses a smaller share of the plain queries refuses by chance, so it has no own refusal."""
 REASONS = ("not_refused_plainly", "refused_under_attack", "broken_under_attack")
 COLUMNS = ["pair", "attack", "plain", "attacked", "reason"]
 
 
 @dataclass(frozen=True)
 class OwnRefusals:
-    """All pairs, the usable ones with the model's own refusal; a row a pair asked (`COLUMNS`); and counts."""
+    """All pairs, usable pairs with the model's own refusal; a table with a row for each tested pair; and counts."""
 
     pairs: list[PromptPair]
     table: pd.DataFrame
@@ -38,13 +38,13 @@ def find_own_refusals(
     """Have the model answer the safety training pairs under selected attacks, plainly and attacked, and keep refusals.
 
     A pair is usable if the plain query is refused (in full: a partial refusal says too little) and the attacked prompt
-    complied with: only then does the attack take a refusal away. With fewer than `LEAST` usable pairs, or with fewer
+    complied with, because only then the attack removes a refusal. With fewer than `LEAST` usable pairs, or with fewer
     plain refusals than `LEAST_SHARE`, none gets an own refusal. Responses are greedy, of `TOKENS`
-    tokens or what the model's positions leave.
+    tokens, or fewer if the model's positions are full.
 
     Args:
         pairs: all pairs, in any order.
-        judge: labels responses; without one nothing is asked, and there are no counts.
+        judge: labels responses; without a judge the model is not asked, and there are no counts.
         chat: the model.
         track: progress of the batches.
 
@@ -55,7 +55,7 @@ def find_own_refusals(
     if judge is None:
         return OwnRefusals(list(pairs), pd.DataFrame(columns=COLUMNS), {})
     asked = [p for p in pairs if p.role == "safety" and p.split == "train" and p.attack_name and p.selected]
-    # a query in several attacks is answered plainly once
+    # a query that occurs in several attacks is asked plainly only once
     conversations = list(dict.fromkeys(each for p in asked for each in (p.plain_conversation, p.conversation)))
     texts = _answers(conversations, chat, track)
     labels = judge([each.prompt for each in conversations], texts)
@@ -97,12 +97,12 @@ def warning(facts: Mapping[str, float]) -> str:
 
 
 def attributed(facts: Mapping[str, float], most: int) -> int:
-    """Return how many own refusals are attributed, of the facts of a pairs stage and at most `pairs_per_role` pairs."""
+    """Return how many own refusals are attributed, from the facts of a pairs stage: at most `pairs_per_role`."""
     return min(int(facts["own_refusals"]), most) if facts.get("safety_established") else 0
 
 
 def own_refusals_statement(facts: Mapping[str, float]) -> str:
-    """Return what a pairs stage with these facts found of own refusals: the warning, or what is attributed."""
+    """Return a pairs stage's result on own refusals as text, from its facts: the warning, or what is attributed."""
     if "safety_established" not in facts:
         return ""
     if text := warning(facts):
@@ -123,7 +123,7 @@ def _answers(conversations: Sequence[Conversation], chat: ChatModel, track: Trac
     prompts = [chat.prompt_tokens(each) for each in conversations]
     limit = position_limit(chat.model)
     longest = max(map(len, prompts), default=0)
-    # every prompt here leaves room for a response, but not always for `TOKENS` tokens
+    # every prompt here leaves room for a response, but maybe for fewer than `TOKENS` tokens
     tokens = TOKENS if limit is None else min(TOKENS, limit - longest)
     return [without_thought(text) for text in decode(chat, generate(chat, prompts, tokens, track))]
 

@@ -1,4 +1,4 @@
-"""Everything about the pairs that needs no model: queries loaded and split, attacks seen in training and held out."""
+"""The part of the pairs stage that needs no model: load and split queries, divide attacks into seen and unseen."""
 
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -16,9 +16,9 @@ from neurontune_core.records import Split
 
 @dataclass(frozen=True)
 class Prepared:
-    """Queries with their splits and near-copy groups, and the attacks training may see (`seen`) or not (`unseen`).
+    """Queries with splits and near-copy groups, the attacks for training (`seen`), and held-out attacks (`unseen`).
 
-    `data` is what they were made of.
+    `data` are the data from which they were made.
     """
 
     data: ReadData
@@ -33,7 +33,7 @@ class Prepared:
 
 
 def prepare(config: PairsConfig, unfit: Unfit = no_limit, data: ReadData | None = None) -> Prepared:
-    """Load and split the queries of a configuration, those left out that the model cannot take (`load.load_queries`).
+    """Load and split the queries of a configuration, without those that do not fit the model (`load.load_queries`).
 
     Without `data` the files are read.
 
@@ -66,7 +66,7 @@ def _groups(texts: tuple[str, ...]) -> tuple[int, ...]:
 
 
 def _filed_under_holdout(attack: Attack, config: PairsConfig) -> Attack:
-    """Return an attack of several categories filed under a held-out one, so that it counts as an unseen attack."""
+    """Return an attack of several categories with its held-out one as main category, so that it counts as unseen."""
     main = next(category for category in attack.categories if category in config.holdout_attack_categories)
     also = tuple(category for category in attack.categories if category != main)
     return replace(attack, category=main, type=ATTACK_TYPES.get(main, attack.type), also=also)

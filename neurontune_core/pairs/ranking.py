@@ -26,15 +26,15 @@ def rank_attacks(
     """Rank attacks within their type by how far they lower the log-probability of a refusal.
 
     The score of an attack is the mean over queries of `log P(refusal | query) - log P(refusal | attacked query)` in
-    nats; `low` and `high` bound its 95% interval (Student t over queries), which one query cannot give: NaN. Equal
-    attacks keep the order of their names. The strongest attack of each type is `selected`.
+    nats; `low` and `high` bound its 95% interval (Student t over queries), and are NaN for a single query. Equal
+    attacks are in the order of their names. The strongest attack of each type is `selected`.
 
     Args:
         chat: the model.
-        attacks: what is ranked.
+        attacks: the attacks to rank.
         queries: harmful queries, alone or with the turns before them, the same for every attack.
         refusal: the safe response.
-        track: progress of the batches.
+        track: reports the progress of the batches.
     """
     response = encode_response(chat.tokenizer, refusal, None)
     plain = [Conversation(query) if isinstance(query, str) else query for query in queries]
@@ -79,7 +79,7 @@ def explain_ranking(ranking: pd.DataFrame) -> str:
     for attack_type, table in ranking.groupby("attack_type"):
         chosen, others = table[table["selected"]], table[~table["selected"]]
         names.append(f"{', '.join(chosen['attack_name'])} ({str(attack_type).replace('_', ' ')})")
-        # NaN bounds compare as false: one query makes no choice sure
+        # comparisons with NaN are false, so a choice by one query is never sure
         sure += int(others.empty or bool(chosen["low"].min() > others["high"].max()))
     types, queries = len(names), int(ranking["queries"].iloc[0])
     return (

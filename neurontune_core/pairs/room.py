@@ -1,4 +1,4 @@
-"""Which queries and attacked prompts leave the model room for their response, told before the model works."""
+"""Find queries and attacked prompts that leave no room for their response, before the model runs."""
 
 import logging
 from collections.abc import Sequence

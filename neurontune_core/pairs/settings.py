@@ -21,11 +21,11 @@ class PairsConfig(Section):
     )
     attacks: Names = Field(
         default=("shipped",),
-        description="Attacks the queries are wrapped in: shipped, or files of your own with `{query}` in every attack.",
+        description="Attacks around the queries: shipped, or files of your own with `{query}` in every attack.",
     )
     refusals: Names = Field(
         default=("shipped",),
-        description="What harmful prompts are answered with: shipped, or files of your own; the first refusal is used.",
+        description="Refusals of harmful prompts: shipped, or files of your own; the first refusal is used.",
     )
     sources: dict[str, SourceConfig] = Field(
         default_factory=dict,
@@ -38,7 +38,9 @@ class PairsConfig(Section):
     )
     validation_fraction: float = Field(default=0.1, gt=0, lt=1, description="Share of queries in the validation split.")
     test_fraction: float = Field(default=0.25, gt=0, lt=1, description="Share of queries in the test split.")
-    ranking_queries: int = Field(default=1, ge=1, description="Harmful training queries every attack is ranked on.")
+    ranking_queries: int = Field(
+        default=1, ge=1, description="Harmful training queries on which every attack is ranked."
+    )
     selected_queries: int = Field(
         default=48,
         ge=2,
@@ -47,25 +49,25 @@ class PairsConfig(Section):
     wrapped_queries: int = Field(
         default=1100,
         ge=1,
-        description="Training queries of each role wrapped in any attack, the selected included.",
+        description="Training queries of each role wrapped in any attack, including the selected attacks.",
     )
     attacks_per_query: int = Field(
         default=1,
         ge=1,
-        description="Attacks each of those training queries is wrapped in, a prompt each; the selected in one.",
+        description="Attacks around each wrapped training query, one prompt each; queries for attribution: one.",
     )
     wrapped_test_queries: int = Field(
         default=80,
         ge=1,
-        description="Test queries of each role wrapped in a trained and in a held-out attack; half for validation.",
+        description="Test queries of each role wrapped in a trained and a held-out attack; validation: half as many.",
     )
     response_tokens: int = Field(
-        default=24, ge=1, description="Length of the model's own responses to harmless training prompts."
+        default=24, ge=1, description="Most tokens of the model's own responses to harmless training prompts."
     )
     responses: int = Field(
         default=0,
         ge=0,
-        description="Harmless training prompts the model's own response is made for: those for attribution, then plain "
-        "ones. Scaling tells the others from harmful prompts by their refusals alone (margin_fit). 0: all get one.",
+        description="Harmless training prompts that get the model's own response: first those for attribution, then "
+        "plain ones. For harmless prompts without one, margin_fit only trains not to refuse. 0: all get one.",
     )
     seed: int = Field(default=0, ge=0, description="Seed of splits, wrappers and samples.")

@@ -77,7 +77,7 @@ def format_summary(summary: Mapping[str, Any]) -> str:
 
 
 def _example(row: Mapping[str, Any]) -> list[str]:
-    """Return an example as lines: what was said before its prompt in one line, as short as the others."""
+    """Return an example as lines; the messages before its prompt are one line, cut like the other lines."""
     before = [f"system: {row['system']}"] if row["system"] else []
     turns = " | ".join(f"{message['role']}: {message['content']}" for message in row["history"])
     before += [f"{len(row['history'])} turns before: {turns}"] if turns else []
@@ -91,7 +91,7 @@ def _by_split(pairs: Sequence[PromptPair], value: Callable[[PromptPair], str]) -
 
 
 def _kinds(pairs: Sequence[PromptPair]) -> dict[str, list[PromptPair]]:
-    """Return pairs by kind: role, and plain, attacked, or attacked as in test alone; categories take turns."""
+    """Return pairs by kind: role, and plain, attacked, or attacked as only in test; categories alternate."""
     met = {pair.attack_category for pair in pairs if pair.split != "test"}
     kinds: dict[str, dict[str, list[PromptPair]]] = {}
     for pair in pairs:
@@ -127,7 +127,7 @@ def _source_row(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _understood(sources: Sequence[Mapping[str, Any]]) -> str:
-    """Return a line a source on the columns taken, where there is a choice."""
+    """Return one line for each source on the recognised columns, if there was a choice."""
     lines = []
     for row in sources:
         if said := "; ".join(filter(None, (row.get("columns"), row.get("notes")))):

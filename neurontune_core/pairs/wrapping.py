@@ -1,4 +1,4 @@
-"""Which queries are wrapped in which attacks."""
+"""Choose the attacks in which each query is wrapped."""
 
 import random
 from collections import defaultdict
@@ -25,9 +25,10 @@ def wrap_queries(
     """Return the prompts of all queries, still without responses: every query plain, some of each role wrapped.
 
     Both roles are treated alike. In training, `selected_queries` queries are wrapped in the strongest attacks, for
-    attribution, and others, up to `wrapped_queries` together, in `attacks_per_query` of all training attacks each. In
-    test the same `wrapped_test_queries` queries are wrapped in training attacks and in held-out ones, in validation
-    half as many in training attacks. Queries come from all categories, and each attack stands around about as many.
+    attribution. Further queries, up to `wrapped_queries` in all, are each wrapped in `attacks_per_query` of all
+    training attacks. In test, `wrapped_test_queries` queries are wrapped both in training and in held-out attacks; in
+    validation, half as many queries in training attacks. Queries come from all categories, and all attacks wrap about
+    as many queries.
     """
     pairs = [prompt_of(query, None, query.role, splits[query.id], query.source) for query in queries]
     names = {attack.name for attack in chosen}
@@ -37,7 +38,7 @@ def wrap_queries(
             mixed = _from_all_categories(mine, f"{config.seed}/wrap/{role}/{split}")
             if split == "train":
                 selected, others = mixed[: config.selected_queries], mixed[config.selected_queries :]
-                # prompts under one attack have similar lengths, so batches hold little padding
+                # prompts under one attack have similar lengths, so batches have little padding
                 others = sorted(
                     others[: max(0, config.wrapped_queries - len(selected))], key=lambda q: len(q.conversation.text)
                 )
@@ -69,7 +70,7 @@ def in_turns(groups: Sequence[Sequence[Member]]) -> list[Member]:
 
 
 def _in_turn(attacks: Sequence[Attack], members: int, each: int, seed: str) -> list[Attack]:
-    """Return an attack for every member, `each` times, as often as there are attacks at most.
+    """Return an attack for every member, in `each` rounds, or in fewer rounds if there are fewer attacks.
 
     Attacks are shuffled. Each wraps consecutive members; in the next round the assignment is shifted by one attack.
     """

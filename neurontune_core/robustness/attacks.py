@@ -1,4 +1,4 @@
-"""The attacks of a robustness study: what is asked, how, and which of them a method can be put to."""
+"""The attacks of a robustness study: their prompts, their settings, and the methods to which they apply."""
 
 import json
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ from neurontune_core.records import Message, NeuronSet, PromptPair, ScalingFacto
 PLAIN, PREFILLED, SYSTEM, MANY_SHOT, BEST_OF = "no attack", "prefilled", "system prompt", "many-shot", "best of N"
 SILENCED, AVERAGED, QUANTISED = "silenced", "averaged", "quantised"
 ATTACKS = (PLAIN, PREFILLED, SYSTEM, MANY_SHOT, BEST_OF, SILENCED, AVERAGED, QUANTISED)
-"""In the order of the parts of a study; the last three need access to the weights."""
+"""The attacks in the order of the parts of a study; the last three need access to the weights."""
 MEANING = {
     PLAIN: "the request alone",
     PREFILLED: "the answer begins with given words",
@@ -42,11 +42,11 @@ SETTINGS = {
 """The settings of each attack, besides those that all attacks share."""
 COMMON = ("prompts", "tokens", "seed")
 UNCHANGED = ScalingFactors(NeuronSet((), ()), np.zeros(0, dtype=np.float32))
-"""The base model, as a change that changes nothing."""
+"""The base model, as a change that has no effect."""
 
 
 def settings_of(config: RobustnessConfig, attack: str) -> dict[str, Any]:
-    """Return the settings that the result of an attack depends on."""
+    """Return the settings on which the result of an attack depends."""
     return {name: value for name, value in config.model_dump(mode="json").items()
             if name in (*COMMON, *SETTINGS.get(attack, ()))}  # fmt: skip
 

@@ -1,4 +1,4 @@
-"""What a model answers under an attack, and whether that gave what was asked for."""
+"""A model's answers under an attack, and whether each gave what was asked for."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -25,15 +25,15 @@ COLUMNS = ("attack", "setting", "place", "sample", "id", "query_id", "label", "g
 
 @dataclass(frozen=True)
 class RobustnessStudy:
-    """What is attacked, and by whom its answers are judged.
+    """The attacked model, and the judge of its answers.
 
     Attributes:
         chat: the base model.
-        change: what the method does to it; `attacks.UNCHANGED` for the base model itself.
+        change: the method's change of it; `attacks.UNCHANGED` for the base model itself.
         neurons: the neurons selected for tuning.
         prompts: plain harmful prompts.
         config: samples, shots, fractions, bits, tokens.
-        judge: of the answers.
+        judge: labels the answers.
     """
 
     chat: ChatModel
@@ -48,8 +48,8 @@ def measure_attack(study: RobustnessStudy, attack: str, track: Track = silent) -
     """Return a row for every answer under an attack.
 
     Columns: attack, setting (in words), place (its number on an axis), sample (counted from 1), id and query_id of the
-    prompt, label, gave (whether the answer gave what was asked for), answer. There is no row where the model's template
-    cannot be attacked so, or where no prompt fits the model's positions.
+    prompt, label, gave (whether the answer gave what was asked for), answer. There is no row if the model's template
+    does not allow the attack, or if no prompt fits the model's positions.
     """
     rows: list[tuple[object, ...]] = []
     try:
@@ -63,7 +63,7 @@ def measure_attack(study: RobustnessStudy, attack: str, track: Track = silent) -
 def _settings(
     study: RobustnessStudy, attack: str, track: Track
 ) -> Iterator[tuple[str, float, list[tuple[object, ...]]]]:
-    """Yield the settings of an attack: in words, as a number, and what the model answers under it."""
+    """Yield each setting of an attack in words and as a number, with the model's answers under it."""
     config, chat, change = study.config, study.chat, study.change
     if attack == attacks.QUANTISED:
         for bits in config.bits:
@@ -103,7 +103,7 @@ def _asked(
 
 @contextmanager
 def quantised_model(chat: ChatModel, change: Intervention, bits: int) -> Iterator[ChatModel]:
-    """Lend the changed model with rounded weights: factors are folded in first, a LoRA's matrices are rounded too."""
+    """Yield the changed model with rounded weights: factors are folded in first, a LoRA's matrices are rounded too."""
     with weights_kept(chat.model), change.in_weights(chat) as changed:
         quantise(changed.model, bits)
         yield changed

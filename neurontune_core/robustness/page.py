@@ -1,4 +1,4 @@
-"""Attack success as a table of text: a row an attack and setting, a column a method."""
+"""Attack success as a text table: a row for each attack and setting, a column for each method."""
 
 from collections.abc import Hashable, Mapping
 
@@ -11,7 +11,7 @@ SHOWN_COUNTS = (1, 2, 4, 8, 16, 25)
 
 
 def attack_rows(table: pd.DataFrame) -> list[dict[str, str]]:
-    """Return attack success rates with their 95% intervals; empty where a method cannot be attacked so."""
+    """Return attack success rates with their 95% intervals; empty if an attack does not apply to a method."""
     rows = []
     for attack in ATTACKS:
         part = table[table["attack"] == attack]

@@ -1,1 +1,1 @@
-"""Learning of the scaling factors: by meta-learning (algorithm 1 of the paper), by a fit of margins, or on a grid."""
+"""Learn the scaling factors: by meta-learning (algorithm 1 of the paper), by fitting margins, or on a grid."""

@@ -1,4 +1,4 @@
-"""Bounds of the factors: those that the neuron's role sets, if it is respected."""
+"""Bounds of the factors, which depend on the neuron's role and on `scaling.sign`."""
 
 import math
 
@@ -12,8 +12,8 @@ from neurontune_core.scaling.settings import TrainingSettings
 def role_bounds(neurons: NeuronSet, settings: TrainingSettings) -> tuple[Tensor, Tensor]:
     """Return the least and the greatest value of every factor `[neuron]`, by `scaling.sign`.
 
-    `by_role`: safety factors at least 1, utility factors at most 1; `against_role`: the other way round; `free`: no
-    bounds.
+    `by_role`: safety factors at least 1, utility factors at most 1; `against_role`: safety factors at most 1, utility
+    factors at least 1; `free`: no bounds.
     """
     safety = torch.arange(len(neurons.all)) < len(neurons.safety)
     rising = {"by_role": safety, "against_role": ~safety}.get(settings.sign)
@@ -23,6 +23,6 @@ def role_bounds(neurons: NeuronSet, settings: TrainingSettings) -> tuple[Tensor,
 
 
 def bounded(alpha: Tensor, neurons: NeuronSet, settings: TrainingSettings) -> Tensor:
-    """Return factors `[neuron]` brought within their bounds."""
+    """Return factors `[neuron]`, each clamped to its bounds."""
     low, high = (bound.to(alpha) for bound in role_bounds(neurons, settings))
     return torch.minimum(torch.maximum(alpha, low), high)

@@ -10,7 +10,7 @@ from neurontune_core.scaling.state import State
 
 
 class Dial:
-    """One factor for all safety neurons and one for all others; each step tries one pair of factors.
+    """One factor for all safety neurons and one for all utility neurons; each step tries one pair of factors.
 
     Use it with the neurons that carry refusal and those that oppose it (`selection.utility_set = "opposes_refusal"`):
     the first are amplified and the second damped, and validation chooses both factors.
@@ -22,7 +22,7 @@ class Dial:
 
     @property
     def steps(self) -> int:
-        """How many pairs of factors there are."""
+        """The number of pairs of factors."""
         return len(self._grid)
 
     def start(self) -> State:

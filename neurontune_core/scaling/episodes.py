@@ -27,7 +27,7 @@ Member = TypeVar("Member")
 
 
 class _Deck(Generic[Member]):
-    """Draws without replacement from a shuffled list, which is shuffled again when too few members are left."""
+    """Draws without replacement from a shuffled list; the list is shuffled again when too few members remain."""
 
     def __init__(self, members: list[Member], generator: random.Random):
         self._members = members
@@ -51,7 +51,7 @@ Decks = dict[tuple[Role, str], _Deck[PromptPair]]
 
 
 def _around_both(pairs: Sequence[PromptPair], decks: Decks) -> dict[str, list[str]]:
-    """Return, by category, the attacks under which there are prompts of both roles; plain prompts have category ""."""
+    """Return, by category, the attacks that wrap prompts of both roles; plain prompts have the category ""."""
     attacks: dict[str, set[str]] = defaultdict(set)
     for pair in pairs:
         if {("safety", pair.attack_name), ("utility", pair.attack_name)} <= decks.keys():
@@ -68,10 +68,10 @@ class EpisodeSampler:
     without replacement until all have been drawn.
 
     Args:
-        pairs: what is drawn from.
-        settings: sizes of the query batch, shares, seed.
-        support: prompts of each role in a support batch; 0 for none.
-        tasks: episodes drawn at a time.
+        pairs: the pairs from which prompts are drawn.
+        settings: the sizes of the query batch, `attacked_share`, and the seed.
+        support: number of prompts of each role in a support batch; 0 gives no support batch.
+        tasks: number of episodes drawn at a time.
 
     Raises:
         InputError: a role has no plain training prompt, or no category has an attack around both roles.
@@ -95,7 +95,7 @@ class EpisodeSampler:
         self._turns = {category: _Deck(names, self._random) for category, names in attacks.items()}
 
     def draw(self) -> list[Episode]:
-        """Return the episodes of one outer step, each of a different category as far as there are enough."""
+        """Return the episodes of one outer step, of different categories if there are enough categories."""
         return [self._episode(category) for category in self._categories.draw(self._tasks)]
 
     def _episode(self, category: str) -> Episode:

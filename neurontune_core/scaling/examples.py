@@ -13,10 +13,10 @@ from neurontune_core.scaling.losses import Example
 
 
 def encode_examples(chat: ChatModel, pairs: Sequence[PromptPair], response_tokens: int) -> list[Example]:
-    """Return pairs as token ids; a refusal is closed with the end-of-turn token, so that it is not repeated for ever.
+    """Return pairs as token ids; a refusal ends with the end-of-turn token, so that the model learns to stop there.
 
-    Of a harmless response the first `response_tokens` tokens are taken, with no end; there may be none. It is the
-    answer to the query without an attack, which is the example's `reference`.
+    A harmless response has its first `response_tokens` tokens (possibly none) and no end-of-turn token. It is the base
+    model's answer to the query without an attack; this prompt with the answer is the example's `reference`.
     """
     examples: list[Example] = []
     prompts: dict[str, list[list[int]]] = defaultdict(list)

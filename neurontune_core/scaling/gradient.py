@@ -1,4 +1,4 @@
-"""Gradients of the safety and the utility loss in whatever changes the model, batch by batch."""
+"""Gradients of the safety and the utility loss in the parameters of any change of the model, batch by batch."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -16,8 +16,8 @@ from neurontune_core.scaling.losses import Example, JointLoss, micro_batches, re
 def explicit_attention(model: PreTrainedModel) -> Iterator[None]:
     """Switch a model to attention written out in plain operations; undone on exit.
 
-    At the lengths of training prompts its backward pass is the faster one on a processor (1.3 to 1.9 times for the
-    whole step of a 135M model), and unlike the fused kernels it has a second derivative.
+    At the lengths of training prompts its backward pass is faster than the fused kernels' on a processor (1.3 to 1.9
+    times for the whole step of a 135M model), and unlike those it has a second derivative.
     """
     previous = model.config._attn_implementation
     model.set_attn_implementation("eager")

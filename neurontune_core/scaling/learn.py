@@ -76,21 +76,21 @@ def learn_scaling(
     report: Report | None = None,
     checkpoint: Checkpoint | None = None,
 ) -> LearnedScaling:
-    """Learn alpha on the training split by the method that the settings name, and keep the factors that validate best.
+    """Learn alpha on the training split by the method that the settings name, and keep the factors with the best score.
 
-    Half of the validation prompts choose, the other half report (`ValidationPrompts`).
+    Half of the validation prompts choose the factors, the other half measure the chosen ones (`ValidationPrompts`).
 
     Args:
-        problem: the model, the neurons and all pairs; the training split is learned from, the validation split
-            chooses, the test split is not used.
+        problem: the model, the neurons and all pairs; factors are learned on the training split and chosen on the
+            validation split, and the test split is not used.
         settings: the settings of the method.
-        track: progress of the steps.
+        track: reports the progress of the steps.
         report: called with each step's row of the curve.
         checkpoint: stores the state from time to time; a killed run resumes from it.
 
     Returns:
         `scaling`, alpha `[neuron]` without unit (1 leaves a neuron as it is); `curve`, a row an outer step, losses in
-        nats; `facts`, the first and last losses, what was chosen, and how it does on the reporting half.
+        nats; `facts`, the first and last losses, the chosen step, and its score on the other half.
 
     Raises:
         InputError: a split lacks a role or attacks.
@@ -176,7 +176,7 @@ def _compare(state: State, score: Score) -> dict[str, float]:
 
 
 def _shares(work: MeasuredWork, chat: ChatModel) -> dict[str, float]:
-    """Return the operations a second of the counted step, and their share of what the device can do."""
+    """Return the operations a second of the counted step, and their share of the device's measured speed."""
     if not work.flops:
         return {}
     peak = matmul_peak(chat.device, chat.model.dtype)

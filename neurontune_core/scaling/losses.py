@@ -24,8 +24,8 @@ class Example:
         sequence: prompt and response.
         wrapper: name of the attack around the query; "" for none.
         shared: number of leading tokens that all prompts under this attack have in common.
-        reference: what the base model reads for the KL: the same response after the query without its attack; None for
-            `sequence` itself.
+        reference: the sequence that the base model reads for the KL: the same response after the query without its
+            attack; None if this is `sequence`.
     """
 
     id: str
@@ -37,7 +37,7 @@ class Example:
 
 
 class HasSequence(Protocol):
-    """What can be one row of a batch."""
+    """A member of a batch, which is one row of it."""
 
     @property
     def sequence(self) -> TokenSequence:
@@ -67,7 +67,7 @@ class JointLoss:
     Attributes:
         base: the base model's states `[token, hidden]` of the harmless examples, by id.
         role_weights: the weight of each role's loss.
-        positions: how much each response position weighs.
+        positions: the weights of the response positions.
     """
 
     base: Mapping[str, Tensor]
@@ -78,11 +78,11 @@ class JointLoss:
 def response_losses(
     chat: ChatModel, examples: Sequence[Example], base: Mapping[str, Tensor], weights: PositionWeights
 ) -> dict[Role, Tensor]:
-    """Return the summed loss of each role over a batch, differentiable in whatever changes the model.
+    """Return the summed loss of each role over a batch, differentiable in the parameters that change the model.
 
     With position weights w_j and response tokens y_j, an example's loss is `sum_j w_j l_j / sum_j w_j`, where `l_j` is
     `-log p(y_j)` for the safety role (the refusal and its end-of-turn token) and `KL(p_base || p)` at position j for
-    the utility role, in nats, p being the changed model.
+    the utility role, in nats; p is the changed model.
     """
     sequences = [example.sequence for example in examples]
     hidden, tokens, places = response_hidden(chat, sequences, shared_prefix(chat, sequences))
@@ -113,8 +113,8 @@ def kl_to_base(chat: ChatModel, states: Tensor, base: Tensor) -> Tensor:
 def base_states(chat: ChatModel, examples: Sequence[Example]) -> dict[str, Tensor]:
     """Return the unscaled model's final hidden states `[token, hidden]` that predict each example's response.
 
-    They belong to the example's `reference`. Hidden states are stored instead of logits because they are smaller and
-    give the same logits.
+    The base model reads the example's `reference`. Hidden states are stored instead of logits because they are smaller
+    and give the same logits.
     """
     states: dict[str, Tensor] = {}
     asked = [_asked(example) for example in examples]
@@ -146,7 +146,7 @@ def by_wrapper(members: Sequence[Member]) -> list[list[Member]]:
 def micro_batches(members: Sequence[Member], most_tokens: int) -> list[list[Member]]:
     """Divide members into batches of at most `most_tokens` tokens; a common prefix counts once.
 
-    A batch has one attack, so that its common prefix runs once, and rows of similar length.
+    A batch has prompts of one attack, so that their common prefix runs once, and rows of similar length.
     """
     groups = []
     for mine in by_wrapper(members):

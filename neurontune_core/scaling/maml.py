@@ -26,7 +26,7 @@ Batch = Sequence[Example]
 
 
 class Maml:
-    """The bi-level loop; a task is an attack category.
+    """The loop with inner and outer steps; a task is an attack category.
 
     The inner loop updates safety factors by the safety loss and utility factors by the utility loss, `inner_steps`
     times on the support batch of a task:

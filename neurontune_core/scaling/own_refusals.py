@@ -36,10 +36,10 @@ def commonest_refusal(pairs: Sequence[PromptPair]) -> str:
 def own_openings(
     chat: ChatModel, pairs: Sequence[PromptPair], trained: Sequence[str], labels: LabelJudge | None
 ) -> tuple[str, ...]:
-    """Return how refusals begin: those that are `trained`, then the model's own ones of harmful validation prompts.
+    """Return the openings of refusals: of the `trained` ones, then of the model's own refusals of validation prompts.
 
-    An opening is the first two words, or one where a comma follows: "I'm sorry" of "I'm sorry, but I can't assist with
-    that". The commonest come first. `USUAL_OPENINGS` stand in where neither the pairs nor the model give any.
+    An opening has two words, or one word if a comma follows it: that of "I'm sorry, but I can't assist with that" is
+    "I'm sorry". The commonest come first. If neither the pairs nor the model give any, these are `USUAL_OPENINGS`.
     """
     asked = [pair for pair in pairs if pair.role == "safety" and pair.split == "validation"]
     own: list[str] = []
@@ -53,7 +53,7 @@ def own_openings(
 
 
 def _commonest(texts: Sequence[str], most: int) -> list[str]:
-    """Return the commonest openings of texts, those of one text in twenty at least."""
+    """Return the commonest openings of texts, each the opening of at least one text in twenty."""
     matches = [_FIRST_WORDS.match(text.strip()) for text in texts]
     counts = Counter(match.group() for match in matches if match)
     return [opening for opening, count in counts.most_common(most) if 20 * count >= len(texts)]

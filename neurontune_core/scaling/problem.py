@@ -19,8 +19,8 @@ class Problem:
         neurons: the selected neurons.
         pairs: for `learn_scaling` all pairs; for a method the training pairs with the responses that are trained
             (`training_pairs`).
-        labels: judge of answers for validation; without one the last factors are kept.
-        openings: how refusals begin, for a method that asks for them; `learn_scaling` finds them.
+        labels: judge of answers for validation; without a judge the last factors are kept.
+        openings: the openings of refusals, for methods that need them; `learn_scaling` finds them.
     """
 
     chat: ChatModel
@@ -38,10 +38,11 @@ class Problem:
 def training_pairs(pairs: Sequence[PromptPair], refusal: str, labels: LabelJudge | None) -> list[PromptPair]:
     """Return the pairs of the training split with the responses that are trained.
 
-    A harmful prompt gets `refusal`, or keeps its own where that is "". A harmless one gets the base model's answer to
-    its query without an attack: a wrapped question should be answered like the plain one. If the judge labels this
-    answer otherwise than compliance (the base model refuses some harmless queries), the response becomes "". If less
-    than half of the answers are compliance, broken ones are kept too: such a model should stay as it is.
+    A harmful prompt gets the response `refusal`; if `refusal` is "", it keeps its own response. A harmless prompt gets
+    the base model's answer to its query without an attack, because a wrapped question should be answered like the
+    plain one. If the judge does not label this answer compliance (the base model refuses some harmless queries), the
+    response becomes "". If less than half of the answers are compliance, broken answers are kept too, because the
+    answers of such a model should not change.
     """
     train = [pair for pair in pairs if pair.split == "train"]
     plain = [pair for pair in train if pair.role == "utility" and not pair.attack_name and pair.response]

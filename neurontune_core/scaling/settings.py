@@ -7,29 +7,29 @@ from pydantic import BeforeValidator, Field
 from neurontune_core.section import ByMethod, Section, as_list, methods_of
 
 DEFAULT_METHOD = "margin_fit"
-METHOD_MEANING = "How the factors are found: maml, margin_fit or dial (docs/scaling.md); each has settings of its own."
+METHOD_MEANING = "Method that finds the factors (docs/scaling.md). Each method has its own settings."
 
 
 class ChoosingSettings(Section):
-    """How factors are chosen and reported on validation prompts: what every method shares."""
+    """Settings that all methods share: how factors are chosen and measured on validation prompts."""
 
     refusal: Literal["own", "given"] = Field(
         default="own",
-        description="What harmful prompts are answered with in training: `own`, the model's own commonest refusal "
-        "where it has one, or the one that pairs.refusals gives.",
+        description="Response to harmful prompts in training: `own` is the model's own most frequent refusal, if it "
+        "has one; `given` is the refusal of pairs.refusals.",
     )
     validation_prompts: int = Field(
         default=48,
         ge=4,
-        description="Most validation prompts of each role that choose between factors, half of them attacked. As many "
-        "others report how good the chosen ones are.",
+        description="Most validation prompts of each role that choose the factors, half of them attacked. As many "
+        "other prompts measure the chosen factors.",
     )
-    validation_tokens: int = Field(default=64, ge=1, description="Length of the answers judged in validation.")
+    validation_tokens: int = Field(default=64, ge=1, description="Most tokens of the answers judged in validation.")
     seed: int = Field(default=0, ge=0, description="Seed of batches and validation prompts.")
 
 
 class TrainingSettings(ChoosingSettings):
-    """What methods that learn from batches share."""
+    """Settings that all methods share that learn from batches."""
 
     steps: int = Field(default=40, ge=0, description="Outer steps.")
     harmful_batch: int = Field(default=40, ge=1, description="Harmful prompts of an outer step.")
@@ -44,12 +44,13 @@ class TrainingSettings(ChoosingSettings):
         default=1.0, ge=0, description="lambda: weight of the utility loss in the joint loss."
     )
     response_tokens: int = Field(
-        default=32, ge=1, description="Leading tokens of a harmless response that the utility loss looks at."
+        default=32, ge=1, description="Leading tokens of a harmless response that the utility loss reads."
     )
     sign: Literal["free", "by_role", "against_role"] = Field(
         default="free",
         description="Whether factors respect the neuron's role: `by_role` keeps safety factors at least 1 and utility "
-        "factors at most 1; `against_role` the other way round, for sets that work against refusing or answering.",
+        "factors at most 1; `against_role` keeps safety factors at most 1 and utility factors at least 1, for sets "
+        "that work against refusing or answering; `free` sets no bounds.",
     )
     validations: int = Field(
         default=6,
@@ -58,12 +59,12 @@ class TrainingSettings(ChoosingSettings):
         "validation, the last factors are kept.",
     )
     patience: int = Field(
-        default=3, ge=0, description="Stop after this many validations without a better one; 0: take all steps."
+        default=3, ge=0, description="Stop after this many validations without a better score; 0: take all steps."
     )
 
 
 class MamlSettings(TrainingSettings):
-    """Model-agnostic meta-learning as algorithm 1 of the paper (arXiv 2508.09473) says."""
+    """Model-agnostic meta-learning, algorithm 1 of the paper (arXiv 2508.09473)."""
 
     method: Literal["maml"] = Field(default="maml", description=METHOD_MEANING)
     tasks_per_step: int = Field(default=1, ge=1, description="Attack categories (tasks) sampled in each outer step.")
@@ -76,14 +77,14 @@ class MamlSettings(TrainingSettings):
     order: Literal["first", "second"] = Field(
         default="first", description="First-order or full second-order meta-gradient."
     )
-    early_positions: int = Field(default=3, ge=0, description="Leading response positions that weigh more.")
-    early_weight: float = Field(default=8.0, ge=1, description="Weight of those positions relative to the others.")
+    early_positions: int = Field(default=3, ge=0, description="Leading response positions that have a greater weight.")
+    early_weight: float = Field(default=8.0, ge=1, description="Weight of leading positions, relative to later ones.")
     safety_start: float = Field(default=1.1, gt=0, description="First value of the factors of safety neurons.")
     utility_start: float = Field(default=0.9, gt=0, description="First value of the factors of utility neurons.")
 
 
 class MarginFitSettings(TrainingSettings):
-    """Factors that fit the margins of all prompts met so far, each margin linear in the factors (docs/scaling.md)."""
+    """Factors that fit the margins of all prompts measured so far, linear in the factors (docs/scaling.md)."""
 
     method: Literal["margin_fit"] = Field(default="margin_fit", description=METHOD_MEANING)
     opening_tokens: int = Field(
@@ -91,8 +92,8 @@ class MarginFitSettings(TrainingSettings):
     )
     refusal_openings: Annotated[tuple[Annotated[str, Field(min_length=1)], ...], BeforeValidator(as_list)] = Field(
         default=(),
-        description="How refusals begin; responses to harmless prompts are trained not to begin so. If the list is "
-        "empty, the openings of the model's own refusals of validation prompts are used.",
+        description="Openings of refusals; responses to harmless prompts are trained not to begin with them. If the "
+        "list is empty, the openings of the model's own refusals of validation prompts are used.",
     )
     response_weight: float = Field(
         default=0.3,
@@ -104,13 +105,13 @@ class MarginFitSettings(TrainingSettings):
         default=0.1,
         ge=0,
         le=1,
-        description="Share of a step's harmless prompts whose KL from the base model is measured. Such a measurement "
-        "costs several times as many tokens as one of an opening.",
+        description="Share of a step's harmless prompts whose KL from the base model is measured. One measurement "
+        "of the KL costs several times as many tokens as one of an opening.",
     )
     finished_every: int = Field(
         default=9,
         ge=0,
-        description="Interval, in steps, at which the rest of refusals after their opening is measured too. 0: never.",
+        description="Interval, in steps, at which refusals are measured after their opening, to their end. 0: never.",
     )
     prior_width: float = Field(
         default=4.0, gt=0, description="Standard deviation of the Gaussian prior of a factor around 1."
@@ -124,8 +125,8 @@ class MarginFitSettings(TrainingSettings):
         default=0.75,
         ge=0,
         le=1,
-        description="Share of the KL penalty that uses the measured responses, for all neurons jointly; the rest is a "
-        "separate penalty for each neuron.",
+        description="Share of the KL penalty that uses the measured responses, for all neurons jointly; the remaining "
+        "share is a separate penalty for each neuron.",
     )
     iterations: int = Field(default=30, ge=1, description="Most iterations of L-BFGS-B in each solve.")
 
@@ -135,12 +136,12 @@ class DialSettings(ChoosingSettings):
 
     method: Literal["dial"] = Field(default="dial", description=METHOD_MEANING)
     safety_factors: Annotated[tuple[Annotated[float, Field(ge=0)], ...], BeforeValidator(as_list)] = Field(
-        default=(1.0, 1.25, 1.5, 2.0), min_length=1, description="Factors of the safety neurons that are tried."
+        default=(1.0, 1.25, 1.5, 2.0), min_length=1, description="Factors tried for the safety neurons."
     )
     utility_factors: Annotated[tuple[Annotated[float, Field(ge=0)], ...], BeforeValidator(as_list)] = Field(
         default=(1.0, 0.75, 0.5, 0.0),
         min_length=1,
-        description="Factors of the other neurons that are tried, with each of the former.",
+        description="Factors tried for the utility neurons, with each of safety_factors.",
     )
 
 

@@ -34,10 +34,10 @@ class State:
     Attributes:
         alpha: the factors `[neuron]`.
         best_alpha: the factors with the best validation score so far.
-        tensors, notes: what the method itself needs to resume: Adam's moments, or measured margins. `notes` is JSON.
+        tensors, notes: what the method needs to resume, such as Adam's moments or measured margins; `notes` is JSON.
         best_score: the best validation score; None before the first validation.
         best_step: the number of steps after which it was reached.
-        stale: number of validations since the best one.
+        stale: number of validations since the one with the best score.
         seconds: time spent so far.
         rows: the curve, a row an outer step.
     """

@@ -20,13 +20,13 @@ from neurontune_core.records import (
 from neurontune_core.selection.controls import matched_random
 
 TOKENS = 16
-"""Length of the answers; a refusal shows in its first words."""
+"""Most tokens of an answer; the first words show whether it refuses."""
 DRAWS = 3
-"""Random sets that the safety set is compared with."""
+"""Random sets with which the safety set is compared."""
 
 
 def silencing_statement(facts: Mapping[str, float]) -> str:
-    """Return what a selection with these facts found by silencing its safety set; "" where it was not tried."""
+    """Return the effect of silencing the safety set, from a selection's facts, as text; "" if it was not measured."""
     if "knockout_base" not in facts:
         return ""
     base, safety, others = (facts[f"knockout_{name}"] for name in ("base", "safety", "random"))
@@ -47,7 +47,7 @@ def knock_out(
     judge: LabelJudge,
     seed: int,
 ) -> dict[str, float]:
-    """Return what silencing the safety set, and random sets of as many neurons of every layer, does to refusals.
+    """Return how refusals change if the safety set, or random sets with as many neurons of every layer, are silenced.
 
     Facts: `knockout_base`, `knockout_safety` and `knockout_random` (mean over three draws), shares of the prompts that
     are refused; `knockout_broken`, the share of broken answers with the safety set silent; `knockout_prompts`. None

@@ -8,7 +8,7 @@ from neurontune_core.section import Section
 
 
 class SelectionConfig(Section):
-    """How many neurons are tuned, and which."""
+    """Settings of how many neurons are tuned, and which."""
 
     safety_neurons: int | float = Field(
         default=0.03, ge=0, description="Safety neurons: a count, or a fraction of all neurons if below 1."
@@ -29,16 +29,16 @@ class SelectionConfig(Section):
     )
     statistic: Literal["mean", "t", "difference", "effect_size"] = Field(
         default="mean",
-        description="Of a neuron's scores over the pairs: their mean; the mean in units of its standard error; the "
-        "difference of the means of both roles; that difference in units of the standard deviation.",
+        description="Statistic of a neuron's scores over the pairs: `mean`; `t`, the mean in standard errors; "
+        "`difference` of the means of both roles; `effect_size`, that difference in standard deviations.",
     )
     overlap: Literal["drop", "safety_first", "stronger"] = Field(
-        default="stronger", description="What happens to a neuron that ranks high in both roles."
+        default="stronger", description="Role of a neuron that ranks high in both roles."
     )
     method: Literal["score", "random", "matched_random", "shuffled", "layers"] = Field(
         default="score",
-        description="Rank by attribution score, or a control: neurons drawn at random; as many drawn in every layer as "
-        "the scores choose there; scores shuffled within each layer; all neurons of the highest-scored layers.",
+        description="Rank by attribution `score`, or a control: `random` neurons; `matched_random`, as many random "
+        "neurons of every layer as the scores choose; scores `shuffled` within each layer; all of the best `layers`.",
     )
     seed: int = Field(default=0, ge=0, description="Seed of the random and the shuffled controls.")
     knockout_prompts: int = Field(

@@ -1,4 +1,4 @@
-"""What a study of rivals says of the budget they share and of the search each had, in Markdown."""
+"""The text of a study of baselines about their common budget and each method's search, in Markdown."""
 
 import math
 from collections.abc import Mapping
@@ -16,12 +16,12 @@ SCORE = "validation_score"
 def section(
     config: PipelineConfig, searches: Mapping[str, pd.DataFrame], preferred: Mapping[str, Mapping[str, float]]
 ) -> str:
-    """Return the budget of every method, which search each had, and a row for all that was tried.
+    """Return the budget and the search of every method, with a row for each trial.
 
     Args:
         config: the settings that all variants share.
-        searches: by variant, a row a trial: `trial`, what was tried, `validation_score`.
-        preferred: by variant that learns by preferences (DPO), the facts of its fit.
+        searches: by variant, a row for each trial: `trial`, the tried settings, `validation_score`.
+        preferred: for each variant that learns from preferences (DPO), the facts of its fit.
     """
     parts = ["## Budget and search", _budget(config), *(_left_out(name, facts) for name, facts in preferred.items())]
     if searches:

@@ -11,8 +11,8 @@ from neurontune_core.studies.search_space import Searched
 
 Layout = Literal["methods", "plane", "attack_types", "datasets", "layers", "seeds", "causal", "rankings", "robustness"]
 """What the result shows: methods side by side; the safety-utility plane with its Pareto front; a matrix over the attack
-types or over the datasets of the tests; where the neurons sit; methods with mean and spread; dose-response curves;
-rankings of neurons by what silencing their first ones does; attack success by attack."""
+types or over the datasets of the tests; neurons by layer; methods with mean and spread; dose-response curves; the
+effect of silencing the first neurons of each ranking; attack success by attack."""
 
 COUNTS = (1000, 4000, 8000)
 CORPUS = ("corpus_harmful", "corpus_benign")
@@ -23,11 +23,11 @@ TYPES = tuple(dict.fromkeys(ATTACK_TYPES.values()))
 
 @dataclass(frozen=True)
 class Study:
-    """A question, and the settings whose runs answer it; the first variant is what the others are compared with.
+    """A question, and the settings whose runs answer it; the other variants are compared with the first.
 
-    `through` is the last stage that is run. `tried` names a variant, and `by_trials` what of it trials search on
-    validation data; the best of them is a variant more. `searched` gives every baseline with a step size or a strength
-    a search of its own over it.
+    `through` is the last stage that is run. `tried` names a variant, and `by_trials` the settings of it that trials
+    search on validation data; the best trial becomes an additional variant. With `searched`, every baseline with a step
+    size or a strength gets its own search over it.
     """
 
     title: str
@@ -278,7 +278,7 @@ STUDIES: dict[str, Study] = {
 
 
 def choose(study: str, variants: Mapping[str, tuple[str, ...]] | None) -> Study:
-    """Return a named study, its variants replaced where some are given.
+    """Return a named study, with the given variants, if any, instead of its own.
 
     Raises:
         InputError: unknown study, or `own` without variants.

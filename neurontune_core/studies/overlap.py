@@ -1,4 +1,4 @@
-"""How many neurons two roles share: the first neurons of the one ranking that are among the first of the other."""
+"""How many neurons the rankings of two roles share among their first ones."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -15,7 +15,7 @@ SHARES = (0.0002, 0.001, 0.003, 0.01, 0.03, 0.1)
 
 
 def overlap_table(strengths: Mapping[str, Mapping[Role, Values]]) -> pd.DataFrame:
-    """Return how many of the first neurons of both rankings are the same: a row a variant and size.
+    """Return how many of their first neurons both rankings share: a row for each variant and size.
 
     Two random sets of k among N neurons share k^2 / N on average.
 

@@ -1,4 +1,4 @@
-"""A study's page in Markdown: question, table, drawing, and the commands that give the numbers."""
+"""A study's page in Markdown: question, table, drawing, and the commands that compute the numbers."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -18,7 +18,7 @@ PROMPTS_OF = {"safety": "harmful", "utility": "harmless"}
 
 
 def render_page(study: Study, body: str, command: str, commands: Mapping[str, str], notes: str = "") -> str:
-    """Return the page around its body (table and drawing); `commands` make the single runs again."""
+    """Return the page around its body (table and drawing); `commands` repeat the single runs."""
     parts = [
         f"# {study.title}",
         study.question,
@@ -40,7 +40,7 @@ def comparison_body(table: pd.DataFrame, study: Study, plot: str) -> str:
 
 
 def ranking_rows(table: pd.DataFrame) -> Rows:
-    """Return a row a ranking: how many plain harmful prompts stay refused, by the share of neurons silenced."""
+    """Return a row a ranking: how many plain harmful prompts are still refused, by the share of silenced neurons."""
     rows: Rows = []
     plain = table[table["group"] == "harmful_plain"]
     for name, part in plain.groupby("variant", sort=False):
@@ -59,7 +59,7 @@ def ranking_rows(table: pd.DataFrame) -> Rows:
 
 
 def overlap_section(table: pd.DataFrame) -> str:
-    """Return how many neurons both rankings put first, as a Markdown section (`overlap.overlap_table`)."""
+    """Return how many first neurons both rankings share, as a Markdown section (`overlap.overlap_table`)."""
     return f"## How far the two sets overlap\n\n{causal_page.markdown(overlap.overlap_rows(table))}"
 
 
@@ -77,7 +77,7 @@ def _number(name: str, value: float) -> str:
 
 
 def study_rows(table: pd.DataFrame, study: Study) -> Rows:
-    """Return the table as text, with intervals beside the numbers they belong to."""
+    """Return the table as text, with each interval beside its number."""
     if study.layout == "robustness":
         return robustness_page.attack_rows(table)
     if study.layout == "rankings":
@@ -116,7 +116,7 @@ def _without_intervals(row: Mapping[str, str]) -> dict[str, str]:
 
 
 def _largest_shares(rows: Rows, most: int = 4) -> Rows:
-    """Return rows with the columns of the largest shares of neurons alone, the same columns in each."""
+    """Return rows with only the columns of the largest shares of neurons; all rows have the same columns."""
     shares = sorted({name for row in rows for name in row if name.endswith("%")}, key=lambda name: float(name[:-1]))
     texts = list(dict.fromkeys(name for row in rows for name in row if not name.endswith("%")))
     return [{name: row.get(name, "") for name in (*texts, *shares[-most:])} for row in rows]

@@ -1,4 +1,4 @@
-"""What the trials of a study search: the numbers of neurons, or the settings of MAML."""
+"""The settings that the trials of a study search: the numbers of neurons, or the settings of MAML."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,15 +12,15 @@ from neurontune_core.selection.select import resolve_count
 
 Searched = Literal["counts", "maml"]
 FEWEST_SHARE = 200
-"""The smallest number tried for a role is one neuron of so many; the largest is a third of the selectable neurons."""
+"""The smallest number tried for a role is one of this many neurons; the largest is a third of those selectable."""
 SPAN = 10.0
-"""Step sizes and lambda are tried from a tenth of what is set to ten times it."""
+"""Step sizes and lambda are tried from a tenth of the configured value to ten times it."""
 STEPS = "scaling.steps"
 
 
 @dataclass(frozen=True)
 class SearchedSetting:
-    """A setting that is searched on a logarithmic scale from `low` to `high`; `first` is the value that is set."""
+    """A setting that is searched on a logarithmic scale from `low` to `high`; `first` is the configured value."""
 
     name: str
     low: float
@@ -30,10 +30,10 @@ class SearchedSetting:
 
 
 def search_space(config: PipelineConfig, neurons_per_layer: Sequence[int], searched: Searched) -> list[SearchedSetting]:
-    """Return what is searched, with the configuration's own values as the first ones.
+    """Return the settings that are searched; the configured values are tried first.
 
     `counts`: the numbers of neurons of both roles. `maml`: the step sizes of both loops, lambda, the support batch, and
-    the number of steps; the batches are made smaller where there are more steps (`settings_of_trial`).
+    the number of steps; with more steps the batches are smaller (`settings_of_trial`).
 
     Raises:
         InputError: `maml`, and another method finds the factors.
@@ -69,7 +69,7 @@ def search_space(config: PipelineConfig, neurons_per_layer: Sequence[int], searc
 
 
 def settings_of_trial(config: PipelineConfig, values: Mapping[str, float]) -> list[str]:
-    """Return values as settings; other steps change the batches so that as many training prompts are drawn."""
+    """Return values as settings; the batches change with the steps, so that as many training prompts are drawn."""
     settings = [f"{name}={value}" for name, value in values.items()]
     scaling = config.scaling
     if STEPS in values and isinstance(scaling, MamlSettings):

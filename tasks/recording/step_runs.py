@@ -40,7 +40,7 @@ SHARD = "attribution-shard"
 def step(
     tracking: Tracking, stage: str, key: str, settings: BaseModel | Mapping[str, Any], inputs: Sequence[Artifact]
 ) -> Iterator[str | None]:
-    """Open a run for one attempt at a stage; it ends FINISHED, FAILED, or KILLED where it was interrupted.
+    """Open a run for one attempt at a stage; it ends FINISHED, FAILED, or KILLED if it was interrupted.
 
     Yields the run's id, None if it could not be recorded.
     """
@@ -167,7 +167,7 @@ def mark_reused(tracking: Tracking, run_id: str | None, stage: str, key: str, in
 
 @best_effort
 def record_reused(tracking: Tracking, artifact: Artifact, inputs: Sequence[Artifact] = ()) -> None:
-    """Add a stub for a stage whose artifact was there already, linked to the run that made it and to its inputs."""
+    """Add a stub for a stage whose artifact existed already, linked to the run that made it and to its inputs."""
     client = client_of(tracking.uri)
     tags = _step_tags(tracking, artifact.stage, artifact.key, "cached") | {"step.artifact": place_of(artifact)}
     tags |= reuse_tags(tracking, artifact.stage, artifact.key, inputs)

@@ -33,7 +33,7 @@ MEASURED: dict[str, dict[Role, ErrorCounts]] = {
 
 @dataclass(frozen=True)
 class CorrectedRate:
-    """A rate corrected for the judge's error, with the range that the uncertainty of that error leaves."""
+    """A rate corrected for the judge's error, with its range, which follows from the uncertainty of that error."""
 
     value: float
     low: float
@@ -43,7 +43,7 @@ class CorrectedRate:
 def rogan_gladen(observed: float, false_positive: float, false_negative: float) -> float:
     """Return the true rate estimated from an observed rate p, `(p - fpr) / (1 - fpr - fnr)`, clipped to [0, 1].
 
-    Source: Rogan and Gladen 1978, https://doi.org/10.1093/oxfordjournals.aje.a112510. NaN where the judge is no
+    Source: Rogan and Gladen 1978, https://doi.org/10.1093/oxfordjournals.aje.a112510. NaN if the judge is no
     better than chance (`fpr + fnr >= 1`).
     """
     if false_positive + false_negative >= 1:

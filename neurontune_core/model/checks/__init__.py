@@ -1,1 +1,1 @@
-"""What is wrong with a model, told before anything is computed."""
+"""Checks of a model, made before anything is computed."""

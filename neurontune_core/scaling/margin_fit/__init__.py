@@ -1,1 +1,1 @@
-"""Factors that fit the margins of all prompts met so far: measure, solve, move."""
+"""Factors that fit the margins of all prompts measured so far: measure, solve, move."""

@@ -22,7 +22,7 @@ AIMS = {"refuse": 1.0, "finish": 1.0, "answer": -1.0, "keep": 0.0}
 
 @dataclass(frozen=True)
 class Margins:
-    """Margins of examples near the factors they were measured at: `m(alpha) = offset + slope . (alpha - 1)`.
+    """Margins of examples near the factors at which they were measured: `m(alpha) = offset + slope . (alpha - 1)`.
 
     The loss of a margin, in nats, is `softplus(-m)` where it should be positive, `softplus(m)` where it should be
     negative, and `m^2 / 2` where it should be zero.

@@ -66,10 +66,10 @@ def openings_of(chat: ChatModel, texts: Sequence[str], tokens: int) -> Refusals:
 
 
 def parts_of(examples: Sequence[Example], kept_share: float, finished: bool) -> list[Part]:
-    """Divide what is measured of a step's examples into parts, each under one attack.
+    """Divide the measurements of a step into parts, each with examples under one attack.
 
     The openings of all examples are measured. With `finished`, the rest of each refusal is measured too (`finish`). The
-    KL (`keep`) is measured on as many harmless examples as `kept_share` of them, evenly spread over those that have a
+    KL (`keep`) is measured on the share `kept_share` of the harmless examples, evenly spread over those that have a
     response.
     """
     parts = [Part(group) for group in by_wrapper(examples)]
@@ -146,13 +146,13 @@ def _opening(example: Example, refusals: Refusals) -> Example:
 def _measure(
     problem: Problem, alpha: Tensor, batch: Sequence[Example], shared: int, reading: Reading
 ) -> tuple[Tensor, Tensor]:
-    """Return slopes `[example, neuron]` and values `[example]`; the first `shared` tokens are the same in all."""
+    """Return slopes `[example, neuron]` and values `[example]`; all examples begin with the same `shared` tokens."""
     chat, neurons = problem.chat, problem.neurons
     order: list[str] = []
     slopes: list[Tensor] = []
     values: list[Tensor] = []
     through_shared = torch.zeros_like(alpha)
-    # a batch whose rows have separate factors takes about twice the memory
+    # a batch with separate factors for each row takes about twice the memory
     for group in micro_batches(batch, problem.chat.batch_tokens // 2):
         sequences = [example.sequence for example in group]
         common = alpha.detach().clone().requires_grad_()
@@ -174,7 +174,7 @@ def _measure(
 
 
 def _lead(group: Sequence[Example], log_probabilities: Tensor, openings: Sequence[list[int]]) -> Tensor:
-    """Return the lead `[example]` of a harmful prompt's response, or the greatest of the leads of the openings."""
+    """Return the lead `[example]` of the refusal (harmful prompts) or the greatest lead of all openings (harmless)."""
     likeliest, candidates = log_probabilities.topk(2, dim=-1)
     found, at = [], 0
     for example in group:

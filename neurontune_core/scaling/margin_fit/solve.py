@@ -12,7 +12,7 @@ Bounds = tuple[Tensor, Tensor]
 
 
 def kind_weights(settings: MarginFitSettings) -> dict[Kind, float]:
-    """Return the weight of each kind; `keep` gets `joint_share` of its weight, because `stiffness` has the rest."""
+    """Return the weight of each kind; `keep` gets only `joint_share` of its weight, `stiffness` gets the rest."""
     return {
         "refuse": 1.0,
         "finish": 1.0,
