@@ -63,8 +63,8 @@ def study(
         settings: Changes common to all variants, as `section.field=value`.
         variants: Of `own`, or to replace a study's: a name and its settings for each variant, e.g.
             `{"20 steps": ["scaling.steps=20"]}`.
-        trials: Number of trials on validation data: of numbers of neurons in `automatic-count`, of MAML's settings in
-            `scaling-methods`, of step sizes or strengths of each other method in `baselines`.
+        trials: Number of trials on validation data, 0 for none: of numbers of neurons in `automatic-count`, of MAML's
+            settings in `scaling-methods`, of step sizes or strengths of each other method in `baselines`.
 
     Returns:
         The study's artifact: the table, the drawing and the page.
@@ -78,7 +78,7 @@ def study(
     found: list[Row] = []
     with tags(f"study:{study}"), data_read_once():
         models = {name: check_inputs(config).model for name, config in configs.items()}
-        if chosen.tried:
+        if chosen.tried and trials:
             best, found = run_trials(configs[chosen.tried], chosen.by_trials, trials)
             configs[CHOSEN] = best
             models[CHOSEN] = describe(best.model)

@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Mapping, Sequence
 
-from flows.pipeline import scaling_only
+from flows.pipeline import scaling_only, selection_only
 from neurontune_core import artifacts
 from neurontune_core.config import PipelineConfig, change_runtime
 from neurontune_core.errors import InputError, NumericalError
@@ -33,6 +33,7 @@ def run_trials(config: PipelineConfig, searched: Searched, trials: int) -> tuple
         raise InputError("scaling.validations: 0, but trials choose on validation data; set it above 0")
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     space = search_space(config, describe(config.model).neurons_per_layer, searched)
+    selection_only(config)  # what fails before scaling fails here, and not as a trial that diverges
 
     def objective(trial: "optuna.Trial") -> float:
         values = {

