@@ -19,6 +19,7 @@ def test_a_trial_that_diverges_counts_as_0_and_is_told(monkeypatch: pytest.Monke
             raise NumericalError("scaling: the loss at step 3 is not finite")
         return {"scaling": None}
 
+    monkeypatch.setattr(trials, "selection_only", lambda config: {})
     monkeypatch.setattr(trials, "scaling_only", learn)
     monkeypatch.setattr(trials.artifacts, "read_manifest", lambda made: {"facts": {"best_score": 0.5}})
     monkeypatch.setattr(trials.logger, "warning", lambda text, *parts: said.append(text % parts))
