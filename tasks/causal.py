@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -55,7 +56,7 @@ def part_key(inputs: CausalInputs, shard: int) -> str:
         "prompts": answers.prompt_settings(inputs.evaluation),
     }
     made_from = [artifact.digest for artifact in (inputs.pairs, inputs.scores, inputs.neurons)]
-    digests = [*made_from, *inputs.sets, judge_version(), f"shard {shard}"]
+    digests = [*made_from, *inputs.sets, judge_version(inputs.config.judge), f"shard {shard}"]
     return artifacts.stage_key(PART, PART_VERSION, settings, inputs.model.identity, digests)
 
 
@@ -72,7 +73,8 @@ def measure_part(inputs: CausalInputs, shard: int, run: StageRun) -> Artifact:
         ]
         with loaded(model, run.runtime, working=True) as chat:
             fitting, left_out = prompts.prompts_with_room(asked, chat, config.tokens)
-            study = measure.CausalStudy(chat, _sets(inputs), fitting, harmless, labels, config.tokens)
+            judge = partial(labels, judge=config.judge)
+            study = measure.CausalStudy(chat, _sets(inputs), fitting, harmless, judge, config.tokens)
             kinds = {name: prompts.kind_of(own) for name, own in asked.items()}
             mine = cells.in_shard(cells.plan_cells(config, kinds), shard, config.shards)
             measured = measure.measure_cells(study, mine, tracker(f"{STAGE} {shard + 1}/{config.shards}"))

@@ -25,6 +25,11 @@ class CausalConfig(Section):
         description="Length of the answers. A refusal shows in its first sentence; of a shorter piece the judge takes "
         "`Tax fraud is a serious crime that` for one.",
     )
+    judge: Literal["rules", "keyword"] = Field(
+        default="rules",
+        description="Who tells whether an answer refuses: the rules, or the list of refusal phrases of the literature, "
+        "which does not take a moral lecture for a refusal.",
+    )
     counts: Annotated[tuple[Annotated[float, Field(gt=0, lt=1)], ...], BeforeValidator(as_list)] = Field(
         default=(0.0002, 0.001, 0.003, 0.01, 0.03), description="Sizes of the sets, as fractions of all neurons."
     )

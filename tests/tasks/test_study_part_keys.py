@@ -24,3 +24,8 @@ def test_the_engine_of_the_evaluation_makes_no_part_anew() -> None:
     assert keys("evaluation.engine=vllm") == keys()
     causal_key, robustness_key = keys("evaluation.benchmarks=advbench")
     assert causal_key != keys()[0] and robustness_key != keys()[1]
+
+
+def test_another_judge_makes_the_parts_of_the_causal_study_anew() -> None:
+    assert keys("causal.judge=keyword")[0] != keys()[0]
+    assert keys("causal.judge=keyword")[1] == keys()[1]
