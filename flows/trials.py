@@ -7,7 +7,8 @@ from flows.pipeline import scaling_only, selection_only
 from neurontune_core import artifacts
 from neurontune_core.config import PipelineConfig, change_runtime
 from neurontune_core.errors import InputError, NumericalError
-from neurontune_core.studies.search_space import Searched, search_space, settings_of_trial
+from neurontune_core.studies.catalogue import Searched
+from neurontune_core.studies.search_space import search_space, settings_of_trial
 from tasks.models import describe
 
 logger = logging.getLogger("neurontune")

@@ -7,12 +7,13 @@ from typing import Literal
 
 from neurontune_core.data.categories import ATTACK_TYPES
 from neurontune_core.errors import InputError, nearest_first
-from neurontune_core.studies.search_space import Searched
 
 Layout = Literal["methods", "plane", "attack_types", "datasets", "layers", "seeds", "causal", "rankings", "robustness"]
 """What the result shows: methods side by side; the safety-utility plane with its Pareto front; a matrix over the attack
 types or over the datasets of the tests; neurons by layer; methods with mean and spread; dose-response curves; the
 effect of silencing the first neurons of each ranking; attack success by attack."""
+Searched = Literal["counts", "maml"]
+"""The settings that trials search (`search_space`): the numbers of neurons, or the settings of MAML."""
 
 COUNTS = (1000, 4000, 8000)
 CORPUS = ("corpus_harmful", "corpus_benign")

@@ -2,19 +2,17 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 from neurontune_core.attribution.settings import first_layer
+from neurontune_core.baselines.fit import RATE_SPAN
 from neurontune_core.config import PipelineConfig
 from neurontune_core.errors import InputError
 from neurontune_core.scaling.settings import MamlSettings
 from neurontune_core.selection.select import resolve_count
+from neurontune_core.studies.catalogue import Searched
 
-Searched = Literal["counts", "maml"]
 FEWEST_SHARE = 200
 """The smallest number tried for a role is one of this many neurons; the largest is a third of those selectable."""
-SPAN = 10.0
-"""Step sizes and lambda are tried from a tenth of the configured value to ten times it."""
 STEPS = "scaling.steps"
 
 
@@ -55,7 +53,7 @@ def search_space(config: PipelineConfig, neurons_per_layer: Sequence[int], searc
             f"scaling.method: {scaling.method}, but the trials search the settings of maml; set it to maml"
         )
     spans = [
-        SearchedSetting(f"scaling.{name}", value / SPAN, value * SPAN, value)
+        SearchedSetting(f"scaling.{name}", value / RATE_SPAN, value * RATE_SPAN, value)
         for name, value in (
             ("inner_learning_rate", scaling.inner_learning_rate),
             ("outer_learning_rate", scaling.outer_learning_rate),

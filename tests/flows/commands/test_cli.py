@@ -41,7 +41,9 @@ def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *a
     return int(ended.value.code or 0), captured.out, captured.err
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["run", "--help"], ["presets"], ["settings"]], ids=" ".join)
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["run", "--help"], ["presets"], ["settings"], ["studies"]], ids=" ".join
+)
 def test_quick_answers_import_nothing_heavy(arguments: list[str]) -> None:
     program = (
         "import sys; from flows.commands.cli import _exit_code; sys.argv = ['neurontune', *sys.argv[1:]];"
