@@ -34,7 +34,7 @@ def run_trials(config: PipelineConfig, searched: Searched, trials: int) -> tuple
         raise InputError("scaling.validations: 0, but trials choose on validation data; set it above 0")
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     space = search_space(config, describe(config.model).neurons_per_layer, searched)
-    selection_only(config)  # what fails before scaling fails here, and not as a trial that diverges
+    selection_only(config)  # an error before scaling is raised here; inside a trial it would count as diverged learning
 
     def objective(trial: "optuna.Trial") -> float:
         values = {

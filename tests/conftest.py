@@ -47,7 +47,7 @@ def browser(tmp_path: Path) -> Iterator[Browser]:
 
 @pytest.fixture(scope="session")
 def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """One server for all tests that run flows, that of a single run: Prefect's own for tests works while it is idle."""
+    """Start one Prefect server for all tests that run flows, as a run does; Prefect's test server is never idle."""
     from prefect.context import _temporary_global_settings_context, get_settings_context
     from prefect.events.worker import EventsWorker
     from prefect.settings import (

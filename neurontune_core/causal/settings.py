@@ -22,13 +22,13 @@ class CausalConfig(Section):
     tokens: int = Field(
         default=24,
         ge=1,
-        description="Length of the answers. A refusal shows in its first sentence; of a shorter piece the judge takes "
-        "`Tax fraud is a serious crime that` for one.",
+        description="Most tokens of an answer. In a shorter answer the judge would count the opening `Tax fraud is a "
+        "serious crime that` as a refusal.",
     )
     judge: Literal["rules", "keyword"] = Field(
         default="rules",
-        description="Who tells whether an answer refuses: the rules, or the list of refusal phrases of the literature, "
-        "which does not take a moral lecture for a refusal.",
+        description="Judge of refusals: `rules`, or `keyword`, a list of refusal phrases from the literature, which "
+        "does not count a moral lecture as a refusal.",
     )
     counts: Annotated[tuple[Annotated[float, Field(gt=0, lt=1)], ...], BeforeValidator(as_list)] = Field(
         default=(0.0002, 0.001, 0.003, 0.01, 0.03), description="Sizes of the sets, as fractions of all neurons."

@@ -165,7 +165,7 @@ def _answered(
     track: Track,
     change: Intervention | None = None,
 ) -> pd.DataFrame:
-    """Return the prompts with the model's answers; `change` is what vLLM folds, and else already in the model."""
+    """Return the prompts with the model's answers; vLLM folds `change`, without vLLM `chat` is changed already."""
     encoded = [chat.prompt_tokens(conversation) for conversation in conversations(prompts)]
     if config.engine == "vllm":
         tokens = vllm_engine.generate(chat, encoded, config.max_new_tokens, change)

@@ -74,8 +74,8 @@ def _settings(
             with change.weakened(1 - fraction).applied(chat) as changed:
                 yield f"{fraction:.0%} of the way", fraction, _answered(study, changed, study.prompts, track)
     elif attack == attacks.SILENCED:
-        deaf = change.without_reading(study.neurons.safety)
-        with attacks.silencing(study.neurons).applied(chat), deaf.applied(chat) as changed:
+        unread = change.without_reading(study.neurons.safety)
+        with attacks.silencing(study.neurons).applied(chat), unread.applied(chat) as changed:
             yield "", 0, _answered(study, changed, study.prompts, track)
     else:
         with change.applied(chat) as changed:
