@@ -38,6 +38,17 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     return ByFile(config, log)
 
 
+@pytest.fixture(autouse=True)
+def own_environment() -> Iterator[None]:
+    """Give every test the same environment variables, whatever a command that ran before it in this process has set."""
+    prefixes = ("PREFECT_", "MLFLOW_", "HF_", "NEURONTUNE_")
+    before = {name: value for name, value in os.environ.items() if name.startswith(prefixes)}
+    yield
+    for name in [name for name in os.environ if name.startswith(prefixes) and name not in before]:
+        del os.environ[name]
+    os.environ.update(before)
+
+
 @pytest.fixture
 def browser(tmp_path: Path) -> Iterator[Browser]:
     """A page in headless Chromium."""
@@ -46,16 +57,14 @@ def browser(tmp_path: Path) -> Iterator[Browser]:
 
 
 @pytest.fixture(scope="session")
-def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+def prefect_settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[Any, Any]]:
     """Start one Prefect server for all tests that run flows, as a run does; Prefect's test server is never idle."""
-    from prefect.context import _temporary_global_settings_context, get_settings_context
     from prefect.events.worker import EventsWorker
     from prefect.settings import (
         PREFECT_API_AUTH_STRING,
         PREFECT_API_URL,
         PREFECT_FLOWS_HEARTBEAT_FREQUENCY,
         PREFECT_LOGGING_TO_API_ENABLED,
-        temporary_settings,
     )
 
     from flows.services.server import start_server
@@ -68,11 +77,20 @@ def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     server.wait_until_ready()
     place = {PREFECT_API_URL: f"{server.address}/api", PREFECT_API_AUTH_STRING: server.login}
     quick = {PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None, PREFECT_LOGGING_TO_API_ENABLED: False}
-    # threads of Prefect's own see the global settings
-    with temporary_settings(place | quick), _temporary_global_settings_context(get_settings_context()):
-        yield
-        EventsWorker.drain_all()
+    yield place | quick
+    EventsWorker.drain_all()
     server.process.terminate()
+
+
+@pytest.fixture
+def prefect_server(prefect_settings: dict[Any, Any]) -> Iterator[None]:
+    """Run this test with the Prefect server of all tests; other tests see no server, whatever ran before them."""
+    from prefect.context import _temporary_global_settings_context, get_settings_context
+    from prefect.settings import temporary_settings
+
+    # threads of Prefect's own see the global settings
+    with temporary_settings(prefect_settings), _temporary_global_settings_context(get_settings_context()):
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -9,13 +9,14 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 import psutil
 import pytest
 from prefect import flow, task
+from prefect.settings import temporary_settings
 
 from flows.pipeline import selection_only
 from flows.runners import started
@@ -38,8 +39,9 @@ def tiny(root: str, *settings: str) -> PipelineConfig:
 
 
 @pytest.fixture(scope="module")
-def expected(tmp_path_factory: pytest.TempPathFactory, prefect_server: None) -> pd.DataFrame:
-    return scores(tiny(str(tmp_path_factory.mktemp("threads") / "root")))
+def expected(tmp_path_factory: pytest.TempPathFactory, prefect_settings: dict[Any, Any]) -> pd.DataFrame:
+    with temporary_settings(prefect_settings):
+        return scores(tiny(str(tmp_path_factory.mktemp("threads") / "root")))
 
 
 @pytest.fixture
