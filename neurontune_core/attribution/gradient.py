@@ -31,13 +31,25 @@ def gradient_scores(chat: ChatModel, layers: Mapping[int, int], pairs: Sequence[
     Raises:
         NumericalError: a score is NaN or infinite; the message names the pair.
     """
+    scores = gradients_at(chat, layers, pairs, torch.ones(len(pairs), sum(layers.values()))).double()
+    for pair, mine in zip(pairs, scores, strict=True):
+        check_finite(pair.id, mine)
+    return [PairScores(pair.id, mine) for pair, mine in zip(pairs, scores, strict=True)]
+
+
+def gradients_at(chat: ChatModel, layers: Mapping[int, int], pairs: Sequence[EncodedPair], factors: Tensor) -> Tensor:
+    """Return d log P(y | x) / d alpha at given factors, `[pair, neuron]`, on the processor; see `gradient_scores`.
+
+    Args:
+        chat: the model, its weights without gradients.
+        layers: the attributed layers, ascending, and the number of neurons of each.
+        pairs: the pairs.
+        factors: the factor alpha of each neuron in each pair's text, `[pair, neuron]`.
+    """
     precise = at_least_float32(chat.model.dtype)
+    parts = zip(layers, factors.split(list(layers.values()), dim=1), strict=True)
     # every pair has its own factors, so that one backward pass gives each pair's gradient
-    alpha = {
-        layer: torch.ones(len(pairs), neurons, dtype=precise, device=chat.device, requires_grad=True)
-        for layer, neurons in layers.items()
-        if neurons
-    }
+    alpha = {layer: part.to(chat.device, precise, copy=True).requires_grad_() for layer, part in parts if layers[layer]}
     # the model predicts the last response token, but never reads it
     ids, mask = padded([(*pair.answered, *pair.response[:-1]) for pair in pairs], chat.end_tokens[0], chat.device)
     rows = [row for row, pair in enumerate(pairs) for _ in pair.response]
@@ -50,10 +62,7 @@ def gradient_scores(chat: ChatModel, layers: Mapping[int, int], pairs: Sequence[
             hidden = head.hidden_states(chat.model, ids, mask)[rows, places]
         logs = torch.log_softmax(head.logits(chat.model, hidden), dim=-1).gather(-1, tokens[:, None])
         gradients = torch.autograd.grad(logs.sum(), list(alpha.values()))
-    scores = torch.cat(gradients, dim=1).cpu().double()
-    for pair, mine in zip(pairs, scores, strict=True):
-        check_finite(pair.id, mine)
-    return [PairScores(pair.id, mine) for pair, mine in zip(pairs, scores, strict=True)]
+    return torch.cat(gradients, dim=1).cpu()
 
 
 def _scaled(factors: Tensor, values: Tensor, routing: Routing) -> Tensor:

@@ -9,6 +9,7 @@ from neurontune_core.attribution.completeness import WANTED_GAP
 from neurontune_core.attribution.encode import EncodedPair, encode_pair
 from neurontune_core.attribution.engine import attribute
 from neurontune_core.attribution.gradient import gradient_scores
+from neurontune_core.attribution.mask import mask_scores
 from neurontune_core.attribution.pair_scores import PairScores
 from neurontune_core.attribution.settings import AttributionConfig, first_layer
 from neurontune_core.attribution.split import in_halves
@@ -55,7 +56,7 @@ def build_method(config: AttributionConfig, chat: ChatModel, memory_mib: int | N
         return _integral(setup.build_engine(config, chat, memory_mib))
     widths = neuron_counts(chat.model)
     layers = {layer: widths[layer] for layer in range(first_layer(config, len(widths)), len(widths))}
-    scores = gradient_scores if config.method == "gradient" else activation_scores
+    scores = {"gradient": gradient_scores, "mask": mask_scores, "activation": activation_scores}[config.method]
     limit = tokens_that_fit(chat.model) if memory_mib is None else (memory_mib << 20) // bytes_per_token(chat.model)
 
     def batches(pairs: Sequence[EncodedPair]) -> list[list[int]]:
@@ -78,7 +79,7 @@ def encode_pairs(pairs: Sequence[PromptPair], config: AttributionConfig, chat: C
 
 
 def positions(config: AttributionConfig, pair: EncodedPair) -> int:
-    """Return the number of positions of the text that `gradient` or `activation` reads for a pair."""
+    """Return the number of positions of the text that a method other than integrated gradients reads for a pair."""
     return len(pair.query) if config.method == "activation" else len(pair.answered) + len(pair.response) - 1
 
 

@@ -12,6 +12,7 @@ from neurontune_core.attribution.completeness import WANTED_GAP
 from neurontune_core.attribution.encode import EncodedPair
 from neurontune_core.attribution.engine import attribute
 from neurontune_core.attribution.flops import Sizes, check_flops, one_pass_flops, pair_flops, sizes_of
+from neurontune_core.attribution.mask import PASSES
 from neurontune_core.attribution.settings import AttributionConfig
 from neurontune_core.attribution.setup import Engine, row_layer_limit
 from neurontune_core.attribution.shard import checked_ids, in_shard
@@ -123,16 +124,17 @@ def _one_pass(
     sizes: Sizes,
     together: Sequence[Sequence[EncodedPair]],
 ) -> _Cost:
-    """Return the cost of a method that runs one text a pair.
+    """Return the cost of a method that runs one text a pair, once or several times.
 
     The pair of median length is run to warm up, then alone, then twice in one batch. This gives the cost of a batch and
     the cost of each further pair.
     """
-    gradient = config.method == "gradient"
+    passes = PASSES if config.method == "mask" else 1
 
     def flops(pair: EncodedPair) -> float:
         length = methods.positions(config, pair)
-        return one_pass_flops(sizes, length, len(pair.response), list(method.layers), gradient)
+        backward = config.method != "activation"
+        return passes * one_pass_flops(sizes, length, len(pair.response), list(method.layers), backward)
 
     every = sorted((pair for batch in together for pair in batch), key=flops)
     middle = every[len(every) // 2]

@@ -7,7 +7,7 @@ from pydantic import Field
 from neurontune_core.errors import InputError
 from neurontune_core.section import Section
 
-AttributionMethod = Literal["integrated_gradients", "gradient", "activation"]
+AttributionMethod = Literal["integrated_gradients", "gradient", "mask", "activation"]
 """The methods that compute contribution scores."""
 
 
@@ -18,6 +18,7 @@ class AttributionConfig(Section):
         default="integrated_gradients",
         description="Method that computes a neuron's score. `integrated_gradients`: equation 4, from the plain query "
         "to the attacked prompt; `gradient`: derivative of log P(response) in a factor on the neuron, at 1; "
+        "`mask`: sparse masks learned by gradient descent, one to take the response away and one to keep it; "
         "`activation`: the neuron's activation at the last position of the plain query.",
     )
     pairs_per_role: int = Field(default=24, ge=2, description="Attacked prompts attributed for each of the two roles.")

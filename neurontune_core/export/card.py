@@ -120,6 +120,7 @@ LEARNED = {
 SCORED = {
     "integrated_gradients": "integrated gradients",
     "gradient": "the gradient of the response in a factor on each",
+    "mask": "sparse masks that take the response away or keep it",
     "activation": "their activations",
 }
 """What the neurons were chosen by, by `attribution.method`."""

@@ -23,6 +23,7 @@ from neurontune_core.selection.settings import SelectionConfig
 CARRIES: dict[AttributionMethod, dict[Role, float]] = {
     "integrated_gradients": {"safety": -1.0, "utility": 1.0},
     "gradient": {"safety": 1.0, "utility": 1.0},
+    "mask": {"safety": 1.0, "utility": 1.0},
     "activation": {"safety": 1.0, "utility": 1.0},
 }
 """Sign of the scores of neurons that carry the role: the refusal, or the answer."""

@@ -182,6 +182,7 @@ STUDIES: dict[str, Study] = {
             "gradient at 1": _ranked(*_GRADIENT, "selection.statistic=mean", draws=5),
             "gradient at 1, safety minus utility pairs": _ranked(*_GRADIENT, "selection.statistic=difference"),
             "gradient at 1, t over pairs": _ranked(*_GRADIENT, "selection.statistic=t"),
+            "learned mask": _ranked("attribution.method=mask", "selection.statistic=mean"),
             "activation, harmful minus harmless": _ranked(*_ACTIVATION, "selection.statistic=difference"),
             "activation, effect size": _ranked(*_ACTIVATION, "selection.statistic=effect_size"),
             "equation 4": _ranked("attribution.method=integrated_gradients", "selection.statistic=mean"),

@@ -251,7 +251,7 @@ def test_one_shard_of_a_recorded_run(
         attribution_shard("abc", 1, ("attribution.nodes=2",))
 
 
-@pytest.mark.parametrize("method", ["integrated_gradients", "gradient", "activation"])
+@pytest.mark.parametrize("method", ["integrated_gradients", "gradient", "mask", "activation"])
 def test_every_method_goes_through_shards_and_merge(
     config: PipelineConfig,
     core_calls: Counter[str],

@@ -48,7 +48,7 @@ def test_counted_operations(family, position, first, monkeypatch):
 
 
 @pytest.mark.parametrize("first", [0, 1])
-@pytest.mark.parametrize("method", ["gradient", "activation"])
+@pytest.mark.parametrize("method", ["gradient", "activation"])  # `mask` runs what `gradient` runs, several times
 @pytest.mark.parametrize("family", DENSE + EXPERTS)
 def test_counted_operations_of_the_other_methods(family, method, first):
     chat = tiny_chat(family, torch.float32)
@@ -93,7 +93,7 @@ def test_estimate_is_near_a_run(monkeypatch):
     assert plan.disk_bytes == pytest.approx(rows * 20)
 
 
-@pytest.mark.parametrize("method", ["gradient", "activation"])
+@pytest.mark.parametrize("method", ["gradient", "mask", "activation"])
 def test_estimate_of_the_other_methods_is_near_a_run(method, monkeypatch):
     monkeypatch.setattr(time, "perf_counter", time.process_time)  # a busy machine must not fail the test
     shape = tiny.configuration("llama")

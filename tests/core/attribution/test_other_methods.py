@@ -29,7 +29,7 @@ from neurontune_core.model.load import ChatModel
 from neurontune_core.neurons import captured, leave_out_uncovered, neuron_counts, scaled
 from neurontune_core.records import NeuronId, NeuronSet
 
-OTHERS = ("gradient", "activation")
+OTHERS = ("gradient", "mask", "activation")
 KEYS = ["role", "attack_category", "layer", "neuron", "half"]
 FEW = [prompt_pair(number, role, attack) for role in ("safety", "utility") for attack in "ab" for number in range(3)]
 LENGTHS = [*encoded_pairs(), *(replace(pair, role="utility") for pair in encoded_pairs())]
@@ -103,7 +103,7 @@ def test_half_formats_give_scores_near_the_float32_ones(dtype, method):
     chat, exact = tiny_chat("llama", dtype), tiny_chat("llama", torch.float32)
     exact.model.load_state_dict(chat.model.state_dict())
     (found,), (expected,) = ([*scores_of(each, LENGTHS[:1], method=method).values()] for each in (chat, exact))
-    assert relative_difference(found.scores, expected.scores) < 0.1
+    assert relative_difference(found.scores, expected.scores) < (0.2 if method == "mask" else 0.1)
 
 
 @pytest.mark.parametrize("method", OTHERS)
@@ -111,7 +111,9 @@ def test_layers_below_the_first_are_left_out(method):
     chat = tiny_chat("llama", torch.float32)
     whole, upper = (scores_of(chat, LENGTHS, method=method, first_layer=first) for first in (0, 1))
     for place in whole:
-        torch.testing.assert_close(upper[place].scores, whole[place].scores[48:], rtol=1e-4, atol=1e-6)
+        assert len(upper[place].scores) == 2 * 48
+        if method != "mask":  # a mask is learned for all its neurons together
+            torch.testing.assert_close(upper[place].scores, whole[place].scores[48:], rtol=1e-4, atol=1e-6)
     with pytest.raises(InputError, match=r"attribution\.first_layer: 3, but the model has 3 layers"):
         scores_of(chat, LENGTHS, method=method, first_layer=3)
 
@@ -126,7 +128,9 @@ def test_layers_without_neurons_are_refused_or_left_out(method):
     leave_out_uncovered(chat.model)
     for place, result in scores_of(chat, LENGTHS, method=method).items():
         expected = torch.cat([whole[place].scores[:48], whole[place].scores[96:]])
-        torch.testing.assert_close(result.scores, expected, rtol=1e-4, atol=1e-6)
+        assert len(result.scores) == len(expected)
+        if method != "mask":
+            torch.testing.assert_close(result.scores, expected, rtol=1e-4, atol=1e-6)
     assert set(attribute_shard(FEW, AttributionConfig(method=method), chat).table["layer"]) == {0, 2}
 
 

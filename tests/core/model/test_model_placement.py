@@ -73,7 +73,7 @@ def attacked() -> list[PromptPair]:
     return [pair for pair in pairs() if pair.attack_name and pair.split == "train"][::3]
 
 
-@pytest.mark.parametrize("method", ["integrated_gradients", "gradient", "activation"])
+@pytest.mark.parametrize("method", ["integrated_gradients", "gradient", "mask", "activation"])
 def test_scores(both, method):
     config = AttributionConfig(method=method, response_tokens=3)
     expected, found = (attribute_shard(attacked(), config, chat, memory_mib=64) for chat in both)
