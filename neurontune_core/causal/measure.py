@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import islice
 
 import numpy as np
 import pandas as pd
@@ -25,6 +26,7 @@ from neurontune_core.records import Conversation, LabelJudge, NeuronId, NeuronSe
 
 ORDINARY = "benign_ordinary"
 MOST_HARMLESS = 64
+NONE = float("nan")
 COLUMNS = ("neurons", "share", "intervention", "matched", "count", "group", "id", "query_id", "label", "answer", "kl")
 
 
@@ -75,14 +77,14 @@ def measure_cells(study: CausalStudy, cells: Sequence[Cell], track: Track = sile
     for cell in track(cells, "changing neurons", len(cells)):
         neurons = study.sets.neurons(cell.neurons, cell.share, cell.matched)
         described = (cell.neurons, cell.share, cell.intervention, cell.matched, len(neurons))
+        answers, kl = _answers(study, unchanged, cell, neurons)
         for group in cell.groups:
             pairs = study.prompts[group]
-            answers, kl = _answers(study, unchanged, cell, neurons, group)
-            rows += _judged(study, (*described, group), pairs, answers, kl)
+            rows += _judged(study, (*described, group), pairs, answers[group], kl if group == ORDINARY else NONE)
             if cell.intervention == BASE and kind_of(pairs) == "attacked":
                 plain = [replace(pair, prompt=pair.query) for pair in pairs]
                 said = decode(study.chat, _generated(study, [pair.conversation for pair in plain]))
-                rows += _judged(study, (*described, plain_group(group)), plain, said, float("nan"))
+                rows += _judged(study, (*described, plain_group(group)), plain, said, NONE)
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
@@ -128,22 +130,32 @@ def _sum_at(counted: Tensor, values: Tensor) -> Tensor:
 
 
 def _answers(
-    study: CausalStudy, unchanged: _Unchanged, cell: Cell, neurons: tuple[NeuronId, ...], group: str
-) -> tuple[list[str], float]:
-    """Return the answers of the changed model, and for the ordinary group its KL from the unchanged model."""
-    chat, nan = study.chat, float("nan")
-    conversations = [pair.conversation for pair in study.prompts[group]]
+    study: CausalStudy, unchanged: _Unchanged, cell: Cell, neurons: tuple[NeuronId, ...]
+) -> tuple[dict[str, list[str]], float]:
+    """Return the answers of the changed model for each group of the cell, and its KL from the unchanged model.
+
+    The prompts of all groups are answered together, since large batches are faster. The KL is that of the ordinary
+    harmless prompts; NaN if they are not asked, for patches, and for the empty set.
+    """
+    chat = study.chat
+    conversations = [pair.conversation for group in cell.groups for pair in study.prompts[group]]
     if cell.intervention == PATCH:
-        return decode(
-            chat, _generated(study, conversations, partial(_patch, chat, neurons, unchanged.ends[group]))
-        ), nan
-    change = _change(cell, neurons, unchanged.means, chat)
-    with change.applied(chat):
-        answers = decode(chat, _generated(study, conversations))
-    if group != ORDINARY or cell.neurons == EMPTY:
-        return answers, nan
-    divergence = response_divergence(chat, change, unchanged.said)
-    return answers, divergence.kl if divergence else nan
+        ends = _joined([unchanged.ends[group] for group in cell.groups])
+        completions, kl = _generated(study, conversations, partial(_patch, chat, neurons, ends)), NONE
+    else:
+        change = _change(cell, neurons, unchanged.means, chat)
+        with change.applied(chat):
+            completions = _generated(study, conversations)
+        compared = ORDINARY in cell.groups and cell.neurons != EMPTY
+        divergence = response_divergence(chat, change, unchanged.said) if compared else None
+        kl = divergence.kl if divergence else NONE
+    answers = iter(decode(chat, completions))
+    return {group: list(islice(answers, len(study.prompts[group]))) for group in cell.groups}, kl
+
+
+def _joined(ends: Sequence[Mapping[int, Tensor]]) -> dict[int, Tensor]:
+    """Return activations `[pair, neuron]` of several groups, by layer, as those of one group."""
+    return {layer: torch.cat([each[layer] for each in ends]) for layer in ends[0]}
 
 
 def _change(cell: Cell, neurons: tuple[NeuronId, ...], means: Mapping[int, Tensor], chat: ChatModel) -> Intervention:
