@@ -14,7 +14,7 @@ from torch import Tensor
 from neurontune_core.causal.cells import BASE, EMPTY, MEAN, PATCH, ZERO, Cell
 from neurontune_core.causal.prompts import kind_of
 from neurontune_core.causal.sets import Sets
-from neurontune_core.evaluation.divergence import response_divergence
+from neurontune_core.evaluation.divergence import base_states, response_divergence
 from neurontune_core.interventions import Intervention, Replaced
 from neurontune_core.model import head
 from neurontune_core.model.batches import by_length, padded, shared_length
@@ -53,11 +53,19 @@ class CausalStudy:
 
 @dataclass(frozen=True)
 class _Unchanged:
-    """Values of the unchanged model: mean activations, activations on plain queries, answers to ordinary prompts."""
+    """Values of the unchanged model.
+
+    Attributes:
+        means: mean activations on harmless prompts, by layer `[neuron]`.
+        ends: activations at the end of plain queries, by group and layer `[pair, neuron]`.
+        said: ordinary harmless prompts with the model's answers.
+        states: hidden states that predict these answers, `[token, hidden]` each.
+    """
 
     means: Mapping[int, Tensor]
     ends: Mapping[str, Mapping[int, Tensor]]
     said: Sequence[tuple[Conversation, list[int]]]
+    states: Sequence[Tensor]
 
 
 def measure_cells(study: CausalStudy, cells: Sequence[Cell], track: Track = silent) -> pd.DataFrame:
@@ -68,10 +76,12 @@ def measure_cells(study: CausalStudy, cells: Sequence[Cell], track: Track = sile
     ordinary harmless prompts, in nats a token, in the rows of that group (NaN elsewhere, and for patches).
     """
     patched = {group for cell in cells if cell.intervention == PATCH for group in cell.groups}
+    said = _said(study) if any(ORDINARY in cell.groups for cell in cells) else []
     unchanged = _Unchanged(
         mean_activations(study.chat, study.harmless) if any(cell.intervention == MEAN for cell in cells) else {},
         {group: _ends(study.chat, study.prompts[group]) for group in sorted(patched)},
-        _said(study) if any(ORDINARY in cell.groups for cell in cells) else [],
+        said,
+        base_states(study.chat, said),
     )
     rows: list[tuple[object, ...]] = []
     for cell in track(cells, "changing neurons", len(cells)):
@@ -83,8 +93,8 @@ def measure_cells(study: CausalStudy, cells: Sequence[Cell], track: Track = sile
             rows += _judged(study, (*described, group), pairs, answers[group], kl if group == ORDINARY else NONE)
             if cell.intervention == BASE and kind_of(pairs) == "attacked":
                 plain = [replace(pair, prompt=pair.query) for pair in pairs]
-                said = decode(study.chat, _generated(study, [pair.conversation for pair in plain]))
-                rows += _judged(study, (*described, plain_group(group)), plain, said, NONE)
+                replies = decode(study.chat, _generated(study, [pair.conversation for pair in plain]))
+                rows += _judged(study, (*described, plain_group(group)), plain, replies, NONE)
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
@@ -147,7 +157,7 @@ def _answers(
         with change.applied(chat):
             completions = _generated(study, conversations)
         compared = ORDINARY in cell.groups and cell.neurons != EMPTY
-        divergence = response_divergence(chat, change, unchanged.said) if compared else None
+        divergence = response_divergence(chat, change, unchanged.said, states=unchanged.states) if compared else None
         kl = divergence.kl if divergence else NONE
     answers = iter(decode(chat, completions))
     return {group: list(islice(answers, len(study.prompts[group]))) for group in cell.groups}, kl

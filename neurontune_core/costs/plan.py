@@ -29,7 +29,7 @@ from neurontune_core.costs.work import Work, reading_work
 from neurontune_core.evaluation.public_sets import Library
 from neurontune_core.model.batches import bytes_per_token
 from neurontune_core.model.devices import weight_bytes
-from neurontune_core.model.load import ChatModel
+from neurontune_core.model.load import WITHOUT_GRADIENTS, ChatModel
 from neurontune_core.neurons import neuron_counts
 from neurontune_core.records import NeuronSet, PromptPair, neurons_at
 from neurontune_core.selection.select import resolve_count
@@ -43,9 +43,6 @@ RUN_BYTES = 1200 << 20
 """Measured least memory of a run's process: libraries, Prefect, MLflow, and memory kept after building the pairs."""
 CHECKED_BYTES = 8
 """Bytes of a weight in the float64 copy on which an export is checked."""
-WITHOUT_GRADIENTS = 0.25
-"""Bytes of a token that is only read, relative to the bytes that a token keeps for a backward pass."""
-
 Lend = Callable[[bool], AbstractContextManager[ChatModel]]
 """Yields the model in its exact number format, or with True in the working one."""
 
@@ -117,7 +114,7 @@ class _Place:
 
     def peak(self, work: Work, more: int = 0) -> tuple[int, int]:
         """Return the peak memory of process and GPU; `more` bytes are held in addition to weights and activations."""
-        kept = max(work.kept * self.token_bytes, int(work.batch * self.token_bytes * WITHOUT_GRADIENTS)) + more
+        kept = max(work.kept * self.token_bytes, work.batch * self.token_bytes // WITHOUT_GRADIENTS) + more
         if self.on_card:
             return self.process + self.weights, self.weights + kept
         return self.process + self.weights + kept, 0

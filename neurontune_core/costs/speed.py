@@ -48,7 +48,7 @@ def reading_speed(chat: ChatModel, prompts: Sequence[Sequence[int]]) -> Speed:
     """Return the seconds for a token that is read without gradients, from reading a batch of the prompts."""
     group = _middle(chat, prompts, 1)
     _time(chat, group[:1], 1)
-    return Speed(forward=_time(chat, group, 1) / generating(group, 1, chat.batch_tokens).forward)
+    return Speed(forward=_time(chat, group, 1) / generating(group, 1, chat.generation_tokens).forward)
 
 
 def measure_speed(
@@ -76,7 +76,7 @@ def measure_speed(
 
 def _middle(chat: ChatModel, prompts: Sequence[Sequence[int]], new_tokens: int) -> list[Sequence[int]]:
     """Return rows of the batch of middling size that the prompts are answered in."""
-    batches = generation_batches(prompts, new_tokens, chat.batch_tokens)
+    batches = generation_batches(prompts, new_tokens, chat.generation_tokens)
     groups = sorted(([prompts[i] for i in batch] for batch in batches), key=lambda each: sum(map(len, each)))
     group = groups[len(groups) // 2]
     if chat.device.type != "cpu":

@@ -157,7 +157,7 @@ def evaluation_work(
     ordinary = [pair for pair in members if pair.role == "utility" and not pair.attack_name]
     asked = [chat.prompt_tokens(pair.conversation) for pair in members]
     tokens = config.evaluation.max_new_tokens
-    base = generating(asked, tokens, chat.batch_tokens)
+    base = generating(asked, tokens, chat.generation_tokens)
     compared = sum(len(chat.prompt_tokens(pair.conversation)) + tokens for pair in ordinary)
     questions = [
         chat.prompt_tokens(each.question) + encode_response(chat.tokenizer, option, None)
@@ -180,4 +180,4 @@ def evaluation_work(
 
 
 def _answering(asked: Sequence[Conversation], new_tokens: int, chat: ChatModel) -> Work:
-    return generating([chat.prompt_tokens(each) for each in asked], new_tokens, chat.batch_tokens)
+    return generating([chat.prompt_tokens(each) for each in asked], new_tokens, chat.generation_tokens)

@@ -54,11 +54,11 @@ def total(parts: Iterable[Work]) -> Work:
     return sum(parts, Work())
 
 
-def generating(prompts: Sequence[Sequence[int]], new_tokens: int, batch_tokens: int) -> Work:
+def generating(prompts: Sequence[Sequence[int]], new_tokens: int, most_tokens: int) -> Work:
     """Return the work of `generate`, if each answer has its maximum length."""
     return total(
         _written([prompts[i] for i in group], new_tokens)
-        for group in generation_batches(prompts, new_tokens, batch_tokens)
+        for group in generation_batches(prompts, new_tokens, most_tokens)
     )
 
 

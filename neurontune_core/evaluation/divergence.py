@@ -27,19 +27,37 @@ class Divergence:
     perplexity_ratio: float
 
 
+Responses = Sequence[tuple[str | Conversation, list[int]]]
+"""Prompts with the base model's responses as token ids. A prompt is given as text, because the tuned model may have
+another system prompt."""
+
+
+@torch.inference_mode()
+def base_states(chat: ChatModel, responses: Responses) -> list[Tensor]:
+    """Return the base model's hidden states `[token, hidden]` that predict the tokens of each response."""
+    sequences = _sequences(chat, responses)
+    states = [torch.empty(0)] * len(sequences)
+    for group in by_length([len(sequence.tokens) for sequence in sequences], chat.batch_tokens):
+        batch = [sequences[i] for i in group]
+        hidden, _, _ = response_hidden(chat, batch, shared_prefix(chat, batch))
+        for i, mine in zip(group, hidden.split([len(sequence.response) for sequence in batch]), strict=True):
+            states[i] = mine
+    return states
+
+
 @torch.inference_mode()
 def response_divergence(
     chat: ChatModel,
     change: Intervention,
-    responses: Sequence[tuple[str | Conversation, list[int]]],
+    responses: Responses,
     track: Track = silent,
+    states: Sequence[Tensor] | None = None,
 ) -> Divergence | None:
     """Return the divergence of the tuned from the base model over the base's responses; None without a response.
 
-    A response is given as token ids. A prompt is given as text, because the tuned model may have another system prompt.
-
     `KL = 1/T sum_t sum_v p_t(v) log(p_t(v) / q_t(v))` and `ratio = exp(1/T sum_t log(p_t(y_t) / q_t(y_t)))` over all T
-    response tokens y, p the base and q the tuned model.
+    response tokens y, p the base and q the tuned model. `states` are those of `base_states`, which several changes can
+    share; they are computed if they are not given.
 
     Raises:
         NumericalError: the tuned model's logits are not finite.
@@ -54,9 +72,12 @@ def response_divergence(
     groups = by_length(longest, chat.batch_tokens)
     for group in track(groups, "comparing with the base model", len(groups)):
         batch, same = [sequences[i] for i in group], [own[i] for i in group]
-        base, tokens, _ = response_hidden(chat, batch, shared_prefix(chat, batch))
         with change.applied(chat) as changed:
-            tuned, _, _ = response_hidden(changed, same, shared_prefix(changed, same))
+            tuned, tokens, _ = response_hidden(changed, same, shared_prefix(changed, same))
+        if states is None:
+            base, _, _ = response_hidden(chat, batch, shared_prefix(chat, batch))
+        else:
+            base = torch.cat([states[i] for i in group])
         for before, after, targets in zip(base.split(256), tuned.split(256), tokens.split(256), strict=True):
             p, q = (torch.log_softmax(head.logits(chat.model, hidden), dim=-1) for hidden in (before, after))
             kl += float((p.exp() * (p - q)).sum(-1).double().sum())

@@ -17,8 +17,6 @@ from neurontune_core.records import Conversation
 
 PASS_TOKENS = 50
 """Fixed cost of a forward pass (reading all weights), as the number of tokens that take as long to compute."""
-WITHOUT_GRADIENTS = 4
-"""Without gradients, this many times as many tokens fit into the same memory."""
 
 
 WhileReading = Callable[[Sequence[int]], AbstractContextManager[None]]
@@ -52,7 +50,7 @@ def generate(
     """
     if problem := overflow(chat, max(map(len, prompts), default=0), max_new_tokens):
         raise InputError(f"generate: {problem}; shorten the prompt, or ask for fewer tokens")
-    groups = generation_batches(prompts, max_new_tokens, chat.batch_tokens)
+    groups = generation_batches(prompts, max_new_tokens, chat.generation_tokens)
     completions: list[list[int]] = [[] for _ in prompts]
     for group in track(groups, "generating", len(groups)):
         batch = [prompts[i] for i in group]
@@ -63,13 +61,13 @@ def generate(
     return completions
 
 
-def generation_batches(prompts: Sequence[Sequence[int]], max_new_tokens: int, batch_tokens: int) -> list[list[int]]:
+def generation_batches(prompts: Sequence[Sequence[int]], max_new_tokens: int, most_tokens: int) -> list[list[int]]:
     """Return the batches of `generate` as indices of prompts; those of a batch have similar beginnings and lengths."""
     groups = []
     # a separate group costs one more pass for each new token, and saves the prompts' common beginning
     for alike in by_beginning(prompts, PASS_TOKENS * max_new_tokens):
         lengths = [len(prompts[i]) + max_new_tokens for i in alike]
-        groups += [[alike[i] for i in group] for group in by_length(lengths, WITHOUT_GRADIENTS * batch_tokens)]
+        groups += [[alike[i] for i in group] for group in by_length(lengths, most_tokens)]
     return groups
 
 

@@ -32,13 +32,18 @@ from neurontune_core.model.settings import ModelConfig
 from neurontune_core.model.source import CONVERSION, ModelReference, conversion_key, describe
 from neurontune_core.records import Conversation
 
+WITHOUT_GRADIENTS = 16
+"""Tokens that fit without gradients for each that fits with them: one layer's activations and the cache are kept."""
+MOST_GENERATED_ON_A_PROCESSOR = 4 * MOST_TOKENS_ON_A_PROCESSOR
+"""Larger batches do not make generation on a CPU faster."""
+
 
 @dataclass(frozen=True)
 class ChatModel:
     """A loaded model, frozen and in evaluation mode, with its tokenizer.
 
     `system_prompt` precedes every conversation that has no system message of its own, `reminder` precedes all. A batch
-    with gradients has at most `batch_tokens` tokens, padding included.
+    with gradients has at most `batch_tokens` tokens, padding included, one that is generated `generation_tokens`.
     """
 
     model: PreTrainedModel
@@ -61,6 +66,12 @@ class ChatModel:
         """Return the system message of a conversation: its own, or the model's, below the reminder; "" if none."""
         own = neutralised(self.tokenizer, conversation.system) or self.system_prompt
         return "\n\n".join(part for part in (self.reminder, own) if part)
+
+    @property
+    def generation_tokens(self) -> int:
+        """Most tokens of a batch that is generated, new tokens included."""
+        fit = self.batch_tokens * WITHOUT_GRADIENTS
+        return min(fit, MOST_GENERATED_ON_A_PROCESSOR) if self.device.type == "cpu" else fit
 
     @property
     def end_tokens(self) -> list[int]:

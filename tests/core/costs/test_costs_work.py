@@ -49,10 +49,10 @@ def prompts(count: int) -> list[list[int]]:
 
 def test_work_of_generation(chat):
     asked = prompts(9)
-    expected = generating(asked, 4, 100)
+    small = replace(chat, batch_tokens=20)
+    expected = generating(asked, 4, small.generation_tokens)
     end = chat.end_tokens[0]
     with passes(chat) as seen:
-        small = replace(chat, batch_tokens=100)
         generate(small, asked, 4, choose=lambda logits, places: torch.full_like(logits.argmax(-1), end + 1))
     written = [rows for rows, positions, _ in seen if positions == 1]
     assert expected.forward == sum(rows * positions for rows, positions, _ in seen if positions > 1)
