@@ -22,16 +22,17 @@ def matched_random(chosen: Chosen, neurons_per_layer: Sequence[int], seed: int |
     """
     generator = np.random.default_rng(seed)
     ends = np.cumsum(neurons_per_layer)
-    free = np.setdiff1d(np.arange(ends[-1]), np.concatenate(chosen))
+    is_free = np.ones(ends[-1], dtype=bool)
+    is_free[np.concatenate(chosen)] = False
     drawn = []
     for places in chosen:
         parts = []
         for end, width in zip(ends, neurons_per_layer, strict=True):
             wanted = int(np.count_nonzero((places >= end - width) & (places < end)))
-            others = free[(free >= end - width) & (free < end)]
+            others = end - width + np.flatnonzero(is_free[end - width : end])
             parts.append(generator.choice(others, min(wanted, len(others)), replace=False))
         drawn.append(np.concatenate(parts).astype(np.int64))
-        free = np.setdiff1d(free, drawn[-1])
+        is_free[drawn[-1]] = False
     return drawn[0], drawn[1]
 
 
