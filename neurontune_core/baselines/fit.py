@@ -101,6 +101,11 @@ def check_baseline(config: BaselineConfig, scaling: ScalingConfig) -> None:
     check_optuna("baseline.trials", config.trials)
 
 
+def attempts(config: SearchedSettings) -> int:
+    """Return how many settings are tried, at most: the trials of a search, or what is tried without one."""
+    return config.trials or (1 if isinstance(config, AdapterSettings) else len(DEPTHS) * len(STRENGTHS))
+
+
 def fit_baseline(
     pairs: Sequence[PromptPair],
     neurons: NeuronSet,
