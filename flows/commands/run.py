@@ -87,12 +87,7 @@ def run_one_shard(run: str, index: int, settings: Sequence[str], force: bool, de
     Raises:
         InputError: no such run or shard.
     """
-    config = change_runtime(load_config(), settings)
-    environment.apply(config.runtime, quiet=not debug)
-    from tasks.recording.runs import find_run
-
-    found = find_run(run, config.runtime)
-    with embedded(change_runtime(found.config, settings), found.config.runtime.preset or "shard", debug):
+    with _recorded_run(run, settings, ("runtime",), debug, finished=False) as found:
         from flows.pipeline import attribution_shard
 
         made = attribution_shard(found.run_id, index, tuple(settings), force)
@@ -123,8 +118,12 @@ def run_ability(
 
 
 @contextmanager
-def _recorded_run(run: str, settings: Sequence[str], sections: Sequence[str], debug: bool) -> "Iterator[RecordedRun]":
-    """Yield a run that ended well, with a Prefect API for a flow on it; `settings` may change only these `sections`.
+def _recorded_run(
+    run: str, settings: Sequence[str], sections: Sequence[str], debug: bool, finished: bool = True
+) -> "Iterator[RecordedRun]":
+    """Yield a recorded run, with a Prefect API for a flow on it; `settings` may change only these `sections`.
+
+    `latest` is the newest run that ended well, or with `finished=False` the newest of all.
 
     Raises:
         InputError: no such run, or a setting that cannot be changed.
@@ -133,7 +132,7 @@ def _recorded_run(run: str, settings: Sequence[str], sections: Sequence[str], de
     environment.apply(config.runtime, quiet=not debug)
     from tasks.recording.runs import find_run
 
-    found = find_run(run, config.runtime, finished=True)
+    found = find_run(run, config.runtime, finished)
     changed = change_sections(found.config, settings, sections)
     with embedded(changed, found.config.runtime.preset or "default", debug):
         yield found
