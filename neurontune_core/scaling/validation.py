@@ -145,8 +145,7 @@ def validate(chat: ChatModel, validation: ValidationPrompts, labels: LabelJudge,
     references = [validation.answers[pair.plain_conversation] for pair, *_ in harmless]
     wanted = [validation.texts[pair.plain_conversation] for pair, *_ in harmless]
     similar = [
-        chrf(reference, text) if reference else 1.0
-        for reference, (_, _, text, _) in zip(wanted, harmless, strict=True)
+        chrf(reference, text) if reference else 1.0 for reference, (_, _, text, _) in zip(wanted, harmless, strict=True)
     ]
     whole = [
         label == "compliance" and len(answer) >= WHOLE_SHARE * len(reference) and similarity >= LEAST_CHRF

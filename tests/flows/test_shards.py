@@ -52,7 +52,7 @@ def test_parts_that_are_lost_each_time_fail(monkeypatch: pytest.MonkeyPatch) -> 
 def test_bad_input_is_the_reason_only_if_all_parts_fail_by_it(monkeypatch: pytest.MonkeyPatch) -> None:
     bad = InputError("no prompts")
     answering(monkeypatch, {0: bad, 2: bad, 3: bad})
-    with pytest.raises(InputError, match="^no prompts$"):
+    with pytest.raises(InputError, match=r"^no prompts$"):
         shards.run_parts(STAGE, RUN, CALLS)
     answering(monkeypatch, {0: bad})
     with pytest.raises(shards.ShardError, match=r"^1 of 3 parts failed \(InputError: no prompts\); the same command"):
