@@ -10,7 +10,7 @@ from flows.run_names import named, of_config, rename, typed_name
 from flows.shards import run_parts
 from flows.stages import PipelineRun, noted, recorded, run_stage
 from neurontune_core import artifacts
-from neurontune_core.config import CAUSAL_SECTIONS, PipelineConfig, change_runtime, runtime_alone
+from neurontune_core.config import CAUSAL_SECTIONS, PipelineConfig, change_runtime, change_sections, runtime_alone
 from neurontune_core.records import Artifact
 from neurontune_core.run_name import run_name
 from tasks import causal as tasks
@@ -53,7 +53,7 @@ def causal(run: str = LATEST, settings: tuple[str, ...] = ()) -> dict[str, Artif
         InputError: no such run, or a setting of another section.
     """
     found = find_run(run, change_runtime(DEFAULTS, runtime_alone(settings)).runtime, finished=True)
-    config = change_runtime(found.config, settings, CAUSAL_SECTIONS)
+    config = change_sections(found.config, settings, CAUSAL_SECTIONS)
     inputs = check_inputs(config)
     name = rename(f"causal {found.name}", f"causal {run}")
     with recorded(config, name, inputs.model.identity, ()) as record:

@@ -1,9 +1,10 @@
-"""Attribution's shards: all of them in parallel, or a single one of a recorded run."""
+"""Shards of attribution and parts of studies, in parallel; or a single shard of a recorded run."""
 
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import BrokenExecutor, CancelledError
+from functools import partial
 from typing import Any
 
 from prefect import Task
@@ -26,7 +27,7 @@ logger = logging.getLogger("neurontune")
 
 
 class ShardError(NeuronTuneError):
-    """Shards of attribution failed; the message names each with its reason and the remedy."""
+    """Shards of attribution or parts of a study failed; the message names the reasons and the remedy."""
 
 
 class SchedulerLostError(NeuronTuneError):
@@ -66,7 +67,7 @@ def run_shards(
     reused = _found(run, {call["shard"]: call["run"].key for call in calls})
     began = time.monotonic()
     try:
-        parts = _settle(run, config, calls)
+        parts = _settled(stage, run, calls, partial(_shards_failed, run, config))
     except BaseException as error:
         step_runs.close_step(run.record, step, "FAILED" if isinstance(error, Exception) else "KILLED", str(error))
         raise
@@ -91,21 +92,44 @@ def _found(run: PipelineRun, keys: Mapping[int, str]) -> set[int]:
     return {shard for shard, key in keys.items() if artifacts.find(run.runtime.root, stage, key)}
 
 
-def _settle(run: PipelineRun, config: AttributionConfig, calls: Sequence[dict[str, Any]]) -> dict[int, Artifact]:
-    """Run shards; a killed worker process breaks the whole pool, so shards that this stops run again."""
-    results = run_side_by_side(attribution.attribute_shard, run.runtime, calls)
+def run_parts(stage: Task[..., Artifact], run: PipelineRun, calls: Sequence[dict[str, Any]]) -> list[Artifact]:
+    """Run the parts of a study in parallel and return their artifacts in order.
+
+    Raises:
+        InputError: all of them failed because of bad input.
+        ShardError: parts failed for other reasons, or only some of them; the others are kept.
+    """
+    keyed = [with_key(stage, run.runtime, run.record, call) for call in calls]
+    return list(_settled(stage, run, keyed, partial(_parts_failed, len(calls))).values())
+
+
+def _settled(
+    stage: Task[..., Artifact],
+    run: PipelineRun,
+    calls: Sequence[dict[str, Any]],
+    failed: Callable[[Mapping[int, Exception]], ShardError],
+) -> dict[int, Artifact]:
+    """Run shards of a stage and return their artifacts, in the order of the calls, by their argument `shard`.
+
+    A killed worker process breaks the whole pool, so shards that this stops run again.
+
+    Raises:
+        InputError: all of them failed because of bad input.
+        ShardError: what `failed` makes of the exceptions, if shards failed for other reasons, or only some of them.
+    """
+    results = run_side_by_side(stage, run.runtime, calls)
     for attempt in range(run.runtime.retries):
         lost = [call for call in calls if isinstance(results[call["shard"]], BrokenExecutor)]
         if not lost:
             break
-        logger.warning("attribution: a worker process was killed; %d shards run again", len(lost))
+        logger.warning("%s: a worker process was killed; %d shards run again", stage.name, len(lost))
         time.sleep(retries.delay(attempt))
-        results |= run_side_by_side(attribution.attribute_shard, run.runtime, lost)
+        results |= run_side_by_side(stage, run.runtime, lost)
     failures = {shard: result for shard, result in results.items() if isinstance(result, Exception)}
     if failures:
         if len(failures) == len(calls) and all(isinstance(error, InputError) for error in failures.values()):
             raise InputError("; ".join(sorted({str(error) for error in failures.values()})))
-        raise _shards_failed(run, config, failures)
+        raise failed(failures)
     return {shard: result for shard, result in results.items() if isinstance(result, Artifact)}
 
 
@@ -134,27 +158,12 @@ def run_side_by_side(
     return results
 
 
-def run_parts(stage: Task[..., Artifact], run: PipelineRun, calls: Sequence[dict[str, Any]]) -> list[Artifact]:
-    """Run the parts of a study in parallel and return their artifacts in order.
-
-    Raises:
-        InputError: all of them failed because of bad input.
-        ShardError: parts failed for other reasons, or only some of them; the others are kept.
-    """
-    keyed = [with_key(stage, run.runtime, run.record, call) for call in calls]
-    results = run_side_by_side(stage, run.runtime, keyed)
-    failures = [result for result in results.values() if isinstance(result, Exception)]
-    if failures and all(isinstance(error, InputError) for error in failures):
-        raise InputError("; ".join(sorted({str(error) for error in failures})))
-    if failures:
-        reasons = "; ".join(sorted({f"{type(error).__name__}: {error}" for error in failures}))
-        raise ShardError(
-            f"{len(failures)} of {len(calls)} parts failed ({reasons}); the same command computes only those"
-        )
-    return [result for result in results.values() if isinstance(result, Artifact)]
+def _parts_failed(count: int, failures: Mapping[int, Exception]) -> ShardError:
+    reasons = "; ".join(sorted({f"{type(error).__name__}: {error}" for error in failures.values()}))
+    return ShardError(f"{len(failures)} of {count} parts failed ({reasons}); the same command computes only those")
 
 
-def _shards_failed(run: PipelineRun, config: AttributionConfig, failures: dict[int, Exception]) -> ShardError:
+def _shards_failed(run: PipelineRun, config: AttributionConfig, failures: Mapping[int, Exception]) -> ShardError:
     listed = "; ".join(
         f"{attribution.shard_name(shard, config)}: {type(error).__name__}: {error}" for shard, error in failures.items()
     )

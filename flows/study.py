@@ -1,5 +1,6 @@
 """Studies: the pipeline under several settings, and one page that compares them."""
 
+import logging
 from collections.abc import Callable
 from typing import Literal
 
@@ -16,7 +17,7 @@ from neurontune_core import artifacts, tables
 from neurontune_core.baselines.settings import SearchedSettings
 from neurontune_core.config import PipelineConfig, load_config
 from neurontune_core.records import Artifact
-from neurontune_core.studies.catalogue import Study, choose
+from neurontune_core.studies.catalogue import SEARCHED, Study, choose
 from neurontune_core.studies.page import study_rows
 from tasks.models import describe
 from tasks.recording import reproduce
@@ -43,7 +44,16 @@ StudyName = Literal[
     "own",
 ]
 
+FLOWS: dict[str, Callable[[PipelineConfig], dict[str, Artifact]]] = {
+    "selection": selection_only,
+    "causal": causal_study,
+    "robustness": robustness_study,
+    "evaluation": pipeline,
+}
+"""The flow that runs a variant, by the last stage."""
 CHOSEN = "chosen by trials"
+
+logger = logging.getLogger("neurontune")
 
 
 @flow(name="study", flow_run_name=named(lambda given: f"study {given['study']} {given['preset']}"))
@@ -53,7 +63,7 @@ def study(
     preset: str = "smollm2",
     settings: tuple[str, ...] = (),
     variants: dict[str, tuple[str, ...]] | None = None,
-    trials: int = 8,
+    trials: int | None = None,
 ) -> Artifact:
     """Run the pipeline once for each variant; stages that variants share are computed once.
 
@@ -63,8 +73,9 @@ def study(
         settings: Changes common to all variants, as `section.field=value`.
         variants: Of `own`, or to replace a study's: a name and its settings for each variant, e.g.
             `{"20 steps": ["scaling.steps=20"]}`.
-        trials: Number of trials on validation data, 0 for none: of numbers of neurons in `automatic-count`, of MAML's
-            settings in `scaling-methods`, of step sizes or strengths of each other method in `baselines`.
+        trials: Number of trials on validation data, 0 for none: of numbers of neurons in `automatic-count` (8 by
+            default), of step sizes or strengths for each other method in `baselines` (8), of MAML's settings in
+            `scaling-methods` (none).
 
     Returns:
         The study's artifact: the table, the drawing and the page.
@@ -72,31 +83,26 @@ def study(
     Raises:
         InputError: a setting that does not fit, found before anything is computed.
     """
-    chosen = choose(study, variants)
+    chosen = choose(study, variants, trials)
     # check the input of all variants before the first one runs
-    configs = {name: _config(chosen, preset, settings, changes, trials) for name, changes in chosen.variants.items()}
+    configs = {name: _config(chosen, preset, settings, changes) for name, changes in chosen.variants.items()}
     found: list[Row] = []
     with tags(f"study:{study}"), data_read_once():
         models = {name: check_inputs(config).model for name, config in configs.items()}
-        if chosen.tried and trials:
-            best, found = run_trials(configs[chosen.tried], chosen.by_trials, trials)
+        if chosen.searched and chosen.trials:
+            told = SEARCHED[chosen.searched]
+            logger.info("study %s tries %d %s on validation data (--trials 0: none)", study, chosen.trials, told)
+        if chosen.tried and chosen.trials:
+            best, found = run_trials(configs[chosen.tried], chosen.searched, chosen.trials)
             configs[CHOSEN] = best
             models[CHOSEN] = describe(best.model)
-        flows: dict[str, Callable[[PipelineConfig], dict[str, Artifact]]] = {
-            "selection": selection_only,
-            "causal": causal_study,
-            "robustness": robustness_study,
-            "evaluation": pipeline,
-        }
-        run_one = flows[chosen.through]
         ran = {}
         for name, config in configs.items():
             with of_variant(name):
-                ran[name] = Variant(config, run_one(config), models[name])
+                ran[name] = Variant(config, FLOWS[chosen.through](config), models[name])
         common = load_config(preset, settings)
-        command = reproduce.study_command(
-            study, preset, settings, variants or {}, trials if chosen.tried or chosen.searched else None
-        )
+        trials = chosen.trials if chosen.searched else None
+        command = reproduce.study_command(study, preset, settings, variants or {}, trials)
         title = typed_name() or f"study {study} {common.runtime.preset}"
         with recorded(common, title, describe(common.model).identity, ()) as run:
             result = write_study(study, chosen, ran, found, common, command, run.record)
@@ -104,12 +110,11 @@ def study(
     return result
 
 
-def _config(
-    study: Study, preset: str, settings: tuple[str, ...], changes: tuple[str, ...], trials: int
-) -> PipelineConfig:
+def _config(study: Study, preset: str, settings: tuple[str, ...], changes: tuple[str, ...]) -> PipelineConfig:
     config = load_config(preset, [*settings, *changes])
-    if study.searched and isinstance(config.baseline, SearchedSettings) and not config.baseline.trials:
-        return load_config(preset, [*settings, *changes, f"baseline.trials={trials}"])
+    own = isinstance(config.baseline, SearchedSettings) and not config.baseline.trials
+    if study.searched == "baselines" and own:
+        return load_config(preset, [*settings, *changes, f"baseline.trials={study.trials}"])
     return config
 
 

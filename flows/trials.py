@@ -1,19 +1,26 @@
 """Choose settings on validation data, by Optuna; test prompts are not used."""
 
-import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 from flows.pipeline import scaling_only, selection_only
 from neurontune_core import artifacts
-from neurontune_core.config import PipelineConfig, change_runtime
-from neurontune_core.errors import InputError, NumericalError
+from neurontune_core.config import PipelineConfig, change_sections
+from neurontune_core.errors import InputError
+from neurontune_core.search import Values, check_optuna, search
 from neurontune_core.studies.catalogue import Searched
 from neurontune_core.studies.search_space import search_space, settings_of_trial
 from tasks.models import describe
 
-logger = logging.getLogger("neurontune")
-
 Row = Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A trial's configuration, and the score of its factors on validation prompts."""
+
+    config: PipelineConfig
+    score: float
 
 
 def run_trials(config: PipelineConfig, searched: Searched, trials: int) -> tuple[PipelineConfig, list[Row]]:
@@ -25,43 +32,18 @@ def run_trials(config: PipelineConfig, searched: Searched, trials: int) -> tuple
 
     Raises:
         InputError: Optuna is not installed, or there is no validation.
+        NumericalError: learning diverged in every trial.
     """
-    try:
-        import optuna
-    except ImportError as error:
-        raise InputError("study: trials need Optuna; pip install 'neurontune[studies]'") from error
+    check_optuna("trials", trials)
     if not getattr(config.scaling, "validations", 1):
         raise InputError("scaling.validations: 0, but trials choose on validation data; set it above 0")
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
     space = search_space(config, describe(config.model).neurons_per_layer, searched)
     selection_only(config)  # an error before scaling is raised here; inside a trial it would count as diverged learning
 
-    def objective(trial: "optuna.Trial") -> float:
-        values = {
-            setting.name: trial.suggest_int(setting.name, int(setting.low), int(setting.high), log=True)
-            if setting.whole
-            else trial.suggest_float(setting.name, setting.low, setting.high, log=True)
-            for setting in space
-        }
-        try:
-            made = scaling_only(_changed(config, settings_of_trial(config, values)))
-        except NumericalError as error:
-            logger.warning("trial %d counts as 0: %s", trial.number, error)
-            return 0.0
-        return float(artifacts.read_manifest(made["scaling"])["facts"]["best_score"])
+    def attempt(values: Values) -> Trial:
+        changed = change_sections(config, settings_of_trial(config, values), ("selection", "scaling"))
+        made = scaling_only(changed)
+        return Trial(changed, float(artifacts.read_manifest(made["scaling"])["facts"]["best_score"]))
 
-    search = optuna.create_study(direction="maximize", sampler=optuna.samplers.TPESampler(seed=config.scaling.seed))
-    search.enqueue_trial({setting.name: setting.first for setting in space})
-    search.optimize(objective, n_trials=trials, catch=())
-    rows: list[Row] = [
-        {"trial": each.number, **_short(each.params), "validation_score": each.value or 0.0} for each in search.trials
-    ]
-    return _changed(config, settings_of_trial(config, search.best_params)), rows
-
-
-def _short(values: Mapping[str, float]) -> dict[str, float]:
-    return {name.partition(".")[2]: value for name, value in values.items()}
-
-
-def _changed(config: PipelineConfig, settings: Sequence[str]) -> PipelineConfig:
-    return change_runtime(config, settings, ("selection", "scaling"))
+    best, rows = search(attempt, space, trials, config.scaling.seed)
+    return best.config, [{name.rpartition(".")[2]: value for name, value in row.items()} for row in rows]

@@ -159,12 +159,8 @@ def recorded_config(tree: Mapping[str, Any]) -> PipelineConfig:
     return PipelineConfig.model_validate(tree)
 
 
-def change_runtime(
-    config: PipelineConfig, settings: Sequence[str], sections: Sequence[str] = ("runtime",)
-) -> PipelineConfig:
-    """Return a recorded run's configuration with changes to `runtime`, which do not change its results.
-
-    `sections` names the sections that may be changed, by default only `runtime`.
+def change_sections(config: PipelineConfig, settings: Sequence[str], sections: Sequence[str]) -> PipelineConfig:
+    """Return a configuration with changes to some of its sections.
 
     Raises:
         InputError: a setting of another section or an unknown one, or a value that does not fit.
@@ -179,6 +175,15 @@ def change_runtime(
             )
         apply_setting(tree, setting)
     return _validated(tree)
+
+
+def change_runtime(config: PipelineConfig, settings: Sequence[str]) -> PipelineConfig:
+    """Return a configuration with changes to `runtime`, which do not change its results.
+
+    Raises:
+        InputError: a setting of another section or an unknown one, or a value that does not fit.
+    """
+    return change_sections(config, settings, ("runtime",))
 
 
 def runtime_alone(settings: Sequence[str]) -> list[str]:

@@ -10,6 +10,7 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from neurontune_core import artifacts, tables
+from neurontune_core.baselines.settings import SearchedSettings
 from neurontune_core.config import PipelineConfig
 from neurontune_core.model.source import ModelReference
 from neurontune_core.records import Artifact, Role
@@ -25,7 +26,7 @@ from tasks.scores import shard_manifests
 
 STAGE = "study"
 TABLE, TRIALS, OVERLAP, PAGE, PLOT = "table", "trials", "overlap", "page.md", "plot.svg"
-VERSION = 5
+VERSION = 6
 
 
 @dataclass(frozen=True)
@@ -49,19 +50,18 @@ def write_study(
 ) -> Artifact:
     """Write a study's table, drawing and page below the artifact root, and record them to MLflow."""
     table = _table(study, variants)
-    searches = _searches(variants) if study.searched else {}
+    searches = _searches(variants) if study.searched == "baselines" else {}
     tried = (
         pd.concat([one.assign(variant=name) for name, one in searches.items()]) if searches else pd.DataFrame(trials)
     )
+    notes = page.trial_rows(trials) if trials else ""
+    if study.searched == "baselines":
+        notes = budget.section(common, searches, _preferred(variants))
 
     def fill(folder: Path) -> dict[str, Any]:
         tables.save_table(folder, TABLE, table)
-        notes = ""
         if len(tried):
             tables.save_table(folder, TRIALS, tried)
-            notes = page.trial_rows(trials) if trials else ""
-        if study.searched:
-            notes = budget.section(common, searches, _preferred(variants))
         # `neurontune run` makes neither the causal table nor the table of attacks
         alone = {} if study.through in ("causal", "robustness") else variants
         commands = {variant: reproduce.command(one.config) for variant, one in alone.items()}
@@ -124,10 +124,12 @@ def _strengths(one: Variant) -> dict[Role, Values]:
 
 
 def _searches(variants: Mapping[str, Variant]) -> dict[str, pd.DataFrame]:
-    """Return the validation trials of each baseline, a row a trial."""
-    changes = {name: one.made[changing_stage(one.made)] for name, one in variants.items()}
-    found = {name: change for name, change in changes.items() if facts_of(change).get("trials")}
-    return {name: tables.load_table(artifacts.open_folder(change), TRIALS) for name, change in found.items()}
+    """Return the trials of each baseline that Optuna searched, a row a trial."""
+    found = {}
+    for name, one in variants.items():
+        if isinstance(one.config.baseline, SearchedSettings) and one.config.baseline.trials:
+            found[name] = tables.load_table(artifacts.open_folder(one.made[changing_stage(one.made)]), TRIALS)
+    return found
 
 
 def _preferred(variants: Mapping[str, Variant]) -> dict[str, Mapping[str, float]]:

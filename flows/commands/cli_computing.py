@@ -139,11 +139,15 @@ def study(
         typer.Option("--variant", metavar="'NAME: FIELD=VALUE ...'", help="A variant, in place of the study's own."),
     ] = None,
     trials: Annotated[
-        int,
+        int | None,
         typer.Option(
-            min=0, max=1000, metavar="N", help="Trials on validation data: automatic-count, baselines, scaling-methods."
+            min=0,
+            max=1000,
+            metavar="N",
+            help="Settings tried on validation data: 8 by default in automatic-count and, for each other method, in "
+            "baselines; none in scaling-methods.",
         ),
-    ] = 8,
+    ] = None,
     to: Annotated[str | None, typer.Option("--to", metavar="FOLDER", help="Put page and drawing there too.")] = None,
     debug: Debug = False,
 ) -> None:

@@ -14,7 +14,14 @@ from flows.commands.console import echo
 from flows.services import environment, login, server
 from flows.stage_names import STAGES
 from neurontune_core.address_space import check_address_space
-from neurontune_core.config import CAUSAL_SECTIONS, PipelineConfig, change_runtime, load_config, runtime_alone
+from neurontune_core.config import (
+    CAUSAL_SECTIONS,
+    PipelineConfig,
+    change_runtime,
+    change_sections,
+    load_config,
+    runtime_alone,
+)
 from neurontune_core.errors import InputError, NeuronTuneError, StorageError
 from neurontune_core.evaluation import benchmarks
 from neurontune_core.pairs import data_files
@@ -80,12 +87,7 @@ def run_one_shard(run: str, index: int, settings: Sequence[str], force: bool, de
     Raises:
         InputError: no such run or shard.
     """
-    config = change_runtime(load_config(), settings)
-    environment.apply(config.runtime, quiet=not debug)
-    from tasks.recording.runs import find_run
-
-    found = find_run(run, config.runtime)
-    with embedded(change_runtime(found.config, settings), found.config.runtime.preset or "shard", debug):
+    with _recorded_run(run, settings, ("runtime",), debug, finished=False) as found:
         from flows.pipeline import attribution_shard
 
         made = attribution_shard(found.run_id, index, tuple(settings), force)
@@ -103,7 +105,7 @@ def run_ability(
     from neurontune_core.evaluation import harness
 
     harness.check_tasks(harness.HarnessTasks(tuple(tasks), folder, limit))
-    with _recorded_run(run, settings, (), debug) as found:
+    with _recorded_run(run, settings, ("runtime",), debug) as found:
         from flows.ability import ability
         from neurontune_core.artifacts import read_manifest
         from tasks.report import FILE
@@ -116,8 +118,12 @@ def run_ability(
 
 
 @contextmanager
-def _recorded_run(run: str, settings: Sequence[str], sections: Sequence[str], debug: bool) -> "Iterator[RecordedRun]":
-    """Yield a run that ended well, with a Prefect API for a flow on it; `settings` may change only these `sections`.
+def _recorded_run(
+    run: str, settings: Sequence[str], sections: Sequence[str], debug: bool, finished: bool = True
+) -> "Iterator[RecordedRun]":
+    """Yield a recorded run, with a Prefect API for a flow on it; `settings` may change only these `sections`.
+
+    `latest` is the newest run that ended well, or with `finished=False` the newest of all.
 
     Raises:
         InputError: no such run, or a setting that cannot be changed.
@@ -126,8 +132,8 @@ def _recorded_run(run: str, settings: Sequence[str], sections: Sequence[str], de
     environment.apply(config.runtime, quiet=not debug)
     from tasks.recording.runs import find_run
 
-    found = find_run(run, config.runtime, finished=True)
-    changed = change_runtime(found.config, settings, (*sections, "runtime"))
+    found = find_run(run, config.runtime, finished)
+    changed = change_sections(found.config, settings, sections)
     with embedded(changed, found.config.runtime.preset or "default", debug):
         yield found
 
@@ -192,7 +198,7 @@ def run_study(
     preset: str,
     settings: Sequence[str],
     variants: Sequence[str],
-    trials: int,
+    trials: int | None,
     to: str | None,
     debug: bool,
 ) -> None:
@@ -206,14 +212,14 @@ def run_study(
         check_folder("--to", to)
     given = dict(_variant(text) for text in variants)
     config = load_config(preset, settings)
-    choose(name, given)
+    chosen = choose(name, given, trials)
     with embedded(config, preset, debug):
         from flows.study import study
         from neurontune_core import artifacts
         from tasks.study import PAGE, PLOT
 
         folder = artifacts.open_folder(study(cast(Any, name), preset, tuple(settings), given or None, trials))
-    _show_result(folder, choose(name, given))
+    _show_result(folder, chosen)
     if to is not None:
         _copy_page(folder, PAGE, PLOT, name, to)
     echo(f"{folder}\n{time.monotonic() - started:.0f} s in all")

@@ -13,7 +13,7 @@ from fsspec.implementations.local import LocalFileSystem
 
 from flows.commands.console import show_own_lines
 from flows.services.login import mlflow_variables, read_login
-from neurontune_core.config import RuntimeConfig, load_config
+from neurontune_core.config import RuntimeConfig, change_runtime, load_config
 from neurontune_core.errors import InputError
 from neurontune_core.shown_text import quoted
 from neurontune_core.storage import check_protocol, problem
@@ -107,8 +107,12 @@ def reach_loopback_directly() -> None:
 
 
 def ready(settings: Sequence[str], debug: bool) -> RuntimeConfig:
-    """Set up this process for reading recorded runs, and return the runtime settings."""
-    runtime = load_config("smollm2", settings).runtime
+    """Set up this process for reading recorded runs, and return the runtime settings.
+
+    Raises:
+        InputError: a setting of another section, which would have no effect.
+    """
+    runtime = change_runtime(load_config(), settings).runtime
     apply(runtime, quiet=not debug)
     show_own_lines()
     return runtime

@@ -12,7 +12,6 @@ from neurontune_core.baselines.dpo import left_out, preferences
 from neurontune_core.baselines.ia3 import Ia3
 from neurontune_core.baselines.lora import Lora, targets_for
 from neurontune_core.baselines.null_space import collect_states, harmful_direction, moved
-from neurontune_core.baselines.search import Attempt, Settings, Trials, best_of, searched
 from neurontune_core.baselines.settings import (
     AdapterSettings,
     AlphaSteerSettings,
@@ -33,14 +32,13 @@ from neurontune_core.records import LabelJudge, NeuronSet, PromptPair
 from neurontune_core.scaling.examples import encode_examples
 from neurontune_core.scaling.settings import ChoosingSettings, ScalingConfig, TrainingSettings
 from neurontune_core.scaling.validation import Score, ValidationPrompts, draw_prompts, validate, with_base_answers
+from neurontune_core.search import SCORE, Choice, Range, Space, Trials, Values, around, best_of, check_optuna, search
 
 VERSION = 5
 DEPTHS = (0.35, 0.5, 0.65)
 STRENGTHS = (0.5, 1.0, 2.0)
 """Without a search, steering tries each of these depths with each of these strengths."""
 STRENGTH_RANGE = (0.25, 4.0)
-RATE_SPAN = 10.0
-"""A search tries step sizes from a tenth of the configured one to ten times it."""
 RESPONSE_TOKENS = 32
 
 
@@ -51,6 +49,11 @@ class FittedBaseline:
     change: Intervention
     facts: dict[str, float]
     trials: Trials = field(default_factory=list)
+
+    @property
+    def score(self) -> float:
+        """The score on validation prompts, 0 where none was measured."""
+        return self.facts.get(SCORE, 0.0)
 
 
 @dataclass(frozen=True)
@@ -95,8 +98,12 @@ def check_baseline(config: BaselineConfig, scaling: ScalingConfig) -> None:
                 "scaling.validations: 0, but baseline.trials chooses on validation data; set it above 0, or "
                 "baseline.trials to 0"
             )
-    if config.trials and find_spec("optuna") is None:
-        raise InputError(f"baseline.trials: {config.trials} trials need Optuna; pip install 'neurontune[studies]'")
+    check_optuna("baseline.trials", config.trials)
+
+
+def attempts(config: SearchedSettings) -> int:
+    """Return how many settings are tried, at most: the trials of a search, or what is tried without one."""
+    return config.trials or (1 if isinstance(config, AdapterSettings) else len(DEPTHS) * len(STRENGTHS))
 
 
 def fit_baseline(
@@ -141,7 +148,9 @@ def fit_baseline(
     return FittedBaseline(best.change, best.facts | facts | {"trials": float(len(trials))}, trials)
 
 
-def _train(fit: _Fit, config: AdapterSettings, budget: TrainingSettings, parameters: int) -> tuple[Attempt, Trials]:
+def _train(
+    fit: _Fit, config: AdapterSettings, budget: TrainingSettings, parameters: int
+) -> tuple[FittedBaseline, Trials]:
     """Return the adapter learned with the step size of the settings, or with the best one of a search."""
     chat = fit.chat
     new = Ia3(paths(chat), {}) if isinstance(config, Ia3Settings) else Lora(targets_for(chat, parameters), {})
@@ -153,23 +162,17 @@ def _train(fit: _Fit, config: AdapterSettings, budget: TrainingSettings, paramet
     else:
         objective = imitation(chat, fit.batches, budget)
 
-    def attempt(settings: Settings) -> Attempt:
-        rate = settings["learning_rate"]
+    def attempt(values: Values) -> FittedBaseline:
+        rate = values["learning_rate"]
         made, facts = learn(new, objective, fit.batches, rate, budget, fit.score, fit.track)
-        return Attempt(made, facts | lost | {"learning_rate": rate})
+        return FittedBaseline(made, facts | lost | {"learning_rate": rate})
 
-    rate = config.learning_rate
-    first = {"learning_rate": rate}
     if not config.trials:
-        return best_of(attempt, [first], 1, silent)
-
-    def suggest(trial: Any) -> Settings:
-        return {"learning_rate": trial.suggest_float("learning_rate", rate / RATE_SPAN, rate * RATE_SPAN, log=True)}
-
-    return searched(attempt, first, suggest, config.trials, budget.seed, fit.track)
+        return best_of(attempt, [{"learning_rate": config.learning_rate}], 1)
+    return search(attempt, {"learning_rate": around(config.learning_rate)}, config.trials, budget.seed, fit.track)
 
 
-def _steer(fit: _Fit) -> tuple[Attempt, Trials]:
+def _steer(fit: _Fit) -> tuple[FittedBaseline, Trials]:
     """Return the layer and strength that validate best, on a fixed grid or among Optuna's suggestions."""
     chat, config, pairs = fit.chat, fit.config, different_pairs(fit.batches)
     harmful, harmless = ([pair for pair in pairs if pair.role == role] for role in ("safety", "utility"))
@@ -186,20 +189,19 @@ def _steer(fit: _Fit) -> tuple[Attempt, Trials]:
             readings[layer] = harmful_direction(states)
             facts[layer] = moved(states, readings[layer])
 
-    def attempt(settings: Settings) -> Attempt:
-        layer = int(settings["layer"])
-        direction = (settings["strength"] * directions[layer]).astype(np.float32)
+    def attempt(values: Values) -> FittedBaseline:
+        layer = int(values["layer"])
+        direction = (values["strength"] * directions[layer]).astype(np.float32)
         steering = Steering(layer, direction, readings.get(layer))
         with steering.applied(chat) as steered:
-            return Attempt(steering, facts[layer] | dict(settings) | fit.score(steered).columns)
+            return FittedBaseline(steering, facts[layer] | dict(values) | fit.score(steered).columns)
 
     if not config.trials:
         grid = [{"layer": float(layer), "strength": strength} for layer in layers for strength in STRENGTHS]
         return best_of(attempt, grid, len(grid), fit.track)
-
-    def suggest(trial: Any) -> Settings:
-        strength = trial.suggest_float("strength", *STRENGTH_RANGE, log=True)
-        return {"layer": float(trial.suggest_categorical("layer", layers)), "strength": strength}
-
-    first = {"layer": layers[len(layers) // 2], "strength": 1.0}
-    return searched(attempt, first, suggest, config.trials, fit.settings.seed, fit.track)
+    # Optuna draws in this order, so another order gives other trials
+    space: Space = {
+        "strength": Range(*STRENGTH_RANGE, first=1.0),
+        "layer": Choice(tuple(map(float, layers)), float(layers[len(layers) // 2])),
+    }
+    return search(attempt, space, config.trials, fit.settings.seed, fit.track)

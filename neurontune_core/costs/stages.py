@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from neurontune_core.baselines.fit import attempts
+from neurontune_core.baselines.settings import AdapterSettings, SearchedSettings, SystemPromptSettings
 from neurontune_core.config import PipelineConfig
 from neurontune_core.costs.work import Work, differentiating, generating, reading_work, total
 from neurontune_core.evaluation import ability, answers, benchmarks, over_refusal
@@ -24,9 +26,6 @@ from neurontune_core.selection import knockout
 
 EVALUATIONS = 1.25
 """Evaluations of a solve's objective for each of its iterations."""
-GRID = 12
-"""Strengths and layers that a baseline without training tries on validation prompts."""
-PEFT = ("lora", "ia3", "dpo")
 
 
 @dataclass(frozen=True)
@@ -61,13 +60,13 @@ def scaling_work(config: PipelineConfig, pairs: Sequence[PromptPair], chat: Chat
     else:
         work, trained, solved = _margin_fit(settings, pairs, train, chat, neurons)
         tries = len(validated_steps(settings.steps, settings))
-    if config.baseline.method in PEFT:
-        trials = 1 + getattr(config.baseline, "trials", 0)
-        work, solved = work.times(trials), 0.0
-    elif config.baseline.method != "none":
-        work, solved, tries = Work(), 0.0, max(GRID, getattr(config.baseline, "trials", 0))
-    if config.baseline.method == "system_prompt":
-        tries = 0
+    baseline = config.baseline
+    if isinstance(baseline, AdapterSettings):
+        work, solved, tries = work.times(attempts(baseline)), 0.0, tries * attempts(baseline)
+    elif isinstance(baseline, SearchedSettings):
+        work, solved, tries = Work(), 0.0, attempts(baseline)
+    elif isinstance(baseline, SystemPromptSettings):
+        work, solved, tries = Work(), 0.0, 0
     validation = _validation(settings, pairs, chat, tries) if tries else Work()
     return Scaling(work + validation, solved, [example.sequence for example in trained if example.sequence.response])
 

@@ -5,12 +5,11 @@ from collections.abc import Mapping
 
 import pandas as pd
 
-from neurontune_core.baselines.fit import RATE_SPAN, STRENGTH_RANGE
+from neurontune_core.baselines.fit import STRENGTH_RANGE
 from neurontune_core.causal.page import markdown
 from neurontune_core.config import PipelineConfig
 from neurontune_core.scaling.settings import TrainingSettings
-
-SCORE = "validation_score"
+from neurontune_core.search import SCORE, SPAN
 
 
 def section(
@@ -28,7 +27,7 @@ def section(
         first, last = (f"{bound:g}" for bound in STRENGTH_RANGE)
         parts += [
             "The methods of the next table were tuned by Optuna: the step size, between a "
-            f"{RATE_SPAN:g}th of the one that is set and {RATE_SPAN:g} times as much, or the layer and the strength of "
+            f"{SPAN:g}th of the one that is set and {SPAN:g} times as much, or the layer and the strength of "
             f"steering, {first} to {last} times the difference of means. The first trial is as set, each trial learns "
             "from the same prompts, and the best score on the validation prompts is kept. Seconds include the search.",
             markdown([_summary(name, trials) for name, trials in searches.items()]),
@@ -64,8 +63,6 @@ def _budget(config: PipelineConfig) -> str:
 
 def _left_out(name: str, facts: Mapping[str, float]) -> str:
     needs = f"{name} needs a chosen and a rejected answer to each prompt."
-    if "harmful_left_out" not in facts:
-        return f"{needs} How many prompts it left out for that was not counted when it was fitted."
     harmful, harmless = facts["harmful_left_out"], facts["harmless_left_out"]
     return (
         f"{needs} It leaves out {harmful + harmless:,.0f} of its {facts['examples']:,.0f} training prompts: "

@@ -12,23 +12,30 @@ Layout = Literal["methods", "plane", "attack_types", "datasets", "layers", "seed
 """What the result shows: methods side by side; the safety-utility plane with its Pareto front; a matrix over the attack
 types or over the datasets of the tests; neurons by layer; methods with mean and spread; dose-response curves; the
 effect of silencing the first neurons of each ranking; attack success by attack."""
-Searched = Literal["counts", "maml"]
-"""The settings that trials search (`search_space`): the numbers of neurons, or the settings of MAML."""
+Searched = Literal["", "counts", "maml", "baselines"]
+SEARCHED: Mapping[Searched, str] = {
+    "counts": "numbers of neurons",
+    "maml": "settings of MAML",
+    "baselines": "step sizes or strengths for each other method",
+}
+"""What the trials of a study search."""
 
 COUNTS = (1000, 4000, 8000)
 CORPUS = ("corpus_harmful", "corpus_benign")
 """The shipped corpus as public sets, of both roles."""
 PUBLIC = (*CORPUS, "advbench", "alpaca", "truthfulqa")
 TYPES = tuple(dict.fromkeys(ATTACK_TYPES.values()))
+TRIALS = 8
+"""Trials of a study that asks what trials choose, or that compares methods which need tuning."""
 
 
 @dataclass(frozen=True)
 class Study:
     """A question, and the settings whose runs answer it; the other variants are compared with the first.
 
-    `through` is the last stage that is run. `tried` names a variant, and `by_trials` the settings of it that trials
-    search on validation data; the best trial becomes an additional variant. With `searched`, every baseline with a step
-    size or a strength gets its own search over it.
+    `through` is the last stage that is run. `searched` says what trials on validation data search (`SEARCHED`), and
+    `trials` is their number. Trials of counts or of MAML change the variant `tried`, and the best of them becomes an
+    additional variant; without a search a study runs only its variants.
     """
 
     title: str
@@ -36,9 +43,9 @@ class Study:
     variants: Mapping[str, tuple[str, ...]]
     layout: Layout = "methods"
     through: Literal["selection", "causal", "robustness", "evaluation"] = "evaluation"
+    searched: Searched = ""
     tried: str = ""
-    by_trials: Searched = "counts"
-    searched: bool = False
+    trials: int = 0
 
 
 def _random(seeds: int) -> dict[str, tuple[str, ...]]:
@@ -92,7 +99,8 @@ STUDIES: dict[str, Study] = {
             "(IA)3, all neurons": ("baseline.method=ia3",),
             **_random(5),
         },
-        searched=True,
+        searched="baselines",
+        trials=TRIALS,
     ),
     "attribution-validity": Study(
         "Does attribution find the right neurons?",
@@ -206,7 +214,9 @@ STUDIES: dict[str, Study] = {
         "Numbers of neurons chosen on validation data",
         "Does Optuna, maximising the score on the validation split, beat the fixed default on the test split?",
         {"fixed default": ()},
+        searched="counts",
         tried="fixed default",
+        trials=TRIALS,
     ),
     "seeds": Study(
         "Spread over seeds",
@@ -223,8 +233,8 @@ STUDIES: dict[str, Study] = {
             "maml, second order": ("scaling.method=maml", "scaling.order=second"),
             "dial": ("scaling.method=dial", "selection.utility_set=opposes_refusal"),
         },
+        searched="maml",
         tried="maml, first order",
-        by_trials="maml",
     ),
     "dial": Study(
         "The dial without training",
@@ -279,19 +289,23 @@ STUDIES: dict[str, Study] = {
 """Named studies."""
 
 
-def choose(study: str, variants: Mapping[str, tuple[str, ...]] | None) -> Study:
-    """Return a named study, with the given variants, if any, instead of its own.
+def choose(study: str, variants: Mapping[str, tuple[str, ...]] | None, trials: int | None = None) -> Study:
+    """Return a named study, with the given variants and number of trials, if any, instead of its own.
 
     Raises:
-        InputError: unknown study, or `own` without variants.
+        InputError: unknown study, `own` without variants, or trials for a study that searches nothing.
     """
-    if study == "own":
-        if not variants:
-            raise InputError("variants: study 'own' has none; give some, or choose among " + ", ".join(STUDIES))
-        return Study("Own variants", "How do these settings compare?", variants)
-    if study not in STUDIES:
+    if study == "own" and not variants:
+        raise InputError("variants: study 'own' has none; give some, or choose among " + ", ".join(STUDIES))
+    if study not in (*STUDIES, "own"):
         raise InputError(f"study: unknown name {study!r}; choose among {nearest_first(study, [*STUDIES, 'own'])}")
-    chosen = STUDIES[study]
-    if not variants:
-        return chosen
-    return replace(chosen, variants=variants, tried=chosen.tried if chosen.tried in variants else "")
+    chosen = STUDIES.get(study, Study("Own variants", "How do these settings compare?", variants or {}))
+    if trials and not chosen.searched:
+        searching = ", ".join(name for name, each in STUDIES.items() if each.searched)
+        raise InputError(f"trials: {trials}, but study {study!r} searches nothing; leave it out, or use {searching}")
+    if trials is not None:
+        chosen = replace(chosen, trials=trials)
+    if variants:
+        chosen = replace(chosen, variants=variants)
+    # without the variant that trials would change, there is nothing to search
+    return replace(chosen, searched="", tried="") if chosen.tried not in ("", *chosen.variants) else chosen

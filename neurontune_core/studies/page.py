@@ -65,9 +65,8 @@ def overlap_section(table: pd.DataFrame) -> str:
 
 def trial_rows(trials: Sequence[Mapping[str, float]]) -> str:
     """Return the trials on validation data as a Markdown table."""
-    header = "| " + " | ".join(name.replace("_", " ") for name in trials[0]) + " |\n|" + "---|" * len(trials[0])
-    rows = [[_number(name, value) for name, value in row.items()] for row in trials]
-    return "\n".join([header, *("| " + " | ".join(row) + " |" for row in rows)])
+    rows = [{name.replace("_", " "): _number(name, value) for name, value in row.items()} for row in trials]
+    return causal_page.markdown(rows)
 
 
 def _number(name: str, value: float) -> str:
@@ -98,7 +97,7 @@ def narrow_rows(table: pd.DataFrame, study: Study) -> Rows:
         return _largest_shares(rows)
     if study.layout == "rankings":
         return _largest_shares([_without_intervals(row) for row in ranking_rows(table)])
-    if study.layout == "layers" or study.layout in ("attack_types", "datasets"):
+    if study.layout in ("layers", "attack_types", "datasets"):
         return [{name: value for name, value in row.items() if name != "n"} for row in study_rows(table, study)]
     return [
         {"variant": str(row["variant"]), "SU-F1": f"{row['su_f1']:.2f}"}

@@ -1,13 +1,12 @@
 """The settings that the trials of a study search: the numbers of neurons, or the settings of MAML."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 from neurontune_core.attribution.settings import first_layer
-from neurontune_core.baselines.fit import RATE_SPAN
 from neurontune_core.config import PipelineConfig
 from neurontune_core.errors import InputError
 from neurontune_core.scaling.settings import MamlSettings
+from neurontune_core.search import Range, around
 from neurontune_core.selection.select import resolve_count
 from neurontune_core.studies.catalogue import Searched
 
@@ -16,19 +15,8 @@ FEWEST_SHARE = 200
 STEPS = "scaling.steps"
 
 
-@dataclass(frozen=True)
-class SearchedSetting:
-    """A setting that is searched on a logarithmic scale from `low` to `high`; `first` is the configured value."""
-
-    name: str
-    low: float
-    high: float
-    first: float
-    whole: bool = False
-
-
-def search_space(config: PipelineConfig, neurons_per_layer: Sequence[int], searched: Searched) -> list[SearchedSetting]:
-    """Return the settings that are searched; the configured values are tried first.
+def search_space(config: PipelineConfig, neurons_per_layer: Sequence[int], searched: Searched) -> dict[str, Range]:
+    """Return the ranges of the settings that are searched, by name; the configured values are tried first.
 
     `counts`: the numbers of neurons of both roles. `maml`: the step sizes of both loops, lambda, the support batch, and
     the number of steps; with more steps the batches are smaller (`settings_of_trial`).
@@ -43,30 +31,25 @@ def search_space(config: PipelineConfig, neurons_per_layer: Sequence[int], searc
         given = {
             role: resolve_count(getattr(config.selection, f"{role}_neurons"), total) for role in ("safety", "utility")
         }
-        return [
-            SearchedSetting(f"selection.{role}_neurons", fewest, max(most, count), count, whole=True)
+        return {
+            f"selection.{role}_neurons": Range(fewest, max(most, count), count, whole=True)
             for role, count in given.items()
-        ]
+        }
     scaling = config.scaling
     if not isinstance(scaling, MamlSettings):
         raise InputError(
             f"scaling.method: {scaling.method}, but the trials search the settings of maml; set it to maml"
         )
-    spans = [
-        SearchedSetting(f"scaling.{name}", value / RATE_SPAN, value * RATE_SPAN, value)
-        for name, value in (
-            ("inner_learning_rate", scaling.inner_learning_rate),
-            ("outer_learning_rate", scaling.outer_learning_rate),
-            ("utility_weight", scaling.utility_weight),
-        )
-        if value  # a lambda of 0 stays 0
-    ]
+    spans = {
+        f"scaling.{name}": around(value)
+        for name in ("inner_learning_rate", "outer_learning_rate", "utility_weight")
+        if (value := getattr(scaling, name))  # a lambda of 0 stays 0
+    }
     batch, steps = scaling.support_batch, scaling.steps
-    return [
-        *spans,
-        SearchedSetting("scaling.support_batch", 2, max(2, 2 * batch), batch, whole=True),
-        SearchedSetting(STEPS, max(1, steps // 2), max(1, 2 * steps), max(1, steps), whole=True),
-    ]
+    return spans | {
+        "scaling.support_batch": Range(2, max(2, 2 * batch), batch, whole=True),
+        STEPS: Range(max(1, steps // 2), max(1, 2 * steps), max(1, steps), whole=True),
+    }
 
 
 def settings_of_trial(config: PipelineConfig, values: Mapping[str, float]) -> list[str]:

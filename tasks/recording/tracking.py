@@ -56,8 +56,6 @@ CHANGES_TAG = mlflow_view.CHANGES
 PIPELINE = "neurontune"
 """Name of the flow whose runs are the pipeline runs."""
 
-__all__ = ["Tracking"]
-
 
 def catch_up(runtime: RuntimeConfig, of_every_store: bool = False) -> Sent:
     """Send what earlier runs could not record, and print what MLflow refuses for good."""

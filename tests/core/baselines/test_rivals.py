@@ -2,7 +2,7 @@
 
 import math
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -17,17 +17,14 @@ from neurontune_core.baselines.fit import FittedBaseline, check_baseline, fit_ba
 from neurontune_core.baselines.ia3 import Ia3
 from neurontune_core.baselines.lora import Lora, targets_for
 from neurontune_core.baselines.null_space import States, collect_states, harmful_direction, moved
-from neurontune_core.baselines.search import Attempt, best_of
 from neurontune_core.baselines.settings import METHODS, AdapterSettings
 from neurontune_core.baselines.steering import Steering
-from neurontune_core.baselines.system_prompt import SystemPrompt
 from neurontune_core.baselines.training import different_pairs, draw_batches
-from neurontune_core.errors import InputError, NumericalError
+from neurontune_core.errors import InputError
 from neurontune_core.model import tiny
 from neurontune_core.model.likelihood import TokenSequence
 from neurontune_core.model.load import ChatModel
 from neurontune_core.neurons import captured, modulated
-from neurontune_core.progress import silent
 from neurontune_core.records import NeuronSet, PromptPair
 from neurontune_core.robustness.attacks import silencing
 from neurontune_core.scaling.settings import DialSettings, MamlSettings, MarginFitSettings, TrainingSettings
@@ -310,19 +307,6 @@ def test_validations_and_patience_are_those_of_the_factors(
     assert (facts["best_step"], facts["steps"]) == (5, 10)
     unvalidated = fitted(chat, pairs, neurons, settings.model_copy(update={"validations": 0}), method="lora")
     assert "validation_score" not in unvalidated.facts and unvalidated.facts["steps"] == 12
-
-
-def test_a_step_size_that_diverges_scores_nothing_and_the_search_goes_on() -> None:
-    def attempt(settings: Mapping[str, float]) -> Attempt:
-        if settings["x"] > 1:
-            raise NumericalError("too large")
-        return Attempt(SystemPrompt("x"), {"validation_score": settings["x"]})
-
-    best, rows = best_of(attempt, [{"x": 2.0}, {"x": 0.5}, {"x": 0.25}], 3, silent)
-    assert best.score == 0.5 and [row["validation_score"] for row in rows] == [0, 0.5, 0.25]
-    assert Attempt(SystemPrompt("x"), {"validation_score": math.nan}).score == 0
-    with pytest.raises(NumericalError, match="too large"):
-        best_of(attempt, [{"x": 2.0}], 1, silent)
 
 
 @pytest.mark.parametrize("method", ["lora", "ia3", "dpo"])

@@ -102,7 +102,11 @@ def test_what_depends_on_the_settings(chat):
     assert work("scaling.steps=4").gradient == pytest.approx(2 * once.gradient, rel=0.2)
     assert work("scaling.validations=0").rows < once.rows
     assert work("baseline.method=system_prompt").gradient == 0
-    assert work("baseline.method=lora", "baseline.trials=3").gradient == pytest.approx(4 * once.gradient)
+    assert work("baseline.method=lora").gradient == pytest.approx(once.gradient)
+    assert work("baseline.method=lora", "baseline.trials=3").gradient == pytest.approx(3 * once.gradient)
+    assert work("baseline.method=steering", "baseline.trials=9").rows == work("baseline.method=steering").rows
+    few, many = (work("baseline.method=steering", f"baseline.trials={trials}").rows for trials in (2, 20))
+    assert few < work("baseline.method=steering").rows < many
     assert work("scaling.method=dial").rows > 4 * work("scaling.refusal_openings=Sorry").rows
 
 

@@ -11,6 +11,7 @@ import torch
 from neurontune_core.errors import InputError
 from neurontune_core.evaluation.compared_answers import chrf
 from neurontune_core.model import tiny
+from neurontune_core.model.generate import decode
 from neurontune_core.model.likelihood import TokenSequence
 from neurontune_core.model.load import ChatModel
 from neurontune_core.neurons import scaled
@@ -71,6 +72,15 @@ def saying(monkeypatch: pytest.MonkeyPatch, lengths: Sequence[int]) -> list[tupl
     return asked
 
 
+def measured_by(
+    chat: ChatModel, prompts: Sequence[PromptPair], answers: dict[Conversation, list[int]],
+    compared: Sequence[Example] = (),
+) -> ValidationPrompts:  # fmt: skip
+    """Prompts with the answers that the base model would have given."""
+    texts = dict(zip(answers, decode(chat, list(answers.values())), strict=True))
+    return ValidationPrompts(prompts, answers, texts, compared, base_states(chat, compared))
+
+
 def pair_of(corpus: list[PromptPair], role: str, attack: str = "") -> list[PromptPair]:
     return [pair for pair in corpus if pair.role == role and pair.attack_name == attack]
 
@@ -86,7 +96,7 @@ def test_shares_by_hand(
     found += ["compliance", "compliance", "compliance", "refusal", "partial", "broken"]
     asked = saying(monkeypatch, [7, 7, 7, 10, 5, 4, 10, 10, 10])
     score = validate(
-        chat, ValidationPrompts([*harmful, *harmless], answers, [], {}), lambda *_: found, dial(validation_tokens=9)
+        chat, measured_by(chat, [*harmful, *harmless], answers), lambda *_: found, dial(validation_tokens=9)
     )
     # of the harmless, whole are the first two: the third is shorter than half, the others are no answers
     similar = [chrf("b" * 10, "b" * length) for length in (10, 5, 4, 10, 10, 10)]
@@ -103,9 +113,8 @@ def test_an_answer_to_another_question_is_not_whole(
     prompts = [*pair_of(corpus, "safety")[:1], *pair_of(corpus, "utility")[:2]]
     first, second = (Conversation(pair.query) for pair in prompts[1:])
     saying(monkeypatch, [5, 5, 5])
-    score = validate(
-        chat, ValidationPrompts(prompts, {first: [70] * 5, second: []}, [], {}), lambda *_: ["compliance"] * 3, dial()
-    )
+    validation = measured_by(chat, prompts, {first: [70] * 5, second: []})
+    score = validate(chat, validation, lambda *_: ["compliance"] * 3, dial())
     assert score.utility == 1 / 2 and score.chrf == 1 / 2
 
 
@@ -120,7 +129,7 @@ def test_the_judge_sees_the_prompts_and_the_whole_answers(
         return ["refusal"] * len(texts)
 
     saying(monkeypatch, [3, 5])
-    validate(chat, ValidationPrompts(prompts, {Conversation("bake bread"): []}, [], {}), labels, dial())
+    validate(chat, measured_by(chat, prompts, {Conversation("bake bread"): []}), labels, dial())
     assert told == [(["root: pick a lock", "latin: bake bread"], ["bbb", "bbbbb"])]
 
 
@@ -146,7 +155,7 @@ def test_kl_is_the_mean_over_all_tokens_of_the_base_models_answers(
         count += len(example.sequence.response)
     saying(monkeypatch, [3] * 5)
     answers = {Conversation(pair.query): [65] * 3 for pair in prompts}
-    validation = ValidationPrompts(prompts, answers, compared, base_states(chat, compared))
+    validation = measured_by(chat, prompts, answers, compared)
     answered = ["compliance"] * 5
     with scaled(chat.model, neurons, alpha):
         score = validate(replace(chat, batch_tokens=batch_tokens), validation, lambda *_: answered, dial())
@@ -169,11 +178,31 @@ def test_wrapped_harmless_prompts_are_measured_by_the_answer_to_the_plain_query(
     assert asked == [([chat.prompt_tokens(query) for query in queries], 8)]
     assert found.prompts == prompts
     assert found.answers == {Conversation(query): [65] * n for query, n in zip(queries, (4, 0, 6, 7), strict=True)}
+    assert list(found.texts.values()) == ["b" * n for n in (4, 0, 6, 7)] and found.texts.keys() == found.answers.keys()
     assert [example.sequence.response for example in found.compared] == [[65] * 4, [65] * 7]
     assert [example.sequence.prompt for example in found.compared] == [
         chat.prompt_tokens(query) for query in ("bake bread", "plant a tree")
     ]
     assert set(found.states) == {example.id for example in found.compared}
+
+
+def test_the_base_models_answers_are_decoded_once(
+    chat: ChatModel, corpus: list[PromptPair], dial: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However often factors are validated: each validation decodes only the answers of the changed model."""
+    decoded: list[int] = []
+
+    def counting(chat: ChatModel, answers: Sequence[Sequence[int]]) -> list[str]:
+        decoded.append(len(answers))
+        return decode(chat, answers)
+
+    monkeypatch.setattr(room, "decode", counting)
+    prompts = [*pair_of(corpus, "safety")[:1], *pair_of(corpus, "utility")[:2]]
+    saying(monkeypatch, [3, 3, 3])
+    validation = with_base_answers(chat, prompts, lambda texts, _: ["compliance"] * len(texts), dial())
+    for _ in range(2):
+        validate(chat, validation, lambda texts, _: ["compliance"] * len(texts), dial())
+    assert decoded == [2, 3, 3]
 
 
 def many_queries(number: int) -> list[PromptPair]:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from neurontune_core.config import PipelineConfig, change_runtime, load_config
+from neurontune_core.config import PipelineConfig, change_sections, load_config
 from neurontune_core.errors import InputError
 from neurontune_core.scaling.settings import MamlSettings
 from neurontune_core.studies.search_space import search_space, settings_of_trial
@@ -14,13 +14,15 @@ def maml(*settings: str) -> PipelineConfig:
 
 def test_counts_go_from_a_two_hundredth_to_a_third_of_the_attributed_neurons() -> None:
     config = load_config("tiny", ["attribution.first_layer=1", "selection.safety_neurons=0.25"])
-    safety, utility = search_space(config, [400, 300, 300], "counts")
-    assert (safety.name, safety.low, safety.high, safety.first) == ("selection.safety_neurons", 3, 250, 250)
-    assert (utility.name, utility.first, utility.whole) == ("selection.utility_neurons", 8, True)
+    space = search_space(config, [400, 300, 300], "counts")
+    assert list(space) == ["selection.safety_neurons", "selection.utility_neurons"]
+    safety, utility = space.values()
+    assert (safety.low, safety.high, safety.first) == (3, 250, 250)
+    assert (utility.first, utility.whole) == (8, True)
 
 
 def test_settings_of_maml_are_searched_around_what_is_set() -> None:
-    space = {each.name: each for each in search_space(maml("scaling.utility_weight=0.5"), [10], "maml")}
+    space = search_space(maml("scaling.utility_weight=0.5"), [10], "maml")
     rate = space["scaling.outer_learning_rate"]
     assert (rate.low, rate.high, rate.first, rate.whole) == (0.01, 1.0, 0.1, False)
     assert space["scaling.utility_weight"].first == 0.5
@@ -33,13 +35,14 @@ def test_settings_of_maml_are_searched_around_what_is_set() -> None:
     "settings", [("scaling.steps=1",), ("scaling.utility_weight=0",), ("scaling.support_batch=2",)]
 )
 def test_every_space_holds_its_first_value(settings: tuple[str, ...]) -> None:
-    assert all(0 < each.low <= each.first <= each.high for each in search_space(maml(*settings), [10], "maml"))
+    space = search_space(maml(*settings), [10], "maml")
+    assert all(0 < each.low <= each.first <= each.high for each in space.values())
 
 
 def test_more_steps_have_smaller_batches() -> None:
     """So that a trial draws as many training prompts as the configuration."""
     config = maml("scaling.steps=40", "scaling.harmful_batch=40", "scaling.harmless_batch=20")
-    found = change_runtime(config, settings_of_trial(config, {"scaling.steps": 80}), ("scaling",)).scaling
+    found = change_sections(config, settings_of_trial(config, {"scaling.steps": 80}), ("scaling",)).scaling
     assert isinstance(found, MamlSettings)
     assert (found.steps, found.harmful_batch, found.harmless_batch) == (80, 20, 10)
 

@@ -237,8 +237,7 @@ def test_the_causal_page_has_a_table_an_intervention() -> None:
 
 def test_the_budget_tells_how_many_prompts_a_fit_by_preferences_left_out() -> None:
     counted = {"examples": 1200.0, "harmful_left_out": 37.0, "harmless_left_out": 0.0}
-    text = budget.section(load_config("tiny"), {}, {"by preferences": counted, "earlier": {"examples": 8.0}})
+    text = budget.section(load_config("tiny"), {}, {"by preferences": counted})
     assert "by preferences needs a chosen and a rejected answer to each prompt. It leaves out 37 of its 1,200" in text
     assert "37 harmful (the model refuses them by itself, or says nothing) and 0 harmless" in text
-    assert "earlier needs a chosen and a rejected answer" in text and "was not counted when it was fitted" in text
     assert "rejected answer" not in budget.section(load_config("tiny"), {}, {})

@@ -56,6 +56,12 @@ def test_the_note_of_a_copied_root_is_not_the_copys(tmp_path: Path, server: str)
         assert environment.running_servers(copy) == {}
 
 
+@pytest.mark.parametrize("setting", ["scaling.steps=3", "evaluation.max_new_tokens=8", "model.name=gpt2"])
+def test_a_setting_without_effect_on_a_recorded_run_is_an_error(setting: str) -> None:
+    with pytest.raises(InputError, match=rf"'{setting}' would change the result; .* only runtime\.\* can change"):
+        environment.ready([setting], debug=False)
+
+
 @pytest.mark.parametrize(
     "content",
     [

@@ -1,0 +1,42 @@
+"""The shipped studies, and how many trials each has."""
+
+import pytest
+
+from neurontune_core.errors import InputError
+from neurontune_core.studies.catalogue import SEARCHED, STUDIES, choose
+
+SEARCHING = {name: study for name, study in STUDIES.items() if study.searched}
+
+
+def test_only_a_study_that_searches_has_trials_and_it_says_what_it_tries() -> None:
+    assert {name: study.trials for name, study in SEARCHING.items()} == {
+        "baselines": 8,
+        "automatic-count": 8,
+        "scaling-methods": 0,
+    }
+    assert {study.searched for study in SEARCHING.values()} == set(SEARCHED)
+    for study in STUDIES.values():
+        assert study.searched or not (study.trials or study.tried)
+        assert not study.tried or study.tried in study.variants
+
+
+@pytest.mark.parametrize("name", list(SEARCHING))
+@pytest.mark.parametrize("trials", [0, 3])
+def test_a_given_number_of_trials_is_taken(name: str, trials: int) -> None:
+    assert choose(name, None, trials).trials == trials
+    assert choose(name, None) == STUDIES[name]
+
+
+@pytest.mark.parametrize("name", ["seeds", "causal", "own"])
+def test_trials_of_a_study_that_searches_nothing_are_an_error(name: str) -> None:
+    variants = {"one": ()} if name == "own" else None
+    assert choose(name, variants, 0).trials == 0
+    with pytest.raises(InputError, match=f"trials: 3, but study '{name}' searches nothing; .* baselines, automatic-"):
+        choose(name, variants, 3)
+
+
+def test_without_the_variant_that_trials_change_nothing_is_searched() -> None:
+    kept = {"maml, first order": ("scaling.method=maml",), "other": ()}
+    assert choose("scaling-methods", kept, 3).searched == "maml"
+    assert choose("scaling-methods", {"other": ()}, 3).searched == ""
+    assert choose("baselines", {"other": ()}, 3).searched == "baselines"
