@@ -2,7 +2,7 @@
 
 from prefect import flow
 
-from flows.pipeline import DEFAULTS, check_inputs, measure_change
+from flows.pipeline import DEFAULTS, check_answers, check_inputs, measure_change
 from flows.run_names import named, rename
 from flows.stage_names import Stage
 from flows.stages import noted, recorded
@@ -45,5 +45,6 @@ def evaluate(
     made = {stage: found.artifact(stage) for stage in ("pairs", changing_stage(found.stages), *shown)}
     inputs, title = check_inputs(config), rename(f"{found.name} evaluated", f"evaluate {run}")
     refresh: tuple[Stage, ...] = ("base", "tuned", "evaluation", "base-ability", "ability", "triggers") if force else ()
+    check_answers(config, inputs, refresh, made)
     with recorded(config, title, inputs.model.identity, refresh) as record:
         return measure_change(record, config, title, inputs, made)["evaluation"]

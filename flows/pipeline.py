@@ -1,6 +1,6 @@
 """The pipeline: pairs -> attribution (shards) -> scores -> selection -> scaling -> evaluation (base, tuned)."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import NamedTuple
@@ -13,7 +13,8 @@ from flows.run_names import named, of_config, rename, typed_name
 from flows.runners import check_runner
 from flows.shards import run_shards
 from flows.stage_names import STAGES, Stage
-from flows.stages import PipelineRun, noted, recorded, run_stage
+from flows.stages import NotStoredError, PipelineRun, noted, recorded, run_stage
+from neurontune_core import artifacts
 from neurontune_core.attribution.settings import first_layer
 from neurontune_core.baselines.fit import check_baseline
 from neurontune_core.config import PipelineConfig, change_runtime, load_config
@@ -23,6 +24,7 @@ from neurontune_core.evaluation.evaluate import base_digests
 from neurontune_core.evaluation.judging import judge_digests
 from neurontune_core.evaluation.vllm_engine import check_engine
 from neurontune_core.model.devices import check_memory, choose_devices
+from neurontune_core.model.quantised import check_library
 from neurontune_core.model.source import ModelReference
 from neurontune_core.pairs.load import settings_of_reading
 from neurontune_core.pairs.prepare import Prepared, prepare
@@ -36,8 +38,8 @@ from tasks.baseline import changing_stage, fit_baseline
 from tasks.cards import COUNT, make_cards
 from tasks.evaluation import answer_base, answer_tuned, evaluate_model
 from tasks.models import describe
-from tasks.pairs import make_pairs
-from tasks.recording.mlflow_store import tracking_uri
+from tasks.pairs import make_pairs, pairs_key
+from tasks.recording.mlflow_store import Tracking, tracking_uri
 from tasks.recording.runs import LATEST, find_run
 from tasks.report import write_report
 from tasks.scaling import learn_scaling
@@ -81,13 +83,42 @@ def check_inputs(config: PipelineConfig) -> Inputs:
         raise InputError(f"runtime.timeouts: unknown stage {unknown[0]!r}; choose among {', '.join(STAGES)}")
     prepared = _prepared(config.pairs)
     model = describe(config.model)
+    if config.model.quantization != "none":
+        key = pairs_key(config.pairs, prepared.data.digests, model)
+        if artifacts.find(config.runtime.root, "pairs", key) is None:  # they are the first to need the rounded model
+            check_library(config.model.quantization)
     first = first_layer(config.attribution, len(model.neurons_per_layer))
     check_counts(config.selection, model.neurons_per_layer, first)
     check_baseline(config.baseline, config.scaling)
-    check_engine(config)
     check_memory(choose_devices(config.runtime.device), config.runtime.max_memory)
     sets = base_digests(config.evaluation, PublicLibrary(config.evaluation))
     return Inputs(model, quote(prepared), sets, judge_digests(config.evaluation))
+
+
+def check_answers(
+    config: PipelineConfig, inputs: Inputs, refresh: Sequence[Stage] = (), made: Mapping[str, Artifact] | None = None
+) -> None:
+    """Check that vLLM can generate the answers if it has to; stored answers need no engine to be judged.
+
+    Args:
+        config: the configuration of the run.
+        inputs: its checked inputs.
+        refresh: stages to compute again.
+        made: the artifacts of the stages up to the change; by default those that the run would reuse.
+
+    Raises:
+        InputError: answers are to be generated, and vLLM cannot (`check_engine`).
+    """
+    if config.evaluation.engine != "vllm":
+        return
+    run = PipelineRun(config.runtime, Tracking(uri=""), frozenset(refresh), stored_only=True)
+    try:
+        if made is None:
+            found = find_neurons(run, config, inputs)
+            made = found | learn_change(run, config, inputs, found)
+        generate_answers(run, config, inputs, made)
+    except NotStoredError:
+        check_engine(config)
 
 
 @contextmanager
@@ -164,6 +195,7 @@ def pipeline(config: PipelineConfig = DEFAULTS, refresh: tuple[Stage, ...] = ())
         The artifacts of the stages that make one each (all but attribution) and the report, by stage.
     """
     inputs = check_inputs(config)
+    check_answers(config, inputs, refresh)
     name = typed_name() or run_name(config)
     with recorded(config, name, inputs.model.identity, refresh) as run:
         made = find_neurons(run, config, inputs)
@@ -201,14 +233,23 @@ def learn_change(
     return {"baseline": run_stage(run, fit_baseline, config=config.baseline, scaling=config.scaling, **data)}
 
 
+def generate_answers(
+    run: PipelineRun, config: PipelineConfig, inputs: Inputs, made: Mapping[str, Artifact]
+) -> tuple[Artifact, Artifact]:
+    """Let the base and the changed model answer; `made` needs `pairs` and `scaling` or `baseline`."""
+    model, evaluation = inputs.model.evaluated, config.evaluation
+    base = run_stage(run, answer_base, config=evaluation, pairs=made["pairs"], sets=inputs.sets, model=model)
+    change = made[changing_stage(made)]
+    return base, run_stage(run, answer_tuned, config=evaluation, base=base, change=change, model=model)
+
+
 def measure_change(
     run: PipelineRun, config: PipelineConfig, title: str, inputs: Inputs, made: Mapping[str, Artifact]
 ) -> dict[str, Artifact]:
     """Evaluate the changed model and write the report; `made` needs `pairs` and `scaling` or `baseline`."""
-    model, evaluation = inputs.model.evaluated, config.evaluation
-    base = run_stage(run, answer_base, config=evaluation, pairs=made["pairs"], sets=inputs.sets, model=model)
-    tuned = run_stage(run, answer_tuned, config=evaluation, base=base, change=made[changing_stage(made)], model=model)
-    judged = run_stage(run, evaluate_model, config=evaluation, base=base, tuned=tuned, judges=inputs.judges)
+    model = inputs.model.evaluated
+    base, tuned = generate_answers(run, config, inputs, made)
+    judged = run_stage(run, evaluate_model, config=config.evaluation, base=base, tuned=tuned, judges=inputs.judges)
     known = run_stage(run, measure_base, model=model)
     left = run_stage(run, measure_ability, base=known, change=made[changing_stage(made)], model=model)
     words = run_stage(run, find_triggers, change=made[changing_stage(made)], evaluation=judged, model=model)

@@ -33,15 +33,24 @@ def robustness_study(config: PipelineConfig = DEFAULTS) -> dict[str, Artifact]:
         InputError: the model that is attacked is quantised already.
     """
     inputs = check_inputs(config)
-    if inputs.model.evaluated.quantization != "none":
-        raise InputError(
-            f"model.quantization: {inputs.model.quantization!r} leaves no weights that an attack could round; set "
-            f"model.evaluate_full=true, so that the unrounded model is attacked"
-        )
+    check_attacked(config, inputs)
     with recorded(config, typed_name() or f"robustness {run_name(config)}", inputs.model.identity, ()) as run:
         made = find_neurons(run, config, inputs)
         made |= learn_change(run, config, inputs, made)
         return made | {tasks.STAGE: attack(run, config, inputs, made)}
+
+
+def check_attacked(config: PipelineConfig, inputs: Inputs) -> None:
+    """Check that the attacked model has weights that an attack can round.
+
+    Raises:
+        InputError: it is quantised already.
+    """
+    if inputs.model.evaluated.quantization != "none":
+        raise InputError(
+            f"model.quantization: {config.model.quantization!r} leaves no weights that an attack could round; set "
+            f"model.evaluate_full=true, so that the unrounded model is attacked"
+        )
 
 
 def attack(run: PipelineRun, config: PipelineConfig, inputs: Inputs, made: Mapping[str, Artifact]) -> Artifact:

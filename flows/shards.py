@@ -10,7 +10,7 @@ from typing import Any
 from prefect import Task
 
 from flows.runners import started
-from flows.stages import PipelineRun, refresh, say
+from flows.stages import PipelineRun, refresh, say, stored
 from neurontune_core import artifacts
 from neurontune_core.attribution import shard as shard_facts
 from neurontune_core.attribution.settings import AttributionConfig
@@ -55,14 +55,17 @@ def run_shards(
     Raises:
         InputError: all of them failed because of bad input.
         ShardError: shards failed for other reasons, or only some of them.
+        NotStoredError: the run only looks for what is stored, and a shard is not.
     """
-    progress.check()
     stage = attribution.attribute_shard
+    numbers = list(range(config.shards)) if only is None else [only]
+    if run.stored_only:
+        return [stored(run, stage.name, attribution.shard_key(config, shard, pairs, model)) for shard in numbers]
+    progress.check()
     key = attribution.attribution_key(config, pairs, model)
     step = step_runs.open_step(run.record, stage.name, key, config, [pairs])
     record = run.record.model_copy(update={"step_run_id": step or ""})
     shared = {"config": config, "pairs": pairs, "model": model}
-    numbers = list(range(config.shards)) if only is None else [only]
     calls = [with_key(stage, run.runtime, record, shared | {"shard": shard}) for shard in numbers]
     reused = _found(run, {call["shard"]: call["run"].key for call in calls})
     began = time.monotonic()

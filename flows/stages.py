@@ -17,6 +17,7 @@ from flows.cancelling import cancellable
 from flows.stage_names import Stage
 from neurontune_core import artifacts
 from neurontune_core.config import PipelineConfig, RuntimeConfig, change_runtime, load_config, runtime_alone
+from neurontune_core.errors import NeuronTuneError
 from neurontune_core.pairs.own_refusals import warning
 from neurontune_core.records import Artifact
 from neurontune_core.selection.knockout import silencing_statement
@@ -55,12 +56,20 @@ _variant: ContextVar[str] = ContextVar("variant", default="")
 
 @dataclass(frozen=True)
 class PipelineRun:
-    """What all stages of a pipeline run share: runtime settings, MLflow record, stages to compute again."""
+    """What all stages of a pipeline run share: runtime settings, MLflow record, stages to compute again.
+
+    With `stored_only` nothing is computed or recorded: a stage whose artifact is not there raises `NotStoredError`.
+    """
 
     runtime: RuntimeConfig
     record: Tracking
     refresh: frozenset[str]
     made: list[Artifact] = field(default_factory=list)
+    stored_only: bool = False
+
+
+class NotStoredError(NeuronTuneError):
+    """The artifact of a stage is not there, or is to be computed again; the message names the stage."""
 
 
 def noted(flow_function: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
@@ -115,16 +124,31 @@ def recorded(config: PipelineConfig, name: str, model: str, refresh: Sequence[St
         tracking.report_unrecorded(runtime)
 
 
+def stored(run: PipelineRun, stage: str, key: str) -> Artifact:
+    """Return the artifact of this key that the run would reuse.
+
+    Raises:
+        NotStoredError: it is not there, or the run computes the stage again.
+    """
+    found = None if stage in run.refresh else artifacts.find(run.runtime.root, stage, key)
+    if found is None:
+        raise NotStoredError(stage)
+    return found
+
+
 def run_stage(run: PipelineRun, stage: Task[..., Artifact], **arguments: Any) -> Artifact:
     """Run a stage and return its artifact, computed now or reused.
 
     Raises:
         KeyboardInterrupt: the run was interrupted, and the previous stage did not notice it.
+        NotStoredError: the run only looks for what is stored, and this is not.
     """
-    progress.check()
     inputs = _inputs(arguments)
     arguments = with_key(stage, run.runtime, run.record, arguments)
     key = arguments["run"].key
+    if run.stored_only:
+        return stored(run, stage.name, key)
+    progress.check()
     refresh(run, stage.name, key)
     reused = artifacts.find(run.runtime.root, stage.name, key) is not None
     artifact = configured(stage, run.runtime)(**arguments)

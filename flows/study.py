@@ -8,8 +8,8 @@ from prefect import flow, tags
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
 from flows.causal import causal_study
-from flows.pipeline import check_inputs, data_read_once, pipeline, selection_only
-from flows.robustness import robustness_study
+from flows.pipeline import check_answers, check_inputs, data_read_once, pipeline, selection_only
+from flows.robustness import check_attacked, robustness_study
 from flows.run_names import named, typed_name
 from flows.stages import noted, of_variant, recorded
 from flows.trials import Row, run_trials
@@ -88,7 +88,13 @@ def study(
     configs = {name: _config(chosen, preset, settings, changes) for name, changes in chosen.variants.items()}
     found: list[Row] = []
     with tags(f"study:{study}"), data_read_once():
-        models = {name: check_inputs(config).model for name, config in configs.items()}
+        checked = {name: check_inputs(config) for name, config in configs.items()}
+        for name, config in configs.items():
+            if chosen.through == "evaluation":
+                check_answers(config, checked[name])
+            elif chosen.through == "robustness":
+                check_attacked(config, checked[name])
+        models = {name: inputs.model for name, inputs in checked.items()}
         if chosen.searched and chosen.trials:
             told = SEARCHED[chosen.searched]
             logger.info("study %s tries %d %s on validation data (--trials 0: none)", study, chosen.trials, told)

@@ -12,12 +12,13 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import fsspec
 from filelock import FileLock, Timeout
@@ -117,19 +118,26 @@ def working_lock(root: str, stage: str, key: str) -> FileLock:
 
     It is beside the artifacts, or, where those are in object storage, on this machine only.
     """
-    filesystem, base = fsspec.url_to_fs(root)
-    local = isinstance(filesystem, LocalFileSystem)
-    folder = Path(base) / ".partial" if local else _own_folder("locks") / text_digest(root)[:16]
+    folder = _partial(root)
     folder.mkdir(parents=True, exist_ok=True)
     return FileLock(folder / f"{stage}-{key}.lock")
 
 
+@contextmanager
+def temporary_folder(root: str, name: str) -> Iterator[Path]:
+    """Inside this context there is an empty folder; if the process is killed, the next run on this root deletes it."""
+    key = uuid4().hex
+    lock = working_lock(root, name, key)
+    try:
+        with lock, tempfile.TemporaryDirectory(prefix=f"{name}-{key}-", dir=_partial(root)) as folder:
+            yield Path(folder)
+    finally:
+        Path(lock.lock_file).unlink(missing_ok=True)
+
+
 def remove_leftovers(root: str) -> None:
-    """Delete what killed processes left half-made under a local root, whatever its key; others' work is left alone."""
-    filesystem, base = fsspec.url_to_fs(root)
-    if not isinstance(filesystem, LocalFileSystem):
-        return
-    for left in (Path(base) / ".partial").glob("*-*-*/"):
+    """Delete what killed processes left half-made for a root on this machine; others' work is left alone."""
+    for left in _partial(root).glob("*-*-*/"):
         lock = FileLock(left.parent / f"{left.name.rpartition('-')[0]}.lock")
         with suppress(Timeout, OSError), lock.acquire(timeout=0):
             shutil.rmtree(left, ignore_errors=True)
@@ -146,10 +154,11 @@ def _make(
     filesystem, base = fsspec.url_to_fs(root)
     local = isinstance(filesystem, LocalFileSystem)
     started = time.time()
-    if local:  # what a killed process left behind: nobody else works on this key
-        for left in (Path(base) / ".partial").glob(f"{stage}-{key}-*"):
-            shutil.rmtree(left, ignore_errors=True)
-    with tempfile.TemporaryDirectory(prefix=f"{stage}-{key}-", dir=Path(base) / ".partial" if local else None) as place:
+    partial = _partial(root)
+    partial.mkdir(parents=True, exist_ok=True)
+    for left in partial.glob(f"{stage}-{key}-*"):  # of a killed process: nobody else works on this key
+        shutil.rmtree(left, ignore_errors=True)
+    with tempfile.TemporaryDirectory(prefix=f"{stage}-{key}-", dir=partial) as place:
         folder = Path(place) / "content"
         folder.mkdir()
         facts = dict(fill(folder))
@@ -275,6 +284,14 @@ def open_folder(artifact: Artifact) -> Path:
             _move_into_place(content, Path(copy.uri))
             verify(copy)
     return Path(copy.uri)
+
+
+def _partial(root: str) -> Path:
+    """Return where this machine makes artifacts of a root: beside them, or in its temporary folder if they are away."""
+    filesystem, base = fsspec.url_to_fs(root)
+    if isinstance(filesystem, LocalFileSystem):
+        return Path(base) / ".partial"
+    return _own_folder("locks") / text_digest(root)[:16]
 
 
 def _own_folder(name: str) -> Path:

@@ -12,8 +12,10 @@ from prefect.cache_policies import NO_CACHE
 from neurontune_core import artifacts, tables
 from neurontune_core.baselines.settings import SearchedSettings
 from neurontune_core.config import PipelineConfig
+from neurontune_core.evaluation.answered_by import answered_by
 from neurontune_core.model.source import ModelReference
 from neurontune_core.records import Artifact, Role
+from neurontune_core.run_name import leaves
 from neurontune_core.selection.ranking import Values, strengths
 from neurontune_core.studies import budget, overlap, page, plots, results
 from neurontune_core.studies.catalogue import Study
@@ -58,6 +60,9 @@ def write_study(
     if study.searched == "baselines":
         notes = budget.section(common, searches, _preferred(variants))
 
+    answered = {name: answered_by(dict(leaves(one.config))) for name, one in variants.items()}
+    way = page.answer_note(answered) if study.through == "evaluation" else ""
+
     def fill(folder: Path) -> dict[str, Any]:
         tables.save_table(folder, TABLE, table)
         if len(tried):
@@ -70,6 +75,7 @@ def write_study(
             shared = overlap.overlap_table({variant: _strengths(one) for variant, one in variants.items()})
             tables.save_table(folder, OVERLAP, shared)
             body += "\n\n" + page.overlap_section(shared)
+        notes = "\n\n".join(filter(None, [way, notes]))
         (folder / PAGE).write_text(page.render_page(study, body, command, commands, notes), encoding="utf-8")
         (folder / PLOT).write_text(plots.draw(table, study.layout, study.title), encoding="utf-8")
         return {}
@@ -77,7 +83,7 @@ def write_study(
     inputs = [artifact for one in variants.values() for artifact in one.made.values()]
     settings = {"study": name, "variants": {variant: list(study.variants.get(variant, ())) for variant in variants}}
     shown = [table.to_json(orient="records"), tried.to_json(orient="records")]
-    digests = [*(artifact.digest for artifact in inputs), command, *shown]
+    digests = [*(artifact.digest for artifact in inputs), command, *shown, *filter(None, [way])]
     root = artifacts.absolute_root(common.runtime.root)
     key = artifacts.stage_key(STAGE, VERSION, settings, "", digests)
     artifact = artifacts.find(root, STAGE, key) or artifacts.write(root, STAGE, key, fill, settings, inputs)

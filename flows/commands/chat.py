@@ -92,7 +92,7 @@ def open_session(run: str, runtime: RuntimeConfig) -> tuple[str, ChatSession]:
     # a judge that looks up verdicts in a file has no verdicts for a live chat
     judge = judge_by_name("rules") if config.judge.method == "precomputed" else judge_of(config)
     model = load(
-        tuned.base,
+        tuned.base.evaluated,
         tuned.run.config.runtime.root,
         choose_devices(runtime.device),
         working=True,

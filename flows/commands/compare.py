@@ -68,6 +68,8 @@ def _show_settings(console: Console, names: Sequence[str], runs: "Sequence[Recor
 def _show_metrics(
     console: Console, names: tuple[str, str], runs: "tuple[RecordedRun, RecordedRun]", found: "Behaviour"
 ) -> None:
+    from neurontune_core.evaluation.answered_by import answered_by
+    from neurontune_core.run_name import leaves
     from tasks.recording.tuned import facts_of_run
 
     table = Table("metric (tuned model)", *names, "difference", "95% interval, paired", "n", box=SIMPLE_HEAD)
@@ -93,6 +95,9 @@ def _show_metrics(
         console.print(
             f"the verdicts are of different judges, which may cause the differences: {' and '.join(found.judges)}"
         )
+    ways = [answered_by(dict(leaves(run.config))) for run in runs]
+    if ways[0] != ways[1]:
+        console.print(f"the answers were generated differently, which may cause the differences: {' and '.join(ways)}")
 
 
 def _show_neurons(console: Console, names: tuple[str, str], runs: "tuple[RecordedRun, RecordedRun]") -> None:

@@ -10,6 +10,7 @@ from flows.commands.cli_showing import RUN_STATES
 from flows.commands.console import TextConsole, echo, json_text
 from flows.services import environment
 from neurontune_core.errors import InputError
+from neurontune_core.evaluation.answered_by import mark
 
 if TYPE_CHECKING:
     from tasks.recording.run_list import ListedRun
@@ -98,4 +99,4 @@ def _score(run: "ListedRun") -> str:
     if run.su_f1 is None:
         return ""
     interval = "" if run.su_f1_low is None else f" [{run.su_f1_low:.2f}, {run.su_f1_high:.2f}]"
-    return f"{run.su_f1:.2f}{interval}"
+    return f"{run.su_f1:.2f}{interval}{mark(run.answered_by)}"

@@ -5,12 +5,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
 from transformers import GenerationConfig
 
+from neurontune_core import artifacts
 from neurontune_core.config import PipelineConfig
 from neurontune_core.errors import InputError
 from neurontune_core.interventions import Intervention
@@ -62,7 +62,7 @@ def generate(
     """Return the continuation of every prompt as token ids, without the end-of-turn token that closed it.
 
     Args:
-        chat: the base model, from which a folder is written for vLLM.
+        chat: the base model, from which a folder is written for vLLM, for as long as it generates.
         prompts: token ids of each prompt.
         max_new_tokens: most tokens of a continuation.
         change: the factors to fold into that folder's weights (`check_engine` refuses baselines).
@@ -74,15 +74,16 @@ def generate(
 
     ends = chat.end_tokens
     greedy = SamplingParams(temperature=0.0, max_tokens=max_new_tokens, stop_token_ids=ends, detokenize=False)
-    with TemporaryDirectory(prefix="neurontune-vllm-") as folder, _folded(chat, change):
-        _write(chat, Path(folder))
+    with artifacts.temporary_folder(chat.root, "vllm") as folder, _folded(chat, change):
+        _write(chat, folder)
         dtype = str(chat.model.dtype).removeprefix("torch.")
         # by default there must be room for one answer as long as all positions of the model
         settings: dict[str, Any] = {"max_model_len": max(map(len, prompts), default=0) + max_new_tokens}
         if chat.device.type == "cuda":
             settings["gpu_memory_utilization"] = _share_of_card(chat.device)
-        # `generation_config`: greedy answers do not use the folder's sampling settings
-        engine = LLM(model=folder, dtype=dtype, seed=0, skip_tokenizer_init=True, generation_config="vllm", **settings)
+        # greedy answers do not use the folder's sampling settings
+        settings |= {"skip_tokenizer_init": True, "generation_config": "vllm"}
+        engine = LLM(model=str(folder), dtype=dtype, seed=0, **settings)
         asked = [{"prompt_token_ids": list(prompt)} for prompt in prompts]
         written = [list(each.outputs[0].token_ids) for each in engine.generate(asked, greedy, use_tqdm=False)]
         del engine

@@ -27,7 +27,7 @@ from neurontune_core.model.gguf_conversion import convert_to_folder
 from neurontune_core.model.packaged import joined_file
 from neurontune_core.model.placement import place, straight_onto
 from neurontune_core.model.positions import position_limit
-from neurontune_core.model.quantised import quantise_layers
+from neurontune_core.model.quantised import check_library, quantise_layers
 from neurontune_core.model.settings import ModelConfig
 from neurontune_core.model.source import CONVERSION, ModelReference, conversion_key, describe
 from neurontune_core.records import Conversation
@@ -44,6 +44,7 @@ class ChatModel:
 
     `system_prompt` precedes every conversation that has no system message of its own, `reminder` precedes all. A batch
     with gradients has at most `batch_tokens` tokens, padding included, one that is generated `generation_tokens`.
+    Temporary copies of the weights are kept under the artifact root `root`.
     """
 
     model: PreTrainedModel
@@ -52,6 +53,7 @@ class ChatModel:
     system_prompt: str | None = None
     reminder: str = ""
     batch_tokens: int = MOST_TOKENS_ON_A_PROCESSOR
+    root: str = "neurontune-artifacts"
 
     def prompt_tokens(self, prompt: str | Conversation) -> list[int]:
         """Return the token ids of a conversation up to the assistant's turn; a text is a conversation of one turn.
@@ -126,9 +128,10 @@ def load(
     hold. A batch has at most `batch_tokens` tokens, or as many as fit in the device's memory.
 
     Raises:
-        InputError: a weight is missing, left over, of another shape or not finite, or the model gives other logits than
-            when it was loaded before.
+        InputError: a weight is missing, left over, of another shape or not finite, the model gives other logits than
+            when it was loaded before, or torchao is needed and not installed.
     """
+    check_library(reference.quantization)
     dtype = getattr(torch, reference.working_dtype if working else reference.dtype)
     devices = (device,) if isinstance(device, torch.device) else device
     memory = dict(max_memory or {})
@@ -145,7 +148,7 @@ def load(
     ids = encode_prompt(tokenizer, PROMPT)[: position_limit(model)]
     check_logits(model, ids, reference.name, (reference.identity, str(dtype), str(devices)))
     limit = batch_tokens or tokens_that_fit(model)
-    return ChatModel(model, tokenizer, devices[0], reference.system_prompt, batch_tokens=limit)
+    return ChatModel(model, tokenizer, devices[0], reference.system_prompt, batch_tokens=limit, root=root)
 
 
 def load_files(

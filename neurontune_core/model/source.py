@@ -18,7 +18,6 @@ from neurontune_core.model.checks.folder import check_model_folder
 from neurontune_core.model.gguf_conversion import gguf_configuration
 from neurontune_core.model.identity import folder_digest
 from neurontune_core.model.packaged import packaged, packaged_header
-from neurontune_core.model.quantised import check_library
 from neurontune_core.model.settings import ModelConfig
 
 CONVERSION, CONVERSION_VERSION = "model", 3
@@ -77,7 +76,6 @@ def describe(config: ModelConfig) -> ModelReference:
         InputError: the model is not there, not readable, has a layer without MLP neurons, or needs more address space
             than this process may have.
     """
-    check_library(config.quantization)
     found = _find(config, whole=True)
     model = _without_weights(config, found.shape)
     check_address_space(sum(weight.numel() for weight in model.parameters()))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from neurontune_core import run_name
 from neurontune_core.config import RuntimeConfig, load_config
 from neurontune_core.errors import InputError
+from neurontune_core.evaluation.answered_by import answered_by, mark
 from neurontune_core.preset_files import preset_names
 from tasks.recording.mlflow_entities import parameters_of
 from tasks.recording.mlflow_store import client_of, database_file, deleted, tracking_uri, without_password
@@ -23,7 +24,10 @@ SHOWN_DIGITS = 8
 
 @dataclass(frozen=True)
 class ListedRun:
-    """A pipeline run as one line of a list: `differs` are its changes from the preset; a missing score is None."""
+    """A pipeline run as one line of a list: `differs` are its changes from the preset; a missing score is None.
+
+    `answered_by` is what generated the judged answers; None without an evaluation.
+    """
 
     run_id: str
     name: str
@@ -37,11 +41,12 @@ class ListedRun:
     su_f1_high: float | None
     safety: float | None
     utility: float | None
+    answered_by: str | None
 
     @property
     def line(self) -> str:
         """The run as a line in a list of runs with the same name."""
-        score = "not evaluated" if self.su_f1 is None else f"SU-F1 {self.su_f1:.2f}"
+        score = "not evaluated" if self.su_f1 is None else f"SU-F1 {self.su_f1:.2f}{mark(self.answered_by)}"
         words = [self.run_id[:SHOWN_DIGITS], self.started, self.state, self.differs, score]
         return " ".join(filter(None, words))
 
@@ -100,6 +105,7 @@ def listed(run: "Run") -> ListedRun:
         su_f1_high=high,
         safety=metrics.get("eval/safety"),
         utility=metrics.get("eval/utility"),
+        answered_by=None if score is None else answered_by(run.data.params),
     )
 
 

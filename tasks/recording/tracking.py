@@ -14,6 +14,7 @@ import prefect.runtime
 from neurontune_core import artifacts, tables
 from neurontune_core.code_version import code_version
 from neurontune_core.config import PipelineConfig, RuntimeConfig
+from neurontune_core.evaluation.answered_by import answered_by, mark
 from neurontune_core.records import Artifact
 from neurontune_core.run_name import changes, changes_in_words
 from tasks.recording import mlflow_view
@@ -151,7 +152,8 @@ def record_file(tracking: Tracking, artifact: Artifact, name: str) -> None:
 def earlier_runs(tracking: Tracking) -> list[tuple[str, float, float]]:
     """Return name, safety and utility of the latest other pipeline runs of the experiment that were evaluated.
 
-    The list is empty if MLflow cannot be read.
+    The name of a run whose answers vLLM or rounded weights generated says so. The list is empty if MLflow cannot be
+    read.
     """
     if not tracking.experiment_id:
         return []
@@ -162,7 +164,11 @@ def earlier_runs(tracking: Tracking) -> list[tuple[str, float, float]]:
         logger.info("MLflow: the report lacks earlier runs: %s", reason_of(error))
         return []
     return [
-        (str(run.info.run_name), run.data.metrics["eval/safety"], run.data.metrics["eval/utility"])
+        (
+            f"{run.info.run_name}{mark(answered_by(run.data.params))}",
+            run.data.metrics["eval/safety"],
+            run.data.metrics["eval/utility"],
+        )
         for run in found
         if run.info.run_id != tracking.run_id
     ]

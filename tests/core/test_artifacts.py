@@ -3,6 +3,8 @@
 import hashlib
 import json
 import multiprocessing
+import os
+import signal
 import tempfile
 import threading
 import time
@@ -368,3 +370,47 @@ def test_leftovers_of_any_key_are_removed_and_what_is_at_work_stays(tmp_path: Pa
     assert not left.exists() and (busy / "content").exists()
     artifacts.remove_leftovers(str(tmp_path))
     assert not busy.exists()
+
+
+def killed_at_work(root: str) -> None:
+    with artifacts.temporary_folder(root, "vllm") as folder:
+        (folder / "model.safetensors").write_bytes(BYTES)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+@pytest.mark.parametrize("away", [False, True])
+def test_a_temporary_folder_of_a_killed_process_goes_with_the_next_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, away: bool
+) -> None:
+    """Also where the artifacts are in object storage, and the folder is on this machine."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    root = "memory://store/artifacts" if away else str(tmp_path / "root")
+    killed = multiprocessing.get_context("fork").Process(target=killed_at_work, args=(root,))
+    killed.start()
+    killed.join()
+    assert len(list(tmp_path.rglob("model.safetensors"))) == 1
+    with artifacts.temporary_folder(root, "vllm") as busy:
+        artifacts.remove_leftovers(root)
+        assert busy.is_dir() and not list(tmp_path.rglob("model.safetensors"))
+    assert not busy.exists()
+
+
+def killed_while_filling(root: str) -> None:
+    def half(folder: Path) -> dict[str, Any]:
+        fill(folder)
+        os.kill(os.getpid(), signal.SIGKILL)
+        return {}
+
+    artifacts.write(root, STAGE, KEY, half, {})
+
+
+def test_a_half_made_artifact_of_object_storage_goes_with_the_next_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    killed = multiprocessing.get_context("fork").Process(target=killed_while_filling, args=("memory://store/a",))
+    killed.start()
+    killed.join()
+    assert list(tmp_path.rglob("numbers.txt"))
+    artifacts.remove_leftovers("memory://store/a")
+    assert not list(tmp_path.rglob("numbers.txt"))

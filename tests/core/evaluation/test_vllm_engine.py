@@ -3,6 +3,8 @@
 import json
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
@@ -26,7 +28,7 @@ class StandIn:
     made: list[dict[str, Any]] = []  # noqa: RUF012
 
     def __init__(self, model: str, **settings: Any) -> None:
-        StandIn.made.append(settings)
+        StandIn.made.append(settings | {"model": model})
         assert settings["skip_tokenizer_init"] and settings["generation_config"] == "vllm"
         self.longest = settings["max_model_len"]
         self.model = AutoModelForCausalLM.from_pretrained(model, dtype=getattr(torch, settings["dtype"])).eval()
@@ -73,9 +75,9 @@ def configured(*settings: str) -> PipelineConfig:
 
 @pytest.mark.parametrize("family", ["llama", "gpt2", "qwen3_moe"])
 def test_the_same_answers_as_by_the_hooked_model(
-    vllm: list[dict[str, Any]], tiny_chat: Callable[..., ChatModel], family: str
+    vllm: list[dict[str, Any]], tiny_chat: Callable[..., ChatModel], tmp_path: Path, family: str
 ) -> None:
-    chat = tiny_chat(family)
+    chat = replace(tiny_chat(family), root=str(tmp_path))
     before = {name: value.clone() for name, value in chat.model.state_dict().items()}
     usual, fast = load_config("tiny").evaluation, configured().evaluation
     expected, _ = answers.base_answers(pairs(), usual, chat)
@@ -89,14 +91,34 @@ def test_the_same_answers_as_by_the_hooked_model(
 
 
 def test_the_token_that_ends_a_turn_is_left_out(
-    vllm: list[dict[str, Any]], tiny_chat: Callable[..., ChatModel]
+    vllm: list[dict[str, Any]], tiny_chat: Callable[..., ChatModel], tmp_path: Path
 ) -> None:
-    chat = tiny_chat("llama")
+    chat = replace(tiny_chat("llama"), root=str(tmp_path))
     prompts = [chat.prompt_tokens("Hello"), chat.prompt_tokens("What is a llama?")]
     first = vllm_engine.generate(chat, prompts, 6)
-    ending = tiny_chat("llama", ends=[first[0][3], 256])
+    ending = replace(tiny_chat("llama", ends=[first[0][3], 256]), root=str(tmp_path))
     cut = vllm_engine.generate(ending, prompts, 6)
     assert cut[0] == first[0][: first[0].index(first[0][3])]
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_the_copy_of_the_weights_lies_under_the_root_for_as_long_as_it_is_needed(
+    vllm: list[dict[str, Any]],
+    tiny_chat: Callable[..., ChatModel],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    fails: bool,
+) -> None:
+    chat = replace(tiny_chat("llama"), root=str(tmp_path))
+    if fails:
+        monkeypatch.delattr(StandIn, "generate")
+        with pytest.raises(AttributeError):
+            vllm_engine.generate(chat, [chat.prompt_tokens("Hello")], 2)
+    else:
+        vllm_engine.generate(chat, [chat.prompt_tokens("Hello")], 2)
+    folder = Path(vllm[0]["model"])
+    assert folder.parent == tmp_path / ".partial" and not folder.exists()
+    assert not list(folder.parent.iterdir())
 
 
 def test_answers_are_marked_and_keep_their_own_key(vllm: list[dict[str, Any]]) -> None:

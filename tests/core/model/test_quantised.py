@@ -105,10 +105,13 @@ def test_a_reference_says_so_and_is_evaluated_unrounded(tmp_path):
     assert not any(is_quantised(weight) for weight in full.model.parameters())
 
 
-def test_a_missing_library_is_told(monkeypatch):
+def test_a_missing_library_is_told_before_weights_are_read(monkeypatch, tmp_path):
+    """A report or an export only describes the model, and needs no library that rounds weights."""
     monkeypatch.setattr(quantised, "find_spec", lambda name: None)
+    monkeypatch.setattr(tiny, "model", None)
+    reference = describe(ModelConfig(name="random:llama", quantization="int4", evaluate_full=True))
     with pytest.raises(InputError, match=r"model.quantization: 'int4' needs torchao; pip install"):
-        describe(ModelConfig(name="random:llama", quantization="int4"))
+        load(reference, str(tmp_path), torch.device("cpu"))
 
 
 def test_devices_hold_a_model_in_the_bits_it_has(rounded):

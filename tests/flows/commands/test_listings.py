@@ -66,6 +66,7 @@ def test_runs_are_listed_newest_first_and_filtered(
     for metric, value in {"su_f1": 0.61, "su_f1_low": 0.52, "su_f1_high": 0.7, "safety": 0.81, "utility": 0.93}.items():
         client.log_metric(runs["first run"], f"eval/{metric}", value)
     client.set_terminated(runs["third run"], "FAILED")
+    client.log_param(runs["first run"], "evaluation.engine", "vllm")
     client.log_param(runs["second run"], "model.name", "some/other-model")
     client.log_param(runs["second run"], "runtime.preset", "tiny")
 
@@ -75,7 +76,7 @@ def test_runs_are_listed_newest_first_and_filtered(
 
     text = listed()
     assert text.index("third run") < text.index("second run") < text.index("first run")
-    for shown in ("0.61 [0.52, 0.70]", "0.81", "0.93", "failed", runs["first run"][:8]):
+    for shown in ("0.61 [0.52, 0.70] (vLLM)", "0.81", "0.93", "failed", runs["first run"][:8]):
         assert shown in text
     assert max(map(len, text.splitlines())) <= int(columns)
     assert "second" not in listed(state="failed") and "third" in listed(state="failed")
@@ -87,6 +88,7 @@ def test_runs_are_listed_newest_first_and_filtered(
         listed(state="gone")
     show_runs(RunFilter(), 1, True, where, False)
     (newest,) = json.loads(capsys.readouterr().out)
+    assert newest["answered_by"] is None
     assert (newest["run_id"], newest["name"], newest["su_f1"]) == (runs["third run"], "third run", None)
 
 

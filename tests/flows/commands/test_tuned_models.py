@@ -20,7 +20,7 @@ from neurontune_core.chat.session import shipped_attacks
 from neurontune_core.comparison.neuron_sets import jaccard
 from neurontune_core.config import PipelineConfig
 from neurontune_core.export.alpha import load_alpha
-from neurontune_core.model import source
+from neurontune_core.model import quantised, source
 from neurontune_core.records import Artifact
 from tasks.recording import step_runs
 from tasks.recording.mlflow_store import Tracking, client_of, tracking_uri
@@ -95,6 +95,32 @@ def test_compare_shows_settings_metrics_neurons_and_answers(call, config: Pipeli
     assert "prompt h1" in call("compare", "first", "second", "--harmful", "--full")[1]
     assert "runs?viewStateShareKey=headline" in out
     assert call("compare", "first")[0] == 2
+
+
+def test_compare_tells_of_answers_that_were_generated_differently(call, config: PipelineConfig) -> None:
+    def variant(section: str, **values: object) -> PipelineConfig:
+        return config.model_copy(update={section: getattr(config, section).model_copy(update=values)})
+
+    record_run(config, "usual")
+    record_run(variant("evaluation", engine="vllm"), "fast")
+    record_run(variant("model", quantization="int8"), "rounded")
+    record_run(variant("model", quantization="int8", evaluate_full=True), "full")
+    told = "the answers were generated differently, which may cause the differences: "
+    assert told + "transformers and vLLM" in call("compare", "usual", "fast")[1]
+    assert told + "vLLM and transformers, int8" in call("compare", "fast", "rounded")[1]
+    assert "generated differently" not in call("compare", "usual", "full")[1]
+
+
+def test_a_run_on_rounded_weights_is_shown_and_talked_to_without_the_library_that_rounds(
+    call, config: PipelineConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The card and the chat are of the unrounded model, which the run evaluated."""
+    monkeypatch.setattr(quantised, "find_spec", lambda name: None)
+    model = config.model.model_copy(update={"quantization": "int8", "evaluate_full": True})
+    record_run(config.model_copy(update={"model": model}), "rounded")
+    assert "rounded to 8-bit integers" in card_of(find_tuned("rounded", config.runtime))
+    code, _, err = call("chat", "rounded", lines="/quit\n")
+    assert code == 0 and "torchao" not in err
 
 
 def test_compare_of_runs_without_a_common_prompt_or_base(call, config: PipelineConfig) -> None:

@@ -47,3 +47,9 @@ def test_a_listed_run_says_what_it_was_and_what_came_of_it(config: PipelineConfi
     assert (found.differs, found.state) == ("steps=20", "finished")
     assert (found.su_f1, found.su_f1_low, found.su_f1_high, found.safety, found.utility) == (0.6, 0.5, 0.7, 0.8, None)
     assert len(found.started) == len("2026-01-01 10:00")
+    assert found.answered_by == "transformers" and found.line.endswith("SU-F1 0.60")
+    client.log_param(run, "evaluation.engine", "vllm")
+    (found,) = [listed(each) for each in search(config.runtime)]
+    assert found.answered_by == "vLLM" and found.line.endswith("SU-F1 0.60 (vLLM)")
+    record_run(config, "without scores")
+    assert [listed(each).answered_by for each in search(config.runtime)] == [None, "vLLM"]
