@@ -237,7 +237,9 @@ def attribution_shard(
     found = find_run(run, change_runtime(DEFAULTS, settings).runtime)
     config = change_runtime(found.config, settings)
     if not 1 <= shard <= config.attribution.shards:
-        raise InputError(f"shard: {shard} is not one of 1 to {config.attribution.shards}, the shards of {found.name}")
+        raise InputError(
+            f"shard: {shard} does not exist; choose one of 1 to {config.attribution.shards}, the shards of {found.name}"
+        )
     inputs = check_inputs(config)
     name = rename(f"{found.name} shard {shard}", f"{run} shard {shard}")
     with recorded(config, name, inputs.model.identity, ("attribution",) if force else ()) as record:

@@ -149,7 +149,8 @@ def run_parts(stage: Task[..., Artifact], run: PipelineRun, calls: Sequence[dict
     if failures:
         reasons = "; ".join(sorted({f"{type(error).__name__}: {error}" for error in failures}))
         raise ShardError(
-            f"{len(failures)} of {len(calls)} parts failed ({reasons}); the same command computes only those"
+            f"{len(failures)} of {len(calls)} parts failed ({reasons}); run the same command again: it computes only "
+            f"these parts"
         )
     return [result for result in results.values() if isinstance(result, Artifact)]
 

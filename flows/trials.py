@@ -31,7 +31,7 @@ def run_trials(config: PipelineConfig, searched: Searched, trials: int) -> tuple
     except ImportError as error:
         raise InputError("study: trials need Optuna; pip install 'neurontune[studies]'") from error
     if not getattr(config.scaling, "validations", 1):
-        raise InputError("scaling.validations: 0, but trials choose on validation data; set it above 0")
+        raise InputError("scaling.validations: is 0, but trials are compared on validation data; set it to 1 or more")
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     space = search_space(config, describe(config.model).neurons_per_layer, searched)
     selection_only(config)  # an error before scaling is raised here; inside a trial it would count as diverged learning

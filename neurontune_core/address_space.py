@@ -25,5 +25,5 @@ def check_address_space(parameters: int = 0) -> None:
     if LIMIT != resource.RLIM_INFINITY and need > LIMIT:
         raise InputError(
             f"the limit of address space (ulimit -v) is {LIMIT >> 10} KiB, and a run with this model needs at least "
-            f"{need >> 10}; take it away with `ulimit -v unlimited`, or limit memory by a cgroup instead"
+            f"{need >> 10} KiB; remove it with `ulimit -v unlimited`, or limit memory by a cgroup instead"
         )

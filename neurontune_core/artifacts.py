@@ -103,7 +103,8 @@ def write(
     except Exception as error:
         if why := problem(error):
             raise StorageError(
-                f"artifact {stage}/{key}: cannot be kept in {root} ({why}), then run again: finished stages are reused"
+                f"artifact {stage}/{key}: cannot be written to {root} ({why}), then run again: finished stages are "
+                f"reused"
             ) from error
         raise
     artifact = find(root, stage, key)
@@ -155,7 +156,7 @@ def _make(
         facts = dict(fill(folder))
         for name, value in facts.items():
             if isinstance(value, float) and not math.isfinite(value):
-                raise NumericalError(f"{stage}: {name} is {value}; the stage's result was not kept")
+                raise NumericalError(f"{stage}: {name} is {value}; the stage's result was not stored")
         files = {
             path.relative_to(folder).as_posix(): {"sha256": file_digest(path), "bytes": path.stat().st_size}
             for path in sorted(folder.rglob("*"))

@@ -131,7 +131,7 @@ def obey(session: ChatSession, line: str) -> str:
         return f"system {session.system or NO_SYSTEM}; new conversation"
     if command == "/help":
         return _wrapped(HELP, shutil.get_terminal_size().columns)
-    raise InputError(f"{command} is no command; /help lists them")
+    raise InputError(f"{command} is not a command; /help lists all commands")
 
 
 def _wrapped(text: str, width: int) -> str:

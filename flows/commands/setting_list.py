@@ -44,7 +44,9 @@ def show_settings(words: Sequence[str], preset: str | None, as_json: bool) -> No
     shown = [setting for setting in found if all(word in setting.name for word in words)]
     if not shown:
         nearest = nearest_first(words[0], [setting.name for setting in found]).split(", ")[:3]
-        raise InputError(f"settings: none has {' and '.join(words)} in its name; nearest: {', '.join(nearest)}")
+        raise InputError(
+            f"settings: no setting has {' and '.join(words)} in its name; the nearest are {', '.join(nearest)}"
+        )
     if as_json:
         echo(json_text([asdict(setting) for setting in shown]))
         return

@@ -69,7 +69,7 @@ def apply(runtime: RuntimeConfig, quiet: bool) -> None:
             home.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             why = problem(error) or error.strerror
-            raise InputError(f"runtime.root: {quoted(str(home))} cannot be made ({why})") from error
+            raise InputError(f"runtime.root: {quoted(str(home))} cannot be created ({why})") from error
         os.environ["PREFECT_HOME"] = str(home)
         running = running_servers(home)
         for name, value in running.items():

@@ -66,7 +66,7 @@ class EmbeddedServer:
         if (code := self.process.poll()) is not None:
             reason = f"it ended with {code}: {_last_line(self.log)}"
         raise ServerStartError(
-            f"the embedded Prefect server did not come up at {self.address} ({reason}); see {self.log}"
+            f"the embedded Prefect server did not start at {self.address} ({reason}); see {self.log}"
         )
 
 

@@ -67,7 +67,10 @@ def up(settings: Sequence[str], port: int, mlflow_port: int, show_password: bool
         if show_password:
             echo(login.read_login(home))
             return
-        raise InputError(f"runtime.root: another `neurontune up` runs on {root}, at {other.removesuffix('/api')}")
+        raise InputError(
+            f"runtime.root: another `neurontune up` runs on {root}, at {other.removesuffix('/api')}; use it, or stop "
+            f"it first"
+        )
     for option, number in (("--port", port), ("--mlflow-port", mlflow_port)):
         _check_free(option, number)
     if own_mlflow := not uri.startswith("http"):
@@ -159,7 +162,7 @@ def _check_free(option: str, port: int) -> None:
             probe.bind(("127.0.0.1", port))
         except OSError as error:
             raise InputError(
-                f"{option}: {port} is in use on this machine; stop what runs there or choose another"
+                f"{option}: {port} is in use on this machine; stop the program that uses it, or choose another port"
             ) from error
 
 

@@ -64,8 +64,8 @@ def plan_cells(config: CausalConfig, kinds: Mapping[str, Kind]) -> list[Cell]:
     asked = {name: groups for name, groups in asked.items() if any(groups)}
     if not asked:
         raise InputError(
-            f"causal.interventions: {', '.join(config.interventions) or 'none'} asks no prompt of the groups "
-            f"{', '.join(kinds) or 'none'}; choose others, or change causal.groups"
+            f"causal.interventions: {', '.join(config.interventions) or 'none'} applies to none of the groups "
+            f"{', '.join(kinds) or 'none'}; choose other interventions, or change causal.groups"
         )
     cells = [Cell(BASE, 0.0, BASE, tuple(kinds))]
     cells += [Cell(EMPTY, 0.0, name, tuple(own[:1] or rest[:1])) for name, (own, rest) in asked.items()]

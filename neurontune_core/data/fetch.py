@@ -79,7 +79,7 @@ def _download(dataset: Dataset, role_file: TextFile, commit: str | None, copy: s
             f"{section}: {dataset.name} is gated and the token has no access to it; {_access(dataset)}, or {copy}"
         ) from error
     except LocalEntryNotFoundError as error:  # what the client makes of a connection that breaks off
-        raise InputError(f"{section}: the download of {dataset.name} broke off; try again, or {copy}") from error
+        raise InputError(f"{section}: the download of {dataset.name} was interrupted; try again, or {copy}") from error
     except (RepositoryNotFoundError, RevisionNotFoundError, EntryNotFoundError) as error:
         raise InputError(
             f"{section}: the hub has no {role_file.file} in {dataset.hub} at commit {commit or 'main'}; "

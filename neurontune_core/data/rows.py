@@ -100,7 +100,7 @@ def check_is_itself(path: Path) -> None:
     if not os.path.isfile(path):  # a pipe would be waited for
         raise InputError(f"{path}: is neither file nor folder; give a file")
     if (size := os.path.getsize(path)) > LARGEST:
-        raise InputError(f"{path}: has {size:,} bytes, more than can be read ({LARGEST:,}); give a part of it")
+        raise InputError(f"{path}: has {size:,} bytes, more than can be read ({LARGEST:,}); give a part of the file")
     try:
         with path.open("rb") as file:
             start = file.read(64).removeprefix(codecs.BOM_UTF8).lstrip().lower()
@@ -130,7 +130,7 @@ def check_columns(path: Path, columns: Sequence[str]) -> None:
             raise InputError(f"{path}: column {column!r} is there twice; keep one of them, or rename one")
         if plain in met:
             raise InputError(
-                f"{path}: columns {met[plain]!r} and {column!r} differ in case or blanks alone; keep one of them"
+                f"{path}: columns {met[plain]!r} and {column!r} differ only in case or blanks; keep one of them"
             )
         met[plain] = column
 

@@ -136,7 +136,9 @@ def _own(own: OwnData) -> Dataset:
     except (ValueError, RecursionError) as error:
         raise InputError(f"{own.place}: not valid TOML: {error}") from error
     if "name" in tree:
-        raise InputError(f"{own.place}: name: a dataset is called like its file, {own.name!r} here; leave it out")
+        raise InputError(
+            f"{own.place}: name: the name of a dataset is that of its file, here {own.name!r}; leave `name` out"
+        )
     if bool(described.hub) == bool(described.path):
         raise InputError(f"{own.place}: give either path, the file relative to this one, or hub, a repository id")
     if described.path:
@@ -211,7 +213,9 @@ def check_source(field: str, name: str, source: SourceConfig) -> None:
     own = own_data(name)
     if own is not None and not own.is_on_hub and (source.path or source.revision):
         wrong = "path" if source.path else "revision"
-        raise InputError(f"{field}.{wrong}: {name} is a file of its own place; leave this out")
+        raise InputError(
+            f"{field}.{wrong}: {name} is itself a file, so it has no other {wrong}; leave this setting out"
+        )
 
 
 def names_with(role: RoleName) -> list[str]:

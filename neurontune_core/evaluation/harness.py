@@ -45,7 +45,7 @@ def check_tasks(asked: HarnessTasks) -> None:
         raise InputError(f"--limit: {asked.limit} rows are too few; give 1 or more")
     manager = _manager(asked.folder)
     if not asked.tasks:
-        raise InputError("--tasks: no task is named; give some, e.g. mmlu,gsm8k,hellaswag")
+        raise InputError("--tasks: no task is named; give one or more, e.g. mmlu,gsm8k,hellaswag")
     for name in asked.tasks:
         if name not in manager.task_index:
             near = nearest_first(name, manager.all_tasks)
@@ -54,7 +54,9 @@ def check_tasks(asked: HarnessTasks) -> None:
         raise InputError(f"--tasks: one is named twice in {', '.join(asked.tasks)}; name it once")
     for name, file in _data_files(manager, asked.folder):
         if not os.path.isfile(file):
-            raise InputError(f"--task-folder: {file} of task {name} is not there; give its absolute path in data_files")
+            raise InputError(
+                f"--task-folder: {file} of task {name} does not exist; give its absolute path in data_files"
+            )
 
 
 def task_digests(asked: HarnessTasks) -> list[str]:
@@ -100,7 +102,7 @@ def model_scores(chat: ChatModel, asked: HarnessTasks) -> tuple[pd.DataFrame, pd
             apply_chat_template=chat.tokenizer.chat_template is not None,
         )
     except FileNotFoundError as error:
-        raise InputError(f"--tasks: data of {', '.join(asked.tasks)} are not to be had: {error}") from error
+        raise InputError(f"--tasks: the data of {', '.join(asked.tasks)} cannot be loaded: {error}") from error
     assert results is not None
     return result_table(results), row_table(results)
 
@@ -202,7 +204,7 @@ def _manager(folder: str | None) -> Any:
     except ImportError as error:
         raise InputError(f"--tasks: lm-evaluation-harness is not installed; {INSTALL}") from error
     if folder is not None and not os.path.isdir(folder):
-        raise InputError(f"--task-folder: {folder!r} is no folder; give one with the YAML files of tasks")
+        raise InputError(f"--task-folder: {folder!r} is not a folder; give one with the YAML files of tasks")
     return TaskManager(include_path=folder)
 
 

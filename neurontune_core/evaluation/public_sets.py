@@ -97,7 +97,7 @@ def public_prompts(
             seen.add(_words(question.conversation.text))
             questions.append(question)
     if not questions:
-        raise InputError(f"evaluation.benchmarks: no query of {dataset} is left that the run does not train on")
+        raise InputError(f"evaluation.benchmarks: the run trains on all queries of {dataset}; name another dataset")
     attacks = attacks_of(attack_set, library.attacks(), trained_categories(pairs)) if attack_set else []
     prompts = []
     for question in questions:

@@ -101,7 +101,9 @@ def read_description(folder: Path) -> dict[str, Any]:
     try:
         description: dict[str, Any] = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
         if description["format"] != FORMAT:
-            raise InputError(f"alpha: {folder} has format {description['format']}, this version reads {FORMAT}")
+            raise InputError(
+                f"alpha: {folder} has format {description['format']}, but this version reads {FORMAT}; export it again"
+            )
         for name in ("base_model", "base_revision", "base_weights", "neurons_per_layer", "alpha_sha256"):
             description[name]
     except (ValueError, KeyError, TypeError) as error:

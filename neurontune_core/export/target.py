@@ -30,7 +30,7 @@ def check_target(folder: Path) -> None:
     for parent in folder.absolute().parents:
         if os.path.exists(parent):
             if not os.path.isdir(parent):
-                raise InputError(f"--to: {parent} is a file; name a folder that can be made")
+                raise InputError(f"--to: {parent} is a file; name a folder that can be created")
             check_folder("--to", str(parent))
             return
 

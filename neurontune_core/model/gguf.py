@@ -91,7 +91,8 @@ def _files(path: Path) -> list[Path]:
     parts = [path.with_name(f"{named['stem']}-{number:05}-of-{count:05}{end}") for number in range(1, count + 1)]
     if missing := [part.name for part in parts if not part.is_file()]:
         raise InputError(
-            f"model.name: {', '.join(missing)} of the split file is not in {path.parent}; put all {count} parts there"
+            f"model.name: {', '.join(missing)} of the split file is missing in {path.parent}; put all {count} parts "
+            f"there"
         )
     return parts
 

@@ -179,7 +179,9 @@ def _converted(reference: ModelReference, root: str) -> Path:
         with joined_file(name, folder.parent) if packaged else nullcontext(Path(reference.name)) as file:
             header = gguf.read_header(file)
             if header.digest() != reference.weights:
-                raise InputError(f"model.name: {reference.name} has changed since it was looked at; start again")
+                raise InputError(
+                    f"model.name: {reference.name} has changed since the run checked it; start the run again"
+                )
             convert_to_folder(header, folder)
             check_model_folder(folder, ModelConfig(name=reference.name, system_prompt=reference.system_prompt))
         return {}

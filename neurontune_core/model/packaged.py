@@ -80,7 +80,7 @@ def packaged(name: str) -> PackagedModel:
         some = f" ({len(files) - len(present)} of {len(files)} are missing)" if len(files) > 1 else ""
         raise InputError(f"model.name: {name!r} needs its package{'s' if some else ''}{some}; run `{command}`")
     if sum(file.stat().st_size for file in present) != found.size:
-        raise InputError(f"model.name: the packages of {name!r} are of another version; run `{command}`")
+        raise InputError(f"model.name: the packages of {name!r} have another version; run `{command}`")
     return found
 
 

@@ -34,7 +34,9 @@ def check_names(config: PairsConfig) -> None:
     for kind in (*ROLE_OF, *TEXTS):
         names = getattr(config, kind)
         if not names or len(set(names)) < len(names):
-            raise InputError(f"pairs.{kind}: {list(names)} must name at least one dataset, and none twice")
+            raise InputError(
+                f"pairs.{kind}: {list(names)} is empty or names a dataset twice; name one or more, each once"
+            )
         for name in names:
             check_entry(f"pairs.{kind}", name, known if kind in ROLE_OF else known[:1], "dataset")
         check_distinct(f"pairs.{kind}", names)

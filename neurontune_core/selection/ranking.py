@@ -89,7 +89,8 @@ def rank(
         rest = _moments(scores, other, neurons_per_layer, method, half)
         if not rest.count:
             raise InputError(
-                f"selection.statistic: {config.statistic!r} compares both roles, but the scores have no {other} pairs"
+                f"selection.statistic: {config.statistic!r} compares both roles, but the scores have no {other} pairs; "
+                f"choose mean or t"
             )
         score = own.mean - rest.mean
         error = np.sqrt(own.variance / max(1, own.count) + rest.variance / rest.count)

@@ -286,7 +286,7 @@ def choose(study: str, variants: Mapping[str, tuple[str, ...]] | None) -> Study:
     """
     if study == "own":
         if not variants:
-            raise InputError("variants: study 'own' has none; give some, or choose among " + ", ".join(STUDIES))
+            raise InputError(f"--variant: the study 'own' has none; give one or more, or choose {', '.join(STUDIES)}")
         return Study("Own variants", "How do these settings compare?", variants)
     if study not in STUDIES:
         raise InputError(f"study: unknown name {study!r}; choose among {nearest_first(study, [*STUDIES, 'own'])}")

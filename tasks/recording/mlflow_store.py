@@ -105,8 +105,8 @@ def _check_uri(field: str, uri: str) -> None:
         known = False
     if not known or not uri.isprintable():
         raise InputError(
-            f"{field}: {quoted(without_password(uri))} is no address of MLflow's; give http://HOST:PORT or "
-            f"sqlite:///FILE"
+            f"{field}: {quoted(without_password(uri))} is not an address that MLflow supports; give http://HOST:PORT "
+            f"or sqlite:///FILE"
         )
 
 
@@ -114,8 +114,8 @@ def _uri_in(runtime: RuntimeConfig) -> str:
     filesystem, base = fsspec.url_to_fs(runtime.root)
     if not isinstance(filesystem, LocalFileSystem):
         raise InputError(
-            f"runtime.mlflow_uri: a SQLite file cannot live in {runtime.root}; set it to the address of an MLflow "
-            f"server or to sqlite:///FILE"
+            f"runtime.mlflow_uri: a SQLite file cannot be stored in {runtime.root}; set the field to the address of an "
+            f"MLflow server or to sqlite:///FILE"
         )
     return f"{SQLITE}{database_path(Path(base) / DATABASE)}"
 
@@ -178,8 +178,8 @@ def check_registry(uri: str) -> None:
     registry = os.environ.get(REGISTRY, "")
     if registry.startswith("http") and not is_same_server(uri, registry):
         raise InputError(
-            f"{REGISTRY}: {without_password(registry)!r} is not the MLflow of `neurontune up`, whose password MLflow "
-            f"would send there; unset it"
+            f"{REGISTRY}: {without_password(registry)!r} is not the MLflow of `neurontune up`, and MLflow would send "
+            f"it the password of `up`; unset the variable"
         )
 
 

@@ -209,4 +209,6 @@ def check_name(name: str) -> None:
         InputError: it is empty or contains a character that MLflow forbids.
     """
     if not name.strip() or any(sign in name for sign in "/:'\""):
-        raise InputError(f"--name: {name!r} is no name for a registered model; use letters, digits, dots and dashes")
+        raise InputError(
+            f"--name: {name!r} cannot be the name of a registered model; use letters, digits, dots and dashes"
+        )

@@ -83,9 +83,14 @@ class ClassifierJudge:
             self.tokenizer.pad_token = self.tokenizer.eos_token
         classes = list(config.id2label.values())
         if not self.writes and not any(map(class_label, classes)):
-            raise InputError(f"judge model {path} has the classes {classes}; one of {sorted(CLASS_NAMES)} is needed")
+            raise InputError(
+                f"judge model {path} has the classes {classes}; choose a model with one of {sorted(CLASS_NAMES)}"
+            )
         if self.writes and not self.tokenizer.chat_template:
-            raise InputError(f"judge model {path} has no chat template; a guard model needs one to read a conversation")
+            raise InputError(
+                f"judge model {path} has no chat template, which a guard model needs to read a conversation; choose "
+                f"another model"
+            )
 
     def __call__(self, batch: Sequence[Completion]) -> list[Verdict]:
         """Judge the completions in batches, in order."""

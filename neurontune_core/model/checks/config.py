@@ -44,8 +44,7 @@ def check_config(folder: Path) -> PretrainedConfig:
     """Return the configuration of a model folder.
 
     Raises:
-        InputError: config.json is not readable, holds values no model has, needs code of its own, or is that of
-            no decoder.
+        InputError: config.json is not readable, has impossible values, needs its own code, or is not of a decoder.
     """
     raw = read_object(folder / "config.json")
     for field in ("dtype", "torch_dtype"):
@@ -76,10 +75,10 @@ def check_config(folder: Path) -> PretrainedConfig:
 
 
 def check_layers(config: PretrainedConfig, weights: int) -> None:
-    """Tell whether a model could have its layers, each of which has at least one of so many weights.
+    """Check that there are enough weights for the configured number of layers: each layer has at least one.
 
     Raises:
-        InputError: it could not; building so many layers would take minutes.
+        InputError: there are fewer weights than layers; building so many layers would take minutes.
     """
     layers = getattr(config.get_text_config(), "num_hidden_layers", 0)
     if layers > weights:
@@ -146,16 +145,16 @@ def check_method(folder: Path) -> None:
             bits = "bitsandbytes" if settings.get("load_in_4bit") or settings.get("load_in_8bit") else "unnamed"
             method = settings.get("quant_method") or ("mlx" if field == "quantization" else bits)
             raise InputError(
-                f"config.json: {prefix}{field} says that the weights are quantised ({shown(method, 40)}), so there "
-                f"are no unrounded ones to put factors into; use the unquantised model, which model.quantization=int4 "
-                f"loads in as few bits"
+                f"config.json: {prefix}{field} says that the weights are quantised ({shown(method, 40)}), so the "
+                f"folder has no unrounded weights to which factors could be applied; use the unquantised model, if "
+                f"memory is short with model.quantization=int4"
             )
 
 
 def _check_value(path: str, key: str, value: Any) -> None:
     where = f"config.json: {shown(path, 80)} is {shown(repr(value), 40)}"
     if isinstance(value, float) and not is_number(value) and key not in _MAY_BE_INFINITE:
-        raise InputError(f"{where}, no finite number; correct it, or download the model again")
+        raise InputError(f"{where}, which is not a finite number; correct it, or download the model again")
     if _COUNT.fullmatch(key) and is_number(value):
         limit = next(limit for pattern, limit in _LIMITS if re.search(pattern, key))
         if value > limit:
@@ -172,7 +171,7 @@ def _check_value(path: str, key: str, value: Any) -> None:
     if path in _FLAGS and not isinstance(value, bool | None):
         raise InputError(f"{where}; it must be true or false: correct it")
     if path == "return_dict" and value is not True:
-        raise InputError(f"{where}; the model is used with true alone: leave it out")
+        raise InputError(f"{where}; the model is only used with true: leave it out")
     if path in ("dtype", "torch_dtype") and value is not None and value not in _FORMATS:
         raise InputError(f"{where}; it must be one of {', '.join(_FORMATS)}: correct it")
 
@@ -203,8 +202,8 @@ def _family(raw: dict[str, Any]) -> str:
             f"choose a model that transformers has"
         )
     raise InputError(
-        f"config.json: model_type {shown(repr(family), 60)} is unknown to transformers; choose a model that it has, or "
-        f"a newer transformers"
+        f"config.json: model_type {shown(repr(family), 60)} is unknown to transformers; choose a model that "
+        f"transformers has, or a newer transformers"
     )
 
 
@@ -218,7 +217,7 @@ def _check_decoder(config: PretrainedConfig) -> None:
         problem = "is an encoder"
     else:
         return
-    raise InputError(f"config.json: model_type {config.model_type!r} {problem}; choose a decoder of text")
+    raise InputError(f"config.json: model_type {config.model_type!r} {problem}; choose a text decoder")
 
 
 def _check_shape(config: PretrainedConfig, raw: dict[str, Any]) -> None:
@@ -229,12 +228,12 @@ def _check_shape(config: PretrainedConfig, raw: dict[str, Any]) -> None:
     if isinstance(heads, int) and isinstance(pairs, int) and heads % pairs:
         raise InputError(
             f"config.json: {names['num_key_value_heads']} is {pairs}, which does not divide "
-            f"{names['num_attention_heads']}, {heads}; correct it"
+            f"{names['num_attention_heads']} ({heads}); correct it"
         )
     if isinstance(heads, int) and isinstance(width, int) and sizes["head_dim"] is None and width % heads:
         raise InputError(
-            f"config.json: {names['num_attention_heads']} is {heads}, which does not divide {names['hidden_size']}, "
-            f"{width}; correct it"
+            f"config.json: {names['num_attention_heads']} is {heads}, which does not divide {names['hidden_size']} "
+            f"({width}); correct it"
         )
     if isinstance(heads, int) and isinstance(width, int):
         _check_factors(raw, config, int(sizes["head_dim"] or width // heads))

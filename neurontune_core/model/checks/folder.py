@@ -41,9 +41,9 @@ def check_model_folder(folder: Path, config: ModelConfig) -> None:
 
 def _check(folder: Path, system: str | None) -> None:
     if not folder.is_dir():
-        raise InputError("is a file, not a model folder; give the folder that it is in")
+        raise InputError("is a file, not a model folder; give the folder that contains it")
     if not os.access(folder, os.R_OK | os.X_OK):
-        raise InputError("the folder cannot be read; give yourself the right to read it")
+        raise InputError("the folder cannot be read; allow your user to read it")
     if not any(folder.iterdir()):
         raise InputError("the folder is empty; save the model there with save_pretrained first")
     if not (folder / "config.json").exists() and any(folder.glob("*.safetensors")):

@@ -113,7 +113,7 @@ def _ids(file: str, field: str, value: Any, rows: int | None) -> list[int]:
     for token in ids:
         if not isinstance(token, int) or isinstance(token, bool) or (rows is not None and not 0 <= token < rows):
             allowed = "a whole number" if rows is None else f"a token id from 0 to {rows - 1}"
-            raise InputError(f"{file}: {field} is {shown(repr(value), 40)}; it must be {allowed} or a list of such")
+            raise InputError(f"{file}: {field} is {shown(repr(value), 40)}; it must be {allowed}, or a list of these")
     return ids
 
 

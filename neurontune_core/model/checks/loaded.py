@@ -35,8 +35,8 @@ def check_loaded(loaded: tuple[PreTrainedModel, dict[str, Any]], name: str) -> P
     check_fit(info, f"model.name: {shown(repr(name), 120)}")
     if problem := not_finite(model):
         raise InputError(
-            f"model.name: {shown(repr(name), 120)}: {problem}; download or save the model again, or set model.dtype "
-            f"to float32 if the number format is too narrow for it"
+            f"model.name: {shown(repr(name), 120)}: {problem}; download or save the model again, or set model.dtype to "
+            f"float32 if the numbers are too large for its format"
         )
     return model
 
@@ -60,18 +60,18 @@ def check_logits(model: PreTrainedModel, ids: list[int], name: str, load: tuple[
     if not torch.isfinite(first).all():
         raise InputError(
             f"{where}: gives logits that are not finite after a plain prompt; download or save the model again, or set "
-            f"model.dtype to float32 if the number format is too narrow for it"
+            f"model.dtype to float32 if the numbers are too large for its format"
         )
     if first.max() == first.min():
         raise InputError(
-            f"{where}: finds every next token equally likely, as one without weights does; download it again"
+            f"{where}: gives every next token the same probability, like a model without weights; download it again"
         )
     for other, when in ((again, "every time"), (_first_logits.setdefault(load, first), "every time it is loaded")):
         apart = float((first - other).abs().max())
         if apart > _TOLERANCE * max(1e-6, float(other.abs().max())):
             raise InputError(
-                f"{where}: gives other logits {when} (they differ by {apart:.3g}), so something in it is left to "
-                f"chance or has changed meanwhile; download or save the model again, and start anew"
+                f"{where}: gives different logits {when} (by {apart:.3g}), so it is not deterministic, or its files "
+                f"have changed meanwhile; download or save the model again, and start the run again"
             )
 
 
@@ -86,8 +86,8 @@ def check_fit(info: dict[str, Any], place: str) -> None:
     if mismatched := sorted(info["mismatched_keys"]):
         weight, stored, wanted = mismatched[0]
         raise InputError(
-            f"{place}: {shown(weight, 100)!r} has the shape {list(stored)}, but the model of config.json "
-            f"{list(wanted)} ({len(mismatched)} such weights); use the files of one model"
+            f"{place}: {shown(weight, 100)!r} has the shape {list(stored)}, but config.json asks for {list(wanted)} "
+            f"({len(mismatched)} such weights); use the files of one model"
         )
     if left := sorted(key for key in info["unexpected_keys"] if not _HARMLESS.fullmatch(key)):
         raise InputError(

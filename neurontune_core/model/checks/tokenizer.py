@@ -28,7 +28,9 @@ def load_tokenizer(folder: Path) -> tuple[PreTrainedTokenizerBase, str]:
     """
     vocabularies = [file for pattern in _VOCABULARIES for file in sorted(folder.glob(pattern))]
     if not vocabularies:
-        raise InputError("tokenizer.json: is missing, and so is every other vocabulary; save the tokenizer there, too")
+        raise InputError(
+            "tokenizer.json: is missing, and there is no other vocabulary; save the tokenizer in this folder too"
+        )
     for name in _OBJECTS:
         if (folder / name).exists():
             read_object(folder / name)
@@ -48,12 +50,12 @@ def load_tokenizer(folder: Path) -> tuple[PreTrainedTokenizerBase, str]:
         for file in (file for file in vocabularies if file.suffix == ".json"):
             read_object(file)  # says more of a file that is cut off, but takes a second of a whole one
         raise InputError(
-            f"{vocabularies[0].name}: no tokenizer can be read ({reason(error)}); download or save it again"
+            f"{vocabularies[0].name}: the tokenizer cannot be read ({reason(error)}); download or save it again"
         ) from error
     check_end(folder)
     if getattr(getattr(getattr(tokenizer, "backend_tokenizer", None), "model", None), "dropout", None):
         raise InputError(
-            f"{vocabularies[0].name}: has a dropout, which reads a text otherwise each time; set it to null"
+            f"{vocabularies[0].name}: has a dropout, so the same text gets other tokens each time; set dropout to null"
         )
     return tokenizer, vocabularies[0].name
 
@@ -89,8 +91,8 @@ def check_ids(
         )
     if tokenizer.eos_token_id is None and not ends:
         raise InputError(
-            "tokenizer_config.json: no eos_token, nor in generation_config.json or config.json; add the token that "
-            "ends a turn"
+            "tokenizer_config.json: has no eos_token, and neither have generation_config.json and config.json; add "
+            "the token that ends a turn"
         )
     try:
         words = tokenizer(PROMPT, add_special_tokens=False)["input_ids"]
@@ -101,11 +103,11 @@ def check_ids(
             f"tokenizer_config.json: the tokenizer fails on a plain text ({reason(error)}); save it again"
         ) from error
     if set(words) <= named:
-        raise InputError(f"{file}: knows no word of {PROMPT!r}; its vocabulary is not that of a model: save it again")
+        raise InputError(f"{file}: has no token for the words of {PROMPT!r}; save the tokenizer again")
     if " ".join(said.split()).casefold() != PROMPT.casefold():
         raise InputError(
-            f"{file}: writes {PROMPT!r}, once read, as {shown(repr(said), 60)}; its vocabulary and "
-            f"decoder do not fit together: save the tokenizer again"
+            f"{file}: encodes and decodes {PROMPT!r} to {shown(repr(said), 60)}; its vocabulary and decoder do not fit "
+            f"together: save the tokenizer again"
         )
     if len(prompt) >= tokenizer.model_max_length:
         raise InputError(
@@ -131,6 +133,6 @@ def _special_ids(tokenizer: PreTrainedTokenizerBase) -> list[int]:
         ]  # fmt: skip
     except Exception as error:  # of whatever kind: a special token that is no token
         raise InputError(
-            f"tokenizer_config.json: a special token is none of the vocabulary ({reason(error)}); correct it"
+            f"tokenizer_config.json: a special token is not in the vocabulary ({reason(error)}); correct it"
         ) from error
     return [number for number in ids if number is not None]

@@ -53,7 +53,7 @@ def test_without_a_converter_the_remedy_is_named(tmp_path: Path, monkeypatch: py
 
 @pytest.mark.parametrize("name", ["no owner", "a/b/c", "name", "-a/b"])
 def test_a_name_that_is_no_repository_is_refused(name: str) -> None:
-    with pytest.raises(InputError, match=r"--push: .* is no repository; give OWNER/NAME"):
+    with pytest.raises(InputError, match=r"--push: .* is not the name of a repository; give OWNER/NAME"):
         send.check_repository(name)
 
 

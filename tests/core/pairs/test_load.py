@@ -38,7 +38,7 @@ def own(tmp_path: Path) -> PairsConfig:
             {"harmful": ("alpaca",)},
             r"pairs\.harmful: 'alpaca' has no harmful queries; choose among advbench, .* pairs\.benign",
         ),
-        ({"benign": ()}, r"pairs\.benign: \[\] must name at least one dataset"),
+        ({"benign": ()}, r"pairs\.benign: \[\] is empty or names a dataset twice"),
         ({"benign": ("shipped", "shipped")}, "none twice"),
         ({"sources": {"advbnch": {}}}, r"pairs\.sources\.advbnch: unknown dataset"),
         ({"sources": {"shipped": {"path": "a.csv"}}}, r"pairs\.sources\.shipped: only `limit`"),

@@ -165,7 +165,7 @@ def test_neurons_says_what_is_wrong_in_one_line(call, config: PipelineConfig, mo
     changed = source.describe(config.model).model_copy(update={"weights": "other"})
     for arguments, words in (
         (("old",), "does not rank its neurons; run the pipeline again"),
-        (("nobody",), "no run goes by 'nobody'"),
+        (("nobody",), "no run has the name or id 'nobody'"),
         (("old", "--top", "0"), "--top: 0 is below 1; ask for one neuron or more"),
         (("old", "--top", "-3"), "--top: -3 is below 1; ask for one neuron or more"),
     ):
@@ -188,7 +188,7 @@ def test_chat_obeys_commands_and_judges_both_answers(call, config: PipelineConfi
     assert base.partition("]")[2] != tuned.partition("]")[2]
     assert (new, strength, attack) == ("new conversation", "strength 0", "attack retired_spymaster")
     assert base_again == base and tuned_again.partition("]")[2] == base.partition("]")[2]
-    assert "no number from 0" in refused and "/nothing is no command" in unknown
+    assert "not a number from 0" in refused and "/nothing is not a command" in unknown
 
 
 def test_chat_keeps_the_conversation_until_a_new_one(call, config: PipelineConfig) -> None:
@@ -211,7 +211,7 @@ def test_chat_takes_another_length_and_lists_attacks_in_columns(
     record_run(config, "first")
     code, out, err = call("chat", "first", "--tokens", "6", lines="/tokens\n/tokens 3\n/tokens x\n/attacks\n")
     assert (code, err) == (0, "")
-    assert "tokens 6" in out and "tokens 3" in out and "tokens: 'x' is no whole number from 1 on" in out
+    assert "tokens 6" in out and "tokens 3" in out and "tokens: 'x' is not a whole number of 1 or more" in out
     listed = out[out.index("whole number") :].splitlines()
     assert max(map(len, listed)) <= 100 and len(listed) < len(shipped_attacks())
 
@@ -253,7 +253,7 @@ def test_chat_says_when_the_positions_are_full(call, config: PipelineConfig) -> 
     lines = "\n".join(["x" * 2000, "x" * 900, "x" * 100, "/new", "Hello", ""])
     code, out, err = call("chat", "first", "--tokens", "60", lines=lines)
     assert (code, err) == (0, "")
-    assert out.startswith("neurontune: error: message: with it the model's 1,024 positions are full; write a shorter")
+    assert out.startswith("neurontune: error: message: it fills the model's 1,024 positions; write a shorter")
     assert "neurontune: error: conversation: with this message the model's 1,024 positions are full; /new" in out
     assert "base [" in out.partition("new conversation")[2], "it goes on"
 

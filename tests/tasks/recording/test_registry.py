@@ -76,5 +76,5 @@ def test_a_champion_whose_evaluation_is_gone_does_not_stay_for_ever(config: Pipe
 
 @pytest.mark.parametrize("name", ["", " ", "a/b", "a:b", "it's"])
 def test_bad_names(name: str) -> None:
-    with pytest.raises(InputError, match="no name for a registered model"):
+    with pytest.raises(InputError, match="cannot be the name of a registered model"):
         check_name(name)

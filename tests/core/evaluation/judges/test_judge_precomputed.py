@@ -57,7 +57,7 @@ def test_unreadable_files(tmp_path: Path, name: str, message: str) -> None:
 @pytest.mark.parametrize("ending", ["jsonl", "parquet"])
 def test_a_file_without_a_row_is_told(tmp_path: Path, ending: str) -> None:
     file = write(tmp_path / f"none.{ending}", [])
-    with pytest.raises(InputError, match=rf"none\.{ending} holds no rows; give one with an id and a label a row"):
+    with pytest.raises(InputError, match=rf"none\.{ending} has no rows; give a file with an id and a label"):
         PrecomputedJudge(file)
 
 

@@ -195,7 +195,7 @@ def test_weights_of_zeros_are_told_when_loaded(tmp_path: Path) -> None:
     folder = good(tmp_path / "m")
     weights(lambda held: [weight.zero_() for weight in held.values()])(folder)
     reference = source.describe(ModelConfig(name=str(folder)))
-    with pytest.raises(InputError, match="finds every next token equally likely"):
+    with pytest.raises(InputError, match="gives every next token the same probability"):
         load(reference, str(tmp_path / "root"), CPU)
 
 
