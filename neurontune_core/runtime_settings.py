@@ -93,8 +93,8 @@ class RuntimeConfig(Section):
     )
     dask_address: str | None = Field(
         default=None,
-        description="Address of a Dask scheduler, e.g. `tcp://host:8786`; by default the runner `dask` starts a cluster "
-        "on this machine.",
+        description="Address of a Dask scheduler, e.g. `tcp://host:8786`; by default the runner `dask` starts a "
+        "cluster on this machine.",
         json_schema_extra={"pattern": DASK_ADDRESS},
     )
     concurrency_limit: str | None = Field(

@@ -22,7 +22,7 @@ MEANING = {
     "tuned": "tuned: the tuned model's answers",
     "base-ability": "base-ability: four-option questions, the base model",
     "ability": "ability: four-option questions before and after",
-    "triggers": "triggers: words that set off false refusals",
+    "triggers": "triggers: words that trigger false refusals",
     "scaling": "scaling: alpha",
     "cards": "cards: the strongest neurons",
     "selection": "selection: the neurons",

@@ -25,7 +25,7 @@ from neurontune_core.evaluation.report_headline import StageTime, circumstances,
 from neurontune_core.records import Role, ScalingFactors
 from neurontune_core.shown_text import group_in_words
 
-VERSION = 5
+VERSION = 6
 LARGEST_TEXT = 6_000_000
 """The most bytes of changed completions in a report, so that the page stays below 8 MB."""
 ROW_MARKUP = 1000
@@ -39,8 +39,8 @@ CURVES = {
 }
 CATEGORIES: tuple[tuple[str, str, Role], ...] = (
     ("Harmful prompts by attack category", "attack_category", "safety"),
-    ("Harmless prompts by attack category they are wrapped in", "attack_category", "utility"),
-    ("Harmful prompts by unsafety category", "query_category", "safety"),
+    ("Harmless prompts by attack category", "attack_category", "utility"),
+    ("Harmful prompts by category of harm", "query_category", "safety"),
 )
 
 

@@ -111,7 +111,7 @@ def test_a_conversation_ends_where_the_positions_do(family: str) -> None:
     chat = short_chat(family, 64)
     factors = ScalingFactors(NeuronSet((NeuronId(0, 0),), ()), np.ones(1, dtype=np.float32))
     session = ChatSession(chat, factors, judge_by_name("rules"))
-    with pytest.raises(InputError, match="system: .* fills the model's 64 positions; write a shorter one"):
+    with pytest.raises(InputError, match=r"system: .* fills the model's 64 positions; write a shorter one"):
         session.set_system("x" * 70)
     assert session.system == ""
     with pytest.raises(InputError, match="message: it fills the model's 64 positions; write a shorter one"):

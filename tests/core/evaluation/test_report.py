@@ -172,7 +172,7 @@ def test_the_page_of_a_large_run_stays_below_8_mb(record: RunRecord) -> None:
         parts.append(part.sort_values("model", kind="stable"))
     page = render_report(dataclasses.replace(record, completions=pd.concat(parts, ignore_index=True)))
     assert 4_000_000 < len(page.encode()) < 8_000_000
-    assert "more are in the completions table of the run" in page
+    assert "more do not fit on this page" in page
 
 
 def test_factors_are_counted_by_sign() -> None:
@@ -195,7 +195,7 @@ def test_a_run_without_neurons_training_or_changes_still_has_a_report(record: Ru
         earlier=(),
     )
     page = render_report(bare)
-    for sentence in ("No neuron was selected", "The factors were not trained", "No completion changed"):
+    for sentence in ("No neuron was selected", "The factors were not trained", "No answer changed"):
         assert sentence in page
 
 

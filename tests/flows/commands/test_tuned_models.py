@@ -66,7 +66,7 @@ def test_export_of_the_latest_run_and_of_its_factors(call, config: PipelineConfi
 def test_the_card_warns_where_the_model_refuses_too_little(config: PipelineConfig) -> None:
     record_run(config, "first", own_refusals=5)
     card = card_of(find_tuned("first", config.runtime))
-    assert "> **Warning:** the model refuses 5 of 8 harmful queries plainly" in card and "safety scores are" not in card
+    assert "> **Warning:** the model refuses 5 of 8 plain harmful queries" in card and "safety scores are" not in card
 
 
 def test_a_base_model_that_has_changed_is_refused(call, config: PipelineConfig, monkeypatch, tmp_path: Path) -> None:
