@@ -62,7 +62,7 @@ def chat_with(
     if isinstance(sys.stdin, io.TextIOWrapper):  # a byte that is not UTF-8 is shown escaped instead of ending the chat
         sys.stdin.reconfigure(errors="replace")
     if sys.stdin.isatty():
-        console.print(f"{name}: base and tuned model. /help lists what can be changed. Completions may be harmful.")
+        console.print(f"{name}: base and tuned model. /help lists the commands. Answers may be harmful.")
     for line in _lines():
         if line in ("/quit", "/exit"):
             return
@@ -72,7 +72,7 @@ def chat_with(
             elif line:
                 _answer(session, line, console)
                 if session.full:
-                    console.print("The conversation has reached the end of the model's positions: /new starts over.")
+                    console.print("The conversation fills the model's positions: /new starts a new one.")
         except InputError as error:
             console.print(f"neurontune: error: {error}", markup=False, soft_wrap=True)
         except KeyboardInterrupt:

@@ -23,10 +23,10 @@ MEANING = {
     "base-ability": "base-ability: four-option questions, the base model",
     "ability": "ability: four-option questions before and after",
     "triggers": "triggers: words that trigger false refusals",
-    "scaling": "scaling: alpha",
+    "scaling": "scaling: the factors",
     "cards": "cards: the strongest neurons",
-    "selection": "selection: the neurons",
-    "scores": "scores: merged",
+    "selection": "selection: the selected neurons",
+    "scores": "scores: of all shards",
     "attribution": "attribution: a shard",
     "pairs": "pairs",
 }
@@ -71,9 +71,9 @@ def sync_records(to: str | None, settings: Sequence[str], debug: bool) -> None:
     from tasks.recording.tracking import catch_up
 
     sent = catch_up(runtime, of_every_store=to is not None)
-    echo(f"{sent.sent} records sent, {len(sent.refused)} can never be, {len(sent.left)} still kept")
+    echo(f"{sent.sent} records sent, {len(sent.refused)} refused for good, {len(sent.left)} still kept")
     if are_killed(runtime):
-        echo(f"{_end_killed(runtime)} runs ended whose process was killed")
+        echo(f"{_end_killed(runtime)} runs whose process was killed were ended")
     if sent.elsewhere and to is not None:
         raise InputError(
             f"--to: the records that are left belong to runs that only {' and '.join(sent.elsewhere)} has; "

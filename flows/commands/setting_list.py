@@ -51,9 +51,11 @@ def show_settings(words: Sequence[str], preset: str | None, as_json: bool) -> No
         echo(json_text([asdict(setting) for setting in shown]))
         return
     console = TextConsole()
-    console.print(f"Values of preset {preset or DEFAULT_PRESET}. Change one with --set NAME=VALUE; lists as a,b.\n")
+    console.print(
+        f"Values of preset {preset or DEFAULT_PRESET}. Change one with --set NAME=VALUE; write a list as a,b.\n"
+    )
     if preset not in (None, DEFAULT_PRESET):
-        console.print(f"In brackets those of a run without options (preset {DEFAULT_PRESET}), where they differ.\n")
+        console.print(f"In brackets: the value in a run without options (preset {DEFAULT_PRESET}), if it differs.\n")
     for setting in shown:
         changed = "" if setting.value == setting.default else f" (default {_written(setting.default)})"
         console.print(f"{setting.name} = {_written(setting.value)}{changed}", soft_wrap=True)

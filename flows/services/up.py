@@ -271,7 +271,7 @@ def _print_addresses(
     echo(f"workers      {', '.join(work_pools.work_pools())}")
     echo(f"deployments  {deployments}")
     echo(f"artifacts    {root}")
-    echo("`neurontune run` on these artifacts uses these servers; other programs and folders need")
+    echo("`neurontune run` on these artifacts uses these servers; for other programs and folders run first")
     variables = {"PREFECT_API_URL": f"{prefect.address}/api", "MLFLOW_TRACKING_URI": mlflow, "NEURONTUNE_ROOT": root}
     given = " ".join(f"{name}={shlex.quote(value)}" for name, value in variables.items())
     given += f' PREFECT_API_AUTH_STRING="$(cat {shlex.quote(str(file))})"'
@@ -279,4 +279,4 @@ def _print_addresses(
         user = shlex.quote(prefect.login.partition(":")[0])
         given += f' MLFLOW_TRACKING_USERNAME={user} MLFLOW_TRACKING_PASSWORD="$(cut -d: -f2- {shlex.quote(str(file))})"'
     echo(f"export {given}")
-    echo("Ctrl-C stops all of it.")
+    echo("Ctrl-C stops all of them.")

@@ -1,4 +1,4 @@
-"""The small search of a baseline over its step size or strength, on the validation split alone."""
+"""The search for a baseline's step size, or its layer and strength, only on the validation split."""
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -79,7 +79,7 @@ def searched(
     except ImportError as error:
         raise InputError("baseline.trials: needs Optuna; pip install 'neurontune[studies]'") from error
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    # by default the first ten trials would be random, and so all of a small search
+    # by default Optuna draws the first ten trials at random; a small search would have no others
     sampler = optuna.samplers.TPESampler(seed=seed, n_startup_trials=max(2, trials // 2))
     search = optuna.create_study(direction="maximize", sampler=sampler)
     search.enqueue_trial(dict(first))

@@ -128,7 +128,7 @@ class ChatSession:
             if not any(self.histories):
                 raise InputError(f"message: it fills the model's {limit:,} positions; write a shorter one")
             raise InputError(
-                f"conversation: with this message the model's {limit:,} positions are full; /new starts a new one"
+                f"conversation: with this message it fills the model's {limit:,} positions; /new starts a new one"
             )
         yield from stream(self.chat, self.scaling, self.strength, (base, tuned), min(room, self.max_new_tokens))
 

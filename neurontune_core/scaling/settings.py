@@ -53,7 +53,7 @@ class TrainingSettings(ChoosingSettings):
         default="free",
         description="Whether factors respect the neuron's role: `by_role` keeps safety factors at least 1 and utility "
         "factors at most 1; `against_role` keeps safety factors at most 1 and utility factors at least 1, for sets "
-        "that work against refusing or answering; `free` sets no bounds.",
+        "that work against refusal or answers; `free` sets no bounds.",
     )
     validations: int = Field(
         default=6,

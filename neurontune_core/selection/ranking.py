@@ -109,7 +109,7 @@ def strengths(
 
 
 def scored_role(role: Role, config: SelectionConfig) -> Role:
-    """Return the role whose pairs rank a set of neurons; neurons that oppose refusal are ranked by safety pairs."""
+    """Return the role whose pairs rank a set; neurons that work against refusal are ranked by safety pairs."""
     return "safety" if _wanted(role, config).endswith("refusal") else "utility"
 
 

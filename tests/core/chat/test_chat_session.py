@@ -120,7 +120,7 @@ def test_a_conversation_ends_where_the_positions_do(family: str) -> None:
     assert not session.full
     session.remember("x" * 20, said)
     assert session.full
-    with pytest.raises(InputError, match=r"conversation: with this message .* 64 positions are full; /new starts"):
+    with pytest.raises(InputError, match=r"conversation: with this message it fills .* 64 positions; /new starts"):
         next(session.answers("Why?"))
     session.start_over()
     assert not session.full and next(session.answers("Why?"))

@@ -51,7 +51,7 @@ def test_export_of_the_latest_run_and_of_its_factors(call, config: PipelineConfi
     card = (tmp_path / "tuned" / "README.md").read_text()
     for text in ("# first", "`random:llama`", "| safety_plain | 0.0% [0, 49] | 25.0% [5, 70] | 4 |", f"by {JUDGE}.",
                  "--set model.name=random:llama", "--set selection.safety_neurons=5",
-                 "The safety scores are of 7 of the model's own refusals."):  # fmt: skip
+                 "The safety scores were computed on 7 of the model's own refusals."):  # fmt: skip
         assert text in card
     assert "Warning" not in card
     assert json.loads((tmp_path / "tuned" / "neurontune.json").read_text())["origin"]["run_id"] == run
@@ -66,7 +66,7 @@ def test_export_of_the_latest_run_and_of_its_factors(call, config: PipelineConfi
 def test_the_card_warns_where_the_model_refuses_too_little(config: PipelineConfig) -> None:
     record_run(config, "first", own_refusals=5)
     card = card_of(find_tuned("first", config.runtime))
-    assert "> **Warning:** the model refuses 5 of 8 plain harmful queries" in card and "safety scores are" not in card
+    assert "> **Warning:** the model refuses 5 of 8 plain harmful queries" in card and "safety scores were" not in card
 
 
 def test_a_base_model_that_has_changed_is_refused(call, config: PipelineConfig, monkeypatch, tmp_path: Path) -> None:
@@ -254,7 +254,7 @@ def test_chat_says_when_the_positions_are_full(call, config: PipelineConfig) -> 
     code, out, err = call("chat", "first", "--tokens", "60", lines=lines)
     assert (code, err) == (0, "")
     assert out.startswith("neurontune: error: message: it fills the model's 1,024 positions; write a shorter")
-    assert "neurontune: error: conversation: with this message the model's 1,024 positions are full; /new" in out
+    assert "neurontune: error: conversation: with this message it fills the model's 1,024 positions; /new" in out
     assert "base [" in out.partition("new conversation")[2], "it goes on"
 
 
@@ -273,7 +273,7 @@ def test_lineage_back_to_the_data_and_forward_to_the_models(call, config: Pipeli
     assert [node["name"] for node in pairs["inputs"]] == ["shipped/harmful_queries.jsonl"]
     code, out, _ = call("lineage", "first")
     for text in (
-        "selection: the neurons",
+        "selection: the selected neurons",
         "data shipped/harmful_queries.jsonl  " + "0" * 64,
         f"steps={config.scaling.steps}",
         "(as above)",
@@ -310,5 +310,5 @@ def test_sync_sends_what_was_kept(call, config: PipelineConfig, monkeypatch: pyt
         step_runs.record_parameters(record, run, {"scaling": {"steps": 3}})
     code, _, err = call("sync", "--set", "runtime.mlflow_uri=sqlite:////elsewhere.db")
     assert code == 2 and f"is for {uri}; run `neurontune sync --set runtime.mlflow_uri={uri}`" in err
-    assert call("sync")[1] == "1 records sent, 0 can never be, 0 still kept\n"
+    assert call("sync")[1] == "1 records sent, 0 refused for good, 0 still kept\n"
     assert client_of(uri).get_run(run).data.params == {"scaling.steps": "3"}
