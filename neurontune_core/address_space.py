@@ -16,7 +16,7 @@ LIMIT, _ = resource.getrlimit(resource.RLIMIT_AS)
 
 
 def check_address_space(parameters: int = 0) -> None:
-    """Tell whether the limit of this process is at least `LIBRARIES + PARAMETER * parameters` bytes.
+    """Check that the limit of this process is at least `LIBRARIES + PARAMETER * parameters` bytes.
 
     Raises:
         InputError: it is less; the message names the limit, its value and the remedy.

@@ -9,11 +9,11 @@ from neurontune_core.records import Message
 
 SPEAKERS = ("system", "user", "assistant")
 MAX_CHARACTERS = 16_000
-"""Longest conversation taken, query included: what is longer is a document."""
+"""Most characters of a conversation, query included; a longer text is a document."""
 
 
 _MESSAGES = re.compile(r"\s*\[\s*\{\s*['\"](?:role|content)['\"]\s*:")
-"""How the text of a list of messages begins, in JSON or in what Python prints, which is none."""
+"""How the text of a list of messages begins, in JSON or as Python prints it (which is not JSON)."""
 
 
 class BadConversation(ValueError):
@@ -22,7 +22,7 @@ class BadConversation(ValueError):
 
 @dataclass(frozen=True)
 class Turns:
-    """A row's conversation in its parts; each is empty where the row has none.
+    """The parts of a row's conversation; a part that the row does not have is empty.
 
     `query` is the last message of the user, `response` the assistant's after it, `history` all turns before.
     """

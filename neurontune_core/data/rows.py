@@ -20,13 +20,13 @@ from neurontune_core.errors import InputError
 from neurontune_core.model.checks.files import STAND_INS, reason
 
 LARGEST = 2**30
-"""Bytes a data file may have: all of it is read at once."""
+"""Most bytes of a data file, because all of it is read at once."""
 FORMATS = (".csv", ".json", ".jsonl", ".parquet")
 ONLY_COLUMN = "text"
-"""What the column of a file is called that holds texts and no names of columns."""
+"""The name of the column of a file that has texts and no header."""
 _INDEX = re.compile(r"|Unnamed: \d+(\.\d+)*|__index_level_\d+__")
 _COUNTED = re.compile(r"index|level_\d+")
-"""Names pandas gives to an index that it makes a column of; they are one if they count the rows."""
+"""Names that pandas gives to an index column; the column is an index if it counts the rows."""
 _SENTENCE_WORDS = 4
 
 
@@ -90,7 +90,7 @@ def read_table(path: Path) -> Table:
 
 
 def check_is_itself(path: Path) -> None:
-    """Tell whether a file that is there is one, of a size that can be read, and no pointer to it or web page instead.
+    """Check that a file is a regular file of readable size, and not a Git LFS pointer or a web page instead.
 
     Raises:
         InputError: it is not.
@@ -203,7 +203,7 @@ def _is_sentence(text: str) -> bool:
 
 
 def _is_plain_lines(text: str, header: Sequence[str]) -> bool:
-    """Tell whether a file is lines of text with commas in them rather than a table: no quotes, no even columns."""
+    """Tell whether a file is lines of text that contain commas, not a table: no quotes, rows of different length."""
     first = ",".join(header)
     if len(header) < 2 or '"' in text or not _is_sentence(first) or not first.rstrip().endswith((".", "!", "?")):
         return False

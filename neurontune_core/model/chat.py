@@ -27,7 +27,7 @@ _THOUGHT = re.compile(r"^\s*(?:<think>)?.*?(?:</think>|\Z)\s*", re.DOTALL)
 
 
 class RefusedByTemplate(InputError):
-    """The chat template takes no such conversation: the field at fault, the reason, and the remedy."""
+    """The chat template does not accept a conversation; the error has the field, the reason and the remedy."""
 
     def __init__(self, field: str, reason: str, remedy: str):
         super().__init__(field, reason, remedy)
@@ -115,10 +115,10 @@ def neutralised(tokenizer: PreTrainedTokenizerBase, text: str) -> str:
 
 
 def thinking_mode(tokenizer: PreTrainedTokenizerBase) -> ThinkingMode:
-    """Return how a model is kept from thinking aloud before it responds.
+    """Return how a model is prevented from writing its reasoning before it responds.
 
-    `none`: its template knows no thoughts. `off`: the template's own switch. `closed`: the template opens a thought,
-    which is closed again at once. `stripped`: thoughts have no switch and are cut from what is generated.
+    `none`: its template has no thoughts. `off`: by a switch of the template. `closed`: the template opens a thought,
+    which is closed at once. `stripped`: the template has no switch, so thoughts are cut from the generated text.
     """
     template = str(tokenizer.chat_template or "")
     if tokenizer.chat_template is None:

@@ -1,4 +1,4 @@
-"""A GGUF model, in one file or split: what it is, and what its weights are stored as."""
+"""A GGUF model in one file or several: its header, and the number formats of its weights."""
 
 import os
 import re
@@ -30,7 +30,7 @@ class Header(GgufFile):
     def dtype(self) -> str:
         """The number format its weights have in safetensors: bfloat16 or float16 kept as such, float32 otherwise.
 
-        A file of half-precision weights keeps its norms in float32; what was quantised is worked out in float32, in
+        A file of half-precision weights keeps its norms in float32. Quantised weights are dequantised to float32, in
         which the values of every block format are exact or nearly so.
         """
         kinds = {tensor.kind.name for tensor in self.tensors} - {"F32"}
@@ -38,7 +38,7 @@ class Header(GgufFile):
 
     @property
     def dequantised(self) -> str:
-        """The quantised formats, those of most weights first (`Q4_K and Q6_K`); "" where nothing is quantised."""
+        """The quantised formats, those of most weights first (`Q4_K and Q6_K`); "" if nothing is quantised."""
         sizes = Counter[str]()
         for tensor in self.tensors:
             sizes[tensor.kind.name] += prod(tensor.dimensions)
@@ -64,7 +64,7 @@ def read_header(path: Path, length: int | None = None) -> Header:
         length: bytes of the whole file, where `path` holds only the beginning of it.
 
     Raises:
-        InputError: a part is missing, or a file is no GGUF, is cut off, or holds something else than a chat model.
+        InputError: a part is missing, or a file is not GGUF, is cut off, or has something else than a chat model.
     """
     files = _files(path)
     first, *others = [read_file(file, length) for file in files]
@@ -103,7 +103,7 @@ def _require_chat_model(header: Header) -> None:
 
 
 def _problems(header: Header) -> Iterator[str]:
-    """Yield why a file holds no model with a tokenizer."""
+    """Yield the reasons why a file is not a chat model with a tokenizer."""
     kind, words = str(header.metadata.get("general.type", "model")), header.metadata.get("tokenizer.ggml.tokens")
     if "general.architecture" not in header.metadata:
         yield "names no general.architecture; it holds no model, give the file that does"

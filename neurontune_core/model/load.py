@@ -95,7 +95,7 @@ def load_model(
         max_memory: GiB of weights that each device may hold, if the model is spread over several.
 
     Raises:
-        InputError: the model or the device is not there, or the model has a layer without MLP neurons.
+        InputError: the model or the device does not exist, or the model has a layer without MLP neurons.
     """
     return load(describe(config), root, choose_devices(device), max_memory=max_memory, batch_tokens=batch_tokens)
 

@@ -23,7 +23,7 @@ _COUNT = re.compile(
     r"sliding_window|(num|n)_\w+|\w+_(size|dim)|max_position_embeddings|(en|de)coder_layers|d_(model|ff)"
 )
 _LIMITS = ((r"layers?$", 1000), (r"experts", 100_000), (r"position|n_ctx|window", 100_000_000), (r"", 10_000_000))
-"""More than any model has; what is above them is not built, as that would take all memory and time."""
+"""Limits above what any model has; building a larger model would take all memory and time."""
 _MUST_BE_POSITIVE = (
     "num_hidden_layers", "hidden_size", "intermediate_size", "num_attention_heads", "num_key_value_heads", "head_dim",
     "vocab_size", "max_position_embeddings",
@@ -62,13 +62,13 @@ def check_config(folder: Path) -> PretrainedConfig:
         _check_positive(section if isinstance(section, dict) else {}, CONFIG_MAPPING[family].attribute_map)
     try:
         config: PretrainedConfig = AutoConfig.from_pretrained(folder, trust_remote_code=False)
-    except Exception as error:  # of whatever kind: transformers has many for a value that it does not like
+    except Exception as error:  # transformers raises errors of many kinds for a bad value
         raise InputError(f"config.json: {reason(error)}; correct it, or download the model again") from error
     _check_decoder(config)
     try:
         text: PretrainedConfig = config.get_text_config()
         text.to_dict()
-    except Exception as error:  # of whatever kind, as above: a section that is none
+    except Exception as error:  # errors of many kinds, as above: the section is not one
         raise InputError(f"config.json: text_config is not readable ({reason(error)}); correct it") from error
     _check_shape(text, raw)
     return config
@@ -112,7 +112,7 @@ def build_skeleton(config: PretrainedConfig) -> PreTrainedModel:
 
 
 def check_run(skeleton: PreTrainedModel) -> None:
-    """Tell whether a model without weights can be run on five tokens, which shows settings that do not fit together.
+    """Check that the model can be run on five tokens without its weights; settings that do not fit together fail here.
 
     Raises:
         InputError: it cannot.
@@ -122,13 +122,13 @@ def check_run(skeleton: PreTrainedModel) -> None:
         with torch.no_grad():
             _ = skeleton.eval().base_model(input_ids=ids, past_key_values=DynamicCache(config=skeleton.config))
     except (RuntimeError, NotImplementedError):
-        return  # loading tells: a model of a kind that cannot be run without numbers
+        return  # this kind of model cannot be run without weights; loading shows errors
     except Exception as error:  # of whatever kind, as above
         raise InputError(f"config.json: the model cannot be run ({reason(error)}); correct it") from error
 
 
 def check_method(folder: Path) -> None:
-    """Tell whether a model folder holds weights as they were trained, also where their files are not there yet.
+    """Check that a folder's weights are not quantised, by its config.json; the weight files need not exist yet.
 
     Raises:
         InputError: config.json is not readable, or says that they are quantised.

@@ -1,4 +1,4 @@
-"""Read what a model folder holds, and tell in one line what a file is instead of what its name says."""
+"""Read the files of a model folder; an error says in one line what a file really is."""
 
 import json
 import math
@@ -10,7 +10,7 @@ from typing import Any, TypeGuard
 from neurontune_core.errors import InputError
 
 _LONGEST = 128 * 2**20
-"""Bytes a text file may have; settings and even indexes of weights are far shorter, and all of it is read."""
+"""Most bytes of a text file; settings and even indexes of weights are far shorter."""
 STAND_INS = (
     (b"version https://git-lfs", "a Git LFS pointer", "fetch the file itself with `git lfs pull`"),
     (b"<!doctype", "an HTML page", "download it again, logged in if it is gated"),
@@ -34,7 +34,7 @@ def shown(text: object, limit: int = 160) -> str:
 
 
 def reason(error: BaseException) -> str:
-    """Return what an error of a library says, in one line: the last of its lines, as the first ones lead to it."""
+    """Return the message of a library's error in one line: the last of its lines, which has the reason."""
     lines = [line for line in str(error).splitlines() if line.strip()]
     text = re.sub(r"^\s*\w*Error: ", "", lines[-1]) if lines else type(error).__name__
     return shown(f"no {text}" if isinstance(error, KeyError) else text)
@@ -103,13 +103,13 @@ def read_object(file: Path) -> dict[str, Any]:
 
 
 def walk(value: dict[str, Any], path: str = "") -> Iterator[tuple[str, str, Any]]:
-    """Yield path, key and value of everything in a JSON object that is no object itself; items of lists by number."""
+    """Yield path, key and value of everything in a JSON object that is not an object; items of lists by number."""
     for key, part in value.items():
         yield from _walk_value(f"{path}{key}", key, part)
 
 
 def is_number(value: object) -> TypeGuard[int | float]:
-    """Return whether a value is a finite number; true and false are none."""
+    """Return whether a value is a finite number; true and false are not numbers."""
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 

@@ -1,4 +1,4 @@
-"""Check a chat template: it compiles, ends, keeps the prompt, and asks for nothing unsafe."""
+"""Check a chat template: it compiles, ends, contains the prompt, and does nothing unsafe."""
 
 import mmap
 import re
@@ -21,13 +21,13 @@ from neurontune_core.model.checks.files import reason, shown
 
 PROMPT = "How are candles made at home"
 STEPS = 1_000_000
-"""Lines of Python that writing one short prompt may take; templates in use take some hundreds."""
+"""Most lines of Python for rendering one short prompt; usual templates take some hundreds."""
 LENGTH = 200_000
-"""Characters that the template may write around one short prompt."""
+"""Most characters around one short prompt."""
 LARGEST_NUMBER = 1_000_000
 """A template with a larger number could fill all memory with one repeated string."""
 MEMORY = 2**29
-"""Bytes that writing one short prompt may take; templates in use take some thousands."""
+"""Most bytes of memory for rendering one short prompt; usual templates take some thousands."""
 _RANDOM = ("random", "lipsum")
 _OF_THE_DAY = re.compile(r"strftime_now\(\s*['\"][^'\"]*%[-#]?[HIMSfcXsrRTpz]")
 _memory_limit = Lock()
@@ -38,10 +38,10 @@ class _EndlessError(Exception):
 
 
 def check_template(tokenizer: PreTrainedTokenizerBase, system: str | None = None) -> None:
-    """Tell whether the chat template of a tokenizer, if it has one, writes a plain prompt.
+    """Check that the chat template of a tokenizer, if it has one, renders a plain prompt.
 
     Raises:
-        InputError: it does not compile, fails, leaves the prompt or the system prompt out, asks for unsafe attributes,
+        InputError: it does not compile, fails, leaves the prompt or the system prompt out, uses unsafe attributes,
             does not end, or there are several and none is called default.
     """
     templates: Any = tokenizer.chat_template
@@ -69,7 +69,7 @@ def check_template(tokenizer: PreTrainedTokenizerBase, system: str | None = None
 
 
 def _check_words(template: str) -> None:
-    """Look at the words of a template before it is compiled, which computes its constants."""
+    """Check the words of a template before it is compiled, because compiling computes its constants."""
     try:
         words = [word for word in jinja2.Environment().lex(template) if word[1] != "whitespace"]
     except jinja2.TemplateSyntaxError as error:
@@ -108,7 +108,7 @@ def _rendered(tokenizer: PreTrainedTokenizerBase, system: str | None) -> str:
         raise InputError("chat_template: uses all memory on a short prompt; correct it") from error
     except _EndlessError as error:
         raise InputError("chat_template: does not end on a short prompt; correct it") from error
-    except Exception as error:  # of whatever kind: a template can fail in any way
+    except Exception as error:  # a template can fail with errors of any kind
         raise InputError(f"chat_template: fails on a plain user message ({reason(error)}); correct it") from error
 
 

@@ -25,7 +25,7 @@ def check_files(folder: Path) -> list[Path]:
     """Return the safetensors files a model folder is loaded from.
 
     Raises:
-        InputError: there are none, several models, or one that is missing, not readable or no safetensors file.
+        InputError: there is none, or files of several models, or a file is missing, unreadable or not safetensors.
     """
     found = sorted(folder.glob("*.safetensors"))
     own = [file for file in found if not file.name.startswith("adapter_")]
@@ -58,7 +58,7 @@ def read_headers(files: list[Path]) -> Headers:
     """Return every weight of safetensors files by name, as a tensor of its shape and format without numbers.
 
     Raises:
-        InputError: a file is cut off or is no safetensors file, or holds quantised weights.
+        InputError: a file is cut off, is not a safetensors file, or has quantised weights.
     """
     headers: Headers = {}
     for file in files:
@@ -80,7 +80,7 @@ def read_headers(files: list[Path]) -> Headers:
 
 
 def check_weights(folder: Path, files: list[Path], headers: Headers, skeleton: PreTrainedModel) -> None:
-    """Tell whether the weights of a folder's files are those of its model, as transformers would load them.
+    """Check that the weights in a folder's files are those of its model, as transformers would load them.
 
     Transformers renames and joins the weights of some families, so it is given weights without numbers to load.
 
@@ -101,7 +101,7 @@ def check_weights(folder: Path, files: list[Path], headers: Headers, skeleton: P
         )
     except RuntimeError as error:
         if "conversion of the weights" not in str(error):
-            return  # loading tells: a model of a kind that cannot be put together without numbers
+            return  # this kind of model cannot be built without weights; loading shows errors
         raise InputError(
             f"{files[0].name}: weights that belong together (for example those of experts) are missing or differ in "
             f"shape; download or save the model again"
