@@ -80,19 +80,19 @@ def _checked(value: Any) -> tuple[str, list[Message]]:
     """Return the system message, "" if there is none, and the turns, which alternate from the user on."""
     rows = _parsed(value) if isinstance(value, str) else value
     if not isinstance(rows, list):
-        kind = "text that is no JSON" if isinstance(value, str) else type(value).__name__
+        kind = "text that is not JSON" if isinstance(value, str) else type(value).__name__
         raise BadConversation(f"not a list of messages but {kind}")
     system, turns = "", list[Message]()
     for number, row in enumerate(rows, start=1):
         role, content = _message(number, row)
         if role == "system":
             if number > 1:
-                raise BadConversation(f"message {number} is of the system, which speaks first or not at all")
+                raise BadConversation(f"message {number} is a system message; only the first message can be one")
             system = content.strip()
         elif turns and turns[-1].role == role:
             raise BadConversation(f"messages {number - 1} and {number} are both of the {role}")
         elif not turns and role == "assistant":
-            raise BadConversation(f"message {number} is of the assistant, where the user speaks first")
+            raise BadConversation(f"message {number} is of the assistant, but the user must speak first")
         else:
             turns.append(Message(role, content))  # type: ignore[arg-type]  # one of the two
     if (length := len(system) + sum(len(turn.content) for turn in turns)) > MAX_CHARACTERS:
@@ -105,7 +105,9 @@ def _message(number: int, row: Any) -> tuple[str, str]:
         raise BadConversation(f"message {number} has no role and content")
     role, content = row["role"], row["content"]
     if role not in SPEAKERS:
-        raise BadConversation(f"message {number} has role {str(role)[:40]!r}, which is none of {', '.join(SPEAKERS)}")
+        raise BadConversation(
+            f"message {number} has role {str(role)[:40]!r}, which is not one of {', '.join(SPEAKERS)}"
+        )
     if not isinstance(content, str):
         raise BadConversation(f"message {number} is not text but {type(content).__name__}")
     if not content.strip():

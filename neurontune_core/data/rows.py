@@ -127,7 +127,7 @@ def check_columns(path: Path, columns: Sequence[str]) -> None:
     for column in columns:
         plain = "".join(sign for sign in normalize("NFKC", column) if not _is_blank(sign)).casefold()
         if met.get(plain) == column:
-            raise InputError(f"{path}: column {column!r} is there twice; keep one of them, or rename one")
+            raise InputError(f"{path}: column {column!r} occurs twice; keep one of them, or rename one")
         if plain in met:
             raise InputError(
                 f"{path}: columns {met[plain]!r} and {column!r} differ only in case or blanks; keep one of them"
@@ -149,7 +149,7 @@ def _without_index(table: Table) -> Table:
     for column in (column for column in columns if column not in index):
         name, dot, number = column.rpartition(".")
         if dot and number.isdecimal() and name in columns:
-            doubled.append(f"column {column!r} is how pandas names a second {name!r}; is it the one you mean?")
+            doubled.append(f"pandas gives a second column {name!r} the name {column!r}; check that you mean {name!r}")
     rows = table.rows
     if index:
         rows = [
@@ -179,7 +179,7 @@ def _csv_table(path: Path, text: str) -> Table:
         note = "it has no header and is read as one text a line"
         return Table([Row(number, {ONLY_COLUMN: line}) for number, line in enumerate(lines, start=1)], (note,))
     if len(header) == 1 and _is_sentence(header[0]):
-        notes.append("it has no header, and its one column is taken from the first line on")
+        notes.append("it has no header, so its only column is read from the first line on")
         return Table(_csv_rows(text, delimiter, [ONLY_COLUMN]), tuple(notes))
     return Table(_csv_rows(text, delimiter, None), tuple(notes))
 
@@ -269,7 +269,7 @@ def read_objects(path: Path, kind: str) -> Iterator[tuple[int, Any]]:
             why = error.msg if isinstance(error, json.JSONDecodeError) else error
             raise InputError(f"{path} row {number}: not valid JSON ({why}); write one object a line") from error
         if isinstance(row, JsonObject) and row.doubled:
-            raise InputError(f"{path} row {number}: key {row.doubled!r} is there twice; keep one of them")
+            raise InputError(f"{path} row {number}: key {row.doubled!r} occurs twice; keep one of them")
         yield number, row
 
 
@@ -335,5 +335,5 @@ def _row(path: Path, number: int, value: Any) -> Row:
     if not isinstance(value, JsonObject):
         return Row(number, {}, f"not an object: {str(value)[:40]!r}")
     if value.doubled:
-        raise InputError(f"{path}: row {number}: key {value.doubled!r} is there twice; keep one of them, or rename one")
+        raise InputError(f"{path}: row {number}: key {value.doubled!r} occurs twice; keep one of them, or rename one")
     return Row(number, {key: dict(each) if isinstance(each, JsonObject) else each for key, each in value.items()})

@@ -161,7 +161,7 @@ def _rendered(
     # some templates silently drop messages they do not support; an assistant's thoughts may be dropped
     for message in messages[:-1]:
         if message["role"] != "assistant" and message["content"].strip() not in text:
-            raise _refused(message["role"], "it leaves it out")
+            raise _refused(message["role"], "it ignores it")
     return text
 
 
@@ -170,7 +170,7 @@ def _refused(role: str, why: str) -> RefusedByTemplate:
         reason = f"the chat template of this model takes no system message ({why})"
         return RefusedByTemplate("model.system_prompt", reason, "leave it out")
     reason = f"the chat template of this model takes no earlier turns ({why})"
-    return RefusedByTemplate("conversation", reason, "give one message alone")
+    return RefusedByTemplate("conversation", reason, "give only one message")
 
 
 def _control_tokens(tokenizer: PreTrainedTokenizerBase) -> tuple[str, ...]:

@@ -106,16 +106,16 @@ def _problems(header: Header) -> Iterator[str]:
     """Yield the reasons why a file is not a chat model with a tokenizer."""
     kind, words = str(header.metadata.get("general.type", "model")), header.metadata.get("tokenizer.ggml.tokens")
     if "general.architecture" not in header.metadata:
-        yield "names no general.architecture; it holds no model, give the file that does"
+        yield "has no general.architecture, so it is not a model; give the file of the model"
     elif header.architecture == "clip" or kind == "mmproj":
         yield "is the projector of a multimodal model; give the file of its language model"
     elif kind != "model":
         yield f"holds a model's {kind}, not a model; give the model's own file"
     elif not any(tensor.name == "token_embd.weight" for tensor in header.tensors):
-        yield "holds no token embedding (token_embd.weight), so no language model; give the file that does"
+        yield "has no token embedding (token_embd.weight), so it is not a language model; give the file of one"
     elif not isinstance(words, int) or words == 0 or header.metadata.get("tokenizer.ggml.model") == "none":
-        yield "holds no tokenizer (tokenizer.ggml.tokens); convert the model again with its vocabulary"
+        yield "has no tokenizer (tokenizer.ggml.tokens); convert the model again with its vocabulary"
     elif len({tensor.name for tensor in header.tensors}) != header.metadata.get(
         "split.tensors.count", len(header.tensors)
     ):
-        yield "has another number of tensors than it says; get all its parts again"
+        yield "has fewer or more tensors than its header says; download all its parts again"

@@ -266,7 +266,7 @@ def _said_of_database(message: str, place: str = "MLflow's database") -> str:
     if "locked" in message:
         return f"{place} is locked by another program; end that program"
     if any(sign in message for sign in _DAMAGE):
-        return f"{place} is damaged ({message}); move the file away, and MLflow begins a new one"
+        return f"{place} is damaged ({message}); move the file away; MLflow then creates a new one"
     return f"{place}: {message}"
 
 

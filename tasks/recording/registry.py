@@ -19,7 +19,7 @@ from tasks.recording.tuned import card_of, completions_of, find_tuned
 
 CHAMPION = "champion"
 REPORT = "report.html"
-AGAIN = "run the pipeline again with its settings, which reuses what is there, and promote that run"
+AGAIN = "run the pipeline again with its settings, which reuses existing artifacts, and promote that run"
 DEFAULT_STORE = "MLFLOW_TRACKING_URI"
 LONGEST_DESCRIPTION = 4900
 """MLflow keeps at most 5,000 characters of a description; the whole card is among the version's files."""
@@ -112,7 +112,7 @@ def standing_of(run: RecordedRun, name: str, runtime: RuntimeConfig) -> Standing
     objections = []
     newest = judge_title(run.config.evaluation.judge.method)
     if newest != judge:
-        objections.append(f"its verdicts are by the judge {judge}, and this version has {newest}; {AGAIN}")
+        objections.append(f"its verdicts are by the judge {judge}, but this version has {newest}; {AGAIN}")
     champion_facts: Mapping[str, float] = {}
     if champion is not None:
         champion_facts, unlike = _against(champion, facts, judge, runtime)
@@ -127,13 +127,13 @@ def _against(
     try:
         theirs, their_judge = _evaluation(find_run(champion.run_id, runtime))
     except (InputError, ArtifactError) as error:
-        return {}, [f"the champion's evaluation cannot be read, so that nothing says this run is better: {error}"]
+        return {}, [f"the champion's evaluation cannot be read, so it is unknown whether this run is better: {error}"]
     objections = []
     if their_judge != judge:
         objections.append(f"the champion was judged by {their_judge}, this run by {judge}")
     own, bound = facts["eval/su_f1_low"], theirs["eval/su_f1_low"]
     if own < bound:
-        objections.append(f"the lower bound of its SU-F1, {own:.3f}, is under the champion's, {bound:.3f}")
+        objections.append(f"the lower bound of its SU-F1, {own:.3f}, is below the champion's, {bound:.3f}")
     return theirs, objections
 
 

@@ -68,12 +68,12 @@ def test_rows_that_cannot_be_read_keep_their_number_and_say_why(tmp_path: Path) 
         ("a.json", "[" * 100_000, "not a readable json file"),
         ("a.json", f"[{'1' * 5000}]", "not a readable json file"),
         ("a.json", '{\n "data": [{"q": "a"}]\n}', "holds one object; give a list of objects, or one object a line"),
-        ("a.csv", "goal,target,goal\na,b,c\n", "column 'goal' is there twice; keep one of them, or rename one"),
-        ("a.csv", "goal,,\na,b,c\n", "column '' is there twice"),
-        ("a.csv", "goal;goal\na;b\n", "column 'goal' is there twice"),
+        ("a.csv", "goal,target,goal\na,b,c\n", "column 'goal' occurs twice; keep one of them, or rename one"),
+        ("a.csv", "goal,,\na,b,c\n", "column '' occurs twice"),
+        ("a.csv", "goal;goal\na;b\n", "column 'goal' occurs twice"),
         ("a.csv", "Goal,goal \na,b\n", "columns 'Goal' and 'goal ' differ only in case or blanks; keep one of them"),
-        ("a.jsonl", '{"q": "a"}\n{"q": "b", "n": 1, "q": "c"}', "row 2: key 'q' is there twice"),
-        ("a.json", '[{"q": "a", "q": "a"}]', "row 1: key 'q' is there twice"),
+        ("a.jsonl", '{"q": "a"}\n{"q": "b", "n": 1, "q": "c"}', "row 2: key 'q' occurs twice"),
+        ("a.json", '[{"q": "a", "q": "a"}]', "row 1: key 'q' occurs twice"),
         ("a.jsonl", '{"q": "a"}\n{"Q": "b"}', "columns 'q' and 'Q' differ only in case or blanks"),
     ],
 )
@@ -87,7 +87,7 @@ def test_an_empty_file_has_no_rows(tmp_path: Path) -> None:
 
 
 def test_columns_of_parquet_are_told_apart_as_well(tmp_path: Path) -> None:
-    for names, message in ((["q", "q"], "column 'q' is there twice"), (["a b", "A  B"], "only in case or blanks")):
+    for names, message in ((["q", "q"], "column 'q' occurs twice"), (["a b", "A  B"], "only in case or blanks")):
         table = pa.table([["x"], ["y"]], names=names)
         parquet.write_table(table, tmp_path / "a.parquet")
         with pytest.raises(InputError, match=message):
@@ -187,12 +187,12 @@ def test_columns_that_look_alike_are_told(tmp_path: Path, form: str, other: str)
 def test_a_second_column_as_pandas_names_it_is_told(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("goal,goal.1,score.5\na,b,c\n")
     (note,) = read_table(tmp_path / "a.csv").notes
-    assert note == "column 'goal.1' is how pandas names a second 'goal'; is it the one you mean?"
+    assert note == "pandas gives a second column 'goal' the name 'goal.1'; check that you mean 'goal'"
 
 
 def test_a_doubled_key_of_a_message_and_a_pipe_are_told(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_text('{"messages": [{"role": "user", "content": "a", "content": "b"}]}\n')
-    with pytest.raises(InputError, match="row 1: key 'content' is there twice"):
+    with pytest.raises(InputError, match="row 1: key 'content' occurs twice"):
         read_table(tmp_path / "a.jsonl")
     os.mkfifo(tmp_path / "b.csv")
     with pytest.raises(InputError, match=r"b\.csv: is neither file nor folder"):

@@ -187,8 +187,8 @@ def test_extended_positions_are_understood_or_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("written", "message"),
     [
-        ({"tokenizer": False}, "holds no tokenizer"),
-        ({"tensors": {"token_embd.weight": None}}, r"holds no token embedding \(token_embd\.weight\)"),
+        ({"tokenizer": False}, "has no tokenizer"),
+        ({"tensors": {"token_embd.weight": None}}, r"has no token embedding \(token_embd\.weight\)"),
         ({"metadata": {"general.type": "mmproj"}}, "is the projector of a multimodal model"),
         ({"metadata": {"general.type": "adapter"}}, "holds a model's adapter, not a model"),
     ],

@@ -240,5 +240,5 @@ def test_the_budget_tells_how_many_prompts_a_fit_by_preferences_left_out() -> No
     text = budget.section(load_config("tiny"), {}, {"by preferences": counted, "earlier": {"examples": 8.0}})
     assert "by preferences needs a chosen and a rejected answer to each prompt. It leaves out 37 of its 1,200" in text
     assert "37 harmful (the model refuses them by itself, or says nothing) and 0 harmless" in text
-    assert "earlier needs a chosen and a rejected answer" in text and "was not counted when it was fitted" in text
+    assert "earlier needs a chosen and a rejected answer" in text and "were not counted when it was fitted" in text
     assert "rejected answer" not in budget.section(load_config("tiny"), {}, {})

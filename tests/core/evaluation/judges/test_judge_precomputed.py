@@ -63,5 +63,5 @@ def test_a_file_without_a_row_is_told(tmp_path: Path, ending: str) -> None:
 
 def test_a_doubled_key_is_told(tmp_path: Path) -> None:
     (tmp_path / "verdicts.jsonl").write_text('{"id": "a", "label": "refusal", "label": "compliance"}\n')
-    with pytest.raises(InputError, match="row 1: key 'label' is there twice"):
+    with pytest.raises(InputError, match="row 1: key 'label' occurs twice"):
         PrecomputedJudge(tmp_path / "verdicts.jsonl")

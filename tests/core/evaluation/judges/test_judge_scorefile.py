@@ -136,7 +136,7 @@ def test_a_file_that_verdicts_cannot_be_written_to_is_refused_before_judging(tmp
 @pytest.mark.parametrize(
     ("line", "problem"),
     [
-        ('{"prompt": "a", "prompt": "b", "completion": "c"}', "row 1: key 'prompt' is there twice; keep one"),
+        ('{"prompt": "a", "prompt": "b", "completion": "c"}', "row 1: key 'prompt' occurs twice; keep one"),
         ('{"prompt": "a", "completion": ' + "9" * 6000 + "}", "row 1: not valid JSON"),
         ("[" * 100_000, "row 1: not valid JSON"),
     ],
