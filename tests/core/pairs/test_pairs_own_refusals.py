@@ -165,7 +165,8 @@ def test_a_model_that_refuses_too_little_has_no_own_refusal(
         )
     else:
         assert (
-            text.startswith(f"the model refuses {count} of {count + 1} harmful queries") and "not established" in text
+            text.startswith(f"the model refuses {count} of {count + 1} plain harmful queries")
+            and "not established" in text
         )
         assert text in own_refusals_statement(found.facts)
     assert attributed(found.facts, 1000) == (count if established else 0)
