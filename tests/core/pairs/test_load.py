@@ -39,7 +39,7 @@ def own(tmp_path: Path) -> PairsConfig:
             r"pairs\.harmful: 'alpaca' has no harmful queries; choose among advbench, .* pairs\.benign",
         ),
         ({"benign": ()}, r"pairs\.benign: \[\] is empty or names a dataset twice"),
-        ({"benign": ("shipped", "shipped")}, "none twice"),
+        ({"benign": ("shipped", "shipped")}, "names a dataset twice"),
         ({"sources": {"advbnch": {}}}, r"pairs\.sources\.advbnch: unknown dataset"),
         ({"sources": {"shipped": {"path": "a.csv"}}}, r"pairs\.sources\.shipped: only `limit`"),
     ],

@@ -38,9 +38,9 @@ def test_bad_files(tmp_path: Path) -> None:
         PrecomputedJudge(tmp_path / "none.jsonl")
     with pytest.raises(InputError, match="ending"):
         PrecomputedJudge(write(tmp_path / "verdicts.csv", ROWS))
-    with pytest.raises(InputError, match="row 2: no id"):
+    with pytest.raises(InputError, match="row 2: has no id"):
         PrecomputedJudge(write(tmp_path / "a.jsonl", [ROWS[0], {"label": "refusal"}]))
-    with pytest.raises(InputError, match="row 2: id 'a' came before"):
+    with pytest.raises(InputError, match="row 2: id 'a' occurs twice"):
         PrecomputedJudge(write(tmp_path / "b.jsonl", [ROWS[0], ROWS[0]]))
     (tmp_path / "c.jsonl").write_text('{"id": 1}\n{oops\n', encoding="utf-8")
     with pytest.raises(InputError, match="row 2: not valid JSON"):

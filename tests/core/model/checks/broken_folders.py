@@ -179,7 +179,7 @@ WHOLE: dict[str, tuple[Damage, str]] = {
             ("a folder", Path.mkdir), ("a pipe", os.mkfifo), ("a link to itself", lambda path: path.symlink_to(path)),
         )
     },
-    "config with two values for a key": (write(CONFIG, '{"a": 1, "a": 2}'), f"{CONFIG}: .*'a' stands twice"),
+    "config with two values for a key": (write(CONFIG, '{"a": 1, "a": 2}'), f"{CONFIG}: .*'a' occurs twice"),
     "config without family": (fields(CONFIG, model_type=GONE), f"{CONFIG}: model_type is missing"),
     "unknown family": (fields(CONFIG, model_type="llamma"), f"{CONFIG}: model_type 'llamma' is unknown"),
     "family a number": (fields(CONFIG, model_type=3), f"{CONFIG}: model_type 3 is unknown"),
@@ -274,12 +274,12 @@ WHOLE: dict[str, tuple[Damage, str]] = {
     "longest text shorter than a prompt": (fields(TOKENIZER_CONFIG, model_max_length=3), "model_max_length is 3, but"),
     "one id for many words": (
         lambda f: in_tokenizer(vocab=dict.fromkeys(json.loads((f / TOKENIZER).read_text())["model"]["vocab"], 0))(f),
-        f"{TOKENIZER}: writes",
+        f"{TOKENIZER}: encodes and decodes",
     ),
-    "no decoder": (fields(TOKENIZER, decoder=None), f"{TOKENIZER}: writes"),
+    "no decoder": (fields(TOKENIZER, decoder=None), f"{TOKENIZER}: encodes and decodes"),
     "letters that get lost": (
         fields(TOKENIZER, normalizer={"type": "Replace", "pattern": {"Regex": "[aeiou]"}, "content": ""}),
-        f"{TOKENIZER}: writes",
+        f"{TOKENIZER}: encodes and decodes",
     ),
     "longest text a word": (fields(TOKENIZER_CONFIG, model_max_length="many"), "model_max_length is .many."),
     "eos_token a number": (fields(TOKENIZER_CONFIG, eos_token=3), f"{TOKENIZER_CONFIG}: eos_token is 3; it must be"),
@@ -302,7 +302,7 @@ WHOLE: dict[str, tuple[Damage, str]] = {
     ),
     "no end of a turn": (
         each(fields(TOKENIZER_CONFIG, eos_token=GONE, pad_token=GONE), fields(GENERATION, eos_token_id=GONE)),
-        f"{TOKENIZER_CONFIG}: no eos_token",
+        f"{TOKENIZER_CONFIG}: has no eos_token",
     ),
     "more ids than rows": (every_id_one_higher, f"{TOKENIZER}: .* has the id 35\\d, .*264 rows"),
     "template does not compile": (write(TEMPLATE, "{% for m in %}"), "chat_template: line 1: "),
@@ -348,7 +348,7 @@ WHOLE: dict[str, tuple[Damage, str]] = {
     },
     "template that draws at random": (write(TEMPLATE, "{{ range(9) | random }}{{ messages[0].content }}"), "at random"),
     "template with the time of day": (
-        write(TEMPLATE, "{{ strftime_now('%H:%M') }}{{ messages[0].content }}"), "chat_template: .*other words",
+        write(TEMPLATE, "{{ strftime_now('%H:%M') }}{{ messages[0].content }}"), "chat_template: .*differently each time",
     ),
     "template writes without measure": (
         write(TEMPLATE, "{{ messages[0].content * 100000 }}"), "writes \\d+ characters",
