@@ -126,7 +126,7 @@ _name_flow_run = named(of_config)
 @flow(name="pairs", flow_run_name=_name_flow_run)
 @noted
 def pairs_only(config: PipelineConfig = DEFAULTS) -> Artifact:
-    """Build the pairs of a configuration or reuse them: the first stage of the pipeline alone."""
+    """Build the pairs of a configuration or reuse them: only the first stage of the pipeline."""
     inputs = check_inputs(config)
     with recorded(config, typed_name() or run_name(config), inputs.model.identity, ()) as run:
         return _make_pairs(run, config, inputs)

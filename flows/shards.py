@@ -49,7 +49,7 @@ def run_shards(
         config: its attribution settings.
         pairs: the pairs to attribute.
         model: the model.
-        only: run this shard alone, counted from 0.
+        only: run only this shard, counted from 0.
 
     Raises:
         InputError: all of them failed because of bad input.

@@ -34,7 +34,7 @@ def notify(flow_run_id: UUID, block: str = "") -> str:
         The message.
 
     Raises:
-        InputError: the block is no notification block.
+        InputError: the block is not a notification block.
     """
     with get_client(sync_client=True) as client:
         run = client.read_flow_run(flow_run_id)

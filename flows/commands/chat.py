@@ -106,7 +106,7 @@ def obey(session: ChatSession, line: str) -> str:
     """Carry out a line that starts with a slash, and return the text to print.
 
     Raises:
-        InputError: it is no command, or its argument does not fit.
+        InputError: it is not a command, or its argument does not fit.
     """
     command, _, argument = line.partition(" ")
     if command == "/strength":

@@ -80,7 +80,7 @@ def apply(runtime: RuntimeConfig, quiet: bool) -> None:
             if mlflow and is_same_server(runtime.mlflow_uri or os.environ["MLFLOW_TRACKING_URI"], mlflow):
                 for name, value in mlflow_variables(password).items():
                     os.environ.setdefault(name, value)
-            else:  # the password is for that server alone
+            else:  # the password is only for that server
                 forget_own_login(password)
 
 

@@ -154,7 +154,7 @@ def _serve(bound: int, parent: int) -> None:
             time.sleep(POLL_SECONDS if starting.is_locked else 1)
         server.should_exit = True
 
-    with suppress(Timeout):  # do not wait for ever for a server that hangs
+    with suppress(Timeout):  # do not wait without end for a server that hangs
         starting.acquire(timeout=START_SECONDS / 2)
         file = PREFECT_HOME.value() / "prefect.db"
         if PREFECT_API_DATABASE_CONNECTION_URL.value() == f"sqlite+aiosqlite:///{database_path(file)}":

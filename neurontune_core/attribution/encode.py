@@ -16,7 +16,7 @@ from neurontune_core.records import PromptPair, Role
 
 @dataclass(frozen=True)
 class EncodedPair:
-    """Token ids of a pair: the query alone, the attacked prompt, and the response's leading tokens."""
+    """Token ids of a pair: the plain query, the attacked prompt, and the response's leading tokens."""
 
     id: str
     query: tuple[int, ...]

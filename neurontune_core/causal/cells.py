@@ -42,7 +42,7 @@ def plan_cells(config: CausalConfig, kinds: Mapping[str, Kind]) -> list[Cell]:
     Silencing asks whether the model still refuses plain harmful prompts, amplification and patching whether it refuses
     attacked ones; what silencing and amplification do to harmless prompts is asked of every set but the random ones.
     The utility set, which carries answers to harmless prompts, and the selected sets, of their own size, are only
-    silenced; random sets are amplified by the middle one of the factors alone.
+    silenced; random sets are amplified only by the middle factor.
 
     Args:
         config: counts, interventions, factors, draws.

@@ -76,7 +76,7 @@ def rate_rows(table: pd.DataFrame) -> Rows:
 
 
 def markdown(rows: Rows) -> str:
-    """Return rows as a Markdown table, whatever the texts in it."""
+    """Return rows as a Markdown table, for any texts in it."""
     header = "| " + " | ".join(map(markdown_text, rows[0])) + " |\n|" + "---|" * len(rows[0])
     return "\n".join([header, *("| " + " | ".join(map(markdown_text, row.values())) + " |" for row in rows)])
 

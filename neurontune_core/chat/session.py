@@ -60,7 +60,7 @@ class ChatSession:
         """Set the strength.
 
         Raises:
-            InputError: it is no number from 0 to 1.
+            InputError: it is not a number from 0 to 1.
         """
         try:
             value = float(text)
@@ -84,7 +84,7 @@ class ChatSession:
         """Set the length of the longest answer.
 
         Raises:
-            InputError: it is no whole number from 1 on.
+            InputError: it is not a whole number of 1 or more.
         """
         if not text.isdecimal() or int(text) < 1:
             raise InputError(f"tokens: {text!r} is not a whole number of 1 or more")
@@ -153,7 +153,7 @@ class ChatSession:
             raise InputError(f"conversation: {error.reason}; /new starts a new one") from error
 
     def _room(self, tokens: int) -> int:
-        """Return how many positions are left after so many tokens."""
+        """Return how many positions are left after this number of tokens."""
         limit = position_limit(self.chat.model)
         return self.max_new_tokens if limit is None else limit - tokens
 

@@ -64,7 +64,7 @@ def read_table(path: Path) -> Table:
     objects or of texts, or one a line. A CSV file of one column may do without a header.
 
     Raises:
-        InputError: unknown suffix, a column that is there twice or differs from another in case or blanks alone, or
+        InputError: unknown suffix, a column that occurs twice or differs from another only in case or blanks, or
             the file as a whole cannot be read.
     """
     suffix = path.suffix.lower()
@@ -118,7 +118,7 @@ def _parquet_table(path: Path) -> Table:
 
 
 def check_columns(path: Path, columns: Sequence[str]) -> None:
-    """Check that no column is there twice, and no two differ in case or blanks alone.
+    """Check that no column occurs twice, and no two differ only in case or blanks.
 
     Raises:
         InputError: they do.
@@ -242,7 +242,7 @@ def read_objects(path: Path, kind: str) -> Iterator[tuple[int, Any]]:
         kind: what the file is called in errors, e.g. `verdict file`.
 
     Raises:
-        InputError: the file, a line of it, or a key that is there twice.
+        InputError: the file, a line of it, or a key that occurs twice.
     """
     check_is_itself(path)
     if path.suffix.lower() == ".parquet":

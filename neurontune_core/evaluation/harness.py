@@ -21,7 +21,7 @@ INSTALL = "pip install 'neurontune[harness]'"
 TOKENS_OF_A_ROW = 512
 """Assumed tokens of a row of a task, for the batch size."""
 RESAMPLES = 1000
-"""Resamples of the harness's own bootstrap, for metrics that are no mean over rows."""
+"""Resamples of the harness's own bootstrap, for metrics that are not means over rows."""
 ENDS = ("", "_base", "_difference", "_difference_low", "_difference_high", "_n")
 """Suffixes of a metric's facts: tuned, base, difference with its interval, number of rows."""
 
@@ -145,8 +145,8 @@ def compare_scores(
     """Return a table with the scores of both models side by side, and the scores of the requested tasks as facts.
 
     Columns: task, metric, base, tuned, difference (tuned minus base), low, high (95% of a paired bootstrap over the
-    task's rows; NaN for a group, and for a metric that is no mean over rows), n. Facts: `harness/<task>/<metric>` and
-    the same with each of `ENDS`.
+    task's rows; NaN for a group, and for a metric that is not a mean over rows), n. Facts: `harness/<task>/<metric>`
+    and the same with each of `ENDS`.
     """
     scores = base[0].merge(tuned[0].drop(columns="n"), on=["task", "metric"], suffixes=("_base", ""))
     rows = base[1].merge(tuned[1], on=["task", "metric", "row"], suffixes=("_base", ""))

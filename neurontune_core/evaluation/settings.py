@@ -74,7 +74,7 @@ JudgeConfig = Annotated[
     ByMethod(JUDGES, DEFAULT_JUDGE),
     BeforeValidator(lambda value: {"method": value} if isinstance(value, str) else value),
 ]
-"""Settings of one judge, or its name alone; a setting of another judge is an error."""
+"""Settings of one judge, or only its name; a setting of another judge is an error."""
 
 
 def path_of(judge: JudgeConfig) -> str | None:

@@ -1,4 +1,4 @@
-"""The factors alone, as a small file that applies to the base model they were learned on."""
+"""Only the factors, as a small file that applies to the base model they were learned on."""
 
 import json
 from pathlib import Path
@@ -93,7 +93,7 @@ def read_description(folder: Path) -> dict[str, Any]:
     """Return `alpha.json`.
 
     Raises:
-        InputError: it or the factors are not there, it is not readable, or of a newer format.
+        InputError: it or the factors do not exist, it is not readable, or of a newer format.
     """
     for name in (DESCRIPTION, tables.ALPHA):
         if not (folder / name).is_file():

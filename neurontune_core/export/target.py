@@ -63,7 +63,7 @@ def _remove_leftovers(parent: Path) -> None:
 
 
 def _open_to_readers(folder: Path) -> None:
-    """Give every file the permissions new files have here: safetensors makes them readable to their owner alone."""
+    """Give every file the permissions new files have here: safetensors makes them readable only to their owner."""
     mask = os.umask(0)
     os.umask(mask)
     for file in folder.rglob("*"):

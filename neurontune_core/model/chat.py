@@ -71,7 +71,7 @@ def prompt_text(
         text = "".join(before) + PLAIN_TEMPLATE.format(prompt=content)
         return f"{system}\n\n{text}" if system else text
     text = _rendered(tokenizer, content, system, thinking=False, history=earlier)
-    # a template that opens a thought whatever it is told gets an empty one, so that the response starts at once
+    # a template that always opens a thought gets an empty one, so that the response starts at once
     return f"{text.rstrip()}\n\n</think>\n\n" if text.rstrip().endswith(_OPEN_THOUGHT) else text
 
 

@@ -106,7 +106,7 @@ def _is_newer(header: Header) -> bool:
 
 
 def _write_tokenizer(place: str, words: int, folder: Path) -> None:
-    """Write the tokenizer and chat template of the GGUF file in `place`, whose vocabulary has so many words."""
+    """Write the tokenizer and chat template of the GGUF file in `place`, whose vocabulary has this many words."""
     # the general class: the file describes its tokenizer whole, and finding the family's own class takes 20 seconds
     PreTrainedTokenizerFast.from_pretrained(place, gguf_file=_FILE).save_pretrained(folder)
     file = folder / "tokenizer.json"

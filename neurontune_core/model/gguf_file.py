@@ -42,7 +42,7 @@ class GgufFile:
         metadata: values by key; of an array of strings only their number.
         entries: the bytes of each metadata entry as they stand in the file, by key.
         tensors: where they are.
-        alignment: tensor data starts at multiples of so many bytes.
+        alignment: tensor data starts at multiples of this many bytes.
     """
 
     metadata: dict[str, Any]

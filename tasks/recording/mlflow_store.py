@@ -71,7 +71,7 @@ def tracking_uri(runtime: RuntimeConfig) -> str:
     """Return the configured tracking URI, else that of MLFLOW_TRACKING_URI, else a SQLite file in the artifact root.
 
     Raises:
-        InputError: the artifact root is no local folder and no URI is given, a URI is not valid, or MLflow would
+        InputError: the artifact root is not a local folder and no URI is given, a URI is not valid, or MLflow would
             send the login of `neurontune up` to another server, the model registry.
     """
     if given := runtime.mlflow_uri or os.environ.get("MLFLOW_TRACKING_URI"):
@@ -101,7 +101,7 @@ def _check_uri(field: str, uri: str) -> None:
             known = True
         else:
             known = parts.scheme == "file" or uri.startswith("databricks") or (not separator and "/" in uri)
-    except ValueError:  # a port that is no number, or brackets that do not close
+    except ValueError:  # a port that is not a number, or brackets that do not close
         known = False
     if not known or not uri.isprintable():
         raise InputError(

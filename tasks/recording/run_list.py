@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from mlflow.entities import Run
 
 SHOWN_DIGITS = 8
-"""Digits of a run's id that are shown; so many digits or more identify a run."""
+"""Digits of a run's id that are shown; this many digits or more identify a run."""
 
 
 @dataclass(frozen=True)

@@ -110,7 +110,7 @@ class ClassifierJudge:
         return verdicts
 
     def conversation(self, item: Completion) -> str:
-        """Prompt and answer in the judge's chat format; the answer alone if the judge has no chat template."""
+        """Prompt and answer in the judge's chat format; only the answer if the judge has no chat template."""
         if not self.tokenizer.chat_template:
             return item.response or ""
         turns = [{"role": "user", "content": item.prompt}, {"role": "assistant", "content": item.response}]

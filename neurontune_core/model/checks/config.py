@@ -97,7 +97,7 @@ def build_skeleton(config: PretrainedConfig) -> PreTrainedModel:
     try:
         with torch.device("meta"):
             model: PreTrainedModel = AutoModelForCausalLM.from_config(config, trust_remote_code=False)
-    except Exception as error:  # of whatever kind, as above
+    except Exception as error:  # errors of many kinds, as above
         if "Padding_idx" in str(error):
             inner: Any = config.get_text_config()
             raise InputError(
@@ -123,7 +123,7 @@ def check_run(skeleton: PreTrainedModel) -> None:
             _ = skeleton.eval().base_model(input_ids=ids, past_key_values=DynamicCache(config=skeleton.config))
     except (RuntimeError, NotImplementedError):
         return  # this kind of model cannot be run without weights; loading shows errors
-    except Exception as error:  # of whatever kind, as above
+    except Exception as error:  # errors of many kinds, as above
         raise InputError(f"config.json: the model cannot be run ({reason(error)}); correct it") from error
 
 

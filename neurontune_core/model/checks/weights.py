@@ -85,7 +85,7 @@ def check_weights(folder: Path, files: list[Path], headers: Headers, skeleton: P
     Transformers renames and joins the weights of some families, so it is given weights without numbers to load.
 
     Raises:
-        InputError: the index names weights that are not there, or a weight is missing, left over or of another shape.
+        InputError: the index names weights that do not exist, or a weight is missing, left over or of another shape.
     """
     if len(files) > 1 or files[0].name != _SINGLE:
         _check_index(folder, files)

@@ -122,7 +122,7 @@ WHOLE: dict[str, tuple[Damage, str]] = {
     "GGUF file in a folder": (each(remove(WEIGHTS), write("a.Q4.gguf", b"GGUF")), "give the path of a.Q4.gguf"),
     "adapter alone": (each(remove(WEIGHTS), write("adapter_config.json", "{}")), "adapter_config.json: .* merge"),
     "adapter next to a model": (write("adapter_config.json", "{}"), "adapter_config.json: .* next to a whole model"),
-    "weights of another name": (lambda f: (f / WEIGHTS).rename(f / "mine.safetensors"), "mine.safetensors: is neither"),
+    "weights of another name": (lambda f: (f / WEIGHTS).rename(f / "mine.safetensors"), "mine.safetensors: is not"),
     "two models": (write("model-00001-of-00002.safetensors", b"x"), "model-00001-of-00002.safetensors: .* two models"),
     "index next to a single file": (write(INDEX, "{}"), f"{INDEX}: stands next to {WEIGHTS}"),
     "weights empty": (write(WEIGHTS, b""), f"{WEIGHTS}: is empty"),
@@ -348,7 +348,7 @@ WHOLE: dict[str, tuple[Damage, str]] = {
     },
     "template that draws at random": (write(TEMPLATE, "{{ range(9) | random }}{{ messages[0].content }}"), "at random"),
     "template with the time of day": (
-        write(TEMPLATE, "{{ strftime_now('%H:%M') }}{{ messages[0].content }}"), "chat_template: .*differently each time",
+        write(TEMPLATE, "{{ strftime_now('%H:%M') }}{{ messages[0].content }}"), "chat_template: .*differently",
     ),
     "template writes without measure": (
         write(TEMPLATE, "{{ messages[0].content * 100000 }}"), "writes \\d+ characters",
