@@ -248,7 +248,7 @@ def read_manifest(artifact: Artifact) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:
         raise ArtifactError(_damaged(artifact, MANIFEST, "is not readable")) from error
     if not isinstance(manifest, dict) or not manifest.keys() >= _FIELDS:
-        raise ArtifactError(_damaged(artifact, MANIFEST, "is no manifest"))
+        raise ArtifactError(_damaged(artifact, MANIFEST, "is not a manifest"))
     if manifest.pop("checksum", None) != _checksum(manifest):
         raise ArtifactError(_damaged(artifact, MANIFEST, "has changed since it was written"))
     return manifest

@@ -25,7 +25,9 @@ def export_model(
     if form not in FORMATS:
         raise InputError(f"--format: {form!r} is unknown; choose {' or '.join(FORMATS)}")
     if form == "alpha" and (repository or gguf):
-        raise InputError("--format: the factors alone are neither pushed nor converted; use folder")
+        raise InputError(
+            "--format: 'alpha' has only the factors, which can be neither pushed nor converted; use folder"
+        )
     check_target(target)
     from neurontune_core.export import send
 

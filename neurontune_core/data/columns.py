@@ -55,7 +55,9 @@ def recognise(
             f"{field}.columns.{wrong[0]}: not a use of a column of this file; choose among {', '.join(known)}"
         )
     if missing := [column for column in named.values() if column not in columns]:
-        raise InputError(f"{field}.columns: no column {missing[0]!r}; the file has {_listed(columns)}")
+        raise InputError(
+            f"{field}.columns: no column {missing[0]!r}; the file has {_listed(columns)}: name one of these"
+        )
     main = next(iter(known))
     found = dict(named)
     if len(columns) == 1 and not named:

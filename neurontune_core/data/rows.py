@@ -82,7 +82,7 @@ def read_table(path: Path) -> Table:
             f"{path}: not UTF-8 ({error.reason} at byte {error.start}); convert the file to UTF-8"
         ) from error
     except (csv.Error, ValueError, RecursionError, pa.ArrowException) as error:
-        raise InputError(f"{path}: not a readable {suffix[1:]} file: {reason(error)}") from error
+        raise InputError(f"{path}: not a readable {suffix[1:]} file: {reason(error)}; correct the file") from error
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror or reason(error)}); check the file") from error
     check_columns(path, table.columns)
@@ -251,7 +251,9 @@ def read_objects(path: Path, kind: str) -> Iterator[tuple[int, Any]]:
             check_columns(path, table.column_names)
             rows: list[Any] = table.to_pylist()
         except (pa.ArrowException, OSError) as error:
-            raise InputError(f"{kind} {path} is not a readable parquet file: {reason(error)}") from error
+            raise InputError(
+                f"{kind} {path} is not a readable parquet file: {reason(error)}; write it again"
+            ) from error
         yield from enumerate(rows, start=1)
         return
     try:

@@ -134,7 +134,7 @@ def _own(own: OwnData) -> Dataset:
         field = ".".join(map(str, first["loc"]))
         raise InputError(f"{own.place}: {field}: {first['msg']}; see docs/datasets.md") from error
     except (ValueError, RecursionError) as error:
-        raise InputError(f"{own.place}: not valid TOML: {error}") from error
+        raise InputError(f"{own.place}: not valid TOML: {error}; correct the file") from error
     if "name" in tree:
         raise InputError(
             f"{own.place}: name: the name of a dataset is that of its file, here {own.name!r}; leave `name` out"
@@ -173,7 +173,7 @@ def role_file(name: str, role: RoleName, section: str = "pairs") -> RoleFile:
     other = "benign" if role == "harmful" else "harmful"
     if found is None and own_data(name) is not None:
         there = f"pairs.{other}" if section == "pairs" else f"{section}.benchmarks as {other}:{name}"
-        raise InputError(f"{name}: describes no {role} queries; add a section [{role}], or name it in {there}")
+        raise InputError(f"{name}: has no {role} queries; add a section [{role}], or name it in {there}")
     if found is None:
         raise InputError(
             f"pairs.{role}: {name!r} has no {role} queries; choose among {', '.join(names_with(role))}, or name it in "
@@ -195,7 +195,7 @@ def text_file(name: str, kind: Literal["attacks", "refusals"]) -> TextFile:
     """
     found: TextFile | None = getattr(dataset(name), kind)
     if found is None:
-        raise InputError(f"{name}: describes no {kind}; add a section [{kind}]")
+        raise InputError(f"{name}: has no {kind}; add a section [{kind}]")
     return found
 
 

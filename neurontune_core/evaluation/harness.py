@@ -102,7 +102,10 @@ def model_scores(chat: ChatModel, asked: HarnessTasks) -> tuple[pd.DataFrame, pd
             apply_chat_template=chat.tokenizer.chat_template is not None,
         )
     except FileNotFoundError as error:
-        raise InputError(f"--tasks: the data of {', '.join(asked.tasks)} cannot be loaded: {error}") from error
+        raise InputError(
+            f"--tasks: the data of {', '.join(asked.tasks)} cannot be loaded ({error}); check the task's files and the "
+            f"network"
+        ) from error
     assert results is not None
     return result_table(results), row_table(results)
 

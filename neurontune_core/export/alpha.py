@@ -75,7 +75,7 @@ def load_alpha(folder: Path, base: ModelReference) -> ScalingFactors:
     if reasons := [f"{what} {theirs} there, {ours} here" for what, theirs, ours in pairs if theirs != ours]:
         raise InputError(
             f"alpha: {folder} was learned on {description['base_model']!r} and does not fit {base.name!r}: "
-            f"{'; '.join(reasons)}"
+            f"{'; '.join(reasons)}; use the model on which it was learned"
         )
     if artifacts.file_digest(folder / tables.ALPHA) != description["alpha_sha256"]:
         raise InputError(f"alpha: {folder / tables.ALPHA} has changed since it was exported; export it again")

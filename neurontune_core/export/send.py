@@ -37,7 +37,8 @@ def check_repository(repository: str) -> None:
         HfApi().whoami()
     except (HfHubHTTPError, HTTPError, OSError) as error:
         raise InputError(
-            f"--push: the hub does not accept the token, or cannot be reached ({error}); check both"
+            f"--push: the hub does not accept the token, or cannot be reached ({error}); check the token and the "
+            f"network"
         ) from error
 
 

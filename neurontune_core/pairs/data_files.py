@@ -50,7 +50,7 @@ def check_names(config: PairsConfig) -> None:
             raise InputError(f"pairs.sources.{name}: unknown dataset; choose among {', '.join([*known, *own])}")
         if name == corpus.NAME and (source.path or source.revision or source.columns):
             raise InputError(
-                "pairs.sources.shipped: only `limit` can be set, and `system_prompt`; the shipped corpus is part of "
+                "pairs.sources.shipped: only `limit` and `system_prompt` can be set; the shipped corpus is part of "
                 "the package"
             )
         specification.check_source(f"pairs.sources.{name}", used.get(name, name), source)

@@ -106,7 +106,7 @@ def test_a_single_value_is_a_list() -> None:
         ("pairs.sources.a.foo=3", r"pairs\.sources\.a\.foo: unknown field"),
         ("pairs.sources.a.columns.foo=x", r"pairs\.sources\.a\.columns\.foo.*'query'"),
         ("pairs.sources.a.path=b.csv", r"pairs\.sources\.a\.path: .*leave this setting out"),
-        ("pairs.sources.shipped.columns.query=x", r"only `limit` can be set"),
+        ("pairs.sources.shipped.columns.query=x", r"only `limit` and `system_prompt` can be set"),
         ("evaluation.benchmarks=mine.tsv", r"evaluation\.benchmarks: unknown 'mine\.tsv'.*benign:FILE"),
         ("evaluation.benchmarks=hub:owner/name", r"evaluation\.benchmarks: .*names no file"),
         ("evaluation.benchmarks=x/a.csv,y/a.json", r"evaluation\.benchmarks: .*would both be called 'a'"),

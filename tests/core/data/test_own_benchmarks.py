@@ -93,7 +93,7 @@ def test_the_key_follows_contents_and_understanding_and_not_the_folder(folder: P
         ("@asked.csv/own", {}, r"no attack in the set 'own'"),
         ("@asked.csv", {"sources": {"asked": {"columns": {"query": "x"}}}}, r"asked\.columns: no column 'x'"),
         ("@asked.csv", {"sources": {"asked": {"path": "x.csv"}}}, r"sources\.asked\.path: .*leave this setting out"),
-        ("benign:@half.toml", {}, r"half\.toml: describes no benign queries; .* as harmful:"),
+        ("benign:@half.toml", {}, r"half\.toml: has no benign queries; .* as harmful:"),
         ("@asked.csv", {"attacks": ["mine"]}, r"evaluation\.attacks: unknown attacks 'mine'"),
         ("@empty.csv", {}, r"evaluation\.sources\.empty: the file has no row that can be read"),
         ("@blank.csv", {}, r"evaluation\.benchmarks: no row of 'blank' can be used \(row 1: column"),

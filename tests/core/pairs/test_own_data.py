@@ -369,11 +369,9 @@ def test_a_wrong_description_is_told(described: Path, old: str, new: str, messag
 
 def test_a_description_without_the_part_asked_for_is_told(described: Path) -> None:
     described.write_text('path = "rows"\n[benign]\nfile = "good.csv"\n')
-    with pytest.raises(
-        InputError, match=r"describes no harmful queries; add a section \[harmful\], or name it in pairs"
-    ):
+    with pytest.raises(InputError, match=r"has no harmful queries; add a section \[harmful\], or name it in pairs"):
         loaded(harmful=[str(described)])
-    with pytest.raises(InputError, match=r"describes no attacks; add a section \[attacks\]"):
+    with pytest.raises(InputError, match=r"has no attacks; add a section \[attacks\]"):
         loaded(attacks=[str(described)])
     with pytest.raises(InputError, match=r"gone\.toml: cannot be read"):
         loaded(harmful=[str(described.parent / "gone.toml")])

@@ -105,7 +105,7 @@ def test_bad_files(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="does not exist"):
         read_completions(tmp_path / "none.jsonl")
     (tmp_path / "a.jsonl").write_text("\n\n", encoding="utf-8")
-    with pytest.raises(InputError, match="holds no rows"):
+    with pytest.raises(InputError, match="has no rows"):
         read_completions(tmp_path / "a.jsonl")
     (tmp_path / "b.jsonl").write_text('{"prompt": "Hi", "completion": "a"}\nnot json\n', encoding="utf-8")
     with pytest.raises(InputError, match="row 2: not valid JSON"):
