@@ -24,12 +24,12 @@ from neurontune_core.evaluation.judges import Verdict
 HELP = """/strength 0.5   use this much of the tuning: 0 is the base model, 1 the tuned one
 /attack NAME    wrap every message in this attack; /attack none stops that
 /attacks        list the attacks, in columns
-/tokens N       let an answer have at most so many tokens
+/tokens N       limit the length of an answer to N tokens
 /new            start a new conversation
-/system TEXT    start a new one with this system message; /system shows it, /system none takes it back
+/system TEXT    start a new one with this system message; /system shows it, /system none removes it
 /help           this list
-/quit           end (so does Ctrl-D); Ctrl-C ends an answer, which is then forgotten with its message
-Both models see what was said before, each its own answers; an attack stays around the message it was sent with."""
+/quit           end (also Ctrl-D); Ctrl-C stops an answer, which is then forgotten together with its message
+Each model sees the conversation so far, with its own answers; earlier messages keep their attacks."""
 EXPLAINED = 16
 """The column of the explanations in HELP."""
 NAMES = ("base", "tuned")

@@ -49,7 +49,7 @@ def compare_runs(runs: Sequence[str], harmful: bool, full: bool, settings: Seque
         _show_metrics(console, (names[0], name), (found[0], run), behaviour)
         _show_neurons(console, (names[0], name), (found[0], run))
         _show_answers(console, (names[0], name), behaviour.changed, harmful, full)
-    console.print(f"\nAll runs side by side:  {mlflow_ui(runtime)}", soft_wrap=True)
+    console.print(f"\nAll runs side by side: {mlflow_ui(runtime)}", soft_wrap=True)
 
 
 def _show_settings(console: Console, names: Sequence[str], runs: "Sequence[RecordedRun]") -> None:
@@ -93,7 +93,7 @@ def _show_metrics(
         )
     if found.judges[0] != found.judges[1]:
         console.print(
-            f"the verdicts are of different judges, which may cause the differences: {' and '.join(found.judges)}"
+            f"the verdicts are by different judges, which may cause the differences: {' and '.join(found.judges)}"
         )
 
 
@@ -131,7 +131,7 @@ def _show_answers(console: Console, names: tuple[str, str], changed: pd.DataFram
         for name, side in zip(names, ("one", "other"), strict=True):
             console.print(f"  {name} [{row[f'outcome_{side}']}] {_cut(row[f'completion_{side}'], full)}")
     if not full and len(shown) > SHOWN_ANSWERS:
-        console.print(f"\n{len(shown) - SHOWN_ANSWERS} more; --full shows all, whole")
+        console.print(f"\n{len(shown) - SHOWN_ANSWERS} more; --full shows all, uncut")
     if hidden:
         console.print(f"{hidden} to harmful prompts are not shown; --harmful shows them")
 

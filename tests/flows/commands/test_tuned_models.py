@@ -46,7 +46,7 @@ def test_export_of_the_latest_run_and_of_its_factors(call, config: PipelineConfi
     run = record_run(config, "first")
     code, out, err = call("export", "latest", "--to", str(tmp_path / "tuned"))
     assert (code, err) == (0, "")
-    assert "hooked against folded logits" in out and str(tmp_path / "tuned") in out
+    assert "hooked and folded factors" in out and str(tmp_path / "tuned") in out
     assert AutoModelForCausalLM.from_pretrained(tmp_path / "tuned").dtype.itemsize == 4
     card = (tmp_path / "tuned" / "README.md").read_text()
     for text in ("# first", "`random:llama`", "| safety_plain | 0.0% [0, 49] | 25.0% [5, 70] | 4 |", f"by {JUDGE}.",
@@ -90,7 +90,7 @@ def test_compare_shows_settings_metrics_neurons_and_answers(call, config: Pipeli
     assert "2 harmful: answered -> refused" in lines and "1 harmless: answered -> refused" in lines
     both = jaccard(*(factors(len(name)).neurons.all for name in ("first", "second")))
     assert f"Jaccard index of all selected neurons: {both:.3f}" in lines
-    assert "the verdicts are of different judges" in out
+    assert "the verdicts are by different judges" in out
     assert "prompt b0" in out and "prompt h1" not in out
     assert "prompt h1" in call("compare", "first", "second", "--harmful", "--full")[1]
     assert "runs?viewStateShareKey=headline" in out
