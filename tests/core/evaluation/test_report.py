@@ -66,10 +66,10 @@ def test_quantised_formats_are_named_where_there_were_any(record: RunRecord, pag
 
 def test_the_report_says_what_silencing_the_safety_set_does(record: RunRecord, page: str) -> None:
     assert "Cause and effect" not in page
-    said = "silencing the safety set: plain refusals 56% -> 2%, matched random 55%"
+    said = "silencing the safety set: plain refusals 56% -> 2%, matched random neurons 55%"
     facts = {**record.facts, "selection/knockout_prompts": 32.0}
     told = render_report(dataclasses.replace(record, silenced=said, facts=facts))
-    assert "plain refusals 56% -&gt; 2%, matched random 55%" in told and "n = 32 plain harmful prompts" in told
+    assert "plain refusals 56% -&gt; 2%, matched random neurons 55%" in told and "n = 32 plain harmful prompts" in told
 
 
 def test_causal_curves_are_an_image_that_can_run_nothing(record: RunRecord, page: str) -> None:
