@@ -147,7 +147,7 @@ WHOLE: dict[str, tuple[Damage, str]] = {
     ),
     "weight too many": (weights(lambda held: held.update(extra=torch.ones(1))), "holds 'extra'"),
     "quantised weights": (
-        weights(lambda held: held.update({NORM: torch.ones(32, dtype=torch.int8)})), "stored as I8, quantised",
+        weights(lambda held: held.update({NORM: torch.ones(32, dtype=torch.int8)})), "stored as I8; quantised",
     ),
     "eight-bit floating point": (
         weights(lambda held: held.update({NORM: torch.ones(32).to(torch.float8_e4m3fn)})), "stored as F8_E4M3",
@@ -173,7 +173,7 @@ WHOLE: dict[str, tuple[Damage, str]] = {
     "config nested without end": (write(CONFIG, "[" * 100_000), f"{CONFIG}: is not readable JSON"),
     "config a Git LFS pointer": (write(CONFIG, POINTER), f"{CONFIG}: is a Git LFS pointer"),
     **{
-        f"{name} {kind}": (of_kind(name, make), f"{name}: is|not readable {name}")
+        f"{name} {kind}": (of_kind(name, make), f"{name}: is|no readable {name}")
         for name in (CONFIG, WEIGHTS, TOKENIZER, TEMPLATE)
         for kind, make in (
             ("a folder", Path.mkdir), ("a pipe", os.mkfifo), ("a link to itself", lambda path: path.symlink_to(path)),
@@ -318,7 +318,7 @@ WHOLE: dict[str, tuple[Damage, str]] = {
     ),
     "template leaves the prompt out": (write(TEMPLATE, "<|user|>Hello<|assistant|>"), "not contain the prompt"),
     "template keeps the system alone": (
-        write(TEMPLATE, "{% for m in messages if m.role == 'system' %}{{ m.content }}{% endfor %}"), "prompt out",
+        write(TEMPLATE, "{% for m in messages if m.role == 'system' %}{{ m.content }}{% endfor %}"), "not contain the prompt",
     ),
     "template asks for a class": (write(TEMPLATE, "{{ messages.__class__ }}"), "unsafe attribute '__class__'"),
     "template asks for a class by a filter": (
@@ -371,7 +371,7 @@ SHARDED: dict[str, tuple[Damage, str]] = {
     ),
     "shard empty": (shard(lambda file: file.write_bytes(b"")), "model-00002-of-\\d+.safetensors: is empty"),
     "shard a pointer": (shard(lambda file: file.write_text(POINTER)), "model-00002-of-\\d+.safetensors: is a Git LFS"),
-    "index gone": (remove(INDEX), "model-00001-of-\\d+.safetensors: is neither"),
+    "index gone": (remove(INDEX), "model-00001-of-\\d+.safetensors: is not"),
     "index no JSON": (write(INDEX, "{"), f"{INDEX}: is not readable JSON"),
     "index without table": (write(INDEX, "{}"), f"{INDEX}: weight_map must give"),
     "index with numbers": (index(lambda places: places.update({NORM: 3})), f"{INDEX}: weight_map must give"),

@@ -233,6 +233,6 @@ def test_other_logits_on_a_second_load_are_told(tmp_path: Path, monkeypatch: pyt
     load(reference, str(tmp_path / "root"), CPU)
     scale = 9.0 if change == "a weight" else 1e38
     weights(lambda held: [held[name].mul_(scale) for name in (HEAD, NORM)])(folder)
-    told = "other logits every time it is loaded" if change == "a weight" else "not finite"
+    told = "different logits every time it is loaded" if change == "a weight" else "not finite"
     with pytest.raises(InputError, match=f"^model.name: '.*/m': gives .*{told}"):
         load(reference, str(tmp_path / "root"), CPU)
