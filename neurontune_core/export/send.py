@@ -54,7 +54,7 @@ def push(folder: Path, repository: str) -> str:
         return str(api.upload_folder(repo_id=repository, folder_path=folder, commit_message="Tuned by NeuronTune"))
     except (HfHubHTTPError, HTTPError, OSError) as error:
         raise SendError(
-            f"--push: {repository} was not written: {error}; the exported folder {folder} is complete"
+            f"--push: {repository} was not written: {error}; the exported folder {folder} is kept"
         ) from error
 
 
@@ -85,4 +85,4 @@ def convert_to_gguf(folder: Path, file: Path, converter: Path) -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode or not file.is_file():
         said = (done.stderr or done.stdout).strip().splitlines()[-1:] or ["it said nothing"]
-        raise SendError(f"--gguf: {converter.name} failed: {said[0]}; the exported folder {folder} is complete")
+        raise SendError(f"--gguf: {converter.name} failed: {said[0]}; the exported folder {folder} is kept")

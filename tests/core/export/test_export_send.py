@@ -29,7 +29,7 @@ def test_the_converter_makes_the_file(converter: Path, tmp_path: Path) -> None:
     model, file = tmp_path / "model", tmp_path / "tuned.gguf"
     model.mkdir()
     assert send.find_converter(file) == converter
-    with pytest.raises(send.SendError, match=r"--gguf: .*config\.json.*the folder .*model is there"):
+    with pytest.raises(send.SendError, match=r"--gguf: .*config\.json.*the exported folder .*model is kept"):
         send.convert_to_gguf(model, file, converter)
     (model / "config.json").write_text("{}")
     send.convert_to_gguf(model, file, converter)
