@@ -318,7 +318,7 @@ WHOLE: dict[str, tuple[Damage, str]] = {
     ),
     "template leaves the prompt out": (write(TEMPLATE, "<|user|>Hello<|assistant|>"), "not contain the prompt"),
     "template keeps the system alone": (
-        write(TEMPLATE, "{% for m in messages if m.role == 'system' %}{{ m.content }}{% endfor %}"), "not contain the prompt",
+        write(TEMPLATE, "{% for m in messages if m.role == 'system' %}{{ m.content }}{% endfor %}"), "not contain",
     ),
     "template asks for a class": (write(TEMPLATE, "{{ messages.__class__ }}"), "unsafe attribute '__class__'"),
     "template asks for a class by a filter": (
