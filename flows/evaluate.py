@@ -1,4 +1,4 @@
-"""Evaluation alone: the factors of a recorded run, on benchmarks of the user's choice."""
+"""Evaluate the factors of a recorded run on benchmarks of the user's choice."""
 
 from prefect import flow
 

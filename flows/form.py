@@ -67,13 +67,13 @@ def neurontune(
         model: Folder, GGUF file, hub id or `packaged:NAME`; empty: the preset's.
         harmful: Datasets of harmful queries: `shipped`, `advbench` and others, or files; empty: the preset's.
         benign: Datasets of harmless queries: `shipped`, `alpaca` and others, or files; empty: the preset's.
-        safety_neurons: How many safety neurons are tuned: a count, or a fraction of all if below 1.
-        utility_neurons: How many utility neurons are tuned: a count, or a fraction of all if below 1.
-        steps: Outer steps of learning the factors.
-        benchmarks: What is asked at the end: `shipped`, `advbench`, `advbench/heldout`, or files; empty: the preset's.
+        safety_neurons: Number of safety neurons: a count, or a fraction of all if below 1.
+        utility_neurons: Number of utility neurons: a count, or a fraction of all if below 1.
+        steps: Number of outer steps in which the factors are learned.
+        benchmarks: Prompts of the evaluation: `shipped`, `advbench`, `advbench/heldout`, or files; empty: the preset's.
         settings: Any other setting, an entry each, as `section.field=value`, e.g. `attribution.shards=8`;
             `neurontune settings` lists them.
-        name: Name of the run; empty: its model, preset and what differs from the preset.
+        name: Name of the run; empty: model, preset and changed settings.
         refresh: Stages to compute again even if their results exist.
     """
     given = {

@@ -157,7 +157,7 @@ _name_flow_run = named(of_config)
 @flow(name="pairs", flow_run_name=_name_flow_run)
 @noted
 def pairs_only(config: PipelineConfig = DEFAULTS) -> Artifact:
-    """Build the pairs of a configuration or reuse them: the first stage of the pipeline alone."""
+    """Build the pairs of a configuration or reuse them: only the first stage of the pipeline."""
     inputs = check_inputs(config)
     with recorded(config, typed_name() or run_name(config), inputs.model.identity, ()) as run:
         return _make_pairs(run, config, inputs)
@@ -278,7 +278,9 @@ def attribution_shard(
     found = find_run(run, change_runtime(DEFAULTS, settings).runtime)
     config = change_runtime(found.config, settings)
     if not 1 <= shard <= config.attribution.shards:
-        raise InputError(f"shard: {shard} is not one of 1 to {config.attribution.shards}, the shards of {found.name}")
+        raise InputError(
+            f"shard: {shard} does not exist; choose one of 1 to {config.attribution.shards}, the shards of {found.name}"
+        )
     inputs = check_inputs(config)
     name = rename(f"{found.name} shard {shard}", f"{run} shard {shard}")
     with recorded(config, name, inputs.model.identity, ("attribution",) if force else ()) as record:

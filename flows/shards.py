@@ -50,7 +50,7 @@ def run_shards(
         config: its attribution settings.
         pairs: the pairs to attribute.
         model: the model.
-        only: run this shard alone, counted from 0.
+        only: run only this shard, counted from 0.
 
     Raises:
         InputError: all of them failed because of bad input.
@@ -163,7 +163,9 @@ def run_side_by_side(
 
 def _parts_failed(count: int, failures: Mapping[int, Exception]) -> ShardError:
     reasons = "; ".join(sorted({f"{type(error).__name__}: {error}" for error in failures.values()}))
-    return ShardError(f"{len(failures)} of {count} parts failed ({reasons}); the same command computes only those")
+    return ShardError(
+        f"{len(failures)} of {count} parts failed ({reasons}); run the same command again: it computes only these parts"
+    )
 
 
 def _shards_failed(run: PipelineRun, config: AttributionConfig, failures: Mapping[int, Exception]) -> ShardError:

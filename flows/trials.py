@@ -36,7 +36,7 @@ def run_trials(config: PipelineConfig, searched: Searched, trials: int) -> tuple
     """
     check_optuna("trials", trials)
     if not getattr(config.scaling, "validations", 1):
-        raise InputError("scaling.validations: 0, but trials choose on validation data; set it above 0")
+        raise InputError("scaling.validations: is 0, but trials are compared on validation data; set it to 1 or more")
     space = search_space(config, describe(config.model).neurons_per_layer, searched)
     selection_only(config)  # an error before scaling is raised here; inside a trial it would count as diverged learning
 

@@ -34,7 +34,7 @@ def notify(flow_run_id: UUID, block: str = "") -> str:
         The message.
 
     Raises:
-        InputError: the block is no notification block.
+        InputError: the block is not a notification block.
     """
     with get_client(sync_client=True) as client:
         run = client.read_flow_run(flow_run_id)
@@ -70,7 +70,7 @@ def resume(flow_run_id: UUID, silent: bool = False) -> bool:
         unchanged = state is not None and seen.state is not None and state.id == seen.state.id
         abandoned = unchanged and state is not None and (state.is_running() if silent else state.is_crashed())
         if run.deployment_id is None or not abandoned or run.run_count >= MOST_RUNS:
-            logger.info("%s is left alone", run.name)
+            logger.info("%s is not started again", run.name)
             return False
         client.set_flow_run_state(flow_run_id, AwaitingRetry(message="Its process was gone."), force=True)
     return True

@@ -16,7 +16,7 @@ LIMIT, _ = resource.getrlimit(resource.RLIMIT_AS)
 
 
 def check_address_space(parameters: int = 0) -> None:
-    """Tell whether the limit of this process is at least `LIBRARIES + PARAMETER * parameters` bytes.
+    """Check that the limit of this process is at least `LIBRARIES + PARAMETER * parameters` bytes.
 
     Raises:
         InputError: it is less; the message names the limit, its value and the remedy.
@@ -25,5 +25,5 @@ def check_address_space(parameters: int = 0) -> None:
     if LIMIT != resource.RLIM_INFINITY and need > LIMIT:
         raise InputError(
             f"the limit of address space (ulimit -v) is {LIMIT >> 10} KiB, and a run with this model needs at least "
-            f"{need >> 10}; take it away with `ulimit -v unlimited`, or limit memory by a cgroup instead"
+            f"{need >> 10} KiB; remove it with `ulimit -v unlimited`, or limit memory by a cgroup instead"
         )

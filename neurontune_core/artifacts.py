@@ -104,7 +104,8 @@ def write(
     except Exception as error:
         if why := problem(error):
             raise StorageError(
-                f"artifact {stage}/{key}: cannot be kept in {root} ({why}), then run again: finished stages are reused"
+                f"artifact {stage}/{key}: cannot be written to {root} ({why}), then run again: finished stages are "
+                f"reused"
             ) from error
         raise
     artifact = find(root, stage, key)
@@ -164,7 +165,7 @@ def _make(
         facts = dict(fill(folder))
         for name, value in facts.items():
             if isinstance(value, float) and not math.isfinite(value):
-                raise NumericalError(f"{stage}: {name} is {value}; the stage's result was not kept")
+                raise NumericalError(f"{stage}: {name} is {value}; the stage's result was not stored")
         files = {
             path.relative_to(folder).as_posix(): {"sha256": file_digest(path), "bytes": path.stat().st_size}
             for path in sorted(folder.rglob("*"))
@@ -256,7 +257,7 @@ def read_manifest(artifact: Artifact) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:
         raise ArtifactError(_damaged(artifact, MANIFEST, "is not readable")) from error
     if not isinstance(manifest, dict) or not manifest.keys() >= _FIELDS:
-        raise ArtifactError(_damaged(artifact, MANIFEST, "is no manifest"))
+        raise ArtifactError(_damaged(artifact, MANIFEST, "is not a manifest"))
     if manifest.pop("checksum", None) != _checksum(manifest):
         raise ArtifactError(_damaged(artifact, MANIFEST, "has changed since it was written"))
     return manifest

@@ -146,8 +146,8 @@ def recorded_config(tree: Mapping[str, Any]) -> PipelineConfig:
         for name, usual in settings.items():
             if tree.get(section, {}).pop(name, usual) != usual:
                 raise InputError(
-                    f"run: it was made with {section}.{name}, which this version does not have; use the version that "
-                    "made it"
+                    f"run: it was made with the setting {section}.{name}, which this version of NeuronTune does not "
+                    f"have; use the version that made it"
                 )
     evaluation = tree.get("evaluation", {})
     path = evaluation.pop("judge_path", None)

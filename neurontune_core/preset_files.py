@@ -42,10 +42,10 @@ def read_preset(preset: str, extended_by: tuple[str, ...] = ()) -> dict[str, Any
         InputError: no such preset, not TOML, or presets that extend one another in a circle or without measure.
     """
     if preset in extended_by:
-        raise InputError(f"preset: {' extends '.join([*extended_by, preset])}, a circle; take one `extends` out")
+        raise InputError(f"preset: {' extends '.join([*extended_by, preset])}, which is a circle; remove one `extends`")
     if len(extended_by) > _DEEPEST:
         raise InputError(
-            f"preset: {extended_by[0]} extends a preset that extends another, {_DEEPEST} times over; put them together"
+            f"preset: {extended_by[0]} is the first of more than {_DEEPEST} presets that extend one another; merge some"
         )
     tree = with_tables(_toml(preset))
     base = tree.pop("extends", None)
@@ -83,7 +83,8 @@ def _toml(preset: str) -> dict[str, Any]:
     if preset.endswith(".toml"):
         if os.path.exists(path) and not _is_file(path):
             raise InputError(
-                f"preset: {quoted(preset, 200)} is no file of at most {_LONGEST:,} bytes; give a TOML file of settings"
+                f"preset: {quoted(preset, 200)} is not a file of at most {_LONGEST:,} bytes; give a TOML file of "
+                f"settings"
             )
         if not _is_file(path):
             raise InputError(

@@ -47,7 +47,7 @@ class Section(BaseModel):
             if isinstance(part, str) and "\0" in part:
                 raise ValueError("a text with a NUL character names nothing; leave it out")
             if isinstance(part, str) and part.isspace():
-                raise ValueError("a text of blanks alone names nothing; leave it out")
+                raise ValueError("a text of only blanks names nothing; leave it out")
         return value
 
 

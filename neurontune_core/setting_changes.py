@@ -47,8 +47,8 @@ def apply_setting(tree: dict[str, Any], setting: str) -> None:
         branch = branch.setdefault(key, {})
         if not isinstance(branch, dict):
             raise InputError(
-                f"--set: {quoted(name, LONGEST_VALUE)} goes below a field that is a plain value; "
-                "see `neurontune settings`"
+                f"--set: {quoted(name, LONGEST_VALUE)} names a field below one that has a single value; see "
+                f"`neurontune settings`"
             )
     branch[keys[-1]] = set_value(text)
 

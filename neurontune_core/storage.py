@@ -17,10 +17,10 @@ _REMEDIES = {
     errno.ENOSPC: "make room there",
     errno.EDQUOT: "make room there, your quota is used up",
     errno.EROFS: "choose a place that can be written to",
-    errno.EACCES: "give yourself the right to write there, or choose another place",
-    errno.EPERM: "give yourself the right to write there, or choose another place",
+    errno.EACCES: "allow your user to write there, or choose another place",
+    errno.EPERM: "allow your user to write there, or choose another place",
     errno.ENAMETOOLONG: "choose a shorter name",
-    errno.ENOENT: "choose a place where folders can be made",
+    errno.ENOENT: "choose a place where folders can be created",
     errno.ENOTDIR: "choose a folder, not something below a file",
     errno.EEXIST: "choose a folder, not a file",
     errno.ELOOP: "choose a folder, not a link to itself",
@@ -34,10 +34,10 @@ _IN_WORDS = re.compile(r"os error (\d+)|\[Errno (\d+)\]")
 
 
 def check_root(root: str) -> None:
-    """Tell whether artifacts can be kept under a root; of a local folder by writing a small file there.
+    """Check that artifacts can be stored under a root; in a local folder by writing a small file.
 
     Raises:
-        InputError: no such protocol, a package for it is missing, or the folder cannot be made or written to.
+        InputError: the protocol is unknown, its package is missing, or the folder cannot be created or written to.
     """
     check_protocol(root)
     filesystem, base = fsspec.url_to_fs(root)
@@ -46,7 +46,7 @@ def check_root(root: str) -> None:
 
 
 def check_protocol(root: str) -> None:
-    """Tell whether there is a file system for a root.
+    """Check that the file system of a root is known.
 
     Raises:
         InputError: its protocol is unknown, or a package for it is missing.
@@ -54,7 +54,7 @@ def check_protocol(root: str) -> None:
     try:
         fsspec.url_to_fs(root)
     except ImportError as error:
-        raise InputError(f"runtime.root: {quoted(str(root))} needs a package that is not there: {error}") from error
+        raise InputError(f"runtime.root: {quoted(str(root))} needs a package that is not installed: {error}") from error
     except ValueError as error:
         raise InputError(
             f"runtime.root: {quoted(str(root))} cannot be used ({error}); give a folder, or a URL that fsspec knows"
@@ -62,10 +62,10 @@ def check_protocol(root: str) -> None:
 
 
 def check_folder(field: str, folder: str) -> None:
-    """Make a folder unless it is there, and tell whether files can be written to it.
+    """Create a folder unless it exists, and check that files can be written to it.
 
     Raises:
-        InputError: they cannot; the message names the field, the folder, the cause and the remedy.
+        InputError: files cannot be written; the message names the field, the folder, the cause and the remedy.
     """
     try:
         os.makedirs(folder, exist_ok=True)
@@ -78,14 +78,14 @@ def check_folder(field: str, folder: str) -> None:
 
 
 def check_file(field: str, file: str) -> None:
-    """Tell whether a file can be written, before it is time to.
+    """Check, before anything is computed, that a file can be written.
 
     Raises:
-        InputError: its folder is not there or cannot be written to, or it is a folder itself.
+        InputError: its folder does not exist or cannot be written to, or it is a folder itself.
     """
     path = Path(file).absolute()
     if not os.path.isdir(path.parent):
-        raise InputError(f"{field}: there is no folder for {quoted(str(file))}; make it first")
+        raise InputError(f"{field}: the folder of {quoted(str(file))} does not exist; create it first")
     if os.path.isdir(path):
         raise InputError(f"{field}: {quoted(str(file))} is a folder; give the name of a file")
     check_folder(field, str(path.parent))
@@ -98,7 +98,7 @@ def check_file(field: str, file: str) -> None:
 
 
 def problem(error: BaseException | None) -> str:
-    """Return cause and remedy where an error comes of a full disk, a missing right and the like, else ""."""
+    """Return cause and remedy of an error such as a full disk or a missing permission; "" for other errors."""
     while error is not None:
         number = error.errno if isinstance(error, OSError) else None
         if number is None and (found := _IN_WORDS.search(str(error))):  # of safetensors and pyarrow
@@ -110,7 +110,7 @@ def problem(error: BaseException | None) -> str:
 
 
 def out_of_memory(error: BaseException | None) -> bool:
-    """Return whether an error comes of memory that was not there; torch's allocator of the processor has no type."""
+    """Return whether an error means that memory ran out; torch's allocator for processors has no own type of error."""
     while error is not None:
         if isinstance(error, MemoryError) or any(sign in str(error) for sign in _NO_MEMORY):
             return True

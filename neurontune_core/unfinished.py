@@ -45,7 +45,8 @@ class UnfinishedStage:
             return content
         aside = f"{path}.{DAMAGED}"
         filesystem.mv(path, aside)
-        logger.warning("%s: the saved state %s is damaged; it is set aside, and work starts anew", self.stage, aside)
+        told = "%s: the saved state %s is damaged; it is set aside, and work starts from the beginning"
+        logger.warning(told, self.stage, aside)
         return None
 
     def save(self, content: bytes) -> None:

@@ -89,7 +89,7 @@ def _saved_block(root: str) -> WritableFileSystem:
 
 
 def discard(root: str, stage: str, key: str) -> None:
-    """Delete an artifact, if it is there, so that its stage is computed again."""
+    """Delete an artifact, if it exists, so that its stage is computed again."""
     filesystem, base = fsspec.url_to_fs(root)
     target = f"{base}/{stage}/{key}"
     if filesystem.exists(target):

@@ -75,8 +75,8 @@ def write_study(
             shared = overlap.overlap_table({variant: _strengths(one) for variant, one in variants.items()})
             tables.save_table(folder, OVERLAP, shared)
             body += "\n\n" + page.overlap_section(shared)
-        notes = "\n\n".join(filter(None, [way, notes]))
-        (folder / PAGE).write_text(page.render_page(study, body, command, commands, notes), encoding="utf-8")
+        told = "\n\n".join(filter(None, [way, notes]))
+        (folder / PAGE).write_text(page.render_page(study, body, command, commands, told), encoding="utf-8")
         (folder / PLOT).write_text(plots.draw(table, study.layout, study.title), encoding="utf-8")
         return {}
 

@@ -24,12 +24,12 @@ from neurontune_core.evaluation.judges import Verdict
 HELP = """/strength 0.5   use this much of the tuning: 0 is the base model, 1 the tuned one
 /attack NAME    wrap every message in this attack; /attack none stops that
 /attacks        list the attacks, in columns
-/tokens N       let an answer have at most so many tokens
+/tokens N       limit the length of an answer to N tokens
 /new            start a new conversation
-/system TEXT    start a new one with this system message; /system shows it, /system none takes it back
+/system TEXT    start a new one with this system message; /system shows it, /system none removes it
 /help           this list
-/quit           end (so does Ctrl-D); Ctrl-C ends an answer, which is then forgotten with its message
-Both models see what was said before, each its own answers; an attack stays around the message it was sent with."""
+/quit           end (also Ctrl-D); Ctrl-C stops an answer, which is then forgotten together with its message
+Each model sees the conversation so far, with its own answers; earlier messages keep their attacks."""
 EXPLAINED = 16
 """The column of the explanations in HELP."""
 NAMES = ("base", "tuned")
@@ -62,7 +62,7 @@ def chat_with(
     if isinstance(sys.stdin, io.TextIOWrapper):  # a byte that is not UTF-8 is shown escaped instead of ending the chat
         sys.stdin.reconfigure(errors="replace")
     if sys.stdin.isatty():
-        console.print(f"{name}: base and tuned model. /help lists what can be changed. Completions may be harmful.")
+        console.print(f"{name}: base and tuned model. /help lists the commands. Answers may be harmful.")
     for line in _lines():
         if line in ("/quit", "/exit"):
             return
@@ -72,7 +72,7 @@ def chat_with(
             elif line:
                 _answer(session, line, console)
                 if session.full:
-                    console.print("The conversation has reached the end of the model's positions: /new starts over.")
+                    console.print("The conversation fills the model's positions: /new starts a new one.")
         except InputError as error:
             console.print(f"neurontune: error: {error}", markup=False, soft_wrap=True)
         except KeyboardInterrupt:
@@ -106,7 +106,7 @@ def obey(session: ChatSession, line: str) -> str:
     """Carry out a line that starts with a slash, and return the text to print.
 
     Raises:
-        InputError: it is no command, or its argument does not fit.
+        InputError: it is not a command, or its argument does not fit.
     """
     command, _, argument = line.partition(" ")
     if command == "/strength":
@@ -131,7 +131,7 @@ def obey(session: ChatSession, line: str) -> str:
         return f"system {session.system or NO_SYSTEM}; new conversation"
     if command == "/help":
         return _wrapped(HELP, shutil.get_terminal_size().columns)
-    raise InputError(f"{command} is no command; /help lists them")
+    raise InputError(f"{command} is not a command; /help lists all commands")
 
 
 def _wrapped(text: str, width: int) -> str:

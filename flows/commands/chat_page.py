@@ -19,8 +19,8 @@ os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # read when gradio is imported
 
 LOOPBACK = "127.0.0.1"
 NOTICE = """## {title}: base and tuned model
-Completions may be harmful, above all the base model's: do not act on them, and do not pass them on.
-Both models see what was said before, each its own answers, until you start a new conversation."""
+Answers may be harmful, above all the base model's: do not act on them, and do not pass them on.
+Each model sees the conversation so far, with its own answers, until you start a new one."""
 CLOSED = ("upload", "process_recording")
 """Paths of gradio that this page does not use and that are closed: they could write files of any size to the disk."""
 OPEN = ("/gradio_api/startup-events",)

@@ -16,7 +16,7 @@ Preset = Annotated[
     typer.Option(
         "--preset",
         metavar="NAME",
-        help="Shipped preset (`neurontune presets`), or path of a TOML file; by default smollm2, with MODEL default.",
+        help="Shipped preset (`neurontune presets`) or TOML file; by default smollm2, or `default` if MODEL is given.",
     ),
 ]
 Settings = Annotated[

@@ -19,7 +19,8 @@ def run(
         typer.Option(metavar="STAGE", help=f"Compute a stage again even if its result exists: {', '.join(STAGES)}."),
     ] = None,
     name: Annotated[
-        str | None, typer.Option("--name", metavar="NAME", help="Name of the run; by default, its changes.")
+        str | None,
+        typer.Option("--name", metavar="NAME", help="Name of the run; by default model, preset and changes."),
     ] = None,
     debug: Debug = False,
 ) -> None:
@@ -38,7 +39,7 @@ def up(
     port: Annotated[int, typer.Option(metavar="PORT", help="Port of the Prefect server.")] = 4200,
     mlflow_port: Annotated[int, typer.Option(metavar="PORT", help="Port of the MLflow server.")] = 5000,
     show_password: Annotated[
-        bool, typer.Option("--show-password", help="Print the password; only that if servers are up.")
+        bool, typer.Option("--show-password", help="Print the password; do nothing else if the servers are up.")
     ] = False,
 ) -> None:
     """Start the Prefect server, its workers and the MLflow server on this machine, until Ctrl-C."""
@@ -54,7 +55,9 @@ def pairs(
     model: Model = None,
     preset: Preset = None,
     settings: Settings = None,
-    json_file: Annotated[str | None, typer.Option("--json", metavar="FILE", help="Write the summary there.")] = None,
+    json_file: Annotated[
+        str | None, typer.Option("--json", metavar="FILE", help="Also write the summary to this file.")
+    ] = None,
     debug: Debug = False,
 ) -> None:
     """Build or reuse the pairs, and show counts, the ranking of the attacks and examples."""
@@ -100,7 +103,9 @@ def evaluate(
         str, typer.Option(metavar="NAME,NAME", help="Public sets or files: `advbench,benign:mine.csv`.")
     ],
     settings: Settings = None,
-    to: Annotated[str | None, typer.Option("--to", metavar="FILE", help="Write answers and verdicts there.")] = None,
+    to: Annotated[
+        str | None, typer.Option("--to", metavar="FILE", help="Also write answers and verdicts to this file.")
+    ] = None,
 ) -> None:
     """Judge the answers of any model to benchmarks: refusals, harm, help and over-refusal, as JSON."""
     from flows.commands.evaluate_model import evaluate_folder
@@ -115,7 +120,9 @@ def ability(
     ],
     task_folder: Annotated[
         str | None,
-        typer.Option(metavar="FOLDER", help="YAML files of tasks of your own; they may run Python code beside them."),
+        typer.Option(
+            metavar="FOLDER", help="Folder with YAML files of your own tasks; they may run Python code in it."
+        ),
     ] = None,
     limit: Annotated[int | None, typer.Option(metavar="N", help="Most rows of each task.")] = None,
     settings: Annotated[
@@ -136,7 +143,9 @@ def study(
     settings: Settings = None,
     variants: Annotated[
         list[str] | None,
-        typer.Option("--variant", metavar="'NAME: FIELD=VALUE ...'", help="A variant, in place of the study's own."),
+        typer.Option(
+            "--variant", metavar="'NAME: FIELD=VALUE ...'", help="A variant that replaces those of the study."
+        ),
     ] = None,
     trials: Annotated[
         int | None,
@@ -148,7 +157,7 @@ def study(
             "baselines; none in scaling-methods.",
         ),
     ] = None,
-    to: Annotated[str | None, typer.Option("--to", metavar="FOLDER", help="Put page and drawing there too.")] = None,
+    to: Annotated[str | None, typer.Option("--to", metavar="FOLDER", help="Also write page and drawing there.")] = None,
     debug: Debug = False,
 ) -> None:
     """Run the pipeline under several settings and compare the results in one table."""
@@ -164,7 +173,7 @@ def causal(
         list[str] | None,
         typer.Option("--set", metavar="causal.FIELD=VALUE", help="Change a setting of causal, evaluation or runtime."),
     ] = None,
-    to: Annotated[str | None, typer.Option("--to", metavar="FOLDER", help="Put page and drawing there too.")] = None,
+    to: Annotated[str | None, typer.Option("--to", metavar="FOLDER", help="Also write page and drawing there.")] = None,
     debug: Debug = False,
 ) -> None:
     """Silence, amplify and patch a run's neurons, beside random ones, and count refusals: cause and effect."""

@@ -9,16 +9,17 @@ from flows.commands.cli_arguments import Debug, Run, Settings
 
 def export(
     run: Run,
-    to: Annotated[str, typer.Option("--to", metavar="FOLDER", help="Folder to make; refused if it is in use.")],
+    to: Annotated[str, typer.Option("--to", metavar="FOLDER", help="New or empty folder to write.")],
     form: Annotated[
-        str, typer.Option("--format", metavar="folder|alpha", help="The whole model, or the factors alone.")
+        str, typer.Option("--format", metavar="folder|alpha", help="The whole model, or only the factors.")
     ] = "folder",
     push: Annotated[
         str | None,
-        typer.Option("--push", metavar="OWNER/NAME", help="Upload it to the hub; a new one is private."),
+        typer.Option("--push", metavar="OWNER/NAME", help="Also upload it to the hub; a new repository is private."),
     ] = None,
     gguf: Annotated[
-        str | None, typer.Option("--gguf", metavar="FILE", help="Convert it too, by llama.cpp's converter.")
+        str | None,
+        typer.Option("--gguf", metavar="FILE", help="Also write it as a GGUF file, with llama.cpp's converter."),
     ] = None,
     settings: Settings = None,
     debug: Debug = False,
@@ -31,7 +32,8 @@ def export(
 
 def sync(
     to: Annotated[
-        str | None, typer.Option("--to", metavar="ADDRESS", help="MLflow that gets all records, also of other stores.")
+        str | None,
+        typer.Option("--to", metavar="ADDRESS", help="Send all kept records to this MLflow, even those for others."),
     ] = None,
     settings: Settings = None,
     debug: Debug = False,
@@ -45,7 +47,7 @@ def sync(
 def register(
     run: Run,
     name: Annotated[str, typer.Option(metavar="NAME", help="Name of the registered model.")] = "neurontune",
-    alias: Annotated[str, typer.Option(metavar="NAME", help="Alias the version gets.")] = "candidate",
+    alias: Annotated[str, typer.Option(metavar="NAME", help="Alias of the version.")] = "candidate",
     settings: Settings = None,
     debug: Debug = False,
 ) -> None:

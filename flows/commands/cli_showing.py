@@ -49,7 +49,7 @@ def presets() -> None:
 
 
 def coverage(model: Annotated[str, typer.Argument(help="Model name, as in the setting model.name.")]) -> None:
-    """Show where the neurons of a model are, a row a layer; exits with 1 if a layer has none."""
+    """Show where the neurons of a model are, a row for each layer; the exit code is 1 if a layer has none."""
     from flows.commands.listings import show_coverage
 
     if not show_coverage(model):
@@ -66,7 +66,8 @@ def judge(
         typer.Option(metavar="PATH", help="Model folder of the classifier, verdict file of the precomputed judge."),
     ] = None,
     to: Annotated[
-        str | None, typer.Option("--to", metavar="FILE", help="Write a verdict a row there: .jsonl, .csv or .parquet.")
+        str | None,
+        typer.Option("--to", metavar="FILE", help="Also write a row for each verdict: .jsonl, .csv or .parquet."),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
@@ -113,12 +114,12 @@ def compare(
 
 def neurons(
     run: Run,
-    top: Annotated[int, typer.Option(metavar="N", help="How many of each set.")] = 10,
+    top: Annotated[int, typer.Option(metavar="N", help="Number of neurons of each set.")] = 10,
     harmful: Annotated[bool, typer.Option("--harmful", help="Show harmful prompts too.")] = False,
     settings: Settings = None,
     debug: Debug = False,
 ) -> None:
-    """Show the strongest neurons of a run: score, factor, what they write and which prompts excite them."""
+    """Show the strongest neurons of a run: score, factor, the tokens they promote, and the prompts that excite them."""
     from flows.commands.neurons import show_neurons
 
     show_neurons(run, top, harmful, settings or [], debug)
@@ -128,7 +129,7 @@ def chat(
     run: Run,
     strength: Annotated[str, typer.Option(metavar="0..1", help="0 is the base model, 1 the tuned one.")] = "1",
     attack: Annotated[str, typer.Option(metavar="NAME", help="Attack to wrap every message in.")] = "none",
-    tokens: Annotated[int, typer.Option(min=1, max=1_000_000, metavar="N", help="Longest answer, in tokens.")] = 200,
+    tokens: Annotated[int, typer.Option(min=1, max=1_000_000, metavar="N", help="Most tokens of an answer.")] = 200,
     web: Annotated[bool, typer.Option("--web", help="On a page in the browser instead of in the terminal.")] = False,
     settings: Settings = None,
     debug: Debug = False,

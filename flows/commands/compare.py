@@ -49,7 +49,7 @@ def compare_runs(runs: Sequence[str], harmful: bool, full: bool, settings: Seque
         _show_metrics(console, (names[0], name), (found[0], run), behaviour)
         _show_neurons(console, (names[0], name), (found[0], run))
         _show_answers(console, (names[0], name), behaviour.changed, harmful, full)
-    console.print(f"\nAll runs beside each other: {mlflow_ui(runtime)}", soft_wrap=True)
+    console.print(f"\nAll runs side by side: {mlflow_ui(runtime)}", soft_wrap=True)
 
 
 def _show_settings(console: Console, names: Sequence[str], runs: "Sequence[RecordedRun]") -> None:
@@ -88,12 +88,14 @@ def _show_metrics(
             table.add_row(name, f"{first:.3f}", f"{second:.3f}", f"{second - first:+.3f}", "", "")
     console.print(table)
     if found.prompts:
-        console.print(f"* the interval leaves out 0; {found.prompts} prompts are in both evaluations")
+        console.print(f"* the interval does not contain 0; {found.prompts} prompts are in both evaluations")
     else:
-        console.print("no prompt is in both evaluations: what differs may be the prompts, and no interval can be given")
+        console.print(
+            "no prompt is in both evaluations, so differences may come from the prompts, and there are no intervals"
+        )
     if found.judges[0] != found.judges[1]:
         console.print(
-            f"the verdicts are of different judges, which may cause the differences: {' and '.join(found.judges)}"
+            f"the verdicts are by different judges, which may cause the differences: {' and '.join(found.judges)}"
         )
     ways = [answered_by(dict(leaves(run.config))) for run in runs]
     if ways[0] != ways[1]:
@@ -118,7 +120,7 @@ def _show_neurons(console: Console, names: tuple[str, str], runs: "tuple[Recorde
     console.print(f"Jaccard index of all selected neurons: {total['all']:.3f}")
     models = [run.config.model for run in runs]
     if (models[0].name, models[0].revision) != (models[1].name, models[1].revision):
-        console.print("the base models differ: neurons of the same number have nothing to do with each other")
+        console.print("the base models differ: neurons with the same number are unrelated")
 
 
 def _show_answers(console: Console, names: tuple[str, str], changed: pd.DataFrame, harmful: bool, full: bool) -> None:
@@ -134,7 +136,7 @@ def _show_answers(console: Console, names: tuple[str, str], changed: pd.DataFram
         for name, side in zip(names, ("one", "other"), strict=True):
             console.print(f"  {name} [{row[f'outcome_{side}']}] {_cut(row[f'completion_{side}'], full)}")
     if not full and len(shown) > SHOWN_ANSWERS:
-        console.print(f"\n{len(shown) - SHOWN_ANSWERS} more; --full shows all, whole")
+        console.print(f"\n{len(shown) - SHOWN_ANSWERS} more; --full shows all, uncut")
     if hidden:
         console.print(f"{hidden} to harmful prompts are not shown; --harmful shows them")
 

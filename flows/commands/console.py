@@ -22,7 +22,7 @@ class TextConsole(Console):
     """A console that prints text literally: no markup, no emoji codes, and no escape sequences from the text."""
 
     def __init__(self, width: int | None = None, **options: Any) -> None:
-        """Make the console; `width` is used where the output is no terminal."""
+        """Make the console; `width` is used if the output is not a terminal."""
         plain: dict[str, Any] = {"markup": False, "highlight": False, "emoji": False}
         super().__init__(**plain | options)
         if width is not None and not self.is_terminal:
@@ -65,7 +65,7 @@ def show_own_lines() -> None:
 
 
 def echo(text: str, error: bool = False) -> None:
-    """Print a text with control characters escaped; to standard error if `error`, for text that is no result."""
+    """Print a text with control characters escaped; to standard error if `error`, for text that is not a result."""
     print(printable(text), file=sys.stderr if error else sys.stdout, flush=True)
 
 

@@ -25,7 +25,9 @@ def export_model(
     if form not in FORMATS:
         raise InputError(f"--format: {form!r} is unknown; choose {' or '.join(FORMATS)}")
     if form == "alpha" and (repository or gguf):
-        raise InputError("--format: the factors alone are neither pushed nor converted; use folder")
+        raise InputError(
+            "--format: 'alpha' has only the factors, which can be neither pushed nor converted; use folder"
+        )
     check_target(target)
     from neurontune_core.export import send
 
@@ -47,9 +49,9 @@ def export_model(
         return
     root = tuned.run.config.runtime.root
     check = write_folder(target, tuned.scaling, tuned.base, root, tuned.origin, card_of(tuned))
-    echo(f"hooked against folded logits  {check.folded:.1e} (computed in float32: {check.float32:.1e})")
-    echo(f"hooked against written logits {check.written:.1e} ({check.dtype})")
-    echo(f"base against tuned logits     {check.effect:.1e}")
+    echo(f"difference of logits, hooked and folded factors:  {check.folded:.1e} (in float32: {check.float32:.1e})")
+    echo(f"difference of logits, hooked and written factors: {check.written:.1e} ({check.dtype})")
+    echo(f"difference of logits, base and tuned model:       {check.effect:.1e}")
     echo(f"{tuned.run.name} as an ordinary model folder: {target}")
     if converter is not None:
         send.convert_to_gguf(target, Path(str(gguf)), converter)

@@ -22,11 +22,11 @@ MEANING = {
     "tuned": "tuned: the tuned model's answers",
     "base-ability": "base-ability: four-option questions, the base model",
     "ability": "ability: four-option questions before and after",
-    "triggers": "triggers: words that set off false refusals",
-    "scaling": "scaling: alpha",
+    "triggers": "triggers: words that trigger false refusals",
+    "scaling": "scaling: the factors",
     "cards": "cards: the strongest neurons",
-    "selection": "selection: the neurons",
-    "scores": "scores: merged",
+    "selection": "selection: the selected neurons",
+    "scores": "scores: of all shards",
     "attribution": "attribution: a shard",
     "pairs": "pairs",
 }
@@ -71,21 +71,24 @@ def sync_records(to: str | None, settings: Sequence[str], debug: bool) -> None:
     from tasks.recording.tracking import catch_up
 
     sent = catch_up(runtime, of_every_store=to is not None)
-    echo(f"{sent.sent} records sent, {len(sent.refused)} can never be, {len(sent.left)} still kept")
+    echo(f"{sent.sent} records sent, {len(sent.refused)} refused for good, {len(sent.left)} still kept")
     if are_killed(runtime):
-        echo(f"{_end_killed(runtime)} runs ended whose process was killed")
+        echo(f"{_end_killed(runtime)} runs whose process was killed were ended")
     if sent.elsewhere and to is not None:
         raise InputError(
-            f"--to: what is left belongs to runs that are in {' and '.join(sent.elsewhere)} alone; "
-            f"{runtime.root} keeps it until that MLflow is back"
+            f"--to: the records that are left belong to runs that only {' and '.join(sent.elsewhere)} has; "
+            f"{runtime.root} keeps them until that MLflow answers again"
         )
     if sent.elsewhere:
         raise InputError(
-            f"runtime.mlflow_uri: what {runtime.root} keeps is for {' and '.join(sent.elsewhere)}; "
-            f"run `neurontune sync --set runtime.mlflow_uri={sent.elsewhere[0]}`, or with --to ADDRESS send it there"
+            f"runtime.mlflow_uri: the records kept in {runtime.root} belong to {' and '.join(sent.elsewhere)}; run "
+            f"`neurontune sync --set runtime.mlflow_uri={sent.elsewhere[0]}`, or send them to another MLflow with --to "
+            f"ADDRESS"
         )
     if sent.left:
-        raise InputError(f"runtime.mlflow_uri: MLflow does not take what {runtime.root} keeps: {sent.reason}")
+        raise InputError(
+            f"runtime.mlflow_uri: MLflow does not accept the records kept in {runtime.root}: {sent.reason}"
+        )
 
 
 def _end_killed(runtime: RuntimeConfig) -> int:

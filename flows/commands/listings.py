@@ -24,7 +24,7 @@ JUDGE_FIGURES = (
 )
 """The fields that `neurontune judge --json` prints."""
 WIDTH = 160
-"""Columns used where the output is no terminal."""
+"""Columns used if the output is not a terminal."""
 
 
 def show_presets() -> None:
@@ -49,7 +49,7 @@ def show_coverage(name: str) -> bool:
     """Print a row for each decoder layer with the down projection found in it; return whether every layer has one.
 
     Raises:
-        InputError: the model does not exist or is no decoder.
+        InputError: the model does not exist or is not a decoder.
     """
     from neurontune_core import neurons
     from neurontune_core.model import source

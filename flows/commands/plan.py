@@ -9,7 +9,7 @@ from neurontune_core.config import PipelineConfig
 if TYPE_CHECKING:
     from neurontune_core.costs.plan import Plan, StageCost
 
-HEADINGS = ("stage", "seconds", "MiB", "card MiB", "disk MiB", "price")
+HEADINGS = ("stage", "seconds", "MiB", "GPU MiB", "disk MiB", "price")
 WIDTHS = (12, 9, 9, 9, 9, 7)
 
 

@@ -45,7 +45,7 @@ def promote_run(run: str, name: str, settings: Sequence[str], debug: bool) -> No
 
     found = ready()
     address = found[PREFECT_API_URL].removesuffix("/api")
-    echo(f"answer the form: Resume, on the page of the flow run, at {address}")
+    echo(f"to approve, press Resume on the page of the flow run, at {address}")
     with temporary_settings(found):
         made = promotion(run, name, tuple(settings))
     echo(f"models:/{made['name']}@champion is version {made['version']}, of run {made['run_id']}")

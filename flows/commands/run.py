@@ -1,4 +1,4 @@
-"""The commands that run a flow: the pipeline, the pairs alone, a shard, studies."""
+"""The commands that run a flow: the pipeline, only the pairs, a shard, studies."""
 
 import json
 import os

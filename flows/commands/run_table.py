@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from tasks.recording.run_list import ListedRun
 
 WIDE = 150
-"""On a terminal with at least so many columns a run is a row of a table; on a narrower one it has several lines."""
+"""On a terminal with at least this many columns, a run is a row of a table; on a narrower one it has several lines."""
 
 
 @dataclass(frozen=True)

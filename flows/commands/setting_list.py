@@ -44,14 +44,18 @@ def show_settings(words: Sequence[str], preset: str | None, as_json: bool) -> No
     shown = [setting for setting in found if all(word in setting.name for word in words)]
     if not shown:
         nearest = nearest_first(words[0], [setting.name for setting in found]).split(", ")[:3]
-        raise InputError(f"settings: none has {' and '.join(words)} in its name; nearest: {', '.join(nearest)}")
+        raise InputError(
+            f"settings: no setting has {' and '.join(words)} in its name; the nearest are {', '.join(nearest)}"
+        )
     if as_json:
         echo(json_text([asdict(setting) for setting in shown]))
         return
     console = TextConsole()
-    console.print(f"Values of preset {preset or DEFAULT_PRESET}. Change one with --set NAME=VALUE; lists as a,b.\n")
+    console.print(
+        f"Values of preset {preset or DEFAULT_PRESET}. Change one with --set NAME=VALUE; write a list as a,b.\n"
+    )
     if preset not in (None, DEFAULT_PRESET):
-        console.print(f"In brackets those of a run without options (preset {DEFAULT_PRESET}), where they differ.\n")
+        console.print(f"In brackets: the value in a run without options (preset {DEFAULT_PRESET}), if it differs.\n")
     for setting in shown:
         changed = "" if setting.value == setting.default else f" (default {_written(setting.default)})"
         console.print(f"{setting.name} = {_written(setting.value)}{changed}", soft_wrap=True)

@@ -1,7 +1,7 @@
 """End a process that does not end after SIGINT or SIGTERM, and print a line if it was killed without a message.
 
-A process may not end because it hangs, waits for ever, or a library swallowed the exception. It may be killed because
-memory is short, or by a crash.
+A process may not end because it hangs, or because a library swallowed the exception. It may be killed because memory is
+short, or by a crash.
 """
 
 import os

@@ -24,7 +24,7 @@ from tasks.recording.moved_root import readdress
 DEFAULTS = {
     "DO_NOT_TRACK": "true",
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-    # a server started by hand: by default it lets the pages of any site in
+    # for a server started by hand, which by default answers the pages of any site
     "PREFECT_SERVER_API_CORS_ALLOWED_ORIGINS": "http://127.0.0.1:4200,http://localhost:4200",
     "PREFECT_SERVER_EPHEMERAL_ENABLED": "true",
     "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
@@ -69,7 +69,7 @@ def apply(runtime: RuntimeConfig, quiet: bool) -> None:
             home.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             why = problem(error) or error.strerror
-            raise InputError(f"runtime.root: {quoted(str(home))} cannot be made ({why})") from error
+            raise InputError(f"runtime.root: {quoted(str(home))} cannot be created ({why})") from error
         os.environ["PREFECT_HOME"] = str(home)
         running = running_servers(home)
         for name, value in running.items():
@@ -80,7 +80,7 @@ def apply(runtime: RuntimeConfig, quiet: bool) -> None:
             if mlflow and is_same_server(runtime.mlflow_uri or os.environ["MLFLOW_TRACKING_URI"], mlflow):
                 for name, value in mlflow_variables(password).items():
                     os.environ.setdefault(name, value)
-            else:  # the password is for that server alone
+            else:  # the password is only for that server
                 forget_own_login(password)
 
 

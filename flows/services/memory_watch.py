@@ -1,4 +1,4 @@
-"""End a process that has run out of memory, because its threads would wait for ever for threads that have died."""
+"""End a process that has run out of memory, because its threads would wait for threads that have died."""
 
 import mmap
 import threading

@@ -66,7 +66,7 @@ class EmbeddedServer:
         if (code := self.process.poll()) is not None:
             reason = f"it ended with {code}: {_last_line(self.log)}"
         raise ServerStartError(
-            f"the embedded Prefect server did not come up at {self.address} ({reason}); see {self.log}"
+            f"the embedded Prefect server did not start at {self.address} ({reason}); see {self.log}"
         )
 
 
@@ -92,7 +92,7 @@ def start_server(home: Path, log: Path, port: int | None = None) -> EmbeddedServ
             "PREFECT_SERVER_API_PORT": str(port),
             "PREFECT_SERVER_API_AUTH_STRING": login,
             "PREFECT_SERVER_API_CORS_ALLOWED_ORIGINS": f"http://127.0.0.1:{port},http://localhost:{port}",
-            # what errors point to holds the reason, also where the terminal is kept for this project's own lines
+            # errors name this log, so it must contain the reason even if libraries print nothing to the terminal
             "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "WARNING",
         }
         if of_single_run:
@@ -140,7 +140,7 @@ def _serve(bound: int, parent: int) -> None:
     from prefect.settings import PREFECT_API_DATABASE_CONNECTION_URL, PREFECT_HOME
 
     server_changes.change_server()
-    # an open page or a listening worker would keep a server that should restart from ending
+    # otherwise an open page or a listening worker would prevent the server from ending before a restart
     config = uvicorn.Config(
         _guarded_app, factory=True, host="127.0.0.1", log_level="error", lifespan="on", timeout_graceful_shutdown=5
     )
@@ -154,7 +154,7 @@ def _serve(bound: int, parent: int) -> None:
             time.sleep(POLL_SECONDS if starting.is_locked else 1)
         server.should_exit = True
 
-    with suppress(Timeout):  # do not wait for ever for a server that hangs
+    with suppress(Timeout):  # do not wait without end for a server that hangs
         starting.acquire(timeout=START_SECONDS / 2)
         file = PREFECT_HOME.value() / "prefect.db"
         if PREFECT_API_DATABASE_CONNECTION_URL.value() == f"sqlite+aiosqlite:///{database_path(file)}":

@@ -67,7 +67,10 @@ def up(settings: Sequence[str], port: int, mlflow_port: int, show_password: bool
         if show_password:
             echo(login.read_login(home))
             return
-        raise InputError(f"runtime.root: another `neurontune up` runs on {root}, at {other.removesuffix('/api')}")
+        raise InputError(
+            f"runtime.root: another `neurontune up` runs on {root}, at {other.removesuffix('/api')}; use it, or stop "
+            f"it first"
+        )
     for option, number in (("--port", port), ("--mlflow-port", mlflow_port)):
         _check_free(option, number)
     if own_mlflow := not uri.startswith("http"):
@@ -159,7 +162,7 @@ def _check_free(option: str, port: int) -> None:
             probe.bind(("127.0.0.1", port))
         except OSError as error:
             raise InputError(
-                f"{option}: {port} is in use on this machine; stop what runs there or choose another"
+                f"{option}: {port} is in use on this machine; stop the program that uses it, or choose another port"
             ) from error
 
 
@@ -268,7 +271,7 @@ def _print_addresses(
     echo(f"workers      {', '.join(work_pools.work_pools())}")
     echo(f"deployments  {deployments}")
     echo(f"artifacts    {root}")
-    echo("`neurontune run` on these artifacts uses these servers; other programs and folders need")
+    echo("`neurontune run` on these artifacts uses these servers; for other programs and folders run first")
     variables = {"PREFECT_API_URL": f"{prefect.address}/api", "MLFLOW_TRACKING_URI": mlflow, "NEURONTUNE_ROOT": root}
     given = " ".join(f"{name}={shlex.quote(value)}" for name, value in variables.items())
     given += f' PREFECT_API_AUTH_STRING="$(cat {shlex.quote(str(file))})"'
@@ -276,4 +279,4 @@ def _print_addresses(
         user = shlex.quote(prefect.login.partition(":")[0])
         given += f' MLFLOW_TRACKING_USERNAME={user} MLFLOW_TRACKING_PASSWORD="$(cut -d: -f2- {shlex.quote(str(file))})"'
     echo(f"export {given}")
-    echo("Ctrl-C stops all of it.")
+    echo("Ctrl-C stops all of them.")

@@ -16,7 +16,7 @@ from neurontune_core.records import PromptPair, Role
 
 @dataclass(frozen=True)
 class EncodedPair:
-    """Token ids of a pair: the query alone, the attacked prompt, and the response's leading tokens."""
+    """Token ids of a pair: the plain query, the attacked prompt, and the response's leading tokens."""
 
     id: str
     query: tuple[int, ...]
@@ -83,9 +83,8 @@ def encode_pair(pair: PromptPair, chat: ChatModel, response_tokens: int) -> Enco
     length, most = max(len(query), len(prompt)) + read, constant_rotary_length(chat.model)
     if most is not None and length > most:
         raise InputError(
-            f"pair {pair.id}: its text has {length} tokens, and {type(chat.model).__name__} turns the tokens of a text "
-            f"of more than {most} otherwise (rotary embeddings that depend on the length), so that no beginning can be "
-            f"shared; remove the pair"
+            f"pair {pair.id}: its text has {length} tokens, but the rotary embeddings of {type(chat.model).__name__} "
+            f"change with the length above {most} tokens, so the two prompts cannot share a prefix; remove the pair"
         )
     if problem := overflow(chat, max(len(query), len(prompt)), read):
         raise InputError(f"pair {pair.id}: {problem}; remove the pair")

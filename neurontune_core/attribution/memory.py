@@ -75,7 +75,7 @@ def bytes_per_token_layer(model: PreTrainedModel, head: Head) -> float:
         if isinstance(error, torch.OutOfMemoryError):
             raise
         raise InputError(
-            f"model: {type(model).__name__} fails when rows join its batch between two layers ({error}), so it cannot "
-            f"be attributed; choose another decoder"
+            f"model: {type(model).__name__} fails if rows are added to its batch between two layers ({error}), so it "
+            f"cannot be attributed; choose another decoder"
         ) from error
     return max(1.0, sum(kept.values()) / (2 * len(tokens) * (layers - first)))

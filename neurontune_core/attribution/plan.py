@@ -63,7 +63,7 @@ def estimate(
         InputError: there are no pairs, or the model cannot be attributed.
     """
     if not pairs:
-        raise InputError("pairs: there is none to attribute, so there is nothing to plan; check pairs.harmful")
+        raise InputError("pairs: no pair can be attributed, so there is nothing to plan; check pairs.harmful")
     started = time.perf_counter()
     method = methods.build_method(config, chat, memory_mib)
     seconds_to_build = time.perf_counter() - started

@@ -108,9 +108,15 @@ def _attention(
 
 def _refuse_unknown(layer: int, settings: dict[str, Any]) -> None:
     if settings.get("position_bias") is not None:
-        raise InputError(f"model: attention of layer {layer} uses position_bias, which attribution does not support")
+        raise InputError(
+            f"model: attention of layer {layer} uses position_bias, which attribution does not support; choose another "
+            f"decoder"
+        )
     if settings.get("is_causal") is False:
-        raise InputError(f"model: attention of layer {layer} is not causal, which attribution does not support")
+        raise InputError(
+            f"model: attention of layer {layer} is not causal, which attribution does not support; choose another "
+            f"decoder"
+        )
 
 
 def _whole_prompt(query: Tensor, key: Tensor, value: Tensor, rule: Rule) -> Tensor:

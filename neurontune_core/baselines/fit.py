@@ -83,7 +83,8 @@ def check_baseline(config: BaselineConfig, scaling: ScalingConfig) -> None:
     method = config.method
     if isinstance(scaling, TrainingSettings) and not scaling.steps:
         raise InputError(
-            f"scaling.steps: 0, but baseline.method {method} learns from the batches of these steps; raise it"
+            f"scaling.steps: is 0, but baseline.method {method} learns from the batches of these steps; set it to 1 or "
+            f"more"
         )
     if isinstance(config, AdapterSettings):
         if not isinstance(scaling, TrainingSettings):
@@ -95,8 +96,8 @@ def check_baseline(config: BaselineConfig, scaling: ScalingConfig) -> None:
             raise InputError(f"baseline.method: {method} needs peft; pip install 'neurontune[studies]'")
         if config.trials and not scaling.validations:
             raise InputError(
-                "scaling.validations: 0, but baseline.trials chooses on validation data; set it above 0, or "
-                "baseline.trials to 0"
+                "scaling.validations: is 0, but baseline.trials compares its trials on validation data; set it to 1 "
+                "or more, or baseline.trials to 0"
             )
     check_optuna("baseline.trials", config.trials)
 
@@ -135,7 +136,7 @@ def fit_baseline(
         prompt = SystemPrompt(SELF_REMINDER)
         return FittedBaseline(prompt, {"parameters": float(prompt.parameters), "examples": 0.0})
     if not isinstance(config, SearchedSettings):
-        raise InputError("baseline.method: none names no baseline to fit; choose lora, for example")
+        raise InputError("baseline.method: 'none' is not a method to fit; choose another, for example lora")
     batches = draw_batches(pairs, scaling, labels)
     prompts, _ = draw_prompts(pairs, scaling)
     choosing = with_base_answers(chat, prompts, labels, scaling)

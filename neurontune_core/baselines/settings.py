@@ -10,8 +10,8 @@ DEFAULT_METHOD = "none"
 METHOD_MEANING = (
     "`none`: NeuronTune itself; `system_prompt`: a self-reminder; `steering`: the refusal direction is added to the "
     "residual stream; `alphasteer`: the same, but not to harmless states; `lora`: LoRA fine-tuning with as many "
-    "parameters and steps as the factors; `ia3`: a factor for every MLP neuron; `dpo`: LoRA by preferences (the last "
-    "three with peft)."
+    "parameters and steps as the factors; `ia3`: a factor for every MLP neuron; `dpo`: LoRA learned from "
+    "preferences (the last three need peft)."
 )
 RATE_MEANING = "First Adam step size; a search tries a tenth to ten times this size."
 
@@ -35,8 +35,8 @@ class SearchedSettings(Section):
         default=0,
         ge=0,
         le=1000,
-        description="Step sizes (or strengths and layers) tried on validation data by Optuna; 0: as set, and of "
-        "steering a fixed grid.",
+        description="Number of step sizes (for steering: of layers and strengths) that Optuna tries on validation "
+        "data. 0: the configured step size is used, and steering tries a fixed grid.",
     )
 
 

@@ -30,7 +30,7 @@ class Steering(Intervention):
 
     @property
     def parameters(self) -> int:
-        """Channels of the residual stream, twice where they are read, too."""
+        """Number of channels of the residual stream; twice this number with a `reading`."""
         return len(self.direction) * (1 if self.reading is None else 2)
 
     @contextmanager

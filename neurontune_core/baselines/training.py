@@ -134,7 +134,7 @@ def learn(
             if not all(bool(torch.isfinite(gradient).all()) for gradient in found):
                 raise NumericalError(
                     f"baseline: the gradient at step {number} is not finite with a step size of {learning_rate:g}; "
-                    "lower the learning rate"
+                    "lower baseline.learning_rate"
                 )
             for group in optimiser.param_groups:
                 group["lr"] = step_size(learning_rate, number - 1, len(batches))

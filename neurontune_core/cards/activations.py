@@ -56,7 +56,7 @@ def last_states(
         chat: the model.
         prompts: conversations, each up to where the assistant speaks.
         neurons: of which neurons.
-        track: told of progress, a batch at a time.
+        track: reports the progress of the batches.
     """
     encoded = [chat.prompt_tokens(prompt) for prompt in prompts]
     shared = shared_length(encoded)  # a system message, run once a batch

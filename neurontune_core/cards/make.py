@@ -47,7 +47,7 @@ def make_cards(
         rows: of `strongest`.
         pairs: those of the run; prompts without an attack are read, of the splits but test.
         chat: the base model.
-        track: told of progress.
+        track: reports the progress.
     """
     records: list[dict[Any, Any]] = rows.to_dict("records")
     neurons = [NeuronId(int(row["layer"]), int(row["index"])) for row in records]

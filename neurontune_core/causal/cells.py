@@ -42,7 +42,7 @@ def plan_cells(config: CausalConfig, kinds: Mapping[str, Kind]) -> list[Cell]:
     Silencing asks whether the model still refuses plain harmful prompts, amplification and patching whether it refuses
     attacked ones; what silencing and amplification do to harmless prompts is asked of every set but the random ones.
     The utility set, which carries answers to harmless prompts, and the selected sets, of their own size, are only
-    silenced; random sets are amplified by the middle one of the factors alone.
+    silenced; random sets are amplified only by the middle factor.
 
     Args:
         config: counts, interventions, factors, draws.
@@ -64,8 +64,8 @@ def plan_cells(config: CausalConfig, kinds: Mapping[str, Kind]) -> list[Cell]:
     asked = {name: groups for name, groups in asked.items() if any(groups)}
     if not asked:
         raise InputError(
-            f"causal.interventions: {', '.join(config.interventions) or 'none'} asks no prompt of the groups "
-            f"{', '.join(kinds) or 'none'}; choose others, or change causal.groups"
+            f"causal.interventions: {', '.join(config.interventions) or 'none'} applies to none of the groups "
+            f"{', '.join(kinds) or 'none'}; choose other interventions, or change causal.groups"
         )
     cells = [Cell(BASE, 0.0, BASE, tuple(kinds))]
     cells += [Cell(EMPTY, 0.0, name, tuple(own[:1] or rest[:1])) for name, (own, rest) in asked.items()]

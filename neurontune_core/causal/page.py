@@ -15,6 +15,10 @@ SETS = {
     UTILITY: "utility",
     RANDOM: "random, matched by layer",
 }
+LEGEND = (
+    "A rate has its 95% Wilson interval. A row of random sets has their mean rate and, in brackets, their lowest and "
+    "highest rate, and the largest p of the exact McNemar tests of the row above against each random set."
+)
 Rows = list[dict[str, str]]
 
 
@@ -41,7 +45,7 @@ def causal_body(table: pd.DataFrame, plot: str) -> str:
         | {"n": str(row["n"])}
         for row in base.to_dict("records")
     ]
-    parts = ["The model without a change:", markdown(rates), f"![Dose and response]({plot})"]
+    parts = ["The model without a change:", markdown(rates), LEGEND, f"![Dose and response]({plot})"]
     for intervention in dict.fromkeys(table["intervention"]):
         if intervention != BASE:
             rows = rate_rows(table[table["intervention"] == intervention])
@@ -72,7 +76,7 @@ def rate_rows(table: pd.DataFrame) -> Rows:
 
 
 def markdown(rows: Rows) -> str:
-    """Return rows as a Markdown table, whatever the texts in it."""
+    """Return rows as a Markdown table, for any texts in it."""
     header = "| " + " | ".join(map(markdown_text, rows[0])) + " |\n|" + "---|" * len(rows[0])
     return "\n".join([header, *("| " + " | ".join(map(markdown_text, row.values())) + " |" for row in rows)])
 

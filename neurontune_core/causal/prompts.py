@@ -44,7 +44,7 @@ def grouped_prompts(
                 members[group_of(pair, trained)].append(pair)
         found = {name: sample(members[name], name, limited) for name in GROUPS if name in members}
     if unknown := sorted(set(config.groups) - set(found)):
-        raise InputError(f"causal.groups: no prompt of {unknown[0]!r}; choose among {', '.join(found)}")
+        raise InputError(f"causal.groups: there is no group {unknown[0]!r}; choose among {', '.join(found)}")
     return {
         name: list(own) for name, own in found.items() if (name in config.groups if config.groups else _asked(name))
     }
@@ -65,7 +65,7 @@ def prompts_with_room(
     if empty := [name for name, own in kept.items() if not own]:
         raise InputError(
             f"causal.groups: no prompt of {empty[0]} fits the model's positions: {words}; lower causal.tokens, which "
-            f"is {tokens}, or leave that group out"
+            f"is {tokens}, or leave this group out"
         )
     logger.warning("causal: %s", words)
     return kept, without_room

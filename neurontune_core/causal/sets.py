@@ -37,7 +37,7 @@ class Sets:
         if name.startswith(RANDOM):
             chosen = self._places(matched, share, "")
             nothing = np.array([], dtype=np.int64)
-            # the same draw for every intervention, another one for every count
+            # the same draw for every intervention, another draw for every count
             seed = [self.seed, int(name.removeprefix(RANDOM)), len(chosen)]
             return np.sort(matched_random((chosen, nothing), self.neurons_per_layer, seed)[0])
         if name in (SELECTED_SAFETY, SELECTED_UTILITY):

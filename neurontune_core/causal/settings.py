@@ -22,8 +22,8 @@ class CausalConfig(Section):
     tokens: int = Field(
         default=24,
         ge=1,
-        description="Most tokens of an answer. In a shorter answer the judge would count the opening `Tax fraud is a "
-        "serious crime that` as a refusal.",
+        description="Most tokens of an answer. If answers are shorter, the judge counts an opening such as `Tax fraud "
+        "is a serious crime that` as a refusal.",
     )
     judge: Literal["rules", "keyword"] = Field(
         default="rules",
@@ -42,6 +42,10 @@ class CausalConfig(Section):
     factors: Annotated[tuple[Annotated[float, Field(gt=1)], ...], BeforeValidator(as_list)] = Field(
         default=(1.5, 2, 3), description="Factors of amplification; random sets use only the middle factor."
     )
-    draws: int = Field(default=5, ge=0, description="Random sets for each set, matched to it layer by layer.")
-    shards: int = Field(default=4, ge=1, le=10_000, description="Independent parts the study is divided into.")
+    draws: int = Field(
+        default=5, ge=0, description="Number of sets of matched random neurons (as many in every layer) for each set."
+    )
+    shards: int = Field(
+        default=4, ge=1, le=10_000, description="Number of independent parts into which the study is divided."
+    )
     seed: int = Field(default=0, ge=0, description="Seed of prompt samples and random sets.")

@@ -60,14 +60,14 @@ class ChatSession:
         """Set the strength.
 
         Raises:
-            InputError: it is no number from 0 to 1.
+            InputError: it is not a number from 0 to 1.
         """
         try:
             value = float(text)
         except ValueError:
             value = math.nan
         if not 0 <= value <= 1:
-            raise InputError(f"strength: {text!r} is no number from 0 (base model) to 1 (tuned model)")
+            raise InputError(f"strength: {text!r} is not a number from 0 (base model) to 1 (tuned model)")
         self.strength = value
 
     def set_attack(self, name: str) -> None:
@@ -84,10 +84,10 @@ class ChatSession:
         """Set the length of the longest answer.
 
         Raises:
-            InputError: it is no whole number from 1 on.
+            InputError: it is not a whole number of 1 or more.
         """
         if not text.isdecimal() or int(text) < 1:
-            raise InputError(f"tokens: {text!r} is no whole number from 1 on")
+            raise InputError(f"tokens: {text!r} is not a whole number of 1 or more")
         self.max_new_tokens = int(text)
 
     def prompt(self, message: str) -> str:
@@ -111,7 +111,7 @@ class ChatSession:
             raise InputError(f"system: {error.reason}; go on without one") from error
         if system and self._room(len(tokens)) < 1:
             limit = position_limit(self.chat.model)
-            raise InputError(f"system: with it the model's {limit:,} positions are full; write a shorter one")
+            raise InputError(f"system: this system message fills the model's {limit:,} positions; write a shorter one")
         self.system = system
         self.start_over()
 
@@ -126,9 +126,9 @@ class ChatSession:
         if room < 1:
             limit = position_limit(self.chat.model)
             if not any(self.histories):
-                raise InputError(f"message: with it the model's {limit:,} positions are full; write a shorter one")
+                raise InputError(f"message: it fills the model's {limit:,} positions; write a shorter one")
             raise InputError(
-                f"conversation: with this message the model's {limit:,} positions are full; /new starts a new one"
+                f"conversation: with this message it fills the model's {limit:,} positions; /new starts a new one"
             )
         yield from stream(self.chat, self.scaling, self.strength, (base, tuned), min(room, self.max_new_tokens))
 
@@ -153,7 +153,7 @@ class ChatSession:
             raise InputError(f"conversation: {error.reason}; /new starts a new one") from error
 
     def _room(self, tokens: int) -> int:
-        """Return how many positions are left after so many tokens."""
+        """Return how many positions are left after this number of tokens."""
         limit = position_limit(self.chat.model)
         return self.max_new_tokens if limit is None else limit - tokens
 

@@ -26,8 +26,8 @@ class WrappedQuery:
 def find_attacks(source: str, wrapped: Sequence[WrappedQuery]) -> tuple[list[Attack], list[tuple[int, str]]]:
     """Return the attacks found in prompts, and per row without one its number and the reason.
 
-    The template of an attack is what most prompts of its name have around the query, which must stand in the prompt
-    word for word. A row whose prompt is the query alone, or whose attack is named None, has no attack and no problem.
+    The template of an attack is what most prompts of its name have around the query, which must be in the prompt word
+    for word. A row whose prompt is only the query, or whose attack is named None, has no attack and no problem.
     """
     templates: dict[str, Counter[str]] = defaultdict(Counter)
     kept: list[tuple[WrappedQuery, str, str]] = []
@@ -46,7 +46,7 @@ def find_attacks(source: str, wrapped: Sequence[WrappedQuery]) -> tuple[list[Att
     for each, name, template in kept:
         usual = templates[name].most_common(1)[0][0]
         if template != usual:
-            problems.append((each.row, f"the text around the query is not the usual one of attack {name}"))
+            problems.append((each.row, f"the text around the query differs from most rows of attack {name}"))
         elif name not in attacks:
             main, *also = known_categories(each.categories)
             attacks[name] = Attack(name, ATTACK_TYPES[main], main, template, tuple(also))
@@ -68,9 +68,9 @@ def _problem(each: WrappedQuery) -> str:
     if PLACEHOLDER in each.prompt:
         return f"the prompt contains {PLACEHOLDER}"
     if each.query not in each.prompt:
-        return "the query does not stand in the attack prompt word for word"
+        return "the attack prompt does not contain the query word for word"
     if not known_categories(each.categories):
-        return f"attack category {each.categories!r} is none of our ten ({', '.join(ATTACK_TYPES)})"
+        return f"attack category {each.categories!r} is not one of ours ({', '.join(ATTACK_TYPES)})"
     if not words(each.prompt.replace(each.query, " ")):
         return "there is no text around the query"
     return ""

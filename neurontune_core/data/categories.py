@@ -1,4 +1,4 @@
-"""The categories everything is sorted into: ten of attacks in three types, nine of harm."""
+"""The categories: ten of attacks, in three types, and nine of harm."""
 
 ATTACK_TYPES = {
     "character_role_play": "pretending",
@@ -28,4 +28,4 @@ UNSAFETY = (
 """Unsafety categories of SafeEdit (section 3 of https://arxiv.org/abs/2403.14472)."""
 
 UNCATEGORISED = "uncategorised"
-"""Unsafety category of a query whose dataset does not say which harm it asks for."""
+"""Category of a harmful query whose dataset has no category for it."""

@@ -51,9 +51,13 @@ def recognise(
     if not columns:
         raise InputError(f"{field}: the file has no row that can be read; give a file with at least one")
     if wrong := [use for use in named if use not in known]:
-        raise InputError(f"{field}.columns.{wrong[0]}: not a column of this file; name {', '.join(known)}")
+        raise InputError(
+            f"{field}.columns.{wrong[0]}: not a use of a column of this file; choose among {', '.join(known)}"
+        )
     if missing := [column for column in named.values() if column not in columns]:
-        raise InputError(f"{field}.columns: no column {missing[0]!r}; the file has {_listed(columns)}")
+        raise InputError(
+            f"{field}.columns: no column {missing[0]!r}; the file has {_listed(columns)}: name one of these"
+        )
     main = next(iter(known))
     found = dict(named)
     if len(columns) == 1 and not named:

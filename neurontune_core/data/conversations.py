@@ -9,11 +9,11 @@ from neurontune_core.records import Message
 
 SPEAKERS = ("system", "user", "assistant")
 MAX_CHARACTERS = 16_000
-"""Longest conversation taken, query included: what is longer is a document."""
+"""Most characters of a conversation, query included; a longer text is a document."""
 
 
 _MESSAGES = re.compile(r"\s*\[\s*\{\s*['\"](?:role|content)['\"]\s*:")
-"""How the text of a list of messages begins, in JSON or in what Python prints, which is none."""
+"""How the text of a list of messages begins, in JSON or as Python prints it (which is not JSON)."""
 
 
 class BadConversation(ValueError):
@@ -22,7 +22,7 @@ class BadConversation(ValueError):
 
 @dataclass(frozen=True)
 class Turns:
-    """A row's conversation in its parts; each is empty where the row has none.
+    """The parts of a row's conversation; a part that the row does not have is empty.
 
     `query` is the last message of the user, `response` the assistant's after it, `history` all turns before.
     """
@@ -80,19 +80,19 @@ def _checked(value: Any) -> tuple[str, list[Message]]:
     """Return the system message, "" if there is none, and the turns, which alternate from the user on."""
     rows = _parsed(value) if isinstance(value, str) else value
     if not isinstance(rows, list):
-        kind = "text that is no JSON" if isinstance(value, str) else type(value).__name__
+        kind = "text that is not JSON" if isinstance(value, str) else type(value).__name__
         raise BadConversation(f"not a list of messages but {kind}")
     system, turns = "", list[Message]()
     for number, row in enumerate(rows, start=1):
         role, content = _message(number, row)
         if role == "system":
             if number > 1:
-                raise BadConversation(f"message {number} is of the system, which speaks first or not at all")
+                raise BadConversation(f"message {number} is a system message; only the first message can be one")
             system = content.strip()
         elif turns and turns[-1].role == role:
             raise BadConversation(f"messages {number - 1} and {number} are both of the {role}")
         elif not turns and role == "assistant":
-            raise BadConversation(f"message {number} is of the assistant, where the user speaks first")
+            raise BadConversation(f"message {number} is of the assistant, but the user must speak first")
         else:
             turns.append(Message(role, content))  # type: ignore[arg-type]  # one of the two
     if (length := len(system) + sum(len(turn.content) for turn in turns)) > MAX_CHARACTERS:
@@ -105,7 +105,9 @@ def _message(number: int, row: Any) -> tuple[str, str]:
         raise BadConversation(f"message {number} has no role and content")
     role, content = row["role"], row["content"]
     if role not in SPEAKERS:
-        raise BadConversation(f"message {number} has role {str(role)[:40]!r}, which is none of {', '.join(SPEAKERS)}")
+        raise BadConversation(
+            f"message {number} has role {str(role)[:40]!r}, which is not one of {', '.join(SPEAKERS)}"
+        )
     if not isinstance(content, str):
         raise BadConversation(f"message {number} is not text but {type(content).__name__}")
     if not content.strip():

@@ -78,8 +78,8 @@ def _download(dataset: Dataset, role_file: TextFile, commit: str | None, copy: s
         raise InputError(
             f"{section}: {dataset.name} is gated and the token has no access to it; {_access(dataset)}, or {copy}"
         ) from error
-    except LocalEntryNotFoundError as error:  # what the client makes of a connection that breaks off
-        raise InputError(f"{section}: the download of {dataset.name} broke off; try again, or {copy}") from error
+    except LocalEntryNotFoundError as error:  # raised by the client if a connection is interrupted
+        raise InputError(f"{section}: the download of {dataset.name} was interrupted; try again, or {copy}") from error
     except (RepositoryNotFoundError, RevisionNotFoundError, EntryNotFoundError) as error:
         raise InputError(
             f"{section}: the hub has no {role_file.file} in {dataset.hub} at commit {commit or 'main'}; "

@@ -132,6 +132,6 @@ def _is_shipped(dataset: str, source: SourceConfig) -> bool:
     if dataset == corpus.NAME and source.path is not None:
         raise InputError(
             f"{SECTION}.sources: the path {source.path} is given for the shipped corpus, which is part of the package; "
-            f"leave it out"
+            f"leave the path out"
         )
     return dataset == corpus.NAME

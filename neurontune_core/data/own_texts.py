@@ -139,4 +139,4 @@ def _template_problem(template: str) -> str:
 def _check_any(name: str, used: Sequence[Any], read: ReadTexts, rows: int, section: str) -> None:
     if not used:
         why = f"row {read.rejected[0].row}: {read.rejected[0].reason}" if read.rejected else "it has no row"
-        raise InputError(f"{section}: none of the {rows} rows of {name!r} can be used ({why})")
+        raise InputError(f"{section}: none of the {rows} rows of {name!r} can be used ({why}); correct the file")

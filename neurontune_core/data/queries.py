@@ -99,7 +99,7 @@ def check_any(field: str, name: str, read: ReadQueries) -> None:
     """
     if not read.queries:
         first = f"row {read.rejected[0].row}: {read.rejected[0].reason}" if read.rejected else "none is of this role"
-        raise InputError(f"{field}: no row of {name!r} can be used ({first})")
+        raise InputError(f"{field}: no row of {name!r} can be used ({first}); correct the file")
 
 
 def query_text(values: Mapping[str, Any], layout: Layout) -> str:
@@ -121,8 +121,8 @@ def _layout(field: str, name: str, role: RoleName, file: RoleFile, rows: Sequenc
         raise InputError(f"{field}: the file has no row that can be read; give the file as it was published")
     known = " or ".join(", ".join(layout.columns) for layout in file.layouts)
     raise InputError(
-        f"{field}: the file has columns {', '.join(sorted(columns))}, but {name} is known by "
-        f"{known}; give the file as it was published"
+        f"{field}: the file has columns {', '.join(sorted(columns))}, but {name} has {known}; give the file as it was "
+        f"published"
     )
 
 

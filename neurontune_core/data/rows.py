@@ -20,13 +20,13 @@ from neurontune_core.errors import InputError
 from neurontune_core.model.checks.files import STAND_INS, reason
 
 LARGEST = 2**30
-"""Bytes a data file may have: all of it is read at once."""
+"""Most bytes of a data file, because all of it is read at once."""
 FORMATS = (".csv", ".json", ".jsonl", ".parquet")
 ONLY_COLUMN = "text"
-"""What the column of a file is called that holds texts and no names of columns."""
+"""The name of the column of a file that has texts and no header."""
 _INDEX = re.compile(r"|Unnamed: \d+(\.\d+)*|__index_level_\d+__")
 _COUNTED = re.compile(r"index|level_\d+")
-"""Names pandas gives to an index that it makes a column of; they are one if they count the rows."""
+"""Names that pandas gives to an index column; the column is an index if it counts the rows."""
 _SENTENCE_WORDS = 4
 
 
@@ -64,7 +64,7 @@ def read_table(path: Path) -> Table:
     objects or of texts, or one a line. A CSV file of one column may do without a header.
 
     Raises:
-        InputError: unknown suffix, a column that is there twice or differs from another in case or blanks alone, or
+        InputError: unknown suffix, a column that occurs twice or differs from another only in case or blanks, or
             the file as a whole cannot be read.
     """
     suffix = path.suffix.lower()
@@ -82,7 +82,7 @@ def read_table(path: Path) -> Table:
             f"{path}: not UTF-8 ({error.reason} at byte {error.start}); convert the file to UTF-8"
         ) from error
     except (csv.Error, ValueError, RecursionError, pa.ArrowException) as error:
-        raise InputError(f"{path}: not a readable {suffix[1:]} file: {reason(error)}") from error
+        raise InputError(f"{path}: not a readable {suffix[1:]} file: {reason(error)}; correct the file") from error
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror or reason(error)}); check the file") from error
     check_columns(path, table.columns)
@@ -90,7 +90,7 @@ def read_table(path: Path) -> Table:
 
 
 def check_is_itself(path: Path) -> None:
-    """Tell whether a file that is there is one, of a size that can be read, and no pointer to it or web page instead.
+    """Check that a file is a regular file of readable size, and not a Git LFS pointer or a web page instead.
 
     Raises:
         InputError: it is not.
@@ -100,7 +100,7 @@ def check_is_itself(path: Path) -> None:
     if not os.path.isfile(path):  # a pipe would be waited for
         raise InputError(f"{path}: is neither file nor folder; give a file")
     if (size := os.path.getsize(path)) > LARGEST:
-        raise InputError(f"{path}: has {size:,} bytes, more than can be read ({LARGEST:,}); give a part of it")
+        raise InputError(f"{path}: has {size:,} bytes, more than can be read ({LARGEST:,}); give a part of the file")
     try:
         with path.open("rb") as file:
             start = file.read(64).removeprefix(codecs.BOM_UTF8).lstrip().lower()
@@ -118,7 +118,7 @@ def _parquet_table(path: Path) -> Table:
 
 
 def check_columns(path: Path, columns: Sequence[str]) -> None:
-    """Check that no column is there twice, and no two differ in case or blanks alone.
+    """Check that no column occurs twice, and no two differ only in case or blanks.
 
     Raises:
         InputError: they do.
@@ -127,10 +127,10 @@ def check_columns(path: Path, columns: Sequence[str]) -> None:
     for column in columns:
         plain = "".join(sign for sign in normalize("NFKC", column) if not _is_blank(sign)).casefold()
         if met.get(plain) == column:
-            raise InputError(f"{path}: column {column!r} is there twice; keep one of them, or rename one")
+            raise InputError(f"{path}: column {column!r} occurs twice; keep one of them, or rename one")
         if plain in met:
             raise InputError(
-                f"{path}: columns {met[plain]!r} and {column!r} differ in case or blanks alone; keep one of them"
+                f"{path}: columns {met[plain]!r} and {column!r} differ only in case or blanks; keep one of them"
             )
         met[plain] = column
 
@@ -149,7 +149,7 @@ def _without_index(table: Table) -> Table:
     for column in (column for column in columns if column not in index):
         name, dot, number = column.rpartition(".")
         if dot and number.isdecimal() and name in columns:
-            doubled.append(f"column {column!r} is how pandas names a second {name!r}; is it the one you mean?")
+            doubled.append(f"pandas gives a second column {name!r} the name {column!r}; check that you mean {name!r}")
     rows = table.rows
     if index:
         rows = [
@@ -179,7 +179,7 @@ def _csv_table(path: Path, text: str) -> Table:
         note = "it has no header and is read as one text a line"
         return Table([Row(number, {ONLY_COLUMN: line}) for number, line in enumerate(lines, start=1)], (note,))
     if len(header) == 1 and _is_sentence(header[0]):
-        notes.append("it has no header, and its one column is taken from the first line on")
+        notes.append("it has no header, so its only column is read from the first line on")
         return Table(_csv_rows(text, delimiter, [ONLY_COLUMN]), tuple(notes))
     return Table(_csv_rows(text, delimiter, None), tuple(notes))
 
@@ -203,7 +203,7 @@ def _is_sentence(text: str) -> bool:
 
 
 def _is_plain_lines(text: str, header: Sequence[str]) -> bool:
-    """Tell whether a file is lines of text with commas in them rather than a table: no quotes, no even columns."""
+    """Tell whether a file is lines of text that contain commas, not a table: no quotes, rows of different length."""
     first = ",".join(header)
     if len(header) < 2 or '"' in text or not _is_sentence(first) or not first.rstrip().endswith((".", "!", "?")):
         return False
@@ -242,7 +242,7 @@ def read_objects(path: Path, kind: str) -> Iterator[tuple[int, Any]]:
         kind: what the file is called in errors, e.g. `verdict file`.
 
     Raises:
-        InputError: the file, a line of it, or a key that is there twice.
+        InputError: the file, a line of it, or a key that occurs twice.
     """
     check_is_itself(path)
     if path.suffix.lower() == ".parquet":
@@ -251,7 +251,9 @@ def read_objects(path: Path, kind: str) -> Iterator[tuple[int, Any]]:
             check_columns(path, table.column_names)
             rows: list[Any] = table.to_pylist()
         except (pa.ArrowException, OSError) as error:
-            raise InputError(f"{kind} {path} is not a readable parquet file: {reason(error)}") from error
+            raise InputError(
+                f"{kind} {path} is not a readable parquet file: {reason(error)}; write it again"
+            ) from error
         yield from enumerate(rows, start=1)
         return
     try:
@@ -269,7 +271,7 @@ def read_objects(path: Path, kind: str) -> Iterator[tuple[int, Any]]:
             why = error.msg if isinstance(error, json.JSONDecodeError) else error
             raise InputError(f"{path} row {number}: not valid JSON ({why}); write one object a line") from error
         if isinstance(row, JsonObject) and row.doubled:
-            raise InputError(f"{path} row {number}: key {row.doubled!r} is there twice; keep one of them")
+            raise InputError(f"{path} row {number}: key {row.doubled!r} occurs twice; keep one of them")
         yield number, row
 
 
@@ -335,5 +337,5 @@ def _row(path: Path, number: int, value: Any) -> Row:
     if not isinstance(value, JsonObject):
         return Row(number, {}, f"not an object: {str(value)[:40]!r}")
     if value.doubled:
-        raise InputError(f"{path}: row {number}: key {value.doubled!r} is there twice; keep one of them, or rename one")
+        raise InputError(f"{path}: row {number}: key {value.doubled!r} occurs twice; keep one of them, or rename one")
     return Row(number, {key: dict(each) if isinstance(each, JsonObject) else each for key, each in value.items()})

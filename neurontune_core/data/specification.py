@@ -134,9 +134,11 @@ def _own(own: OwnData) -> Dataset:
         field = ".".join(map(str, first["loc"]))
         raise InputError(f"{own.place}: {field}: {first['msg']}; see docs/datasets.md") from error
     except (ValueError, RecursionError) as error:
-        raise InputError(f"{own.place}: not valid TOML: {error}") from error
+        raise InputError(f"{own.place}: not valid TOML: {error}; correct the file") from error
     if "name" in tree:
-        raise InputError(f"{own.place}: name: a dataset is called like its file, {own.name!r} here; leave it out")
+        raise InputError(
+            f"{own.place}: name: the name of a dataset is that of its file, here {own.name!r}; leave `name` out"
+        )
     if bool(described.hub) == bool(described.path):
         raise InputError(f"{own.place}: give either path, the file relative to this one, or hub, a repository id")
     if described.path:
@@ -171,7 +173,7 @@ def role_file(name: str, role: RoleName, section: str = "pairs") -> RoleFile:
     other = "benign" if role == "harmful" else "harmful"
     if found is None and own_data(name) is not None:
         there = f"pairs.{other}" if section == "pairs" else f"{section}.benchmarks as {other}:{name}"
-        raise InputError(f"{name}: describes no {role} queries; add a section [{role}], or name it in {there}")
+        raise InputError(f"{name}: has no {role} queries; add a section [{role}], or name it in {there}")
     if found is None:
         raise InputError(
             f"pairs.{role}: {name!r} has no {role} queries; choose among {', '.join(names_with(role))}, or name it in "
@@ -193,7 +195,7 @@ def text_file(name: str, kind: Literal["attacks", "refusals"]) -> TextFile:
     """
     found: TextFile | None = getattr(dataset(name), kind)
     if found is None:
-        raise InputError(f"{name}: describes no {kind}; add a section [{kind}]")
+        raise InputError(f"{name}: has no {kind}; add a section [{kind}]")
     return found
 
 
@@ -211,7 +213,9 @@ def check_source(field: str, name: str, source: SourceConfig) -> None:
     own = own_data(name)
     if own is not None and not own.is_on_hub and (source.path or source.revision):
         wrong = "path" if source.path else "revision"
-        raise InputError(f"{field}.{wrong}: {name} is a file of its own place; leave this out")
+        raise InputError(
+            f"{field}.{wrong}: {name} is itself a file, so it has no other {wrong}; leave this setting out"
+        )
 
 
 def names_with(role: RoleName) -> list[str]:

@@ -53,8 +53,8 @@ def test_prompts(
     for role, kind in (("safety", "harmful"), ("utility", "harmless")):
         if role not in roles:
             raise InputError(
-                f"evaluation: no {kind} prompt in {', '.join(config.benchmarks)}; raise pairs.test_fraction, or add a "
-                f"benchmark with {kind} prompts"
+                f"evaluation.benchmarks: no {kind} prompt in {', '.join(config.benchmarks)}; raise "
+                f"pairs.test_fraction, or add a benchmark with {kind} prompts"
             )
     return chosen
 

@@ -173,7 +173,7 @@ def stacked_layers(safety: NDArray[np.int64], utility: NDArray[np.int64]) -> Mar
 def signed_layers(raised: NDArray[np.int64], lowered: NDArray[np.int64]) -> Markup:
     """Draw how many neurons of each layer are amplified (up) and damped (down)."""
     top = max(1, int(raised.max()), int(lowered.max())) * 1.05
-    plot = Plot("Sign of change by layer", (-0.6, len(raised) - 0.4), (-top, top))
+    plot = Plot("Amplified and damped neurons by layer", (-0.6, len(raised) - 0.4), (-top, top))
     plot.axes("layer", "damped | amplified", _layer_ticks(len(raised)), lambda value: f"{abs(value):g}")
     for layer, (up, down) in enumerate(zip(raised.tolist(), lowered.tolist(), strict=True)):
         tooltip = f"layer {layer}: {up} amplified, {down} damped"
@@ -187,8 +187,8 @@ def alpha_dots(layers: NDArray[np.int64], alpha: NDArray[np.float32], roles: NDA
     """Draw every factor over its layer, one dot a neuron, coloured by role; the line is 1 (no change)."""
     low, high = min(0.9, float(alpha.min())), max(1.1, float(alpha.max()))
     pad = 0.04 * (high - low)
-    plot = Plot("Scaling factor by layer", (-0.6, depth - 0.4), (low - pad, high + pad))
-    plot.axes("layer", "alpha", _layer_ticks(depth))
+    plot = Plot("Factor of each neuron by layer", (-0.6, depth - 0.4), (low - pad, high + pad))
+    plot.axes("layer", "factor", _layer_ticks(depth))
     plot.path([(-0.6, 1), (depth - 0.4, 1)], "one")
     for role, shift in (("safety", -0.3), ("utility", 0.06)):
         chosen = np.flatnonzero(roles == role)

@@ -84,7 +84,9 @@ def response_divergence(
             excess += float(_chosen(p, targets).sum() - _chosen(q, targets).sum())
             count += len(targets)
     if not (math.isfinite(kl) and math.isfinite(excess)):
-        raise NumericalError(f"evaluation: the divergence over {len(responses)} responses is not finite; check alpha")
+        raise NumericalError(
+            f"evaluation: the divergence over {len(responses)} responses is not finite; check the factors (alpha)"
+        )
     # limit the exponent: a broken tuned model would overflow `exp` and end the evaluation
     return Divergence(kl / count, math.exp(min(excess / count, LARGEST_LOG_RATIO)))
 

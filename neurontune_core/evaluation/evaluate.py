@@ -60,7 +60,7 @@ def base_digests(config: EvaluationConfig, library: Library | None = None) -> li
     """Return the digests of the public sets that the base model's answers depend on; none by default.
 
     Raises:
-        InputError: unknown benchmark, a public set without a library, or a file that is not there.
+        InputError: unknown benchmark, a public set without a library, or a file that does not exist.
     """
     benchmarks.check_benchmarks(config)
     return set_digests(config, library)

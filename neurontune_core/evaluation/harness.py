@@ -21,7 +21,7 @@ INSTALL = "pip install 'neurontune[harness]'"
 TOKENS_OF_A_ROW = 512
 """Assumed tokens of a row of a task, for the batch size."""
 RESAMPLES = 1000
-"""Resamples of the harness's own bootstrap, for metrics that are no mean over rows."""
+"""Resamples of the harness's own bootstrap, for metrics that are not means over rows."""
 ENDS = ("", "_base", "_difference", "_difference_low", "_difference_high", "_n")
 """Suffixes of a metric's facts: tuned, base, difference with its interval, number of rows."""
 
@@ -45,7 +45,7 @@ def check_tasks(asked: HarnessTasks) -> None:
         raise InputError(f"--limit: {asked.limit} rows are too few; give 1 or more")
     manager = _manager(asked.folder)
     if not asked.tasks:
-        raise InputError("--tasks: no task is named; give some, e.g. mmlu,gsm8k,hellaswag")
+        raise InputError("--tasks: no task is named; give one or more, e.g. mmlu,gsm8k,hellaswag")
     for name in asked.tasks:
         if name not in manager.task_index:
             near = nearest_first(name, manager.all_tasks)
@@ -54,7 +54,9 @@ def check_tasks(asked: HarnessTasks) -> None:
         raise InputError(f"--tasks: one is named twice in {', '.join(asked.tasks)}; name it once")
     for name, file in _data_files(manager, asked.folder):
         if not os.path.isfile(file):
-            raise InputError(f"--task-folder: {file} of task {name} is not there; give its absolute path in data_files")
+            raise InputError(
+                f"--task-folder: {file} of task {name} does not exist; give its absolute path in data_files"
+            )
 
 
 def task_digests(asked: HarnessTasks) -> list[str]:
@@ -100,7 +102,10 @@ def model_scores(chat: ChatModel, asked: HarnessTasks) -> tuple[pd.DataFrame, pd
             apply_chat_template=chat.tokenizer.chat_template is not None,
         )
     except FileNotFoundError as error:
-        raise InputError(f"--tasks: data of {', '.join(asked.tasks)} are not to be had: {error}") from error
+        raise InputError(
+            f"--tasks: the data of {', '.join(asked.tasks)} cannot be loaded ({error}); check the task's files and the "
+            f"network"
+        ) from error
     assert results is not None
     return result_table(results), row_table(results)
 
@@ -143,8 +148,8 @@ def compare_scores(
     """Return a table with the scores of both models side by side, and the scores of the requested tasks as facts.
 
     Columns: task, metric, base, tuned, difference (tuned minus base), low, high (95% of a paired bootstrap over the
-    task's rows; NaN for a group, and for a metric that is no mean over rows), n. Facts: `harness/<task>/<metric>` and
-    the same with each of `ENDS`.
+    task's rows; NaN for a group, and for a metric that is not a mean over rows), n. Facts: `harness/<task>/<metric>`
+    and the same with each of `ENDS`.
     """
     scores = base[0].merge(tuned[0].drop(columns="n"), on=["task", "metric"], suffixes=("_base", ""))
     rows = base[1].merge(tuned[1], on=["task", "metric", "row"], suffixes=("_base", ""))
@@ -202,7 +207,7 @@ def _manager(folder: str | None) -> Any:
     except ImportError as error:
         raise InputError(f"--tasks: lm-evaluation-harness is not installed; {INSTALL}") from error
     if folder is not None and not os.path.isdir(folder):
-        raise InputError(f"--task-folder: {folder!r} is no folder; give one with the YAML files of tasks")
+        raise InputError(f"--task-folder: {folder!r} is not a folder; give one with the YAML files of tasks")
     return TaskManager(include_path=folder)
 
 

@@ -86,7 +86,7 @@ def judge_of(config: EvaluationConfig) -> Judge:
 def agreement(completions: pd.DataFrame) -> dict[str, float]:
     """Return Cohen's kappa of the judge with each further judge on refused or not, as `judge_kappa/<judge>`.
 
-    Rows that either judge left unscored do not count; a kappa that is undefined (no row, or one class alone) is left
+    Rows that either judge left unscored do not count; a kappa that is undefined (no row, or only one class) is left
     out.
     """
     first = [Verdict("", label) for label in completions["verdict"]]

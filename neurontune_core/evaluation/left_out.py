@@ -15,7 +15,7 @@ COLUMNS = ("benchmark", "id", "source", "row", "reason")
 def with_room(
     prompts: Mapping[str, Sequence[PromptPair]], chat: ChatModel, tokens: int
 ) -> tuple[dict[str, list[PromptPair]], pd.DataFrame]:
-    """Return the prompts of each group that leave room for an answer of so many tokens, and a table of the others.
+    """Return the prompts of each group that leave room for an answer of this many tokens, and a table of the others.
 
     Columns of the table: benchmark, id, source, row (counted from 1; 0 if unknown), reason.
     """

@@ -97,11 +97,11 @@ def public_prompts(
             seen.add(_words(question.conversation.text))
             questions.append(question)
     if not questions:
-        raise InputError(f"evaluation.benchmarks: no query of {dataset} is left that the run does not train on")
+        raise InputError(f"evaluation.benchmarks: the run trains on all queries of {dataset}; name another dataset")
     attacks = attacks_of(attack_set, library.attacks(), trained_categories(pairs)) if attack_set else []
     prompts = []
     for question in questions:
-        # the draw depends on the query alone, so a smaller sample has the same attack for the same query
+        # the draw depends only on the query, so a smaller sample has the same attack for the same query
         attack = random.Random(f"{config.seed}/{short_name(name)}/{question.id}").choice(attacks) if attacks else None
         prompts.append(prompt_of(question, attack, benchmark.role, "test", short_name(benchmark.dataset)))
     return sample(prompts, dataset, config, source.limit)

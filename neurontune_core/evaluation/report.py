@@ -39,8 +39,8 @@ CURVES = {
 }
 CATEGORIES: tuple[tuple[str, str, Role], ...] = (
     ("Harmful prompts by attack category", "attack_category", "safety"),
-    ("Harmless prompts by attack category they are wrapped in", "attack_category", "utility"),
-    ("Harmful prompts by unsafety category", "query_category", "safety"),
+    ("Harmless prompts by attack category", "attack_category", "utility"),
+    ("Harmful prompts by category of harm", "query_category", "safety"),
 )
 
 
@@ -61,7 +61,8 @@ class RunRecord:
     stage's artifact by stage, `command` the shell command that repeats the run, `dequantised` the quantised formats
     that the model's weights were converted from ("" for none), `quantised` the format that they were rounded to during
     learning ("" for none), `silenced` the effect of silencing the safety neurons ("" if not measured), `warning` why
-    the safety neurons are doubtful ("" if they are not), `cards` the cards of the strongest neurons, if there are any.
+    the safety neurons are not established ("" if they are), `cards` the cards of the strongest neurons, if there are
+    any.
     A baseline has neither factors nor a curve. `completions` may have the column `cut`: the answer reached the length
     limit. `works` are the computations of the stages, `device` the device of the run, `weights` the digest of the
     model's weights, `triggers` the table of `over_refusal.measure_triggers`, `causal` the drawing of a causal study of

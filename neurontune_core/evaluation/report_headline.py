@@ -13,10 +13,10 @@ TILES = (
     ("Over-refusal", "eval/over_refusal", "{:.1%}", "harmless prompts refused"),
     ("Harm", "eval/harm", "{:.1%}", "harmful prompts whose answer gave what was asked for (attack success)"),
     ("Help", "eval/help", "{:.1%}", "harmless prompts whose answer gave what was asked for"),
-    ("Length", "left/words", "{:.0f}", "words an answer to a harmless prompt"),
-    ("Diversity", "left/distinct", "{:.2f}", "different pairs of words, as a share, harmless prompts"),
-    ("Broken", "eval/broken", "{:.1%}", "empty, looping or gibberish"),
-    ("Fluency", "eval/fluency", "{:.2f}", "n-gram entropy in bits, prompts both answered"),
+    ("Length", "left/words", "{:.0f}", "mean words of an answer to a harmless prompt"),
+    ("Diversity", "left/distinct", "{:.2f}", "share of distinct word pairs, answers to harmless prompts"),
+    ("Broken", "eval/broken", "{:.1%}", "answers that are empty, looping or gibberish"),
+    ("Fluency", "eval/fluency", "{:.2f}", "n-gram entropy in bits, on prompts that both models answer"),
 )
 
 
@@ -38,7 +38,7 @@ def headline_tiles(facts: Mapping[str, float]) -> list[dict[str, str]]:
         if key in facts and f"{key}_base" in facts
     ]
     if "left/content_kept" in facts:
-        remark = f"content words of the base model's answers kept; chrF {facts['left/chrf']:.2f}, harmless prompts"
+        remark = f"content words of the base model's answers to harmless prompts kept; chrF {facts['left/chrf']:.2f}"
         rows.append({"name": "Kept", "base": "100.0%", "tuned": f"{facts['left/content_kept']:.1%}", "remark": remark})
     if "ability/ability/accuracy" in facts:
         known = {name: facts[f"ability/ability/{name}"] for name in ("accuracy", "accuracy_base", "difference")}
@@ -52,7 +52,7 @@ def headline_tiles(facts: Mapping[str, float]) -> list[dict[str, str]]:
         base, tuned, remark = f"{values['_base']:.1%}", f"{values['']:.1%}", harness.spoken_difference(values)
         rows.append({"name": task, "base": base, "tuned": tuned, "remark": f"lm-evaluation-harness; {remark}"})
     if "eval/kl_to_base" in facts:
-        ratio = f"perplexity times {facts['eval/perplexity_ratio']:.2f}, on the base model's own answers"
+        ratio = f"nats a token on the base model's own answers; perplexity ratio {facts['eval/perplexity_ratio']:.2f}"
         rows.append({"name": "KL to base", "base": "0", "tuned": f"{facts['eval/kl_to_base']:.3f}", "remark": ratio})
     return rows
 

@@ -74,7 +74,7 @@ JudgeConfig = Annotated[
     ByMethod(JUDGES, DEFAULT_JUDGE),
     BeforeValidator(lambda value: {"method": value} if isinstance(value, str) else value),
 ]
-"""Settings of one judge, or its name alone; a setting of another judge is an error."""
+"""Settings of one judge, or only its name; a setting of another judge is an error."""
 
 
 def path_of(judge: JudgeConfig) -> str | None:
@@ -87,20 +87,22 @@ class EvaluationConfig(Section):
 
     benchmarks: Names = Field(
         default=("shipped",),
-        description="Benchmarks to run: `shipped` (the test split), a public set such as `advbench`, or a file of your "
-        "own (`mine.csv` of harmful queries, `benign:mine.csv` of harmless ones), plain or wrapped in attacks "
-        "(`advbench/heldout`, `advbench/all`, `mine.csv/translation`).",
+        description="Benchmarks to ask: `shipped` (the test split), a public set such as `advbench`, or a file of "
+        "your own (`mine.csv` with harmful queries, `benign:mine.csv` with harmless queries), plain or "
+        "wrapped in attacks (`advbench/heldout`, `advbench/all`, `mine.csv/translation`).",
     )
     attacks: Names = Field(
         default=("shipped",),
-        description="Attacks that public sets and files of your own are wrapped in: shipped, or files of your own.",
+        description="Attacks in which queries of public sets and of your files are wrapped: shipped, or files of your "
+        "own.",
     )
     sources: dict[str, SourceConfig] = Field(
         default_factory=dict,
-        description="Per public set or file, by its name: local path, revision, row limit, columns, system prompt.",
+        description="Settings of each public set or file, by its name: path, hub commit, limit, columns, system "
+        "prompt.",
     )
     prompts_per_benchmark: int = Field(default=50, ge=1, description="Most prompts taken from each benchmark.")
-    max_new_tokens: int = Field(default=150, ge=1, description="Longest completion, in tokens.")
+    max_new_tokens: int = Field(default=150, ge=1, description="Most tokens of an answer.")
     engine: Literal["transformers", "vllm"] = Field(
         default="transformers",
         description="What generates the answers: the loaded model, or vLLM on a copy with the factors in its weights.",
@@ -111,5 +113,5 @@ class EvaluationConfig(Section):
         description="Further judges, whose agreement with the first is measured: `rules`, `keyword`, or a model judge "
         "with its folder or hub id, as in `wildguard=FOLDER`.",
     )
-    bootstrap_samples: int = Field(default=2000, ge=100, description="Resamples of the paired bootstrap.")
+    bootstrap_samples: int = Field(default=2000, ge=100, description="Number of resamples of the paired bootstrap.")
     seed: int = Field(default=0, ge=0, description="Seed of prompt samples and of the bootstrap.")

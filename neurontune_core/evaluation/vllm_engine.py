@@ -37,14 +37,14 @@ def check_engine(config: PipelineConfig) -> None:
         )
     if config.baseline.method != "none":
         raise InputError(
-            f"evaluation.engine: 'vllm' needs factors, which can be put into the weights, and baseline.method is "
+            f"evaluation.engine: 'vllm' needs factors, which can be folded into the weights, and baseline.method is "
             f"{config.baseline.method!r}; set it to transformers"
         )
     first, *others = choose_devices(config.runtime.device)
     if others or first.index:
         raise InputError(
-            f"evaluation.engine: 'vllm' runs on the first card alone, and runtime.device is "
-            f"{config.runtime.device!r}; set it to cuda, and choose the card by CUDA_VISIBLE_DEVICES"
+            f"evaluation.engine: 'vllm' uses only the first GPU, and runtime.device is "
+            f"{config.runtime.device!r}; set it to cuda, and choose the GPU by CUDA_VISIBLE_DEVICES"
         )
     if config.model.evaluated.quantization != "none":
         raise InputError(

@@ -1,1 +1,1 @@
-"""A tuned model as files that others can use: an ordinary model folder, or the factors alone."""
+"""A tuned model as files that others can use: an ordinary model folder, or only the factors."""

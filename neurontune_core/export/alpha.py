@@ -1,4 +1,4 @@
-"""The factors alone, as a small file that applies to the base model they were learned on."""
+"""Only the factors, as a small file that applies to the base model they were learned on."""
 
 import json
 from pathlib import Path
@@ -75,7 +75,7 @@ def load_alpha(folder: Path, base: ModelReference) -> ScalingFactors:
     if reasons := [f"{what} {theirs} there, {ours} here" for what, theirs, ours in pairs if theirs != ours]:
         raise InputError(
             f"alpha: {folder} was learned on {description['base_model']!r} and does not fit {base.name!r}: "
-            f"{'; '.join(reasons)}"
+            f"{'; '.join(reasons)}; use the model on which it was learned"
         )
     if artifacts.file_digest(folder / tables.ALPHA) != description["alpha_sha256"]:
         raise InputError(f"alpha: {folder / tables.ALPHA} has changed since it was exported; export it again")
@@ -93,7 +93,7 @@ def read_description(folder: Path) -> dict[str, Any]:
     """Return `alpha.json`.
 
     Raises:
-        InputError: it or the factors are not there, it is not readable, or of a newer format.
+        InputError: it or the factors do not exist, it is not readable, or of a newer format.
     """
     for name in (DESCRIPTION, tables.ALPHA):
         if not (folder / name).is_file():
@@ -101,7 +101,9 @@ def read_description(folder: Path) -> dict[str, Any]:
     try:
         description: dict[str, Any] = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
         if description["format"] != FORMAT:
-            raise InputError(f"alpha: {folder} has format {description['format']}, this version reads {FORMAT}")
+            raise InputError(
+                f"alpha: {folder} has format {description['format']}, but this version reads {FORMAT}; export it again"
+            )
         for name in ("base_model", "base_revision", "base_weights", "neurons_per_layer", "alpha_sha256"):
             description[name]
     except (ValueError, KeyError, TypeError) as error:

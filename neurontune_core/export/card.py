@@ -68,11 +68,11 @@ def _introduction(card: CardFacts) -> str:
         if card.base.system_prompt
         else ""
     )
-    # a path says nothing to others, and more than it should of this machine
+    # a path means nothing to others, and would reveal folders of this machine
     name = Path(card.base.name).name if os.path.isabs(card.base.name) else card.base.name
     stored = (
         f"\n\nThe base weights were dequantised from {markdown_text(card.base.dequantised)}: this is the model of the "
-        f"dequantised weights, not of the ones that were quantised."
+        f"dequantised weights, not of the weights before quantisation."
         if card.base.dequantised
         else ""
     )
@@ -113,13 +113,13 @@ def _named(datasets: Sequence[str]) -> str:
 
 LEARNED = {
     "maml": "learned by meta-learning (MAML) over attack categories",
-    "margin_fit": "fitted to the margins of refusing and of answering over attack categories",
+    "margin_fit": "fitted to the margins of refusals and answers over attack categories",
     "dial": "the same for all neurons of a kind, chosen on validation prompts without training",
 }
 """How the factors were found, by `scaling.method`."""
 SCORED = {
     "integrated_gradients": "integrated gradients",
-    "gradient": "the gradient of the response in a factor on each",
+    "gradient": "the gradient of the response's log-probability with respect to a factor on each",
     "mask": "sparse masks that take the response away or keep it",
     "activation": "their activations",
 }
@@ -130,7 +130,11 @@ def _method(card: CardFacts) -> str:
     config, neurons, alpha = card.config, card.scaling.neurons, card.scaling.alpha
     span = f", from {alpha.min():.3g} to {alpha.max():.3g}" if len(alpha) else ""
     chosen = SCORED[config.attribution.method] if config.selection.method == "score" else "chance (a control)"
-    own = f" The safety scores are of {card.own_refusals} of the model's own refusals." if card.own_refusals else ""
+    own = (
+        f" The safety scores were computed on {card.own_refusals} of the model's own refusals."
+        if card.own_refusals
+        else ""
+    )
     return (
         f"## Method\n\n"
         f"{len(neurons.safety)} safety and {len(neurons.utility)} utility neurons of {card.base.neuron_total}, chosen "
@@ -186,7 +190,7 @@ Research on, and trials of, safer chat models, with a person or a second filter 
 def _reproduce(card: CardFacts) -> str:
     versions = ", ".join(f"{name} {version}" for name, version in card.versions.items())
     digests = "\n".join(f"- {stage}: `{digest}`" for stage, digest in card.digests.items())
-    return f"## How to make it again\n\n{markdown_block(card.command)}\n\nMade with {versions}. Artifacts:\n\n{digests}"
+    return f"## How to reproduce it\n\n{markdown_block(card.command)}\n\nMade with {versions}. Artifacts:\n\n{digests}"
 
 
 def _rate(row: Mapping[str, float]) -> str:

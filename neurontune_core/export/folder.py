@@ -154,11 +154,12 @@ def _read_back(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folde
     wrong = [name for name in meant if name not in found or not _same(meant[name], found[name])]
     if wrong or len(meant) != len(found):
         raise NumericalError(
-            f"export: {len(wrong)} weights read back otherwise, {wrong[:1]} first; nothing was written"
+            f"export: {len(wrong)} weights differ when they are read back, the first is {wrong[:1]}; nothing was "
+            f"written"
         )
     reread = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
     if any(encode_prompt(reread, prompt) != encode_prompt(tokenizer, prompt) for prompt in CHECK_PROMPTS):
-        raise NumericalError("export: the tokenizer read back writes other prompts; nothing was written")
+        raise NumericalError("export: the tokenizer writes other prompts when it is read back; nothing was written")
     run_apart(again)
     return _logits(again.eval().double(), tokenizer)
 

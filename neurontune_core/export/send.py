@@ -28,15 +28,18 @@ def check_repository(repository: str) -> None:
     try:
         validate_repo_id(repository)
     except HFValidationError as error:
-        raise InputError(f"--push: {repository!r} is no repository; give OWNER/NAME") from error
+        raise InputError(f"--push: {repository!r} is not the name of a repository; give OWNER/NAME") from error
     if repository.count("/") != 1:
-        raise InputError(f"--push: {repository!r} is no repository; give OWNER/NAME")
+        raise InputError(f"--push: {repository!r} is not the name of a repository; give OWNER/NAME")
     if not get_token():
-        raise InputError("--push: there is no token; run `hf auth login`, or set HF_TOKEN to one that may write")
+        raise InputError("--push: there is no token; run `hf auth login`, or set HF_TOKEN to a token that may write")
     try:
         HfApi().whoami()
     except (HfHubHTTPError, HTTPError, OSError) as error:
-        raise InputError(f"--push: the hub does not take the token, or cannot be reached: {error}") from error
+        raise InputError(
+            f"--push: the hub does not accept the token, or cannot be reached ({error}); check the token and the "
+            f"network"
+        ) from error
 
 
 def push(folder: Path, repository: str) -> str:
@@ -50,7 +53,9 @@ def push(folder: Path, repository: str) -> str:
         api.create_repo(repository, private=True, exist_ok=True)
         return str(api.upload_folder(repo_id=repository, folder_path=folder, commit_message="Tuned by NeuronTune"))
     except (HfHubHTTPError, HTTPError, OSError) as error:
-        raise SendError(f"--push: {repository} was not written: {error}; the folder {folder} is there") from error
+        raise SendError(
+            f"--push: {repository} was not written: {error}; the exported folder {folder} is kept"
+        ) from error
 
 
 def find_converter(file: Path) -> Path:
@@ -60,12 +65,12 @@ def find_converter(file: Path) -> Path:
         InputError: it is not installed, or the file exists, does not end in .gguf, or its folder does not exist.
     """
     if file.suffix != ".gguf" or file.exists() or not file.absolute().parent.is_dir():
-        raise InputError(f"--gguf: {file} must be a new file that ends in .gguf, in a folder that is there")
+        raise InputError(f"--gguf: {file} must be a new file that ends in .gguf, in an existing folder")
     beside = Path(os.environ.get("LLAMA_CPP", "")) / CONVERTER if "LLAMA_CPP" in os.environ else None
     found = beside if beside is not None and beside.is_file() else shutil.which(CONVERTER)
     if found is None:
         raise InputError(
-            f"--gguf: {CONVERTER} is not on the PATH; set LLAMA_CPP to a checkout of llama.cpp, whose converter it is"
+            f"--gguf: {CONVERTER} is not on the PATH; set LLAMA_CPP to a checkout of llama.cpp, which contains it"
         )
     return Path(found)
 
@@ -80,4 +85,4 @@ def convert_to_gguf(folder: Path, file: Path, converter: Path) -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode or not file.is_file():
         said = (done.stderr or done.stdout).strip().splitlines()[-1:] or ["it said nothing"]
-        raise SendError(f"--gguf: {converter.name} failed: {said[0]}; the folder {folder} is there")
+        raise SendError(f"--gguf: {converter.name} failed: {said[0]}; the exported folder {folder} is kept")

@@ -30,7 +30,7 @@ def check_target(folder: Path) -> None:
     for parent in folder.absolute().parents:
         if os.path.exists(parent):
             if not os.path.isdir(parent):
-                raise InputError(f"--to: {parent} is a file; name a folder that can be made")
+                raise InputError(f"--to: {parent} is a file; name a folder that can be created")
             check_folder("--to", str(parent))
             return
 
@@ -63,7 +63,7 @@ def _remove_leftovers(parent: Path) -> None:
 
 
 def _open_to_readers(folder: Path) -> None:
-    """Give every file the permissions new files have here: safetensors makes them readable to their owner alone."""
+    """Give every file the permissions new files have here: safetensors makes them readable only to their owner."""
     mask = os.umask(0)
     os.umask(mask)
     for file in folder.rglob("*"):

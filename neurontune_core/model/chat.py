@@ -27,7 +27,7 @@ _THOUGHT = re.compile(r"^\s*(?:<think>)?.*?(?:</think>|\Z)\s*", re.DOTALL)
 
 
 class RefusedByTemplate(InputError):
-    """The chat template takes no such conversation: the field at fault, the reason, and the remedy."""
+    """The chat template does not accept a conversation; the error has the field, the reason and the remedy."""
 
     def __init__(self, field: str, reason: str, remedy: str):
         super().__init__(field, reason, remedy)
@@ -71,7 +71,7 @@ def prompt_text(
         text = "".join(before) + PLAIN_TEMPLATE.format(prompt=content)
         return f"{system}\n\n{text}" if system else text
     text = _rendered(tokenizer, content, system, thinking=False, history=earlier)
-    # a template that opens a thought whatever it is told gets an empty one, so that the response starts at once
+    # a template that always opens a thought gets an empty one, so that the response starts at once
     return f"{text.rstrip()}\n\n</think>\n\n" if text.rstrip().endswith(_OPEN_THOUGHT) else text
 
 
@@ -115,10 +115,10 @@ def neutralised(tokenizer: PreTrainedTokenizerBase, text: str) -> str:
 
 
 def thinking_mode(tokenizer: PreTrainedTokenizerBase) -> ThinkingMode:
-    """Return how a model is kept from thinking aloud before it responds.
+    """Return how a model is prevented from writing its reasoning before it responds.
 
-    `none`: its template knows no thoughts. `off`: the template's own switch. `closed`: the template opens a thought,
-    which is closed again at once. `stripped`: thoughts have no switch and are cut from what is generated.
+    `none`: its template has no thoughts. `off`: by a switch of the template. `closed`: the template opens a thought,
+    which is closed at once. `stripped`: the template has no switch, so thoughts are cut from the generated text.
     """
     template = str(tokenizer.chat_template or "")
     if tokenizer.chat_template is None:
@@ -161,7 +161,7 @@ def _rendered(
     # some templates silently drop messages they do not support; an assistant's thoughts may be dropped
     for message in messages[:-1]:
         if message["role"] != "assistant" and message["content"].strip() not in text:
-            raise _refused(message["role"], "it leaves it out")
+            raise _refused(message["role"], "it ignores it")
     return text
 
 
@@ -170,7 +170,7 @@ def _refused(role: str, why: str) -> RefusedByTemplate:
         reason = f"the chat template of this model takes no system message ({why})"
         return RefusedByTemplate("model.system_prompt", reason, "leave it out")
     reason = f"the chat template of this model takes no earlier turns ({why})"
-    return RefusedByTemplate("conversation", reason, "give one message alone")
+    return RefusedByTemplate("conversation", reason, "give only one message")
 
 
 def _control_tokens(tokenizer: PreTrainedTokenizerBase) -> tuple[str, ...]:

@@ -40,9 +40,14 @@ def choose_devices(name: str) -> Devices:
     if len(set(devices)) < len(devices):
         raise InputError(f"runtime.device: {name!r} names a device twice; name each once")
     if len(devices) > 1 and any(device.type not in ("cuda", "cpu") for device in devices):
-        raise InputError(f"runtime.device: {name!r} is over several devices, which only CUDA devices and cpu can share")
+        raise InputError(
+            f"runtime.device: {name!r} spreads the model over devices other than CUDA devices and cpu; use only these"
+        )
     if len(devices) > 1 and devices[0].type == "cpu":
-        raise InputError(f"runtime.device: {name!r} begins with cpu, which holds what the others cannot; name it last")
+        raise InputError(
+            f"runtime.device: {name!r} begins with cpu, which holds the layers that do not fit on the GPUs; name cpu "
+            f"last"
+        )
     return devices
 
 
@@ -56,9 +61,11 @@ def _device(name: str) -> torch.device:
             f"runtime.device: {quoted(name)} is not a device; use auto, cpu, cuda, cuda:0, cuda:0,cuda:1 or mps"
         )
     if device.type == "mps" and not torch.backends.mps.is_available():
-        raise InputError(f"runtime.device: {name!r} is not there; use auto")
+        raise InputError(f"runtime.device: {name!r} is not available; use auto")
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise InputError(f"runtime.device: {name!r} is not there ({torch.cuda.device_count()} CUDA devices); use auto")
+        raise InputError(
+            f"runtime.device: {name!r} is not available ({torch.cuda.device_count()} CUDA devices); use auto"
+        )
     return device
 
 
@@ -79,7 +86,7 @@ def check_memory(devices: Devices, most: Mapping[str, float]) -> None:
     names = [str(device) for device in devices]
     if other := sorted(set(most) - set(names)):
         raise InputError(
-            f"runtime.max_memory: {quoted(other[0])} is no device of this run; choose among {', '.join(names)}"
+            f"runtime.max_memory: {quoted(other[0])} is not a device of this run; choose among {', '.join(names)}"
         )
 
 

@@ -1,4 +1,4 @@
-"""A GGUF model, in one file or split: what it is, and what its weights are stored as."""
+"""A GGUF model in one file or several: its header, and the number formats of its weights."""
 
 import os
 import re
@@ -30,7 +30,7 @@ class Header(GgufFile):
     def dtype(self) -> str:
         """The number format its weights have in safetensors: bfloat16 or float16 kept as such, float32 otherwise.
 
-        A file of half-precision weights keeps its norms in float32; what was quantised is worked out in float32, in
+        A file of half-precision weights keeps its norms in float32. Quantised weights are dequantised to float32, in
         which the values of every block format are exact or nearly so.
         """
         kinds = {tensor.kind.name for tensor in self.tensors} - {"F32"}
@@ -38,7 +38,7 @@ class Header(GgufFile):
 
     @property
     def dequantised(self) -> str:
-        """The quantised formats, those of most weights first (`Q4_K and Q6_K`); "" where nothing is quantised."""
+        """The quantised formats, those of most weights first (`Q4_K and Q6_K`); "" if nothing is quantised."""
         sizes = Counter[str]()
         for tensor in self.tensors:
             sizes[tensor.kind.name] += prod(tensor.dimensions)
@@ -64,7 +64,7 @@ def read_header(path: Path, length: int | None = None) -> Header:
         length: bytes of the whole file, where `path` holds only the beginning of it.
 
     Raises:
-        InputError: a part is missing, or a file is no GGUF, is cut off, or holds something else than a chat model.
+        InputError: a part is missing, or a file is not GGUF, is cut off, or has something else than a chat model.
     """
     files = _files(path)
     first, *others = [read_file(file, length) for file in files]
@@ -91,7 +91,8 @@ def _files(path: Path) -> list[Path]:
     parts = [path.with_name(f"{named['stem']}-{number:05}-of-{count:05}{end}") for number in range(1, count + 1)]
     if missing := [part.name for part in parts if not part.is_file()]:
         raise InputError(
-            f"model.name: {', '.join(missing)} of the split file is not in {path.parent}; put all {count} parts there"
+            f"model.name: {', '.join(missing)} of the split file is missing in {path.parent}; put all {count} parts "
+            f"there"
         )
     return parts
 
@@ -102,19 +103,19 @@ def _require_chat_model(header: Header) -> None:
 
 
 def _problems(header: Header) -> Iterator[str]:
-    """Yield why a file holds no model with a tokenizer."""
+    """Yield the reasons why a file is not a chat model with a tokenizer."""
     kind, words = str(header.metadata.get("general.type", "model")), header.metadata.get("tokenizer.ggml.tokens")
     if "general.architecture" not in header.metadata:
-        yield "names no general.architecture; it holds no model, give the file that does"
+        yield "has no general.architecture, so it is not a model; give the file of the model"
     elif header.architecture == "clip" or kind == "mmproj":
         yield "is the projector of a multimodal model; give the file of its language model"
     elif kind != "model":
         yield f"holds a model's {kind}, not a model; give the model's own file"
     elif not any(tensor.name == "token_embd.weight" for tensor in header.tensors):
-        yield "holds no token embedding (token_embd.weight), so no language model; give the file that does"
+        yield "has no token embedding (token_embd.weight), so it is not a language model; give the file of one"
     elif not isinstance(words, int) or words == 0 or header.metadata.get("tokenizer.ggml.model") == "none":
-        yield "holds no tokenizer (tokenizer.ggml.tokens); convert the model again with its vocabulary"
+        yield "has no tokenizer (tokenizer.ggml.tokens); convert the model again with its vocabulary"
     elif len({tensor.name for tensor in header.tensors}) != header.metadata.get(
         "split.tensors.count", len(header.tensors)
     ):
-        yield "has another number of tensors than it says; get all its parts again"
+        yield "has fewer or more tensors than its header says; download all its parts again"

@@ -46,7 +46,7 @@ def gguf_configuration(header: Header) -> PretrainedConfig:
             shape: PretrainedConfig = AutoConfig.from_pretrained(place, gguf_file=_FILE)
         except Exception as error:  # transformers raises many kinds of errors for unusual metadata
             raise InputError(
-                f"model.name: {header.files[0]} has architecture {header.architecture!r}, which transformers does not "
+                f"model.name: {header.files[0]} has architecture {header.architecture!r}, which transformers cannot "
                 f"read from this GGUF file ({_line(error)}); give the model as a folder of safetensors"
             ) from error
     _complete(shape, header)
@@ -106,7 +106,7 @@ def _is_newer(header: Header) -> bool:
 
 
 def _write_tokenizer(place: str, words: int, folder: Path) -> None:
-    """Write the tokenizer and chat template of the GGUF file in `place`, whose vocabulary has so many words."""
+    """Write the tokenizer and chat template of the GGUF file in `place`, whose vocabulary has this many words."""
     # the general class: the file describes its tokenizer whole, and finding the family's own class takes 20 seconds
     PreTrainedTokenizerFast.from_pretrained(place, gguf_file=_FILE).save_pretrained(folder)
     file = folder / "tokenizer.json"
@@ -175,7 +175,7 @@ def _extension(header: Header, shape: PretrainedConfig, names: set[str]) -> dict
         original = scaling["original_context_length"]
         return {"rope_type": "yarn", "factor": scaling["factor"], "original_max_position_embeddings": original}
     raise InputError(
-        f"model.name: {header.files[0]} extends its positions by {kind!r} ({', '.join(scaling)}), which is not read "
+        f"model.name: {header.files[0]} extends its positions by {kind!r} ({', '.join(scaling)}), which cannot be read "
         f"from GGUF; give the model as a folder of safetensors"
     )
 
@@ -196,7 +196,7 @@ def _llama3_extension(header: Header, shape: PretrainedConfig) -> dict[str, Any]
     scaled, _ = ROPE_INIT_FUNCTIONS["llama3"](trial, torch.device("cpu"))
     if scaled.shape != factors.shape or not torch.allclose(plain / scaled, factors, rtol=1e-3):
         raise InputError(
-            f"model.name: {header.files[0]} extends its positions by factors of its own ({_ROTARY}), which is not read "
+            f"model.name: {header.files[0]} extends its positions by its own factors ({_ROTARY}), which cannot be read "
             f"from GGUF; give the model as a folder of safetensors"
         )
     return found

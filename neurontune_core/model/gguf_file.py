@@ -42,7 +42,7 @@ class GgufFile:
         metadata: values by key; of an array of strings only their number.
         entries: the bytes of each metadata entry as they stand in the file, by key.
         tensors: where they are.
-        alignment: tensor data starts at multiples of so many bytes.
+        alignment: tensor data starts at multiples of this many bytes.
     """
 
     metadata: dict[str, Any]
@@ -63,14 +63,14 @@ def read_file(path: Path, length: int | None = None) -> GgufFile:
         InputError: it is no GGUF, is cut off, or stores a tensor in an unknown format.
     """
     if os.path.exists(path) and not os.path.isfile(path):  # a pipe would be waited for
-        raise InputError(f"model.name: {path} is no file; give a .gguf file")
+        raise InputError(f"model.name: {path} is not a file; give a .gguf file")
     try:
         with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
             return _parsed(path, content, length or len(content))
     except (struct.error, UnicodeDecodeError, EOFError, IndexError, OverflowError) as error:
-        raise InputError(f"model.name: {path} is cut off or damaged within its header; get it again") from error
+        raise InputError(f"model.name: {path} is cut off or damaged within its header; download it again") from error
     except ValueError as error:  # an empty file cannot be mapped
-        raise InputError(f"model.name: {path} is no GGUF file: {error}; give a .gguf file") from error
+        raise InputError(f"model.name: {path} is not a GGUF file: {error}; give a .gguf file") from error
     except FileNotFoundError as error:
         raise InputError(f"model.name: there is no file {path}; check the path, or download it again") from error
     except OSError as error:
@@ -142,7 +142,7 @@ def _parsed(path: Path, content: mmap.mmap, length: int) -> GgufFile:
     end = max((tensor.start + tensor.size for tensor in tensors), default=0)
     if end > length:
         raise InputError(
-            f"model.name: {path} is cut off: its header speaks of {end} bytes, it has {length}; get it again"
+            f"model.name: {path} is cut off: by its header it has {end} bytes, in fact {length}; download it again"
         )
     return GgufFile(metadata, entries, tensors, alignment)
 
@@ -164,8 +164,8 @@ def _read_table(
             kind = GGMLQuantizationType(number)
         except ValueError as error:
             raise InputError(
-                f"model.name: {path} stores {name} in format {number}, which the gguf package does not know; "
-                f"update it, or take a file in another format"
+                f"model.name: {path} stores {name} in format {number}, which the gguf package does not know; update "
+                f"this package, or use a file in another format"
             ) from error
         block, size = GGML_QUANT_SIZES[kind]
         table.append((name, dimensions, kind, offset, prod(dimensions) // block * size))

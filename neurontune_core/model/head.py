@@ -1,4 +1,4 @@
-"""From the last hidden state to logits, so that logits are computed only where they are needed."""
+"""Compute logits from the last hidden state, only at the positions where they are needed."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -75,9 +75,10 @@ def logits(model: PreTrainedModel, hidden: Tensor) -> Tensor:
 
 @torch.inference_mode()
 def final_norm(model: PreTrainedModel) -> Callable[[Tensor], Tensor]:
-    """Return the module that stands between the last decoder layer and the head; the identity where there is none.
+    """Return the module between the last decoder layer and the head; the identity if there is none.
 
-    Found by what modules give, not by name: the first one outside the layers whose output is the final hidden state.
+    It is found by its output, not by its name: the first module outside the layers whose output is the final hidden
+    state.
     """
     given: list[tuple[nn.Module, Tensor]] = []
 

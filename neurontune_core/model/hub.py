@@ -20,17 +20,17 @@ from neurontune_core.model.identity import SUFFIXES, TEMPLATES, TEXT_FILES
 from neurontune_core.model.settings import ModelConfig
 
 FILES = [*(f"*{suffix}" for suffix in SUFFIXES), *TEXT_FILES, f"{TEMPLATES}/*.jinja"]
-"""What is downloaded: what a model is read from, and of its weights safetensors alone."""
+"""The downloaded files: those from which a model is read; the weights only as safetensors."""
 NOT_IN_SUBFOLDERS = ["*/*.safetensors", "*/*.json", "*/*.model", "consolidated*.safetensors"]
 """Other copies of the weights, which transformers does not read."""
 REMEDY = "give a local folder, or log in with an accepted token in HF_TOKEN"
 
 
 def commit_of(config: ModelConfig) -> str:
-    """Return the commit of a hub model: of the hub, or, where it cannot be reached, of what was downloaded before.
+    """Return the commit of a hub model, from the hub or, if it cannot be reached, from the hub's cache.
 
     Raises:
-        InputError: neither knows the model or its revision, or the account has no access to it.
+        InputError: the model or its revision is unknown, or the account has no access to it.
     """
     cached = cached_commit(config)
     if cached is not None and (constants.HF_HUB_OFFLINE or cached == config.revision):
@@ -54,8 +54,8 @@ def commit_of(config: ModelConfig) -> str:
         if cached is not None:
             return cached
         raise InputError(
-            f"model.name: {config.name!r} is no local folder, and the hub cannot be reached ({error}); "
-            f"give a local folder, or try again when it can"
+            f"model.name: {config.name!r} is not a local folder, and the hub cannot be reached ({error}); give a local "
+            f"folder, or try again later"
         ) from error
     if commit is None:
         raise InputError(f"model.revision: the hub names no commit for {config.name!r}; set model.revision")
@@ -72,7 +72,7 @@ def cached_commit(config: ModelConfig) -> str | None:
 
 
 def configuration_folder(name: str, commit: str) -> Path:
-    """Return a folder with the model's config.json alone, downloaded if it is not there.
+    """Return a folder with only the model's config.json, downloaded if it is missing.
 
     Raises:
         InputError: the download failed.
@@ -81,9 +81,9 @@ def configuration_folder(name: str, commit: str) -> Path:
 
 
 def snapshot(name: str, commit: str) -> Path:
-    """Return the folder with the model's files at a commit, downloaded if they are not there.
+    """Return the folder with the model's files at a commit, downloaded if they are missing.
 
-    A file of weights that broke off is gone on with. In a terminal a bar shows how far it is.
+    An interrupted download continues where it stopped. A terminal shows a progress bar.
 
     Raises:
         InputError: the download failed, or the model has no safetensors there.
@@ -91,14 +91,14 @@ def snapshot(name: str, commit: str) -> Path:
     folder = _download(name, commit, FILES, NOT_IN_SUBFOLDERS)
     if not any(folder.glob("*.safetensors")):
         raise InputError(
-            f"model.name: {name!r} has no *.safetensors at commit {commit}; choose a repository that has, or of one "
-            f"with GGUF files download one (`hf download {name} FILE.gguf --local-dir .`) and give its path"
+            f"model.name: {name!r} has no *.safetensors at commit {commit}; choose a repository with safetensors; if "
+            f"this one has GGUF files, run `hf download {name} FILE.gguf --local-dir .` and give the path of the file"
         )
     return folder
 
 
 def model_card(name: str, commit: str) -> str:
-    """Return the text of a model's card on the hub, "" where there is none or the hub is out of reach."""
+    """Return the text of a model's card on the hub; "" if there is none, or if the hub cannot be reached."""
     try:
         return Path(hf_hub_download(name, "README.md", revision=commit)).read_text(encoding="utf-8", errors="replace")
     except (HfHubHTTPError, HTTPError, OSError, HFValidationError):
@@ -106,7 +106,7 @@ def model_card(name: str, commit: str) -> str:
 
 
 class _Bar(tqdm):
-    """A bar in a terminal, whatever is set for the hub's own bars: weights take minutes."""
+    """A progress bar in a terminal, even if the hub's own bars are switched off, because weights take minutes."""
 
     def __init__(self, *arguments: Any, **settings: Any) -> None:
         settings.pop("name", None)  # by which the hub's own bars are switched off
@@ -120,14 +120,14 @@ def _download(name: str, commit: str, files: list[str], left_out: list[str]) -> 
             return Path(snapshot_download(name, tqdm_class=_Bar, **wanted))
         except (RepositoryNotFoundError, RevisionNotFoundError):
             raise
-        except (HTTPError, OSError):  # a proxy that is away, for example: what is in the cache will do
+        except (HTTPError, OSError):  # for example a proxy that does not answer: use the cache
             if cached_commit(ModelConfig(name=name, revision=commit)) is None:
                 raise
             return Path(snapshot_download(name, local_files_only=True, **wanted))
     except LocalEntryNotFoundError as error:
         raise InputError(
-            f"model.name: {name!r} at commit {commit} is not downloaded, and the hub is switched off or out of reach; "
-            f"unset HF_HUB_OFFLINE and try again when it can be reached"
+            f"model.name: {name!r} at commit {commit} is not downloaded, and the hub is switched off or cannot be "
+            f"reached; unset HF_HUB_OFFLINE, and try again when the hub can be reached"
         ) from error
     except GatedRepoError as error:
         raise InputError(f"model.name: {name!r} is gated; accept its terms on the hub and {REMEDY}") from error

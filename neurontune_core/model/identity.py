@@ -1,4 +1,4 @@
-"""What makes two model folders the same model: the contents of every file that weights or tokenizer are read from."""
+"""The identity of a model folder: a digest of all files from which weights or tokenizer are read."""
 
 from collections.abc import Iterator
 from pathlib import Path

@@ -108,7 +108,7 @@ def load_model(
         max_memory: GiB of weights that each device may hold, if the model is spread over several.
 
     Raises:
-        InputError: the model or the device is not there, or the model has a layer without MLP neurons.
+        InputError: the model or the device does not exist, or the model has a layer without MLP neurons.
     """
     return load(describe(config), root, choose_devices(device), max_memory=max_memory, batch_tokens=batch_tokens)
 
@@ -193,7 +193,9 @@ def _converted(reference: ModelReference, root: str) -> Path:
         with joined_file(name, folder.parent) if packaged else nullcontext(Path(reference.name)) as file:
             header = gguf.read_header(file)
             if header.digest() != reference.weights:
-                raise InputError(f"model.name: {reference.name} has changed since it was looked at; start again")
+                raise InputError(
+                    f"model.name: {reference.name} has changed since the run checked it; start the run again"
+                )
             convert_to_folder(header, folder)
             check_model_folder(folder, ModelConfig(name=reference.name, system_prompt=reference.system_prompt))
         return {}

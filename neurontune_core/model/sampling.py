@@ -9,7 +9,7 @@ from torch import Tensor
 
 
 class Sampler:
-    """Draws the next token of every row, each from a stream of random numbers of its own, named by `names`."""
+    """Draws the next token of every row from the row's own stream of random numbers, named by `names`."""
 
     def __init__(self, names: Sequence[str]) -> None:
         """Start the streams; a name's digest is its seed."""

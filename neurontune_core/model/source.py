@@ -67,14 +67,14 @@ class ModelReference(BaseModel):
 
 
 def describe(config: ModelConfig) -> ModelReference:
-    """Return the pinned reference of a model, read from its files' digests and its configuration alone.
+    """Return the pinned reference of a model, read only from its files' digests and its configuration.
 
     Args:
         config: which model: a local folder, a GGUF file, a hub id, or a packaged model; a hub model is downloaded.
 
     Raises:
-        InputError: the model is not there, not readable, has a layer without MLP neurons, or needs more address space
-            than this process may have.
+        InputError: the model does not exist, is not readable, has a layer without MLP neurons, or needs more address
+            space than this process may have.
     """
     found = _find(config, whole=True)
     model = _without_weights(config, found.shape)
@@ -101,7 +101,7 @@ def skeleton(config: ModelConfig) -> PreTrainedModel:
     """Return the model without weights (on torch's meta device), made from its configuration.
 
     Raises:
-        InputError: the model is not there, is no causal language model, or its configuration is not readable.
+        InputError: the model does not exist, is not a causal language model, or its configuration is not readable.
     """
     return _without_weights(config, _find(config, whole=False).shape)
 

@@ -82,7 +82,7 @@ def layers_path(model: nn.Module) -> str:
         found = module in language and isinstance(module, nn.ModuleList) and len(module) == count
         if found and any(map(_has_attention, module)):
             return path
-    raise InputError(f"model: {type(model).__name__} has no list of {count} decoder layers; it is not a decoder")
+    raise InputError(f"model: {type(model).__name__} has no list of {count} decoder layers; choose a decoder")
 
 
 def coverage(model: nn.Module) -> list[LayerCoverage]:
@@ -123,7 +123,8 @@ def down_projections(model: nn.Module) -> dict[int, nn.Module]:
     for layer, mine in found.items():
         if len(mine) > 1 or mine[0].routed:
             raise InputError(
-                f"model: layer {layer} of {type(model).__name__} has no single down projection, but experts"
+                f"model: layer {layer} of {type(model).__name__} has experts instead of a single down projection; "
+                f"choose a model without experts"
             )
     return {layer: bank_module(model, mine[0]) for layer, mine in found.items()}
 

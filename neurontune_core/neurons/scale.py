@@ -113,7 +113,8 @@ def fold(model: nn.Module, scaling: ScalingFactors) -> None:
             module = bank_module(model, bank)
             if any(weight.is_meta or is_quantised(weight) for weight in module.parameters()):
                 raise InputError(
-                    "model: its weights are offloaded or quantised, so factors cannot be folded in; load it whole"
+                    "model: its weights are offloaded or quantised, so factors cannot be folded into them; load the "
+                    "whole model"
                 )
             for index, factor in zip(indices, scaling.alpha[places].tolist(), strict=True):
                 column = output_column(module, bank, index)

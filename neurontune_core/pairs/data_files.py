@@ -34,7 +34,9 @@ def check_names(config: PairsConfig) -> None:
     for kind in (*ROLE_OF, *TEXTS):
         names = getattr(config, kind)
         if not names or len(set(names)) < len(names):
-            raise InputError(f"pairs.{kind}: {list(names)} must name at least one dataset, and none twice")
+            raise InputError(
+                f"pairs.{kind}: {list(names)} is empty or names a dataset twice; name one or more, each once"
+            )
         for name in names:
             check_entry(f"pairs.{kind}", name, known if kind in ROLE_OF else known[:1], "dataset")
         check_distinct(f"pairs.{kind}", names)
@@ -48,7 +50,7 @@ def check_names(config: PairsConfig) -> None:
             raise InputError(f"pairs.sources.{name}: unknown dataset; choose among {', '.join([*known, *own])}")
         if name == corpus.NAME and (source.path or source.revision or source.columns):
             raise InputError(
-                "pairs.sources.shipped: only `limit` can be set, and `system_prompt`; the shipped corpus is part of "
+                "pairs.sources.shipped: only `limit` and `system_prompt` can be set; the shipped corpus is part of "
                 "the package"
             )
         specification.check_source(f"pairs.sources.{name}", used.get(name, name), source)

@@ -147,7 +147,7 @@ def load_queries(config: PairsConfig, unfit: Unfit = no_limit, data: ReadData | 
             why = left_out[0]
             raise InputError(
                 f"pairs.{role}: no query of {', '.join(getattr(config, role))} can be used; the first is "
-                f"{why.source} row {why.row}: {why.reason}; give queries that fit"
+                f"{why.source} row {why.row}: {why.reason}; correct the files, or name others"
             )
     return loaded
 

@@ -1,4 +1,4 @@
-"""Which safety pairs can be attributed: those whose query the model refuses plainly and answers under the attack."""
+"""Find the safety pairs that can be attributed: the model refuses the plain query and answers the attacked prompt."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -35,12 +35,12 @@ class OwnRefusals:
 def find_own_refusals(
     pairs: Sequence[PromptPair], judge: LabelJudge | None, chat: ChatModel, track: Track = silent
 ) -> OwnRefusals:
-    """Have the model answer the safety training pairs under selected attacks, plainly and attacked, and keep refusals.
+    """Let the model answer both prompts of the safety training pairs under selected attacks, and keep its refusals.
 
-    A pair is usable if the plain query is refused (in full: a partial refusal says too little) and the attacked prompt
-    complied with, because only then the attack removes a refusal. With fewer than `LEAST` usable pairs, or with fewer
-    plain refusals than `LEAST_SHARE`, none gets an own refusal. Responses are greedy, of `TOKENS`
-    tokens, or fewer if the model's positions are full.
+    A pair is usable if the model refuses the plain query (in full: a partial refusal says too little) and complies with
+    the attacked prompt, because only then the attack removes a refusal. With fewer than `LEAST` usable pairs, or with
+    fewer plain refusals than `LEAST_SHARE`, none gets an own refusal. Responses are greedy, of `TOKENS` tokens, or
+    fewer if the model's positions are full.
 
     Args:
         pairs: all pairs, in any order.
@@ -87,12 +87,12 @@ def counts_of(facts: Mapping[str, float]) -> dict[str, int]:
 
 
 def warning(facts: Mapping[str, float]) -> str:
-    """Return why the safety neurons found with these facts of a pairs stage are not established, "" if they are."""
+    """Return why the safety neurons are not established by the facts of a pairs stage; "" if they are."""
     if facts.get("safety_established", 1.0):
         return ""
     return (
-        f"{_measured(facts)}; {LEAST} of these and plain refusals of {LEAST_SHARE:.0%} are needed: its safety neurons "
-        f"are attributed to refusals that are not its own and are not established"
+        f"{_measured(facts)}; {LEAST} such answers and {LEAST_SHARE:.0%} plain refusals are needed: the safety neurons "
+        f"were found with refusals that are not the model's own, and are not established"
     )
 
 
@@ -107,14 +107,14 @@ def own_refusals_statement(facts: Mapping[str, float]) -> str:
         return ""
     if text := warning(facts):
         return f"Warning: {text}."
-    return f"Own refusals: {_measured(facts)}; of the safety pairs only these are attributed."
+    return f"Own refusals: {_measured(facts)}; only these safety pairs are attributed."
 
 
 def _measured(facts: Mapping[str, float]) -> str:
     counts = counts_of(facts)
     total = sum(counts.values())
     return (
-        f"the model refuses {total - counts['not_refused_plainly']} of {total} harmful queries plainly, and answers "
+        f"the model refuses {total - counts['not_refused_plainly']} of {total} plain harmful queries, and answers "
         f"{counts['own_refusals']} of these under the attack"
     )
 

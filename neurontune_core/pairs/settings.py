@@ -21,45 +21,50 @@ class PairsConfig(Section):
     )
     attacks: Names = Field(
         default=("shipped",),
-        description="Attacks around the queries: shipped, or files of your own with `{query}` in every attack.",
+        description="Attacks in which queries are wrapped: shipped, or files of your own with `{query}` in every "
+        "attack.",
     )
     refusals: Names = Field(
         default=("shipped",),
-        description="Refusals of harmful prompts: shipped, or files of your own; the first refusal is used.",
+        description="Refusals of harmful prompts: shipped, or files of your own. Only the first refusal is used.",
     )
     sources: dict[str, SourceConfig] = Field(
         default_factory=dict,
-        description="Per dataset, by its name or that of its file: local path, hub commit, limit, columns, system "
-        "prompt (`sources.advbench.path=FILE`).",
+        description="Settings of each dataset, by its name or the name of its file: local path, hub commit, limit, "
+        "columns, system prompt. Example: `pairs.sources.advbench.path=FILE`.",
     )
     holdout_attack_categories: Names = Field(
         default=("research_experiment", "translation", "sudo_mode"),
-        description="Attack categories kept out of training and validation: used in the test split only.",
+        description="Held-out attack categories: they are used only in the test split, not in training and validation.",
     )
     validation_fraction: float = Field(default=0.1, gt=0, lt=1, description="Share of queries in the validation split.")
     test_fraction: float = Field(default=0.25, gt=0, lt=1, description="Share of queries in the test split.")
     ranking_queries: int = Field(
-        default=1, ge=1, description="Harmful training queries on which every attack is ranked."
+        default=1, ge=1, description="Number of harmful training queries on which the attacks are ranked."
     )
     selected_queries: int = Field(
         default=48,
         ge=2,
-        description="Training queries of each role wrapped in the strongest attack of each type, for attribution.",
+        description="Number of training queries of each role that are wrapped in the strongest attack of each type, "
+        "for attribution.",
     )
     wrapped_queries: int = Field(
         default=1100,
         ge=1,
-        description="Training queries of each role wrapped in any attack, including the selected attacks.",
+        description="Number of training queries of each role that are wrapped in any attack, those for attribution "
+        "included.",
     )
     attacks_per_query: int = Field(
         default=1,
         ge=1,
-        description="Attacks around each wrapped training query, one prompt each; queries for attribution: one.",
+        description="Number of attacks in which a training query is wrapped, one prompt for each attack; a query for "
+        "attribution has one attack.",
     )
     wrapped_test_queries: int = Field(
         default=80,
         ge=1,
-        description="Test queries of each role wrapped in a trained and a held-out attack; validation: half as many.",
+        description="Number of test queries of each role that are wrapped both in a trained and in a held-out attack. "
+        "Half as many validation queries are wrapped in a trained attack.",
     )
     response_tokens: int = Field(
         default=24, ge=1, description="Most tokens of the model's own responses to harmless training prompts."
@@ -67,7 +72,8 @@ class PairsConfig(Section):
     responses: int = Field(
         default=0,
         ge=0,
-        description="Harmless training prompts that get the model's own response: first those for attribution, then "
-        "plain ones. For harmless prompts without one, margin_fit only trains not to refuse. 0: all get one.",
+        description="Number of harmless training prompts that get the model's own response: first those for "
+        "attribution, then plain ones. Without a response, margin_fit only trains not to refuse the "
+        "prompt. 0: all get one.",
     )
     seed: int = Field(default=0, ge=0, description="Seed of splits, wrappers and samples.")

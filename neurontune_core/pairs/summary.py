@@ -67,7 +67,7 @@ def format_summary(summary: Mapping[str, Any]) -> str:
     parts.append("Sources\n" + _table([_source_row(row) for row in summary["sources"]]))
     parts.append(_understood(summary["sources"]))
     parts.append(_rejected_text(summary["rejected"]))
-    parts.append("Ranking of the attacks: nats by which log P(refusal) drops, with 95% intervals")
+    parts.append("Ranking of the attacks: how many nats each lowers log P(refusal), with 95% intervals")
     parts.append(_table([_ranking_row(row) for row in summary["ranking"]]))
     parts.append(summary["choice"])
     parts.append(_own_refusals_text(summary["attributed"], summary["own_refusals"]))
@@ -91,7 +91,7 @@ def _by_split(pairs: Sequence[PromptPair], value: Callable[[PromptPair], str]) -
 
 
 def _kinds(pairs: Sequence[PromptPair]) -> dict[str, list[PromptPair]]:
-    """Return pairs by kind: role, and plain, attacked, or attacked as only in test; categories alternate."""
+    """Return pairs by kind: role, and plain, attacked or held-out attack; categories alternate."""
     met = {pair.attack_category for pair in pairs if pair.split != "test"}
     kinds: dict[str, dict[str, list[PromptPair]]] = {}
     for pair in pairs:

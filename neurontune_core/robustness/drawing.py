@@ -1,4 +1,4 @@
-"""Attack success drawn: every attack side by side, and the curves over samples and over the way back."""
+"""Draw attack success: all attacks side by side, and the curves over samples and over the averaged fraction."""
 
 import pandas as pd
 from matplotlib.axes import Axes

@@ -12,8 +12,9 @@ from neurontune_core.scaling.state import State
 class Dial:
     """One factor for all safety neurons and one for all utility neurons; each step tries one pair of factors.
 
-    Use it with the neurons that carry refusal and those that oppose it (`selection.utility_set = "opposes_refusal"`):
-    the first are amplified and the second damped, and validation chooses both factors.
+    Use it with the neurons that carry refusal and those that work against it
+    (`selection.utility_set = "opposes_refusal"`): the first are amplified and the second damped, and validation chooses
+    both factors.
     """
 
     def __init__(self, problem: Problem, settings: DialSettings):

@@ -21,8 +21,8 @@ class ChoosingSettings(Section):
     validation_prompts: int = Field(
         default=48,
         ge=4,
-        description="Most validation prompts of each role that choose the factors, half of them attacked. As many "
-        "other prompts measure the chosen factors.",
+        description="Most validation prompts of each role by which the factors are chosen; half of them are attacked. "
+        "As many other validation prompts measure the chosen factors.",
     )
     validation_tokens: int = Field(default=64, ge=1, description="Most tokens of the answers judged in validation.")
     seed: int = Field(default=0, ge=0, description="Seed of batches and validation prompts.")
@@ -31,32 +31,35 @@ class ChoosingSettings(Section):
 class TrainingSettings(ChoosingSettings):
     """Settings that all methods share that learn from batches."""
 
-    steps: int = Field(default=40, ge=0, description="Outer steps.")
-    harmful_batch: int = Field(default=40, ge=1, description="Harmful prompts of an outer step.")
-    harmless_batch: int = Field(default=40, ge=1, description="Harmless prompts of an outer step.")
+    steps: int = Field(default=40, ge=0, description="Number of outer steps.")
+    harmful_batch: int = Field(default=40, ge=1, description="Number of harmful prompts in an outer step.")
+    harmless_batch: int = Field(default=40, ge=1, description="Number of harmless prompts in an outer step.")
     attacked_share: float = Field(
         default=0.7, ge=0, le=1, description="Share of each batch's prompts that are attacked."
     )
     query_attacks: int = Field(
-        default=5, ge=1, description="Attacks in an outer step's batch, all of one category, the step's task."
+        default=5,
+        ge=1,
+        description="Number of attacks in the batch of an outer step; all are of one category, which is the step's "
+        "task.",
     )
     utility_weight: float = Field(
-        default=1.0, ge=0, description="lambda: weight of the utility loss in the joint loss."
+        default=1.0, ge=0, description="Weight of the utility loss in the joint loss (lambda)."
     )
     response_tokens: int = Field(
-        default=32, ge=1, description="Leading tokens of a harmless response that the utility loss reads."
+        default=32, ge=1, description="Number of leading tokens of a harmless response that the utility loss reads."
     )
     sign: Literal["free", "by_role", "against_role"] = Field(
         default="free",
         description="Whether factors respect the neuron's role: `by_role` keeps safety factors at least 1 and utility "
         "factors at most 1; `against_role` keeps safety factors at most 1 and utility factors at least 1, for sets "
-        "that work against refusing or answering; `free` sets no bounds.",
+        "that work against refusal or answers; `free` sets no bounds.",
     )
     validations: int = Field(
         default=6,
         ge=0,
-        description="Validations of a run, evenly spread over its steps; the factors that score best are kept. 0: no "
-        "validation, the last factors are kept.",
+        description="Number of validations of a run, evenly spread over its steps; the factors with the best score "
+        "are kept. 0: no validation; the last factors are kept.",
     )
     patience: int = Field(
         default=3, ge=0, description="Stop after this many validations without a better score; 0: take all steps."
@@ -67,9 +70,13 @@ class MamlSettings(TrainingSettings):
     """Model-agnostic meta-learning, algorithm 1 of the paper (arXiv 2508.09473)."""
 
     method: Literal["maml"] = Field(default="maml", description=METHOD_MEANING)
-    tasks_per_step: int = Field(default=1, ge=1, description="Attack categories (tasks) sampled in each outer step.")
-    support_batch: int = Field(default=4, ge=2, description="Prompts of each role in a support batch (inner loop).")
-    inner_steps: int = Field(default=2, ge=0, description="Gradient steps of the inner loop.")
+    tasks_per_step: int = Field(
+        default=1, ge=1, description="Number of attack categories (tasks) drawn in each outer step."
+    )
+    support_batch: int = Field(
+        default=4, ge=2, description="Number of prompts of each role in a support batch (inner loop)."
+    )
+    inner_steps: int = Field(default=2, ge=0, description="Number of gradient steps of the inner loop.")
     inner_learning_rate: float = Field(default=0.05, gt=0, description="Step size of the inner loop.")
     outer_learning_rate: float = Field(
         default=0.1, gt=0, description="First Adam step size of the outer loop; it falls to 0 on a cosine."
@@ -77,7 +84,9 @@ class MamlSettings(TrainingSettings):
     order: Literal["first", "second"] = Field(
         default="first", description="First-order or full second-order meta-gradient."
     )
-    early_positions: int = Field(default=3, ge=0, description="Leading response positions that have a greater weight.")
+    early_positions: int = Field(
+        default=3, ge=0, description="Number of leading response positions that have a greater weight in the losses."
+    )
     early_weight: float = Field(default=8.0, ge=1, description="Weight of leading positions, relative to later ones.")
     safety_start: float = Field(default=1.1, gt=0, description="First value of the factors of safety neurons.")
     utility_start: float = Field(default=0.9, gt=0, description="First value of the factors of utility neurons.")
@@ -88,7 +97,7 @@ class MarginFitSettings(TrainingSettings):
 
     method: Literal["margin_fit"] = Field(default="margin_fit", description=METHOD_MEANING)
     opening_tokens: int = Field(
-        default=5, ge=1, description="Leading tokens of a refusal that the margin of a harmful prompt reads."
+        default=5, ge=1, description="Number of leading tokens of a refusal that the margin of a harmful prompt reads."
     )
     refusal_openings: Annotated[tuple[Annotated[str, Field(min_length=1)], ...], BeforeValidator(as_list)] = Field(
         default=(),
@@ -111,7 +120,7 @@ class MarginFitSettings(TrainingSettings):
     finished_every: int = Field(
         default=9,
         ge=0,
-        description="Interval, in steps, at which refusals are measured after their opening, to their end. 0: never.",
+        description="Refusals are measured to their end, not only in their opening, once in this many steps. 0: never.",
     )
     prior_width: float = Field(
         default=4.0, gt=0, description="Standard deviation of the Gaussian prior of a factor around 1."
@@ -119,7 +128,8 @@ class MarginFitSettings(TrainingSettings):
     damping: float = Field(
         default=8.0,
         ge=0,
-        description="Penalty on moving from the factors at which the model was measured last, in units of the prior.",
+        description="Penalty on the distance from the factors at which the model was measured last, in units of the "
+        "prior's penalty.",
     )
     joint_share: float = Field(
         default=0.75,

@@ -13,7 +13,7 @@ SUMS = ["score_sum", "score_sq_sum", "count"]
 
 
 def check_complete(found: Mapping[int, int], shards: int) -> None:
-    """Check that each shard is there exactly once, before their sums are added.
+    """Check that each shard occurs exactly once, before their sums are added.
 
     Args:
         found: how many tables there are of each shard, counted from 0.

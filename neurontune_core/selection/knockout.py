@@ -30,7 +30,7 @@ def silencing_statement(facts: Mapping[str, float]) -> str:
     if "knockout_base" not in facts:
         return ""
     base, safety, others = (facts[f"knockout_{name}"] for name in ("base", "safety", "random"))
-    return f"silencing the safety set: plain refusals {base:.0%} -> {safety:.0%}, matched random {others:.0%}"
+    return f"silencing the safety set: plain refusals {base:.0%} -> {safety:.0%}, matched random neurons {others:.0%}"
 
 
 def knockout_prompts(pairs: Sequence[PromptPair], count: int, seed: int) -> list[PromptPair]:

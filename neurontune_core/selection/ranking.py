@@ -90,7 +90,8 @@ def rank(
         rest = _moments(scores, other, neurons_per_layer, method, half)
         if not rest.count:
             raise InputError(
-                f"selection.statistic: {config.statistic!r} compares both roles, but the scores have no {other} pairs"
+                f"selection.statistic: {config.statistic!r} compares both roles, but the scores have no {other} pairs; "
+                f"choose mean or t"
             )
         score = own.mean - rest.mean
         error = np.sqrt(own.variance / max(1, own.count) + rest.variance / rest.count)
@@ -109,7 +110,7 @@ def strengths(
 
 
 def scored_role(role: Role, config: SelectionConfig) -> Role:
-    """Return the role whose pairs rank a set of neurons; neurons that oppose refusal are ranked by safety pairs."""
+    """Return the role whose pairs rank a set; neurons that work against refusal are ranked by safety pairs."""
     return "safety" if _wanted(role, config).endswith("refusal") else "utility"
 
 

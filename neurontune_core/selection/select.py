@@ -42,7 +42,9 @@ def check_counts(config: SelectionConfig, neurons_per_layer: Sequence[int], firs
     total, eligible = sum(neurons_per_layer), sum(neurons_per_layer[first_layer:])
     for field, value in (("safety_neurons", config.safety_neurons), ("utility_neurons", config.utility_neurons)):
         if not (float(value).is_integer() or 0 < value < 1):
-            raise InputError(f"selection.{field}: {value} is neither a count nor a fraction below 1")
+            raise InputError(
+                f"selection.{field}: {value} is neither a count nor a fraction below 1; give 500 or 0.03, for example"
+            )
     safety = resolve_count(config.safety_neurons, total)
     utility = resolve_count(config.utility_neurons, total)
     if safety + utility > eligible:
@@ -112,7 +114,10 @@ def _rankings(
     for role, count in zip(ROLES, counts, strict=True):
         scored = scored_role(role, config)
         if count and config.method != "random" and not (scores["role"] == scored).any():
-            raise InputError(f"selection: {count} {role} neurons are asked for, but the scores have no {scored} pairs")
+            raise InputError(
+                f"selection: {count} {role} neurons are asked for, but the scores have no {scored} pairs; run "
+                f"attribution with such pairs"
+            )
         if (scores["role"] == scored).any():
             rankings[role] = rank(scores, role, config, widths, method)
     return rankings

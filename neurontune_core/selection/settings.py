@@ -19,7 +19,8 @@ class SelectionConfig(Section):
     safety_set: Literal["carries_refusal", "opposes_refusal"] = Field(
         default="carries_refusal",
         description="Which neurons are the safety set: those that carry the refusal of the plain query (the most "
-        "negative scores of equation 4 over safety pairs), or those that work against it (the most positive).",
+        "negative scores of equation 4 over safety pairs), or those that work against refusal (the most "
+        "positive).",
     )
     utility_set: Literal["carries_answers", "opposes_answers", "opposes_refusal"] = Field(
         default="carries_answers",
@@ -29,21 +30,25 @@ class SelectionConfig(Section):
     )
     statistic: Literal["mean", "t", "difference", "effect_size"] = Field(
         default="mean",
-        description="Statistic of a neuron's scores over the pairs: `mean`; `t`, the mean in standard errors; "
-        "`difference` of the means of both roles; `effect_size`, that difference in standard deviations.",
+        description="Statistic of a neuron's scores over the pairs, by which neurons are ranked: `mean`; `t`, the "
+        "mean divided by its standard error; `difference` of the means of both roles; `effect_size`, that "
+        "difference divided by the standard deviation.",
     )
     overlap: Literal["drop", "safety_first", "stronger"] = Field(
-        default="stronger", description="Role of a neuron that ranks high in both roles."
+        default="stronger",
+        description="Role of a neuron that is among the first of both roles: none (`drop`), safety (`safety_first`), "
+        "or the role in which its score is stronger (`stronger`).",
     )
     method: Literal["score", "random", "matched_random", "shuffled", "layers"] = Field(
         default="score",
-        description="Rank by attribution `score`, or a control: `random` neurons; `matched_random`, as many random "
-        "neurons of every layer as the scores choose; scores `shuffled` within each layer; all of the best `layers`.",
+        description="How neurons are chosen: by attribution `score`; or, as a control, `random` neurons; "
+        "`matched_random` neurons, as many in every layer as the scores choose; by scores `shuffled` "
+        "within each layer; or all neurons of the best `layers`.",
     )
     seed: int = Field(default=0, ge=0, description="Seed of the random and the shuffled controls.")
     knockout_prompts: int = Field(
         default=32,
         ge=0,
-        description="Harmful validation prompts on which silencing the safety set is compared with silencing random "
-        "neurons, the same number in every layer. 0: no such check.",
+        description="Number of plain harmful validation prompts on which silencing the safety set is compared with "
+        "silencing matched random neurons (as many in every layer). 0: no such check.",
     )

@@ -26,10 +26,10 @@ def section(
     if searches:
         first, last = (f"{bound:g}" for bound in STRENGTH_RANGE)
         parts += [
-            "The methods of the next table were tuned by Optuna: the step size, between a "
-            f"{SPAN:g}th of the one that is set and {SPAN:g} times as much, or the layer and the strength of "
-            f"steering, {first} to {last} times the difference of means. The first trial is as set, each trial learns "
-            "from the same prompts, and the best score on the validation prompts is kept. Seconds include the search.",
+            f"The methods of the next table were tuned by Optuna: the step size, from a {SPAN:g}th of the "
+            f"configured one to {SPAN:g} times as much; or the layer and the strength of steering, {first} to "
+            f"{last} times the difference of means. The first trial uses the configured values, each trial learns from "
+            "the same prompts, and the best score on the validation prompts is kept. Seconds include the search.",
             markdown([_summary(name, trials) for name, trials in searches.items()]),
             "### All trials",
             markdown([row for name, trials in searches.items() for row in _trials(name, trials)]),
@@ -45,17 +45,17 @@ def _budget(config: PipelineConfig) -> str:
         texts.append(
             f"Every method that learns draws the same number of training prompts: {scaling.steps} steps of "
             f"{scaling.harmful_batch} harmful and {scaling.harmless_batch} harmless ones, {scaling.steps * each:,} "
-            "draws at most, with the same seed. Steering reads each of these prompts once. A method that validates no "
-            "better for a while stops earlier."
+            f"draws at most, with the same seed. Steering reads each of these prompts once. A method whose validation "
+            f"score does not improve for a while stops earlier."
         )
     return " ".join(
         [
             *texts,
             f"At most {scaling.validation_prompts} validation prompts of each role choose what is kept. No method sees "
             "a test prompt.",
-            "NeuronTune, and its own variants, run as the preset sets them, without a search here; what tuning the "
-            "preset had is not counted. Finding its neurons reads up to "
-            f"{config.attribution.pairs_per_role:,} pairs of each role of the training split besides.",
+            "NeuronTune and its variants run with the settings of the preset and without a search; earlier tuning of "
+            "the preset is not counted. Finding its neurons reads up to "
+            f"{config.attribution.pairs_per_role:,} more pairs of each role of the training split.",
             "A system prompt learns nothing, and the dial tries a grid of factors on the validation prompts.",
         ]
     )

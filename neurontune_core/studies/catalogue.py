@@ -86,7 +86,7 @@ _TESTED = (f"evaluation.benchmarks={_listed(PUBLIC)}",)
 STUDIES: dict[str, Study] = {
     "baselines": Study(
         "NeuronTune against other methods",
-        "What does each method make of the same data, the same prompts and the same budget?",
+        "How well does each method do with the same data, the same prompts and the same budget?",
         {
             "NeuronTune": (),
             "safety system prompt": ("baseline.method=system_prompt",),
@@ -104,7 +104,7 @@ STUDIES: dict[str, Study] = {
     ),
     "attribution-validity": Study(
         "Does attribution find the right neurons?",
-        "How well do as many neurons do that were drawn at random, or whose scores were shuffled within each layer?",
+        "Do attributed neurons do better than as many random ones, or than those of shuffled scores?",
         {
             "attributed": (),
             **{
@@ -115,8 +115,8 @@ STUDIES: dict[str, Study] = {
         },
     ),
     "neuron-count": Study(
-        "The dial: how many safety and utility neurons",
-        "How do safety and utility move with the two numbers of neurons, and which choices are on the Pareto front?",
+        "How many safety and utility neurons",
+        "How do safety and utility depend on the two numbers of neurons, and which are on the Pareto front?",
         {
             f"{safety} + {utility}": (f"selection.safety_neurons={safety}", f"selection.utility_neurons={utility}")
             for safety, utility in product(COUNTS, COUNTS)
@@ -125,7 +125,7 @@ STUDIES: dict[str, Study] = {
     ),
     "frontier": Study(
         "The frontier of safety and utility",
-        "How do safety, utility and the answers move with the weight of utility (lambda) and of the answers' KL?",
+        "How do safety, utility and the answers depend on the weights of utility (lambda) and of the KL?",
         {
             "as set": (),
             **{f"lambda {weight:g}": (f"scaling.utility_weight={weight:g}",) for weight in (0.25, 1.0)},
@@ -135,13 +135,13 @@ STUDIES: dict[str, Study] = {
     ),
     "cross-attack": Study(
         "Transfer between types of attack",
-        "Trained on the attacks of one type alone, what does the model refuse under the others?",
+        "If only attacks of one type are trained on, what does the model refuse under the other types?",
         {attack_type.replace("_", " "): _only(attack_type) for attack_type in TYPES},
         "attack_types",
     ),
     "cross-task": Study(
         "Transfer between datasets",
-        "Scaled on one source of queries, what does the model refuse on another?",
+        "If the model is tuned on one source of queries, what does it refuse of another?",
         {
             "shipped corpus": _TESTED,
             "AdvBench and Alpaca": (*_TESTED, 'pairs.harmful=["advbench"]', 'pairs.benign=["alpaca"]'),
@@ -150,7 +150,7 @@ STUDIES: dict[str, Study] = {
     ),
     "overlap": Study(
         "Neurons that rank high for both safety and utility",
-        "What happens when they go to the role that needs them more, to safety first, or to neither?",
+        "Should they go to the role with the stronger score, to the safety set, or to neither?",
         {
             "split: to the stronger role": ("selection.overlap=stronger",),
             "kept, safety first": ("selection.overlap=safety_first",),
@@ -173,7 +173,7 @@ STUDIES: dict[str, Study] = {
         through="causal",
     ),
     "robustness": Study(
-        "Attacks by someone who knows",
+        "Attacks with knowledge of the model",
         "How often do attacks get what they ask for, with and without access to the weights?",
         {
             "NeuronTune": (),
@@ -226,7 +226,7 @@ STUDIES: dict[str, Study] = {
     ),
     "scaling-methods": Study(
         "How the factors are found",
-        "What does each method of scaling make of the same neurons?",
+        "How well does each method of scaling do with the same neurons?",
         {
             "margin_fit": ("scaling.method=margin_fit",),
             "maml, first order": ("scaling.method=maml",),
@@ -237,8 +237,8 @@ STUDIES: dict[str, Study] = {
         tried="maml, first order",
     ),
     "dial": Study(
-        "The dial without training",
-        "How do safety and utility move with two factors, one for the neurons that carry refusal and one for those "
+        "Two factors without training",
+        "How do safety and utility depend on two factors, one for the neurons that carry refusal and one for those "
         "that work against it?",
         {
             f"{carrying:g} and {opposing:g}": (
@@ -268,7 +268,7 @@ STUDIES: dict[str, Study] = {
     ),
     "selection-worth": Study(
         "What selection is worth after scaling",
-        "Do attributed neurons do better than as many random ones of the same layers, once both are scaled?",
+        "Do attributed neurons do better than matched random neurons, once both are scaled?",
         {
             f"{kind}, {count} + {count}": (
                 f"selection.safety_neurons={count}",
@@ -296,7 +296,7 @@ def choose(study: str, variants: Mapping[str, tuple[str, ...]] | None, trials: i
         InputError: unknown study, `own` without variants, or trials for a study that searches nothing.
     """
     if study == "own" and not variants:
-        raise InputError("variants: study 'own' has none; give some, or choose among " + ", ".join(STUDIES))
+        raise InputError(f"--variant: the study 'own' has none; give one or more, or choose {', '.join(STUDIES)}")
     if study not in (*STUDIES, "own"):
         raise InputError(f"study: unknown name {study!r}; choose among {nearest_first(study, [*STUDIES, 'own'])}")
     chosen = STUDIES.get(study, Study("Own variants", "How do these settings compare?", variants or {}))

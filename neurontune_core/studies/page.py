@@ -120,7 +120,7 @@ def narrow_rows(table: pd.DataFrame, study: Study) -> Rows:
 
 
 def _without_intervals(row: Mapping[str, str]) -> dict[str, str]:
-    """Return a row with the rates of `causal.page` alone: `40% [12, 70]` becomes `40%`."""
+    """Return a row with only the rates of `causal.page`: `40% [12, 70]` becomes `40%`."""
     kept = {name: value for name, value in row.items() if name not in ("seconds to rank", "n")}
     return {name: value.split(" ")[0] if name.endswith("%") else value for name, value in kept.items()}
 

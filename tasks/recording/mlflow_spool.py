@@ -287,7 +287,7 @@ def _kept(root: str) -> Iterator[tuple[str, Record]]:
         except FileNotFoundError:
             continue
         except (ValueError, TypeError, RecursionError):  # an incomplete file, e.g. after a power failure
-            logger.warning("MLflow: %s is no record that can be read; put aside", path)
+            logger.warning("MLflow: %s is not a readable record; it is set aside", path)
             filesystem.mv(path, f"{path}.damaged")
             continue
         yield path, record

@@ -71,7 +71,7 @@ def tracking_uri(runtime: RuntimeConfig) -> str:
     """Return the configured tracking URI, else that of MLFLOW_TRACKING_URI, else a SQLite file in the artifact root.
 
     Raises:
-        InputError: the artifact root is no local folder and no URI is given, a URI is not valid, or MLflow would
+        InputError: the artifact root is not a local folder and no URI is given, a URI is not valid, or MLflow would
             send the login of `neurontune up` to another server, the model registry.
     """
     if given := runtime.mlflow_uri or os.environ.get("MLFLOW_TRACKING_URI"):
@@ -101,12 +101,12 @@ def _check_uri(field: str, uri: str) -> None:
             known = True
         else:
             known = parts.scheme == "file" or uri.startswith("databricks") or (not separator and "/" in uri)
-    except ValueError:  # a port that is no number, or brackets that do not close
+    except ValueError:  # a port that is not a number, or brackets that do not close
         known = False
     if not known or not uri.isprintable():
         raise InputError(
-            f"{field}: {quoted(without_password(uri))} is no address of MLflow's; give http://HOST:PORT or "
-            f"sqlite:///FILE"
+            f"{field}: {quoted(without_password(uri))} is not an address that MLflow supports; give http://HOST:PORT "
+            f"or sqlite:///FILE"
         )
 
 
@@ -114,8 +114,8 @@ def _uri_in(runtime: RuntimeConfig) -> str:
     filesystem, base = fsspec.url_to_fs(runtime.root)
     if not isinstance(filesystem, LocalFileSystem):
         raise InputError(
-            f"runtime.mlflow_uri: a SQLite file cannot live in {runtime.root}; set it to the address of an MLflow "
-            f"server or to sqlite:///FILE"
+            f"runtime.mlflow_uri: a SQLite file cannot be stored in {runtime.root}; set the field to the address of an "
+            f"MLflow server or to sqlite:///FILE"
         )
     return f"{SQLITE}{database_path(Path(base) / DATABASE)}"
 
@@ -178,8 +178,8 @@ def check_registry(uri: str) -> None:
     registry = os.environ.get(REGISTRY, "")
     if registry.startswith("http") and not is_same_server(uri, registry):
         raise InputError(
-            f"{REGISTRY}: {without_password(registry)!r} is not the MLflow of `neurontune up`, whose password MLflow "
-            f"would send there; unset it"
+            f"{REGISTRY}: {without_password(registry)!r} is not the MLflow of `neurontune up`, and MLflow would send "
+            f"it the password of `up`; unset the variable"
         )
 
 
@@ -266,7 +266,7 @@ def _said_of_database(message: str, place: str = "MLflow's database") -> str:
     if "locked" in message:
         return f"{place} is locked by another program; end that program"
     if any(sign in message for sign in _DAMAGE):
-        return f"{place} is damaged ({message}); move the file away, and MLflow begins a new one"
+        return f"{place} is damaged ({message}); move the file away; MLflow then creates a new one"
     return f"{place}: {message}"
 
 

@@ -82,7 +82,7 @@ def saved_view(settings: Collection[str] = ()) -> str:
 
 def experiment_description(experiment_id: str) -> str:
     """Return the experiment's description with a link to this view; MLflow opens an experiment on another page."""
-    return f"[All runs beside each other]({table_link(experiment_id)})"
+    return f"[All runs side by side]({table_link(experiment_id)})"
 
 
 def table_link(experiment_id: str) -> str:

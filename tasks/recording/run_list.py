@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from mlflow.entities import Run
 
 SHOWN_DIGITS = 8
-"""Digits of a run's id that are shown; so many digits or more identify a run."""
+"""Digits of a run's id that are shown; this many digits or more identify a run."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ def store_of(runtime: RuntimeConfig) -> "tuple[MlflowClient, str, str]":
     client = client_of(uri)
     experiment = client.get_experiment_by_name(runtime.experiment)
     if experiment is None:
-        raise InputError(f"run: there is no such experiment in {where}; set runtime.experiment")
+        raise InputError(f"run: the experiment {runtime.experiment!r} is not in {where}; set runtime.experiment")
     if experiment.lifecycle_stage == "deleted":
         raise InputError(deleted(uri, runtime.experiment, experiment.experiment_id))
     return client, str(experiment.experiment_id), where

@@ -73,8 +73,8 @@ def find_run(run: str, runtime: RuntimeConfig, finished: bool = False) -> Record
     if found is None:
         kind = "finished run" if finished and run == LATEST else "run"
         raise InputError(
-            f"run: no {kind} goes by {run!r} in {where}; give an MLflow run id, a flow run id, a run's name or "
-            f"{LATEST}; `neurontune runs` lists them"
+            f"run: no {kind} has the name or id {run!r} in {where}; give an MLflow run id, a flow run id, a run's name "
+            f"or {LATEST}; `neurontune runs` lists them"
         )
     steps = _steps_of(found.info.run_id, experiment, uri)
     below = _is_below(client.get_experiment(experiment).artifact_location, runtime.root)
@@ -105,7 +105,7 @@ def _find(run: str, runtime: RuntimeConfig, finished: bool) -> "Run | None":
             lines = [listed(each).line for each in found[:SHOWN_RUNS]]
             more = [f"{len(found) - SHOWN_RUNS} more"] if len(found) > SHOWN_RUNS else []
             raise InputError(
-                f"run: {len(found)} runs go by {run!r}; give the id of one: {'; '.join(lines + more)} "
+                f"run: {len(found)} runs have the name or id {run!r}; give the id of one: {'; '.join(lines + more)} "
                 f"(`neurontune runs` lists them)"
             )
     return None

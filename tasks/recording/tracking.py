@@ -62,7 +62,7 @@ def catch_up(runtime: RuntimeConfig, of_every_store: bool = False) -> Sent:
     """Send what earlier runs could not record, and print what MLflow refuses for good."""
     sent = send(runtime, of_every_store)
     if sent.sent:
-        logger.info("MLflow: recorded %d things that were kept while it was away", sent.sent)
+        logger.info("MLflow: recorded %d records that were kept while it did not answer", sent.sent)
     for what in sent.refused:
         logger.warning("MLflow: can never record %s", what)
     return sent
@@ -209,7 +209,7 @@ def _experiment_if_known(tracking: Tracking) -> str:
     try:
         return experiment_of(tracking)
     except Exception as error:
-        logger.info("MLflow: cannot tell the experiment: %s", reason_of(error))
+        logger.info("MLflow: the experiment is unknown: %s", reason_of(error))
         return ""
 
 

@@ -60,8 +60,8 @@ def base_of(run: RecordedRun, identity: str) -> ModelReference:
     base = describe(run.config.model)
     if (weights := identity.split(":")[0]) != base.weights:
         raise InputError(
-            f"model.name: {base.name!r} is no longer the model run {run.name} was made with: its weights have "
-            f"digest {base.weights}, then {weights}; bring that model back, or run the pipeline again"
+            f"model.name: {base.name!r} is no longer the model run {run.name} was made with: its weights had the "
+            f"digest {weights} and now have {base.weights}; restore that model, or run the pipeline again"
         )
     return base
 

@@ -173,7 +173,7 @@ def test_experts_that_do_not_write_to_the_residual_stream_are_told():
 
 
 def test_one_linear_map_a_layer_is_asked_for_where_there_are_experts():
-    with pytest.raises(InputError, match="has no single down projection, but experts"):
+    with pytest.raises(InputError, match="has experts instead of a single down projection"):
         neurons.down_projections(tiny.model("mixtral"))
 
 

@@ -49,7 +49,7 @@ def test_a_root_of_no_use_is_told(tmp_path: Path, root: str, message: str) -> No
         (errno.ENOSPC, "No space left on device: make room there"),
         (errno.EDQUOT, "make room there, your quota"),
         (errno.EROFS, "Read-only file system: choose a place that can be written to"),
-        (errno.EACCES, "Permission denied: give yourself the right"),
+        (errno.EACCES, "Permission denied: allow your user to write"),
     ],
 )
 def test_every_cause_has_its_remedy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, remedy: str) -> None:
@@ -60,7 +60,7 @@ def test_every_cause_has_its_remedy(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         patched.setattr(tempfile, "TemporaryFile", full)
         with pytest.raises(InputError, match=f"^runtime.root: .*{remedy}"):
             check_root(str(tmp_path))
-    with pytest.raises(StorageError, match=f"^artifact stage/key: cannot be kept in .*{remedy}.*run again"):
+    with pytest.raises(StorageError, match=f"^artifact stage/key: cannot be written to .*{remedy}.*run again"):
         artifacts.write(str(tmp_path), "stage", "key", full, {})
     assert artifacts.find(str(tmp_path), "stage", "key") is None
     made = artifacts.write(str(tmp_path), "stage", "key", lambda folder: {}, {})
@@ -99,7 +99,7 @@ def test_a_file_to_write_is_checked_before_it_is_time(tmp_path: Path) -> None:
     check_file("--json", str(tmp_path / "new.json"))
     assert list(tmp_path.iterdir()) == []
     for name, message in (
-        ("missing/a.json", "--json: there is no folder for"), (".", "is a folder"), ("x" * 300, "File name too long"),
+        ("missing/a.json", "--json: the folder of"), (".", "is a folder"), ("x" * 300, "File name too long"),
     ):  # fmt: skip
         with pytest.raises(InputError, match=message):
             check_file("--json", str(tmp_path / name))

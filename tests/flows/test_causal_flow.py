@@ -97,7 +97,7 @@ def test_only_what_is_asked_can_be_changed(config: PipelineConfig, measured: lis
     pipeline(config)
     with pytest.raises(InputError, match=r"'scaling.steps=3' would change the result; .* only causal\.\*, evaluation"):
         causal("latest", places(config, "scaling.steps=3"))
-    with pytest.raises(InputError, match="no run goes by 'nobody'"):
+    with pytest.raises(InputError, match="no run has the name or id 'nobody'"):
         causal("nobody", places(config))
     assert measured == []
 

@@ -49,7 +49,7 @@ def test_a_run_of_a_model_with_experts(tmp_path: Path, family: str) -> None:
     facts = json.loads((selection / "manifest.json").read_text())["facts"]
     assert facts["safety_experts"] >= 1 and facts["utility_experts"] >= 1
     page = next(report.rglob("*.html")).read_text()
-    assert "expert " in page and "send their last token to the expert" in page
+    assert "expert " in page and "last token is routed to the expert" in page
     base, tuned = (AutoModelForCausalLM.from_pretrained(tmp_path / name).eval() for name in ("model", "tuned"))
     ids = torch.tensor([[5, 9, 200, 31, 7, 80]])
     scaling = load_scaling(factors)

@@ -453,7 +453,7 @@ def test_a_model_that_refuses_too_little_is_told_with_every_run(
                 assert not told and page == "<p></p>"
                 continue
             assert told == [lines[place + 1]], "once, right below"
-            assert "refuses 8 of 48 harmful queries plainly, and answers 5 of these" in told[0] and told[0].endswith(
+            assert "refuses 8 of 48 plain harmful queries, and answers 5 of these" in told[0] and told[0].endswith(
                 "are not established"
             )
             assert page == f"<p>{told[0].removeprefix('warning: ')}</p>"

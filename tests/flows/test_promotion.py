@@ -47,5 +47,5 @@ def test_a_person_decides(config: PipelineConfig) -> None:
     made = promote_with(config, "good", {"approve": True, "approved_by": "Ada", "override_reason": ""})
     version = client_of(tracking_uri(config.runtime)).get_model_version_by_alias("safe", "champion")
     assert str(version.version) == made["version"] and version.tags["approved_by"] == "Ada"
-    with pytest.raises(InputError, match="under the champion's"):
+    with pytest.raises(InputError, match="below the champion's"):
         promote_with(config, "weak", {"approve": True, "approved_by": "Ada", "override_reason": ""})

@@ -71,7 +71,7 @@ def test_methods_are_attacked_side_by_side_and_the_base_model_once(
     assert plain.to_dict() == {"base model": 0.75, "NeuronTune": 0.25, "system prompt": 0.25}
     page = (folder / "page.md").read_text()
     assert "| no attack: the request alone |  | 75% [41, 93] | 25% [7, 59] | 25% [7, 59] | 8 |" in page
-    assert "![Attacks by someone who knows](robustness.svg)" in page and (folder / "plot.svg").is_file()
+    assert "![Attacks with knowledge of the model](robustness.svg)" in page and (folder / "plot.svg").is_file()
     count = len(measured)
     study("robustness", "tiny", (*common, "robustness.bits=[8]"), variants)
     assert Counter(measured[count:]) == Counter({("quantised", True): 1, ("quantised", False): 2})

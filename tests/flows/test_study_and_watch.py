@@ -138,7 +138,7 @@ def test_rivals_have_a_search_each_and_the_page_tells_it(
     for part in ("## Budget and search", "2 steps of 2 harmful and 2 harmless ones, 8 draws at most", "--trials 5",
                  "| LoRA | 2 | learning rate 0.02 | 0.500 | 0.250 |", "| DPO | 1 | learning rate 0.02 | 0.500 |",
                  "DPO needs a chosen and a rejected answer", "leaves out 3 of its 8 training prompts: 2 harmful",
-                 "without a search here", "--set baseline.trials=5"):  # fmt: skip
+                 "without a search;", "--set baseline.trials=5"):  # fmt: skip
         assert part in page, part
 
 

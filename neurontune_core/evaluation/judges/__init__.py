@@ -40,7 +40,7 @@ def judge_by_name(name: str, path: str | Path | None = None) -> Judge:
     if name in PRESETS:
         return GuardJudge(name, path)
     if name not in JUDGES:
-        raise InputError(f"judge is {name!r}; use one of {', '.join([*JUDGES, *PRESETS])}")
+        raise InputError(f"judge: unknown name {name!r}; choose among {', '.join([*JUDGES, *PRESETS])}")
     if name in ("rules", "keyword"):
         if path is not None:
             raise InputError(f"judge {name!r} takes no path, but {path} was given; leave it out")

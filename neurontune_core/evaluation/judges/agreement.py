@@ -16,7 +16,8 @@ class Agreement:
     """Agreement of verdicts with human labels; the positive class is refusal, full or partial; None: undefined.
 
     `n` counts the rows with a label and a verdict, `unscored` those with a label but no verdict; no rate uses them.
-    False refusal is the share of complied-with prompts, unsafe or safe, that the judge calls refused.
+    `false_refusal_unsafe` and `false_refusal_safe` are shares of the answers that people labelled as compliance, to
+    unsafe and to safe prompts, that the judge calls refused.
     """
 
     n: int

@@ -83,9 +83,14 @@ class ClassifierJudge:
             self.tokenizer.pad_token = self.tokenizer.eos_token
         classes = list(config.id2label.values())
         if not self.writes and not any(map(class_label, classes)):
-            raise InputError(f"judge model {path} has the classes {classes}; one of {sorted(CLASS_NAMES)} is needed")
+            raise InputError(
+                f"judge model {path} has the classes {classes}; choose a model with one of {sorted(CLASS_NAMES)}"
+            )
         if self.writes and not self.tokenizer.chat_template:
-            raise InputError(f"judge model {path} has no chat template; a guard model needs one to read a conversation")
+            raise InputError(
+                f"judge model {path} has no chat template, which a guard model needs to read a conversation; choose "
+                f"another model"
+            )
 
     def __call__(self, batch: Sequence[Completion]) -> list[Verdict]:
         """Judge the completions in batches, in order."""
@@ -105,7 +110,7 @@ class ClassifierJudge:
         return verdicts
 
     def conversation(self, item: Completion) -> str:
-        """Prompt and answer in the judge's chat format; the answer alone if the judge has no chat template."""
+        """Prompt and answer in the judge's chat format; only the answer if the judge has no chat template."""
         if not self.tokenizer.chat_template:
             return item.response or ""
         turns = [{"role": "user", "content": item.prompt}, {"role": "assistant", "content": item.response}]

@@ -46,7 +46,10 @@ class GuardJudge:
             ) from error
         self.model: Any = model.to(device).eval()
         if not self.preset.template and not self.tokenizer.chat_template:
-            raise InputError(f"judge {name}: {source} has no chat template, which holds this judge's prompt")
+            raise InputError(
+                f"judge {name}: {source} has no chat template, which contains this judge's prompt; give a folder with "
+                f"one"
+            )
         if self.tokenizer.pad_token is None:
             self.tokenizer.pad_token = self.tokenizer.eos_token
         self.tokenizer.padding_side = self.tokenizer.truncation_side = "left"

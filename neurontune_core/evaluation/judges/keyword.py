@@ -1,6 +1,6 @@
-"""The field's keyword judge: twelve substrings, kept for comparison with published numbers.
+"""The keyword judge of the literature: twelve substrings, kept for comparison with published numbers.
 
-It misses refusals without any of the substrings and counts helpful answers that contain one: use it for no claim.
+It misses refusals without any of the substrings, and counts helpful answers that contain one as refusals.
 """
 
 from __future__ import annotations

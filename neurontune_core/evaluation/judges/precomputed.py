@@ -24,7 +24,7 @@ def read_verdict_rows(path: Path) -> list[dict[str, Any]]:
         raise InputError(f"verdict file {path} has the ending {path.suffix!r}; use .jsonl or .parquet")
     rows = [row for _, row in read_objects(path, "verdict file")]
     if not rows:
-        raise InputError(f"verdict file {path} holds no rows; give one with an id and a label a row")
+        raise InputError(f"verdict file {path} has no rows; give a file with an id and a label in each row")
     return rows
 
 
@@ -50,10 +50,10 @@ class PrecomputedJudge:
         self.verdicts: dict[str, Verdict] = {}
         for number, row in enumerate(read_verdict_rows(Path(path)), start=1):
             if not isinstance(row, dict) or row.get("id") is None:
-                raise InputError(f"{path} row {number}: no id; every verdict needs the id of its completion")
+                raise InputError(f"{path} row {number}: has no id; give every verdict the id of its completion")
             verdict = read_verdict(row)
             if verdict.id in self.verdicts:
-                raise InputError(f"{path} row {number}: id {verdict.id!r} came before; keep one verdict an id")
+                raise InputError(f"{path} row {number}: id {verdict.id!r} occurs twice; keep one verdict for each id")
             self.verdicts[verdict.id] = verdict
 
     def __call__(self, batch: Sequence[Completion]) -> list[Verdict]:

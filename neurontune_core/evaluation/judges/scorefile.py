@@ -43,14 +43,14 @@ def read_row(row: Any, where: str) -> ScoredRow:
             )
         # a completion may be null: its verdict is `unscored`
         if not isinstance(row[field], str) and (field == "prompt" or row[field] is not None):
-            raise InputError(f"{where}: {field} is {row[field]!r}; it must be a text")
+            raise InputError(f"{where}: {field} is {row[field]!r}; it must be text")
     label, safe, model = row.get("label"), row.get("prompt_safe"), row.get("source_model")
     if label is not None and (not isinstance(label, str) or label not in HUMAN_LABELS):
         raise InputError(f"{where}: label is {label!r}; use one of {', '.join(HUMAN_LABELS)} or leave it out")
     if safe is not None and not isinstance(safe, bool):
         raise InputError(f"{where}: prompt_safe is {safe!r}; use true, false or leave it out")
     if model is not None and not isinstance(model, str):
-        raise InputError(f"{where}: source_model is {model!r}; it must be a text")
+        raise InputError(f"{where}: source_model is {model!r}; it must be text")
     name = where.rsplit(" ", 1)[-1] if row.get("id") is None else str(row["id"])
     if isinstance(row.get("model"), str):  # both models of an evaluation answered the prompt of this id
         name = f"{row['model']}/{name}"
@@ -70,7 +70,7 @@ def read_completions(path: str | Path) -> list[ScoredRow]:
     if path.suffix.lower() == ".parquet":
         return rows
     if not rows:
-        raise InputError(f"completions file {path} holds no rows; write one JSON object a line")
+        raise InputError(f"completions file {path} has no rows; write one JSON object a line")
     return rows
 
 

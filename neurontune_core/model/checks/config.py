@@ -23,7 +23,7 @@ _COUNT = re.compile(
     r"sliding_window|(num|n)_\w+|\w+_(size|dim)|max_position_embeddings|(en|de)coder_layers|d_(model|ff)"
 )
 _LIMITS = ((r"layers?$", 1000), (r"experts", 100_000), (r"position|n_ctx|window", 100_000_000), (r"", 10_000_000))
-"""More than any model has; what is above them is not built, as that would take all memory and time."""
+"""Limits above what any model has; building a larger model would take all memory and time."""
 _MUST_BE_POSITIVE = (
     "num_hidden_layers", "hidden_size", "intermediate_size", "num_attention_heads", "num_key_value_heads", "head_dim",
     "vocab_size", "max_position_embeddings",
@@ -44,8 +44,7 @@ def check_config(folder: Path) -> PretrainedConfig:
     """Return the configuration of a model folder.
 
     Raises:
-        InputError: config.json is not readable, holds values no model has, needs code of its own, or is that of
-            no decoder.
+        InputError: config.json is not readable, has impossible values, needs its own code, or is not of a decoder.
     """
     raw = read_object(folder / "config.json")
     for field in ("dtype", "torch_dtype"):
@@ -63,23 +62,23 @@ def check_config(folder: Path) -> PretrainedConfig:
         _check_positive(section if isinstance(section, dict) else {}, CONFIG_MAPPING[family].attribute_map)
     try:
         config: PretrainedConfig = AutoConfig.from_pretrained(folder, trust_remote_code=False)
-    except Exception as error:  # of whatever kind: transformers has many for a value that it does not like
+    except Exception as error:  # transformers raises errors of many kinds for a bad value
         raise InputError(f"config.json: {reason(error)}; correct it, or download the model again") from error
     _check_decoder(config)
     try:
         text: PretrainedConfig = config.get_text_config()
         text.to_dict()
-    except Exception as error:  # of whatever kind, as above: a section that is none
+    except Exception as error:  # errors of many kinds, as above: the section is not one
         raise InputError(f"config.json: text_config is not readable ({reason(error)}); correct it") from error
     _check_shape(text, raw)
     return config
 
 
 def check_layers(config: PretrainedConfig, weights: int) -> None:
-    """Tell whether a model could have its layers, each of which has at least one of so many weights.
+    """Check that there are enough weights for the configured number of layers: each layer has at least one.
 
     Raises:
-        InputError: it could not; building so many layers would take minutes.
+        InputError: there are fewer weights than layers; building so many layers would take minutes.
     """
     layers = getattr(config.get_text_config(), "num_hidden_layers", 0)
     if layers > weights:
@@ -98,7 +97,7 @@ def build_skeleton(config: PretrainedConfig) -> PreTrainedModel:
     try:
         with torch.device("meta"):
             model: PreTrainedModel = AutoModelForCausalLM.from_config(config, trust_remote_code=False)
-    except Exception as error:  # of whatever kind, as above
+    except Exception as error:  # errors of many kinds, as above
         if "Padding_idx" in str(error):
             inner: Any = config.get_text_config()
             raise InputError(
@@ -113,7 +112,7 @@ def build_skeleton(config: PretrainedConfig) -> PreTrainedModel:
 
 
 def check_run(skeleton: PreTrainedModel) -> None:
-    """Tell whether a model without weights can be run on five tokens, which shows settings that do not fit together.
+    """Check that the model can be run on five tokens without its weights; settings that do not fit together fail here.
 
     Raises:
         InputError: it cannot.
@@ -123,13 +122,13 @@ def check_run(skeleton: PreTrainedModel) -> None:
         with torch.no_grad():
             _ = skeleton.eval().base_model(input_ids=ids, past_key_values=DynamicCache(config=skeleton.config))
     except (RuntimeError, NotImplementedError):
-        return  # loading tells: a model of a kind that cannot be run without numbers
-    except Exception as error:  # of whatever kind, as above
+        return  # this kind of model cannot be run without weights; loading shows errors
+    except Exception as error:  # errors of many kinds, as above
         raise InputError(f"config.json: the model cannot be run ({reason(error)}); correct it") from error
 
 
 def check_method(folder: Path) -> None:
-    """Tell whether a model folder holds weights as they were trained, also where their files are not there yet.
+    """Check that a folder's weights are not quantised, by its config.json; the weight files need not exist yet.
 
     Raises:
         InputError: config.json is not readable, or says that they are quantised.
@@ -146,16 +145,16 @@ def check_method(folder: Path) -> None:
             bits = "bitsandbytes" if settings.get("load_in_4bit") or settings.get("load_in_8bit") else "unnamed"
             method = settings.get("quant_method") or ("mlx" if field == "quantization" else bits)
             raise InputError(
-                f"config.json: {prefix}{field} says that the weights are quantised ({shown(method, 40)}), so there "
-                f"are no unrounded ones to put factors into; use the unquantised model, which model.quantization=int4 "
-                f"loads in as few bits"
+                f"config.json: {prefix}{field} says that the weights are quantised ({shown(method, 40)}), so the "
+                f"folder has no unrounded weights to which factors could be applied; use the unquantised model, if "
+                f"memory is short with model.quantization=int4"
             )
 
 
 def _check_value(path: str, key: str, value: Any) -> None:
     where = f"config.json: {shown(path, 80)} is {shown(repr(value), 40)}"
     if isinstance(value, float) and not is_number(value) and key not in _MAY_BE_INFINITE:
-        raise InputError(f"{where}, no finite number; correct it, or download the model again")
+        raise InputError(f"{where}, which is not a finite number; correct it, or download the model again")
     if _COUNT.fullmatch(key) and is_number(value):
         limit = next(limit for pattern, limit in _LIMITS if re.search(pattern, key))
         if value > limit:
@@ -172,7 +171,7 @@ def _check_value(path: str, key: str, value: Any) -> None:
     if path in _FLAGS and not isinstance(value, bool | None):
         raise InputError(f"{where}; it must be true or false: correct it")
     if path == "return_dict" and value is not True:
-        raise InputError(f"{where}; the model is used with true alone: leave it out")
+        raise InputError(f"{where}; the model is only used with true: leave it out")
     if path in ("dtype", "torch_dtype") and value is not None and value not in _FORMATS:
         raise InputError(f"{where}; it must be one of {', '.join(_FORMATS)}: correct it")
 
@@ -203,8 +202,8 @@ def _family(raw: dict[str, Any]) -> str:
             f"choose a model that transformers has"
         )
     raise InputError(
-        f"config.json: model_type {shown(repr(family), 60)} is unknown to transformers; choose a model that it has, or "
-        f"a newer transformers"
+        f"config.json: model_type {shown(repr(family), 60)} is unknown to transformers; choose a model that "
+        f"transformers has, or a newer transformers"
     )
 
 
@@ -218,7 +217,7 @@ def _check_decoder(config: PretrainedConfig) -> None:
         problem = "is an encoder"
     else:
         return
-    raise InputError(f"config.json: model_type {config.model_type!r} {problem}; choose a decoder of text")
+    raise InputError(f"config.json: model_type {config.model_type!r} {problem}; choose a text decoder")
 
 
 def _check_shape(config: PretrainedConfig, raw: dict[str, Any]) -> None:
@@ -229,12 +228,12 @@ def _check_shape(config: PretrainedConfig, raw: dict[str, Any]) -> None:
     if isinstance(heads, int) and isinstance(pairs, int) and heads % pairs:
         raise InputError(
             f"config.json: {names['num_key_value_heads']} is {pairs}, which does not divide "
-            f"{names['num_attention_heads']}, {heads}; correct it"
+            f"{names['num_attention_heads']} ({heads}); correct it"
         )
     if isinstance(heads, int) and isinstance(width, int) and sizes["head_dim"] is None and width % heads:
         raise InputError(
-            f"config.json: {names['num_attention_heads']} is {heads}, which does not divide {names['hidden_size']}, "
-            f"{width}; correct it"
+            f"config.json: {names['num_attention_heads']} is {heads}, which does not divide {names['hidden_size']} "
+            f"({width}); correct it"
         )
     if isinstance(heads, int) and isinstance(width, int):
         _check_factors(raw, config, int(sizes["head_dim"] or width // heads))

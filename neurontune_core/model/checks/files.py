@@ -1,4 +1,4 @@
-"""Read what a model folder holds, and tell in one line what a file is instead of what its name says."""
+"""Read the files of a model folder; an error says in one line what a file really is."""
 
 import json
 import math
@@ -10,7 +10,7 @@ from typing import Any, TypeGuard
 from neurontune_core.errors import InputError
 
 _LONGEST = 128 * 2**20
-"""Bytes a text file may have; settings and even indexes of weights are far shorter, and all of it is read."""
+"""Most bytes of a text file; settings and even indexes of weights are far shorter."""
 STAND_INS = (
     (b"version https://git-lfs", "a Git LFS pointer", "fetch the file itself with `git lfs pull`"),
     (b"<!doctype", "an HTML page", "download it again, logged in if it is gated"),
@@ -34,17 +34,17 @@ def shown(text: object, limit: int = 160) -> str:
 
 
 def reason(error: BaseException) -> str:
-    """Return what an error of a library says, in one line: the last of its lines, as the first ones lead to it."""
+    """Return the message of a library's error in one line: the last of its lines, which has the reason."""
     lines = [line for line in str(error).splitlines() if line.strip()]
     text = re.sub(r"^\s*\w*Error: ", "", lines[-1]) if lines else type(error).__name__
     return shown(f"no {text}" if isinstance(error, KeyError) else text)
 
 
 def check_readable(file: Path) -> None:
-    """Tell whether a file is there, not empty, and can be read.
+    """Check that a file exists, is not empty, and can be read.
 
     Raises:
-        InputError: it is not; the message starts with the file's name.
+        InputError: one of these does not hold; the message starts with the file's name.
     """
     if not file.is_file():
         found = "is a folder" if file.is_dir() else "is missing"
@@ -54,7 +54,7 @@ def check_readable(file: Path) -> None:
             start = stream.read(64)
     except OSError as error:
         raise InputError(
-            f"{shown(file.name, 80)}: cannot be read ({error.strerror}); give yourself the right to read it"
+            f"{shown(file.name, 80)}: cannot be read ({error.strerror}); allow your user to read it"
         ) from error
     if not start:
         raise InputError(f"{shown(file.name, 80)}: is empty; download or save the model again")
@@ -69,16 +69,18 @@ def read_text(file: Path) -> str:
     """Return a text file's content.
 
     Raises:
-        InputError: it is not there, far too long, or no text in UTF-8.
+        InputError: the file is missing, far too long, or not UTF-8 text.
     """
     check_readable(file)
     if (size := file.stat().st_size) > _LONGEST:
-        raise InputError(f"{file.name}: has {size:,} bytes, more than any such file; download or save the model again")
+        raise InputError(
+            f"{file.name}: has {size:,} bytes, more than any such file has; download or save the model again"
+        )
     try:
         return file.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
         raise InputError(
-            f"{file.name}: is no text in UTF-8 (byte {error.start}); download or save the model again"
+            f"{file.name}: is not UTF-8 text (byte {error.start}); download or save the model again"
         ) from error
 
 
@@ -86,14 +88,14 @@ def read_object(file: Path) -> dict[str, Any]:
     """Return the JSON object a file holds.
 
     Raises:
-        InputError: it is not there, is no JSON, is no object, or gives one key two values.
+        InputError: the file is missing, is not a JSON object, or gives one key two values.
     """
     text = read_text(file)
     try:
         value = json.loads(text, object_pairs_hook=_unambiguous)
     except (ValueError, RecursionError) as error:
         raise InputError(
-            f"{file.name}: is no readable JSON ({reason(error)}); download or save the model again"
+            f"{file.name}: is not readable JSON ({reason(error)}); download or save the model again"
         ) from error
     if not isinstance(value, dict):
         raise InputError(f"{file.name}: holds {shown(repr(value), 40)}, not a JSON object; save the model again")
@@ -101,13 +103,13 @@ def read_object(file: Path) -> dict[str, Any]:
 
 
 def walk(value: dict[str, Any], path: str = "") -> Iterator[tuple[str, str, Any]]:
-    """Yield path, key and value of everything in a JSON object that is no object itself; items of lists by number."""
+    """Yield path, key and value of everything in a JSON object that is not an object; items of lists by number."""
     for key, part in value.items():
         yield from _walk_value(f"{path}{key}", key, part)
 
 
 def is_number(value: object) -> TypeGuard[int | float]:
-    """Return whether a value is a finite number; true and false are none."""
+    """Return whether a value is a finite number; true and false are not numbers."""
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
@@ -125,6 +127,6 @@ def _unambiguous(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for key, value in pairs:
         if key in found and found[key] != value:
-            raise ValueError(f"the key {key!r} stands twice, with different values")
+            raise ValueError(f"the key {key!r} occurs twice, with different values")
         found[key] = value
     return found

@@ -1,4 +1,4 @@
-"""Check a model folder before anything of it is loaded."""
+"""Check a model folder before the model is loaded."""
 
 import os
 from collections.abc import Iterator
@@ -20,14 +20,14 @@ from neurontune_core.model.settings import ModelConfig
 
 
 def check_model_folder(folder: Path, config: ModelConfig) -> None:
-    """Tell whether a model can be loaded and attributed, from its files' headers and small files alone.
+    """Check that a model can be loaded and attributed, by its small files and the headers of its weight files.
 
     Args:
         folder: where its files are: a local folder, or a snapshot in the hub's cache.
         config: what the model is called, and its system prompt.
 
     Raises:
-        InputError: a file is missing, damaged, absurd or of a kind that cannot be used; the message names the file,
+        InputError: a file is missing, damaged or unusable; the message names the file,
             the field and its value, and the remedy.
     """
     try:
@@ -41,9 +41,9 @@ def check_model_folder(folder: Path, config: ModelConfig) -> None:
 
 def _check(folder: Path, system: str | None) -> None:
     if not folder.is_dir():
-        raise InputError("is a file, not a model folder; give the folder that it is in")
+        raise InputError("is a file, not a model folder; give the folder that contains it")
     if not os.access(folder, os.R_OK | os.X_OK):
-        raise InputError("the folder cannot be read; give yourself the right to read it")
+        raise InputError("the folder cannot be read; allow your user to read it")
     if not any(folder.iterdir()):
         raise InputError("the folder is empty; save the model there with save_pretrained first")
     if not (folder / "config.json").exists() and any(folder.glob("*.safetensors")):
@@ -67,7 +67,7 @@ def _check(folder: Path, system: str | None) -> None:
 
 @contextmanager
 def _silent() -> Iterator[None]:
-    """Keep transformers from telling the same in its own, longer words, and from drawing bars."""
+    """Suppress transformers' own messages on the same errors, and its progress bars."""
     level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity(logging.CRITICAL)
     logging.disable_progress_bar()

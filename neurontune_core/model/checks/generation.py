@@ -60,7 +60,7 @@ _RANGES = {
 
 
 def end_tokens(folder: Path, config: PretrainedConfig, rows: int) -> list[int]:
-    """Return the token ids that end a turn by generation_config.json, or by config.json where that is not there.
+    """Return the token ids that end a turn, by generation_config.json or, if it does not exist, by config.json.
 
     Args:
         folder: the model folder.
@@ -68,16 +68,16 @@ def end_tokens(folder: Path, config: PretrainedConfig, rows: int) -> list[int]:
         rows: rows of the embedding; ids must be below.
 
     Raises:
-        InputError: generation_config.json is not readable, or a value is none that generation can use.
+        InputError: generation_config.json is not readable, or generation cannot use one of its values.
     """
-    # what config.json itself says; a class has a value of its own, which another vocabulary need not have
+    # the value in config.json itself: the default of the class may not be in this vocabulary
     _ids("config.json", "eos_token_id", read_object(folder / "config.json").get("eos_token_id"), rows)
     if not (folder / _NAME).exists():
         value = getattr(config.get_text_config(), "eos_token_id", None)
         return _ids("config.json", "eos_token_id", value, rows)
     raw = read_object(folder / _NAME)
     for field in _TOKENS:
-        # a padding or starting token that the model has no row for is never fed to it here
+        # padding and starting tokens may have no row, because they are never given to the model here
         _ids(_NAME, field, raw.get(field), rows if field == "eos_token_id" else None)
     for field in _LISTS:
         _ids(_NAME, field, raw.get(field), rows)
@@ -101,7 +101,7 @@ def end_tokens(folder: Path, config: PretrainedConfig, rows: int) -> list[int]:
             raise InputError(f"{_NAME}: {field} is {shown(repr(value), 40)}; it must be {words}")
     try:
         GenerationConfig.from_pretrained(folder)
-    except Exception as error:  # of whatever kind: transformers has many for a value that it does not like
+    except Exception as error:  # transformers raises errors of many kinds for a bad value
         raise InputError(f"{_NAME}: {reason(error)}; correct it, or delete the file") from error
     return _ids(_NAME, "eos_token_id", raw.get("eos_token_id"), rows)
 
@@ -113,7 +113,7 @@ def _ids(file: str, field: str, value: Any, rows: int | None) -> list[int]:
     for token in ids:
         if not isinstance(token, int) or isinstance(token, bool) or (rows is not None and not 0 <= token < rows):
             allowed = "a whole number" if rows is None else f"a token id from 0 to {rows - 1}"
-            raise InputError(f"{file}: {field} is {shown(repr(value), 40)}; it must be {allowed} or a list of such")
+            raise InputError(f"{file}: {field} is {shown(repr(value), 40)}; it must be {allowed}, or a list of these")
     return ids
 
 

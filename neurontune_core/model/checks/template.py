@@ -1,4 +1,4 @@
-"""Check a chat template: it compiles, ends, keeps the prompt, and asks for nothing unsafe."""
+"""Check a chat template: it compiles, ends, contains the prompt, and does nothing unsafe."""
 
 import mmap
 import re
@@ -21,13 +21,13 @@ from neurontune_core.model.checks.files import reason, shown
 
 PROMPT = "How are candles made at home"
 STEPS = 1_000_000
-"""Lines of Python that writing one short prompt may take; templates in use take some hundreds."""
+"""Most lines of Python for rendering one short prompt; usual templates take some hundreds."""
 LENGTH = 200_000
-"""Characters that the template may write around one short prompt."""
+"""Most characters around one short prompt."""
 LARGEST_NUMBER = 1_000_000
 """A template with a larger number could fill all memory with one repeated string."""
 MEMORY = 2**29
-"""Bytes that writing one short prompt may take; templates in use take some thousands."""
+"""Most bytes of memory for rendering one short prompt; usual templates take some thousands."""
 _RANDOM = ("random", "lipsum")
 _OF_THE_DAY = re.compile(r"strftime_now\(\s*['\"][^'\"]*%[-#]?[HIMSfcXsrRTpz]")
 _memory_limit = Lock()
@@ -38,10 +38,10 @@ class _EndlessError(Exception):
 
 
 def check_template(tokenizer: PreTrainedTokenizerBase, system: str | None = None) -> None:
-    """Tell whether the chat template of a tokenizer, if it has one, writes a plain prompt.
+    """Check that the chat template of a tokenizer, if it has one, renders a plain prompt.
 
     Raises:
-        InputError: it does not compile, fails, leaves the prompt or the system prompt out, asks for unsafe attributes,
+        InputError: it does not compile, fails, leaves the prompt or the system prompt out, uses unsafe attributes,
             does not end, or there are several and none is called default.
     """
     templates: Any = tokenizer.chat_template
@@ -50,22 +50,26 @@ def check_template(tokenizer: PreTrainedTokenizerBase, system: str | None = None
     if isinstance(templates, dict):
         if "default" not in templates:
             names = shown(", ".join(map(str, templates)), 80)
-            raise InputError(f"chat_template: there are several ({names}) and none is called default; call one so")
+            raise InputError(
+                f"chat_template: there are several ({names}), and none is called default; name one of them default"
+            )
         templates = templates["default"]
     if not isinstance(templates, str):
-        raise InputError(f"chat_template: is {shown(repr(templates), 40)}, no text; correct tokenizer_config.json")
+        raise InputError(f"chat_template: is {shown(repr(templates), 40)}, not text; correct tokenizer_config.json")
     _check_words(templates)
     text = _rendered(tokenizer, None)
-    _check_rendering(text, PROMPT, "chat_template: leaves the prompt out; correct it")
+    _check_rendering(text, PROMPT, "chat_template: its text does not contain the prompt; correct it")
     if _OF_THE_DAY.search(templates) or _rendered(tokenizer, None) != text:
-        raise InputError("chat_template: writes the same prompt in other words each time; take what changes out")
+        raise InputError(
+            "chat_template: writes the same prompt differently each time; remove what changes, such as a date"
+        )
     if system:
-        left_out = "model.system_prompt: the chat template of this model leaves it out; leave it out"
+        left_out = "model.system_prompt: the chat template of this model ignores it; leave the setting out"
         _check_rendering(_rendered(tokenizer, system), system.strip(), left_out)
 
 
 def _check_words(template: str) -> None:
-    """Look at the words of a template before it is compiled, which computes its constants."""
+    """Check the words of a template before it is compiled, because compiling computes its constants."""
     try:
         words = [word for word in jinja2.Environment().lex(template) if word[1] != "whitespace"]
     except jinja2.TemplateSyntaxError as error:
@@ -75,14 +79,17 @@ def _check_words(template: str) -> None:
         name = word.strip("'\"")
         if attribute and name.startswith("_" if before == "." else "__"):
             raise InputError(
-                f"chat_template: line {line}: asks for the unsafe attribute {shown(name, 40)!r}; "
+                f"chat_template: line {line}: uses the unsafe attribute {shown(name, 40)!r}; "
                 f"do not use this model, or correct it"
             )
         if before == "|" and kind == "name" and word in _RANDOM:
-            raise InputError(f"chat_template: line {line}: draws at random ({word}); take it out")
+            raise InputError(f"chat_template: line {line}: draws at random ({word}); remove this")
         number = kind == "integer" and int(word.replace("_", ""), 0) > LARGEST_NUMBER
         if number or (kind == "operator" and word == "**"):
-            raise InputError(f"chat_template: line {line}: computes with numbers that no prompt needs; correct it")
+            raise InputError(
+                f"chat_template: line {line}: computes with a very large number or a power, which no prompt needs; "
+                f"correct it"
+            )
 
 
 def _rendered(tokenizer: PreTrainedTokenizerBase, system: str | None) -> str:
@@ -95,13 +102,13 @@ def _rendered(tokenizer: PreTrainedTokenizerBase, system: str | None) -> str:
         raise InputError(f"chat_template: line {error.lineno}: {reason(error)}; correct it") from error
     except jinja2.sandbox.SecurityError as error:
         raise InputError(
-            f"chat_template: asks for what is unsafe ({reason(error)}); do not use this model, or correct it"
+            f"chat_template: tries something unsafe ({reason(error)}); do not use this model, or correct it"
         ) from error
     except MemoryError as error:
-        raise InputError("chat_template: takes all memory on a short prompt; correct it") from error
+        raise InputError("chat_template: uses all memory on a short prompt; correct it") from error
     except _EndlessError as error:
-        raise InputError("chat_template: does not come to an end on a short prompt; correct it") from error
-    except Exception as error:  # of whatever kind: a template can fail in any way
+        raise InputError("chat_template: does not end on a short prompt; correct it") from error
+    except Exception as error:  # a template can fail with errors of any kind
         raise InputError(f"chat_template: fails on a plain user message ({reason(error)}); correct it") from error
 
 

@@ -1,4 +1,4 @@
-"""Check a tokenizer: its files are there and readable, and the model has a row for every id it gives."""
+"""Check a tokenizer: its files exist and are readable, and the embedding has a row for each of its ids."""
 
 import re
 from pathlib import Path
@@ -28,7 +28,9 @@ def load_tokenizer(folder: Path) -> tuple[PreTrainedTokenizerBase, str]:
     """
     vocabularies = [file for pattern in _VOCABULARIES for file in sorted(folder.glob(pattern))]
     if not vocabularies:
-        raise InputError("tokenizer.json: is missing, and so is every other vocabulary; save the tokenizer there, too")
+        raise InputError(
+            "tokenizer.json: is missing, and there is no other vocabulary; save the tokenizer in this folder too"
+        )
     for name in _OBJECTS:
         if (folder / name).exists():
             read_object(folder / name)
@@ -39,21 +41,21 @@ def load_tokenizer(folder: Path) -> tuple[PreTrainedTokenizerBase, str]:
     check_settings(folder)
     try:
         tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
-    except Exception as error:  # of whatever kind: the libraries below have many
+    except Exception as error:  # the libraries raise errors of many kinds
         if "trust_remote_code" in str(error) or "custom code" in str(error):
             raise InputError(
                 "tokenizer_config.json: the tokenizer needs code of its own (auto_map), which is never run; choose a "
                 "model whose tokenizer transformers has"
             ) from error
         for file in (file for file in vocabularies if file.suffix == ".json"):
-            read_object(file)  # says more of a file that is cut off, but takes a second of a whole one
+            read_object(file)  # gives a better reason for a file that is cut off
         raise InputError(
-            f"{vocabularies[0].name}: no tokenizer can be read ({reason(error)}); download or save it again"
+            f"{vocabularies[0].name}: the tokenizer cannot be read ({reason(error)}); download or save it again"
         ) from error
     check_end(folder)
     if getattr(getattr(getattr(tokenizer, "backend_tokenizer", None), "model", None), "dropout", None):
         raise InputError(
-            f"{vocabularies[0].name}: has a dropout, which reads a text otherwise each time; set it to null"
+            f"{vocabularies[0].name}: has a dropout, so the same text gets other tokens each time; set dropout to null"
         )
     return tokenizer, vocabularies[0].name
 
@@ -61,10 +63,10 @@ def load_tokenizer(folder: Path) -> tuple[PreTrainedTokenizerBase, str]:
 def check_ids(
     tokenizer: PreTrainedTokenizerBase, file: str, rows: int, ends: list[int], positions: int | None = None
 ) -> None:
-    """Tell whether a tokenizer reads text and gives only ids that the model has a row for.
+    """Check that a tokenizer encodes text, and that the embedding has a row for each id.
 
-    Tokens of images and sound are left out: text never holds them, and text-only models of families that see (Gemma 3)
-    have no row for them.
+    Tokens of images and sound are not checked: they never occur in text, and the text-only models of some families
+    (Gemma 3) have no row for them.
 
     Args:
         tokenizer: the tokenizer; its chat template has been checked.
@@ -74,8 +76,8 @@ def check_ids(
         positions: how many positions the model has, None if it has no limit.
 
     Raises:
-        InputError: an id has no row, nothing ends a turn, text is not read or not written again, or a plain prompt is
-            too long.
+        InputError: an id has no row, no token ends a turn, decoding does not give the encoded text, or a short prompt
+            is too long.
     """
     added = tokenizer.added_tokens_decoder
     unused = {number for number, token in added.items() if token.special and _OTHER_SENSES.search(token.content)}
@@ -89,23 +91,23 @@ def check_ids(
         )
     if tokenizer.eos_token_id is None and not ends:
         raise InputError(
-            "tokenizer_config.json: no eos_token, nor in generation_config.json or config.json; add the token that "
-            "ends a turn"
+            "tokenizer_config.json: has no eos_token, and neither have generation_config.json and config.json; add "
+            "the token that ends a turn"
         )
     try:
         words = tokenizer(PROMPT, add_special_tokens=False)["input_ids"]
         prompt = encode_prompt(tokenizer, PROMPT)
         said = str(tokenizer.decode(words))
-    except Exception as error:  # of whatever kind: settings of a wrong type fail when they are first used
+    except Exception as error:  # settings of a wrong type fail when they are first used, with errors of many kinds
         raise InputError(
             f"tokenizer_config.json: the tokenizer fails on a plain text ({reason(error)}); save it again"
         ) from error
     if set(words) <= named:
-        raise InputError(f"{file}: knows no word of {PROMPT!r}; its vocabulary is not that of a model: save it again")
+        raise InputError(f"{file}: has no token for the words of {PROMPT!r}; save the tokenizer again")
     if " ".join(said.split()).casefold() != PROMPT.casefold():
         raise InputError(
-            f"{file}: writes {PROMPT!r}, once read, as {shown(repr(said), 60)}; its vocabulary and "
-            f"decoder do not fit together: save the tokenizer again"
+            f"{file}: encodes and decodes {PROMPT!r} to {shown(repr(said), 60)}; its vocabulary and decoder do not fit "
+            f"together: save the tokenizer again"
         )
     if len(prompt) >= tokenizer.model_max_length:
         raise InputError(
@@ -129,8 +131,8 @@ def _special_ids(tokenizer: PreTrainedTokenizerBase) -> list[int]:
         ids: list[int | None] = [
             tokenizer.eos_token_id, tokenizer.bos_token_id, tokenizer.pad_token_id, tokenizer.unk_token_id,
         ]  # fmt: skip
-    except Exception as error:  # of whatever kind: a special token that is no token
+    except Exception as error:  # a special token that is not a token gives errors of many kinds
         raise InputError(
-            f"tokenizer_config.json: a special token is none of the vocabulary ({reason(error)}); correct it"
+            f"tokenizer_config.json: a special token is not in the vocabulary ({reason(error)}); correct it"
         ) from error
     return [number for number in ids if number is not None]

@@ -1,4 +1,4 @@
-"""Check the values of tokenizer_config.json, which transformers takes unread or fails on without naming them."""
+"""Check the values of tokenizer_config.json; transformers ignores bad ones, or fails without naming them."""
 
 import json
 from collections.abc import Callable
@@ -54,14 +54,14 @@ _RULES: dict[str, _Rule] = {
     "model_input_names": ("a list of names", lambda value: _are_tokens(value) and "input_ids" in value),
     "chat_template": ("a text, or a list of objects with name and template", _are_templates),
 }  # fmt: skip
-"""What a value must be, in words and as a test; null is as if it were left out."""
+"""What a value must be, in words and as a test; null counts as left out."""
 
 
 def check_settings(folder: Path) -> None:
-    """Tell whether every value of a folder's tokenizer_config.json is of its kind.
+    """Check that every value of a folder's tokenizer_config.json has the right type.
 
     Raises:
-        InputError: one is not.
+        InputError: a value has another type.
     """
     settings = read_object(folder / NAME) if (folder / NAME).exists() else {}
     for field, (words, holds) in _RULES.items():
@@ -71,7 +71,7 @@ def check_settings(folder: Path) -> None:
 
 
 def check_end(folder: Path) -> None:
-    """Tell whether the vocabulary has the token that ends a turn; transformers adds one that the model does not know.
+    """Check that the vocabulary has the token that ends a turn; transformers would add a missing one silently.
 
     Raises:
         InputError: it does not.
@@ -94,5 +94,5 @@ def _stands_in(token: str, vocabulary: Path) -> bool:
     try:
         whole = json.loads(content)  # the token may be written with other escapes
     except (ValueError, RecursionError):
-        return True  # loading tells
+        return True  # loading shows the error
     return token in json.dumps(whole, ensure_ascii=False)

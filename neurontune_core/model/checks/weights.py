@@ -25,31 +25,31 @@ def check_files(folder: Path) -> list[Path]:
     """Return the safetensors files a model folder is loaded from.
 
     Raises:
-        InputError: there are none, several models, or one that is missing, not readable or no safetensors file.
+        InputError: there is none, or files of several models, or a file is missing, unreadable or not safetensors.
     """
     found = sorted(folder.glob("*.safetensors"))
     own = [file for file in found if not file.name.startswith("adapter_")]
     if (folder / "adapter_config.json").exists():
         rest = "next to a whole model" if own else "without the model it adapts"
         raise InputError(
-            f"adapter_config.json: is an adapter {rest}; merge it into its model and give the folder of the merged one"
+            f"adapter_config.json: the folder has an adapter {rest}; merge it into its model, and give the merged model"
         )
     if not found and not (folder / _INDEX).exists():
         raise InputError(_without_weights(folder))
     single, index = folder / _SINGLE, folder / _INDEX
     if single in found and index.exists():
-        raise InputError(f"{_INDEX}: stands next to {_SINGLE}, two models in one folder; remove one of them")
+        raise InputError(f"{_INDEX}: stands next to {_SINGLE}, so the folder has two models; remove one of them")
     if single not in found and not index.exists():
         raise InputError(
-            f"{shown(found[0].name, 80)}: is neither {_SINGLE} nor named by a {_INDEX}; "
+            f"{shown(found[0].name, 80)}: is not {_SINGLE}, and no {_INDEX} names it; "
             f"save the model there with save_pretrained"
         )
     files = [single] if single in found else _shards(folder)
     stray = [file.name for file in found if file not in files and re.fullmatch(r"model[-.\d\w]*", file.stem)]
     if stray:
         raise InputError(
-            f"{shown(stray[0], 80)}: belongs to none of the weights that {files[0].name} belongs to, "
-            f"two models in one folder; remove one of them"
+            f"{shown(stray[0], 80)}: does not belong to the model of {files[0].name}, so the folder has two models; "
+            f"remove one of them"
         )
     return files
 
@@ -58,7 +58,7 @@ def read_headers(files: list[Path]) -> Headers:
     """Return every weight of safetensors files by name, as a tensor of its shape and format without numbers.
 
     Raises:
-        InputError: a file is cut off or is no safetensors file, or holds quantised weights.
+        InputError: a file is cut off, is not a safetensors file, or has quantised weights.
     """
     headers: Headers = {}
     for file in files:
@@ -71,7 +71,8 @@ def read_headers(files: list[Path]) -> Headers:
         except (SafetensorError, OSError, ValueError, MemoryError) as error:
             size = file.stat().st_size
             raise InputError(
-                f"{file.name}: is cut off or no safetensors file ({size} bytes: {reason(error)}); download it again"
+                f"{file.name}: is cut off, or is not a safetensors file ({size} bytes: {reason(error)}); download it "
+                f"again"
             ) from error
     if not headers:
         raise InputError(f"{files[0].name}: holds no weights; save the model again")
@@ -79,12 +80,12 @@ def read_headers(files: list[Path]) -> Headers:
 
 
 def check_weights(folder: Path, files: list[Path], headers: Headers, skeleton: PreTrainedModel) -> None:
-    """Tell whether the weights of a folder's files are those of its model, as transformers would load them.
+    """Check that the weights in a folder's files are those of its model, as transformers would load them.
 
     Transformers renames and joins the weights of some families, so it is given weights without numbers to load.
 
     Raises:
-        InputError: the index names weights that are not there, or a weight is missing, left over or of another shape.
+        InputError: the index names weights that do not exist, or a weight is missing, left over or of another shape.
     """
     if len(files) > 1 or files[0].name != _SINGLE:
         _check_index(folder, files)
@@ -100,10 +101,10 @@ def check_weights(folder: Path, files: list[Path], headers: Headers, skeleton: P
         )
     except RuntimeError as error:
         if "conversion of the weights" not in str(error):
-            return  # loading tells: a model of a kind that cannot be put together without numbers
+            return  # this kind of model cannot be built without weights; loading shows errors
         raise InputError(
-            f"{files[0].name}: weights that belong together (of experts, say) are missing or differ in shape; "
-            f"download or save the model again"
+            f"{files[0].name}: weights that belong together (for example those of experts) are missing or differ in "
+            f"shape; download or save the model again"
         ) from error
     except (TypeError, ValueError, NotImplementedError):
         return
@@ -113,12 +114,14 @@ def check_weights(folder: Path, files: list[Path], headers: Headers, skeleton: P
 def _shards(folder: Path) -> list[Path]:
     places = read_object(folder / _INDEX).get("weight_map")
     if not isinstance(places, dict) or not places or not all(isinstance(place, str) for place in places.values()):
-        raise InputError(f"{_INDEX}: weight_map is no table of weights and their files; save the model again")
+        raise InputError(f"{_INDEX}: weight_map must give the file of each weight; save the model again")
     files = sorted({folder / place for place in places.values()})
     for file in files:
         if file.parent != folder or file.suffix != ".safetensors":
             outside = shown(str(file.relative_to(folder) if file.is_relative_to(folder) else file), 80)
-            raise InputError(f"{_INDEX}: names {outside!r}, no safetensors file of this folder; save the model again")
+            raise InputError(
+                f"{_INDEX}: names {outside!r}, which is not a safetensors file of this folder; save the model again"
+            )
         if not file.is_file():
             raise InputError(f"{file.name}: is missing, though {_INDEX} names it; download it again")
     return files
@@ -132,8 +135,8 @@ def _check_index(folder: Path, files: list[Path]) -> None:
         lacking = [name for name, place in places.items() if place == file.name and name not in held]
         if lacking:
             raise InputError(
-                f"{file.name}: lacks {shown(lacking[0], 100)!r} ({len(lacking)} in all), which {_INDEX} says is there; "
-                f"download both again"
+                f"{file.name}: lacks {shown(lacking[0], 100)!r} ({len(lacking)} in all), which it should have by "
+                f"{_INDEX}; download both again"
             )
 
 
@@ -141,8 +144,8 @@ def _empty(file: Path, name: str, kind: str, shape: list[int]) -> torch.Tensor:
     parameter = name.endswith(("weight", "qweight", "qzeros", "weight_packed", "_blocks"))
     if kind not in _STORED or (kind not in _FORMATS and parameter):
         raise InputError(
-            f"{file.name}: {shown(name, 100)!r} is stored as {kind}, quantised weights that cannot be attributed; use "
-            f"the unquantised model"
+            f"{file.name}: {shown(name, 100)!r} is stored as {kind}; quantised weights cannot be attributed: use the "
+            f"unquantised model"
         )
     return torch.empty(shape, dtype=_STORED[kind], device="meta")
 
@@ -152,7 +155,7 @@ def _without_weights(folder: Path) -> str:
     pickled = [name for name in names if name.endswith(_PICKLED)]
     remedy = "save the model there with save_pretrained first"
     if pickled:
-        remedy = f"convert {shown(pickled[0], 60)}, which is not read as it may run code, to safetensors"
+        remedy = f"convert {shown(pickled[0], 60)} to safetensors; it is not read, because a pickle may run code"
     elif gguf := [name for name in names if name.lower().endswith(".gguf")]:
         remedy = f"give the path of {shown(gguf[0], 60)} itself"
     elif inner := [name for name in names if any((folder / name).glob("*.safetensors"))]:

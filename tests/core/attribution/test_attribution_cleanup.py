@@ -159,6 +159,6 @@ def test_a_model_whose_batch_cannot_grow_is_refused():
         eos_token_id=256,
     )  # fmt: skip
     model = AutoModelForCausalLM.from_config(config).eval().requires_grad_(False)
-    with pytest.raises(InputError, match="GPTBigCodeForCausalLM fails when rows join"):
+    with pytest.raises(InputError, match="GPTBigCodeForCausalLM fails if rows are added"):
         setup.build_engine(AttributionConfig(), ChatModel(model, tiny.tokenizer(), torch.device("cpu")), 64)
     assert hooks_of(model) == []

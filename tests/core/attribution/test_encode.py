@@ -52,7 +52,7 @@ def long_context_chat(family, **settings):
 
 
 def rotary(family, most):
-    """Settings of a model that turns the tokens of longer texts than `most` otherwise."""
+    """Settings of a model that changes its rotary embeddings above `most` tokens."""
     if family == "llama":
         return {"rope_parameters": {"rope_type": "dynamic", "rope_theta": 1e4, "factor": 4.0},
                 "max_position_embeddings": most}  # fmt: skip
@@ -67,7 +67,7 @@ def test_a_text_whose_length_changes_its_rotary_embeddings_is_refused(family):
     pair = prompt_pair(0)
     encoded = encode_pair(pair, tiny_chat("llama", layers=2), 12)
     length = max(len(encoded.query), len(encoded.prompt)) + len(encoded.response) - 1
-    with pytest.raises(InputError, match=rf"pair {pair.id}: its text has {length} tokens.* of more than {length - 1}"):
+    with pytest.raises(InputError, match=rf"pair {pair.id}: its text has {length} tokens.* above {length - 1} tokens"):
         encode_pair(pair, long_context_chat(family, **rotary(family, length - 1)), 12)
     chat = long_context_chat(family, **rotary(family, length))
     assert encode_pair(pair, chat, 12) == encoded and constant_rotary_length(chat.model) == length

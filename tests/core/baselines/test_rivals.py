@@ -317,9 +317,9 @@ def test_what_a_baseline_lacks_is_told_before_anything_is_computed(
     budget = MarginFitSettings()
     check_baseline(config, budget)
     check_baseline(config.model_copy(update={"trials": 0}), MarginFitSettings(validations=0))
-    with pytest.raises(InputError, match=r"scaling\.validations: 0, but baseline\.trials .* above 0"):
+    with pytest.raises(InputError, match=r"scaling\.validations: is 0, but baseline\.trials .* 1 or more"):
         check_baseline(config, MarginFitSettings(validations=0))
-    with pytest.raises(InputError, match=rf"scaling\.steps: 0, but baseline\.method {method}"):
+    with pytest.raises(InputError, match=rf"scaling\.steps: is 0, but baseline\.method {method}"):
         check_baseline(config, MarginFitSettings(steps=0))
     with pytest.raises(InputError, match=rf"baseline\.method: {method} .* 'dial' has none"):
         check_baseline(config, DialSettings())

@@ -62,7 +62,7 @@ def test_shards_share_the_cells_out() -> None:
     ],
 )
 def test_a_study_that_asks_nothing_is_explained(config: CausalConfig, groups: dict[str, Kind]) -> None:
-    with pytest.raises(InputError, match=r"causal\.interventions: .* asks no prompt of the groups"):
+    with pytest.raises(InputError, match=r"causal\.interventions: .* applies to none of the groups"):
         plan_cells(config, groups)
 
 

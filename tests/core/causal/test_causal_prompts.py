@@ -52,7 +52,7 @@ def test_groups_can_be_chosen_and_wrong_ones_are_named() -> None:
     config = CausalConfig(groups=("benign_attacked", "harmful_plain"))
     found = grouped_prompts(corpus(), config, EvaluationConfig())
     assert set(found) == set(config.groups) and kind_of(found["benign_attacked"]) == "harmless"
-    with pytest.raises(InputError, match=r"causal\.groups: no prompt of 'plain'; choose among harmful_plain, "):
+    with pytest.raises(InputError, match=r"causal\.groups: there is no group 'plain'; choose among harmful_plain, "):
         grouped_prompts(corpus(), CausalConfig(groups=("plain",)), EvaluationConfig())
 
 

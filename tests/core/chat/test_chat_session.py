@@ -53,7 +53,7 @@ def test_attack_wraps_the_message(session: ChatSession) -> None:
 
 @pytest.mark.parametrize("text", ["2", "-0.1", "nan", "half", ""])
 def test_bad_strength_is_refused(session: ChatSession, text: str) -> None:
-    with pytest.raises(InputError, match="no number from 0"):
+    with pytest.raises(InputError, match="not a number from 0"):
         session.set_strength(text)
     assert session.strength == 1.0
 
@@ -111,16 +111,16 @@ def test_a_conversation_ends_where_the_positions_do(family: str) -> None:
     chat = short_chat(family, 64)
     factors = ScalingFactors(NeuronSet((NeuronId(0, 0),), ()), np.ones(1, dtype=np.float32))
     session = ChatSession(chat, factors, judge_by_name("rules"))
-    with pytest.raises(InputError, match="system: with it the model's 64 positions are full; write a shorter one"):
+    with pytest.raises(InputError, match=r"system: .* fills the model's 64 positions; write a shorter one"):
         session.set_system("x" * 70)
     assert session.system == ""
-    with pytest.raises(InputError, match="message: with it the model's 64 positions are full; write a shorter one"):
+    with pytest.raises(InputError, match="message: it fills the model's 64 positions; write a shorter one"):
         next(session.answers("x" * 61))
     *_, said = session.answers("x" * 20)  # 200 tokens are asked for, and 41 have room
     assert not session.full
     session.remember("x" * 20, said)
     assert session.full
-    with pytest.raises(InputError, match=r"conversation: with this message .* 64 positions are full; /new starts"):
+    with pytest.raises(InputError, match=r"conversation: with this message it fills .* 64 positions; /new starts"):
         next(session.answers("Why?"))
     session.start_over()
     assert not session.full and next(session.answers("Why?"))

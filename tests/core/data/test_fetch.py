@@ -139,7 +139,7 @@ def response(status: int) -> Any:
         (
             "download",
             LocalEntryNotFoundError("broken off"),
-            "the download of advbench broke off; try again, or",
+            "the download of advbench was interrupted; try again, or",
         ),
     ],
 )

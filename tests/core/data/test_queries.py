@@ -84,9 +84,9 @@ def test_every_row_of_every_dataset_is_accounted_for(public: PairsConfig) -> Non
     assert {(each.source, each.row): each.reason for each in loaded.rejected} == {
         ("advbench", 3): "duplicate of advbench-harmful-00001",
         ("advbench", 4): "column 'goal' holds no word",
-        ("safeedit", 7): unused + f"attack category 'Emotion Control' is none of our ten ({', '.join(ATTACK_TYPES)})",
-        ("safeedit", 8): unused + "the query does not stand in the attack prompt word for word",
-        ("safeedit", 9): unused + "the text around the query is not the usual one of attack safeedit_root",
+        ("safeedit", 7): unused + f"attack category 'Emotion Control' is not one of ours ({', '.join(ATTACK_TYPES)})",
+        ("safeedit", 8): unused + "the attack prompt does not contain the query word for word",
+        ("safeedit", 9): unused + "the text around the query differs from most rows of attack safeedit_root",
         ("safeedit", 11): "column 'question' is missing or empty",
         ("alpaca", 3): "column 'instruction' is not text but int",
         ("alpaca", 4): "column 'input' is missing or empty",

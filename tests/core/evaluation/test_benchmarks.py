@@ -84,7 +84,7 @@ def test_queries_the_run_learns_from_are_left_out_of_public_sets(pairs: list[Pro
     groups = benchmarks.test_prompts(pairs + known + tested, config, FakeLibrary())
     assert sorted(pair.query for pair in groups["alpaca"]) == [f"Question {number}?" for number in (0, 1, 3, 5)]
     everything = [replace(pairs[0], query=f"Question {number}", split="train") for number in range(6)]
-    with pytest.raises(InputError, match="no query of advbench is left"):
+    with pytest.raises(InputError, match="the run trains on all queries of advbench"):
         benchmarks.test_prompts(pairs + everything, config, FakeLibrary())
 
 

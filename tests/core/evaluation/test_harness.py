@@ -108,7 +108,7 @@ def known_tasks(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
         (HarnessTasks(("mmlu", "nonsense")), "--tasks: unknown task 'nonsense'"),
         (HarnessTasks(()), "--tasks: no task is named"),
         (HarnessTasks(("mmlu", "mmlu")), "--tasks: one is named twice"),
-        (HarnessTasks(("mmlu",), "/no/such/folder"), "--task-folder: '/no/such/folder' is no folder"),
+        (HarnessTasks(("mmlu",), "/no/such/folder"), "--task-folder: '/no/such/folder' is not a folder"),
         (HarnessTasks(("mmlu",), limit=0), "--limit: 0 rows"),
     ],
 )
@@ -129,7 +129,7 @@ def test_the_files_of_a_task_are_found_and_enter_its_digest(
     config = {"dataset_kwargs": {"data_files": {"test": [str(data)], "train": "hf://some/where.jsonl"}}}
     known_tasks["own"] = SimpleNamespace(yaml_path=folder / "own.yaml", cfg=config)
     asked = HarnessTasks(("own",), str(folder))
-    with pytest.raises(InputError, match=r"--task-folder: .*rows.jsonl of task own is not there"):
+    with pytest.raises(InputError, match=r"--task-folder: .*rows.jsonl of task own does not exist"):
         harness.check_tasks(asked)
     monkeypatch.setattr(harness.metadata, "version", lambda name: "1")
     data.write_text("{}\n")

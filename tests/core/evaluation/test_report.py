@@ -66,10 +66,10 @@ def test_quantised_formats_are_named_where_there_were_any(record: RunRecord, pag
 
 def test_the_report_says_what_silencing_the_safety_set_does(record: RunRecord, page: str) -> None:
     assert "Cause and effect" not in page
-    said = "silencing the safety set: plain refusals 56% -> 2%, matched random 55%"
+    said = "silencing the safety set: plain refusals 56% -> 2%, matched random neurons 55%"
     facts = {**record.facts, "selection/knockout_prompts": 32.0}
     told = render_report(dataclasses.replace(record, silenced=said, facts=facts))
-    assert "plain refusals 56% -&gt; 2%, matched random 55%" in told and "n = 32 plain harmful prompts" in told
+    assert "plain refusals 56% -&gt; 2%, matched random neurons 55%" in told and "n = 32 plain harmful prompts" in told
 
 
 def test_causal_curves_are_an_image_that_can_run_nothing(record: RunRecord, page: str) -> None:
@@ -172,7 +172,7 @@ def test_the_page_of_a_large_run_stays_below_8_mb(record: RunRecord) -> None:
         parts.append(part.sort_values("model", kind="stable"))
     page = render_report(dataclasses.replace(record, completions=pd.concat(parts, ignore_index=True)))
     assert 4_000_000 < len(page.encode()) < 8_000_000
-    assert "more are in the completions table of the run" in page
+    assert "more do not fit on this page" in page
 
 
 def test_factors_are_counted_by_sign() -> None:
@@ -195,7 +195,7 @@ def test_a_run_without_neurons_training_or_changes_still_has_a_report(record: Ru
         earlier=(),
     )
     page = render_report(bare)
-    for sentence in ("No neuron was selected", "The factors were not trained", "No completion changed"):
+    for sentence in ("No neuron was selected", "The factors were not trained", "No answer changed"):
         assert sentence in page
 
 

@@ -146,7 +146,7 @@ def test_a_device_that_vllm_does_not_take_is_told(
     vllm: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch, device: str
 ) -> None:
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    with pytest.raises(InputError, match=r"^evaluation\.engine: 'vllm' runs on the first card.*CUDA_VISIBLE_DEVICES"):
+    with pytest.raises(InputError, match=r"^evaluation\.engine: 'vllm' uses only the first GPU.*CUDA_VISIBLE_DEVICES"):
         vllm_engine.check_engine(configured(f"runtime.device={device}"))
     for taken in ("cuda", "cuda:0", "cpu"):
         vllm_engine.check_engine(configured(f"runtime.device={taken}"))

@@ -27,7 +27,10 @@ def test_another_model_revision_or_shape_is_refused_with_every_reason(base_folde
     moved = base.model_copy(update={"name": "elsewhere/same-weights"})
     assert load_alpha(tmp_path / "alpha", moved).neurons == factors.neurons
     for changes, reason in (
-        ({"weights": "0123"}, r"learned on '.*' and does not fit '.*': weights [0-9a-f]{64} there, 0123 here$"),
+        (
+            {"weights": "0123"},
+            r"learned on '.*' and does not fit '.*': weights [0-9a-f]{64} there, 0123 here; use the model",
+        ),
         ({"revision": "main2"}, "revision None there, main2 here"),
         ({"neurons_per_layer": (48, 48, 48)}, "neurons per layer 2 x 48 there, 3 x 48 here"),
         ({"neurons_per_layer": (48, 32), "weights": "0"}, r"weights .*; neurons per layer 2 x 48 there, \[48, 32\]"),

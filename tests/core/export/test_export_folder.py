@@ -114,7 +114,7 @@ def test_a_folder_that_is_in_use_is_left_alone(base_folder, factors, tmp_path):
         write_folder(target, factors, base, str(tmp_path / "root"), {})
     with pytest.raises(InputError, match="is a file or a link"):
         write_folder(target / "notes.txt", factors, base, str(tmp_path / "root"), {})
-    with pytest.raises(InputError, match=r"notes.txt is a file; name a folder that can be made"):
+    with pytest.raises(InputError, match=r"notes.txt is a file; name a folder that can be created"):
         write_folder(target / "notes.txt" / "deeper", factors, base, str(tmp_path / "root"), {})
     assert [path.name for path in target.iterdir()] == ["notes.txt"]
 
@@ -164,7 +164,7 @@ def test_damage_while_saving_is_noticed(base_folder, factors, tmp_path, monkeypa
             model.lm_head.weight[0, 0] = kept
 
     monkeypatch.setattr(exporting, "_save", damaging)
-    with pytest.raises(NumericalError, match=r"1 weights read back otherwise, .*lm_head"):
+    with pytest.raises(NumericalError, match=r"1 weights differ when they are read back, .*lm_head"):
         write_folder(tmp_path / "tuned", factors, base, str(tmp_path / "root"), {})
     assert not (tmp_path / "tuned").exists()
 

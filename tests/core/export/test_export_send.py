@@ -29,7 +29,7 @@ def test_the_converter_makes_the_file(converter: Path, tmp_path: Path) -> None:
     model, file = tmp_path / "model", tmp_path / "tuned.gguf"
     model.mkdir()
     assert send.find_converter(file) == converter
-    with pytest.raises(send.SendError, match=r"--gguf: .*config\.json.*the folder .*model is there"):
+    with pytest.raises(send.SendError, match=r"--gguf: .*config\.json.*the exported folder .*model is kept"):
         send.convert_to_gguf(model, file, converter)
     (model / "config.json").write_text("{}")
     send.convert_to_gguf(model, file, converter)
@@ -53,7 +53,7 @@ def test_without_a_converter_the_remedy_is_named(tmp_path: Path, monkeypatch: py
 
 @pytest.mark.parametrize("name", ["no owner", "a/b/c", "name", "-a/b"])
 def test_a_name_that_is_no_repository_is_refused(name: str) -> None:
-    with pytest.raises(InputError, match=r"--push: .* is no repository; give OWNER/NAME"):
+    with pytest.raises(InputError, match=r"--push: .* is not the name of a repository; give OWNER/NAME"):
         send.check_repository(name)
 
 

@@ -108,7 +108,7 @@ def test_a_split_model_is_named_by_any_part(tmp_path: Path) -> None:
     assert len({describe(ModelConfig(name=str(part))).identity for part in parts}) == 1
     parts[1].rename(tmp_path / "away")
     for part in (parts[0], parts[2]):
-        with pytest.raises(InputError, match=r"m-00002-of-00003\.gguf of the split file is not in .*put all 3 parts"):
+        with pytest.raises(InputError, match=r"m-00002-of-00003\.gguf of the split file is missing .*all 3 parts"):
             describe(ModelConfig(name=str(part)))
     shutil.copy(parts[2], parts[1])
     with pytest.raises(InputError, match=r"m-00002-of-00003\.gguf says it is part 3 of 3; keep all parts"):
@@ -178,7 +178,7 @@ def test_extended_positions_are_understood_or_refused(tmp_path: Path) -> None:
     assert found["factor"] == pytest.approx(32.0)
     linear = {"llama.rope.scaling.type": "linear", "llama.rope.scaling.factor": 4.0}
     assert positions("linear", metadata=linear)["factor"] == 4.0
-    with pytest.raises(InputError, match=r"own\.gguf extends its positions by factors of its own \(rope_freqs"):
+    with pytest.raises(InputError, match=r"own\.gguf extends its positions by its own factors \(rope_freqs"):
         positions("own", tensors={"rope_freqs.weight": rotary(32.0, original=1024)})
     with pytest.raises(InputError, match=r"long\.gguf extends its positions by 'longrope'"):
         positions("long", metadata={"llama.rope.scaling.type": "longrope"})
@@ -187,8 +187,8 @@ def test_extended_positions_are_understood_or_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("written", "message"),
     [
-        ({"tokenizer": False}, "holds no tokenizer"),
-        ({"tensors": {"token_embd.weight": None}}, r"holds no token embedding \(token_embd\.weight\)"),
+        ({"tokenizer": False}, "has no tokenizer"),
+        ({"tensors": {"token_embd.weight": None}}, r"has no token embedding \(token_embd\.weight\)"),
         ({"metadata": {"general.type": "mmproj"}}, "is the projector of a multimodal model"),
         ({"metadata": {"general.type": "adapter"}}, "holds a model's adapter, not a model"),
     ],
@@ -215,8 +215,8 @@ def other_architecture(path: Path, name: str) -> Path:
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("bert", r"has architecture 'bert', which transformers does not read"),
-        ("no-such", r"has architecture 'no-such', which transformers does not read"),
+        ("bert", r"has architecture 'bert', which transformers cannot read"),
+        ("no-such", r"has architecture 'no-such', which transformers cannot read"),
         ("clip", "is the projector of a multimodal model"),
         ("t5encoder", "cannot be made a causal language model|has architecture 't5encoder'"),
     ],
@@ -245,14 +245,14 @@ def test_weights_that_do_not_fit_are_explained(tmp_path: Path, tensors: dict[str
 def damage(content: bytes) -> dict[str, tuple[bytes, str]]:
     version = content[:4] + struct.pack(">I", 3) + content[8:]
     return {
-        "empty": (b"", "is no GGUF file"),
-        "text": (b"# A model\n" * 9, "is no GGUF file: it starts with b'# A '"),
+        "empty": (b"", "is not a GGUF file"),
+        "text": (b"# A model\n" * 9, "is not a GGUF file: it starts with b'# A '"),
         "pointer": (b"version https://git-lfs.github.com/spec/v1\n", "is a Git LFS pointer.*git lfs pull"),
         "big-endian": (version, "has version 50331648, not 2 or 3"),
-        "short": (content[:-100], r"is cut off: its header speaks of \d+ bytes"),
+        "short": (content[:-100], r"is cut off: by its header it has \d+ bytes"),
         "header": (content[:700], "is cut off or damaged within its header"),
         "start": (content[:10], "is cut off or damaged within its header"),
-        "count": (content[:8] + b"\xff" * 8 + content[16:], "is cut off or damaged|is no GGUF file|formats?"),
+        "count": (content[:8] + b"\xff" * 8 + content[16:], "is cut off or damaged|is not a GGUF file|formats?"),
     }
 
 
@@ -275,7 +275,7 @@ def test_a_file_that_changes_under_a_run_is_refused(tmp_path: Path) -> None:
     file = tiny_gguf.write(tmp_path / "m.gguf", tiny_gguf.model("llama"))
     reference = describe(ModelConfig(name=str(file)))
     tiny_gguf.write(file, tiny_gguf.model("qwen2"))
-    with pytest.raises(InputError, match=r"m\.gguf has changed since it was looked at"):
+    with pytest.raises(InputError, match=r"m\.gguf has changed since the run checked it"):
         load_files(reference, str(tmp_path / "root"), "auto")
 
 

@@ -163,6 +163,6 @@ def test_answers_of_the_hub_are_explained(monkeypatch: pytest.MonkeyPatch, error
 @pytest.mark.parametrize("error", [ConnectionError("no route"), hub_errors.HTTPError("no route")])
 def test_a_hub_out_of_reach_is_explained_with_the_name(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
     answer_of_hub(monkeypatch, error)
-    message = r"model\.name: 'some/model' is no local folder, and the hub cannot be reached \(no route\)"
+    message = r"model\.name: 'some/model' is not a local folder, and the hub cannot be reached \(no route\)"
     with pytest.raises(InputError, match=message):
         describe(ModelConfig(name="some/model"))

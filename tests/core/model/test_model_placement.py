@@ -135,8 +135,9 @@ def test_every_weight_has_a_place_and_layers_follow_each_other(family):
 
 @pytest.mark.parametrize(
     ("name", "told"),
-    [("cuda:0,cuda:7", "'cuda:0' is not there"), ("cpu,cpu", "twice"), ("cpu,cuda:0", "cuda:0' is not there"),
-     ("cuda:0,nonsense", "not there"), ("cpu,mps", "not there"), ("", "is not a device"), ("cuda:0,", "not there")],
+    [("cuda:0,cuda:7", "'cuda:0' is not available"), ("cpu,cpu", "twice"), ("cpu,cuda:0", "cuda:0' is not available"),
+     ("cuda:0,nonsense", "not available"), ("cpu,mps", "not available"),
+     ("", "is not a device"), ("cuda:0,", "not available")],
 )  # fmt: skip
 def test_devices_that_are_not_there(name, told):
     with pytest.raises(InputError, match=told):
@@ -153,7 +154,7 @@ def test_auto_takes_all_cards_and_the_processor_last(monkeypatch):
     with pytest.raises(InputError, match="twice"):
         devices.choose_devices("cuda,cuda:0")
     assert devices.memory_of(devices.choose_devices("cuda,cpu"), {"cuda:0": 3.0})[0] == 3 << 30
-    with pytest.raises(InputError, match="name it last"):
+    with pytest.raises(InputError, match="name cpu last"):
         devices.choose_devices("cpu,cuda:0")
     memory = devices.memory_of(found, {"cuda:1": 2.0})
     assert list(memory) == [0, 1, "cpu"]
@@ -181,7 +182,7 @@ def test_a_fake_split_is_loaded(monkeypatch, tmp_path):
 
 def test_memory_of_a_device_that_is_not_used_is_told():
     check_memory((torch.device("cuda", 0), torch.device("cpu")), {"cuda:0": 10.0, "cpu": 4.0})
-    with pytest.raises(InputError, match=r"runtime\.max_memory: 'cuda:1' is no device of this run.*among cuda:0, cpu"):
+    with pytest.raises(InputError, match=r"runtime\.max_memory: 'cuda:1' is not a device of .*among cuda:0, cpu"):
         check_memory((torch.device("cuda", 0), torch.device("cpu")), {"cuda:1": 10.0})
 
 

@@ -64,7 +64,7 @@ def test_other_pieces_are_refused_and_nothing_is_kept(site: Path, tmp_path: Path
         load_files(reference, str(tmp_path / "root"), "auto")
     assert not list((tmp_path / "root").glob("model/*"))
     file.write_bytes(content[:-1])
-    with pytest.raises(InputError, match=r"'tiny' are of another version; run `pip install"):
+    with pytest.raises(InputError, match=r"'tiny' have another version; run `pip install"):
         describe(ModelConfig(name="packaged:tiny"))
 
 

@@ -143,7 +143,7 @@ def test_what_is_not_there_is_told(tmp_path: Path) -> None:
         loaded(harmful=[str(tmp_path / "folder.csv")])
     with pytest.raises(InputError, match=r"pairs\.sources\.mine\.columns: no column 'x'; the file has 'query', 'n'"):
         loaded(harmful=[file], sources={"mine": {"columns": {"query": "x"}}})
-    with pytest.raises(InputError, match=r"pairs\.sources\.mine\.columns\.template: not a column of this file"):
+    with pytest.raises(InputError, match=r"pairs\.sources\.mine\.columns\.template: not a use of a column"):
         loaded(harmful=[file], sources={"mine": {"columns": {"template": "n"}}})
 
 
@@ -355,7 +355,7 @@ def test_a_description_says_how_a_dataset_is_understood(described: Path) -> None
         ('file = "bad.csv"', 'file = "worse.csv"', r"worse\.csv is no such file"),
         ('query = "Task"', "", r"Ours\.TOML: harmful\.layouts\.0\.query: Field required"),
         ('query = "Task"', 'query = "Job"', r"pairs\.sources\.ours: the file has columns"),
-        ('title = "Ours"', 'name = "us"', r"Ours\.TOML: name: a dataset is called like its file, 'ours' here"),
+        ('title = "Ours"', 'name = "us"', r"Ours\.TOML: name: the name of a dataset is that of its file, here 'ours'"),
         ('title = "Ours"', "title = Ours", r"Ours\.TOML: not valid TOML"),
         ('title = "Ours"', "titel = 'Ours'", r"Ours\.TOML: titel: Extra inputs are not permitted"),
         ("[harmful", "[benign", r"Ours\.TOML: not valid TOML"),
@@ -369,11 +369,9 @@ def test_a_wrong_description_is_told(described: Path, old: str, new: str, messag
 
 def test_a_description_without_the_part_asked_for_is_told(described: Path) -> None:
     described.write_text('path = "rows"\n[benign]\nfile = "good.csv"\n')
-    with pytest.raises(
-        InputError, match=r"describes no harmful queries; add a section \[harmful\], or name it in pairs"
-    ):
+    with pytest.raises(InputError, match=r"has no harmful queries; add a section \[harmful\], or name it in pairs"):
         loaded(harmful=[str(described)])
-    with pytest.raises(InputError, match=r"describes no attacks; add a section \[attacks\]"):
+    with pytest.raises(InputError, match=r"has no attacks; add a section \[attacks\]"):
         loaded(attacks=[str(described)])
     with pytest.raises(InputError, match=r"gone\.toml: cannot be read"):
         loaded(harmful=[str(described.parent / "gone.toml")])

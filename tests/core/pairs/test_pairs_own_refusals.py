@@ -125,7 +125,7 @@ def test_a_model_that_refuses_a_small_share_is_not_established(answering: list[l
     rare = found(4 * LEAST + 1)
     assert rare.facts["safety_established"] == 0 and rare.facts["own_refusals"] == LEAST
     assert {p.own_refusal for p in rare.pairs} == {""}
-    assert f"refuses {LEAST} of {5 * LEAST + 1} harmful queries plainly" in warning(rare.facts)
+    assert f"refuses {LEAST} of {5 * LEAST + 1} plain harmful queries" in warning(rare.facts)
 
 
 @pytest.mark.parametrize("label", ["unscored", "something new"])
@@ -165,7 +165,8 @@ def test_a_model_that_refuses_too_little_has_no_own_refusal(
         )
     else:
         assert (
-            text.startswith(f"the model refuses {count} of {count + 1} harmful queries") and "not established" in text
+            text.startswith(f"the model refuses {count} of {count + 1} plain harmful queries")
+            and "not established" in text
         )
         assert text in own_refusals_statement(found.facts)
     assert attributed(found.facts, 1000) == (count if established else 0)
@@ -256,8 +257,8 @@ def test_pairs_built_with_a_judge_say_what_can_be_attributed(chat: ChatModel, es
     others = f"The others: {8 - len(own)} not refused plainly, 0 refused under attack, 0 broken under attack."
     assert others in text
     if established:
-        assert "Own refusals: the model refuses 8 of 8 harmful queries plainly" in text and "Warning" not in text
+        assert "Own refusals: the model refuses 8 of 8 plain harmful queries" in text and "Warning" not in text
     else:
-        assert "Warning: the model refuses 0 of 8 harmful queries plainly" in text and "not established" in text
+        assert "Warning: the model refuses 0 of 8 plain harmful queries" in text and "not established" in text
     bare = format_summary(summarise_pairs(plain.pairs, plain.ranking, plain.rejected, plain.sources, plain.facts))
     assert "The others" not in bare and "Warning" not in bare

@@ -167,7 +167,7 @@ def test_a_scaling_section_that_is_no_table_is_named(tmp_path: Path, section: st
     for base in ("", 'extends = "smollm2"\n'):
         preset = written(tmp_path, own=f"{base}scaling = {section}\n")
         assert error_of(preset=preset).startswith("scaling: Input should be a valid dictionary")
-        assert error_of("scaling.method=maml", preset=preset).startswith("--set: 'scaling.method' goes below a field")
+        assert error_of("scaling.method=maml", preset=preset).startswith("--set: 'scaling.method' names a field below")
 
 
 @pytest.mark.parametrize(

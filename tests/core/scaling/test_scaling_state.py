@@ -219,5 +219,5 @@ def test_a_damaged_state_is_set_aside_and_the_result_is_the_same(
         assert_same(found, whole)
         (record,) = caplog.records
         assert record.name == "neurontune" and "\n" not in record.message
-        assert "scaling-abc.damaged is damaged; it is set aside, and work starts anew" in record.message
+        assert "scaling-abc.damaged is damaged; it is set aside, and work starts from the beginning" in record.message
         assert (tmp_path / ".unfinished" / "scaling-abc.damaged").read_bytes() == content

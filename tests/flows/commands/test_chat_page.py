@@ -73,7 +73,7 @@ def test_the_page_says_what_the_terminal_says(address: str, browser: Browser, co
     _, session = open_session("first", config.runtime)
     enter(browser, address)
     browser.until("return document.querySelector('#message input, #message textarea')")
-    assert "Completions may be harmful" in browser.run("return document.body.innerText")
+    assert "Answers may be harmful" in browser.run("return document.body.innerText")
     browser.run(f"window.seen = []; setInterval(() => seen.push({VALUES}), 10)")
 
     def ask(message: str) -> tuple[list[str], list[str]]:

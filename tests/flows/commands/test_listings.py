@@ -45,7 +45,7 @@ def test_settings_are_whole_and_in_plain_words_at_any_width(
 
 
 def test_unknown_setting_is_answered_with_the_nearest() -> None:
-    with pytest.raises(InputError, match=r"settings: none has sclaing.steps in its name; nearest: scaling.steps"):
+    with pytest.raises(InputError, match=r"no setting has sclaing.steps in its name; the nearest are scaling.steps"):
         show_settings(["sclaing.steps"], None, as_json=False)
 
 

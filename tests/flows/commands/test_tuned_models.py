@@ -46,12 +46,12 @@ def test_export_of_the_latest_run_and_of_its_factors(call, config: PipelineConfi
     run = record_run(config, "first")
     code, out, err = call("export", "latest", "--to", str(tmp_path / "tuned"))
     assert (code, err) == (0, "")
-    assert "hooked against folded logits" in out and str(tmp_path / "tuned") in out
+    assert "hooked and folded factors" in out and str(tmp_path / "tuned") in out
     assert AutoModelForCausalLM.from_pretrained(tmp_path / "tuned").dtype.itemsize == 4
     card = (tmp_path / "tuned" / "README.md").read_text()
     for text in ("# first", "`random:llama`", "| safety_plain | 0.0% [0, 49] | 25.0% [5, 70] | 4 |", f"by {JUDGE}.",
                  "--set model.name=random:llama", "--set selection.safety_neurons=5",
-                 "The safety scores are of 7 of the model's own refusals."):  # fmt: skip
+                 "The safety scores were computed on 7 of the model's own refusals."):  # fmt: skip
         assert text in card
     assert "Warning" not in card
     assert json.loads((tmp_path / "tuned" / "neurontune.json").read_text())["origin"]["run_id"] == run
@@ -66,7 +66,7 @@ def test_export_of_the_latest_run_and_of_its_factors(call, config: PipelineConfi
 def test_the_card_warns_where_the_model_refuses_too_little(config: PipelineConfig) -> None:
     record_run(config, "first", own_refusals=5)
     card = card_of(find_tuned("first", config.runtime))
-    assert "> **Warning:** the model refuses 5 of 8 harmful queries plainly" in card and "safety scores are" not in card
+    assert "> **Warning:** the model refuses 5 of 8 plain harmful queries" in card and "safety scores were" not in card
 
 
 def test_a_base_model_that_has_changed_is_refused(call, config: PipelineConfig, monkeypatch, tmp_path: Path) -> None:
@@ -90,7 +90,7 @@ def test_compare_shows_settings_metrics_neurons_and_answers(call, config: Pipeli
     assert "2 harmful: answered -> refused" in lines and "1 harmless: answered -> refused" in lines
     both = jaccard(*(factors(len(name)).neurons.all for name in ("first", "second")))
     assert f"Jaccard index of all selected neurons: {both:.3f}" in lines
-    assert "the verdicts are of different judges" in out
+    assert "the verdicts are by different judges" in out
     assert "prompt b0" in out and "prompt h1" not in out
     assert "prompt h1" in call("compare", "first", "second", "--harmful", "--full")[1]
     assert "runs?viewStateShareKey=headline" in out
@@ -191,7 +191,7 @@ def test_neurons_says_what_is_wrong_in_one_line(call, config: PipelineConfig, mo
     changed = source.describe(config.model).model_copy(update={"weights": "other"})
     for arguments, words in (
         (("old",), "does not rank its neurons; run the pipeline again"),
-        (("nobody",), "no run goes by 'nobody'"),
+        (("nobody",), "no run has the name or id 'nobody'"),
         (("old", "--top", "0"), "--top: 0 is below 1; ask for one neuron or more"),
         (("old", "--top", "-3"), "--top: -3 is below 1; ask for one neuron or more"),
     ):
@@ -214,7 +214,7 @@ def test_chat_obeys_commands_and_judges_both_answers(call, config: PipelineConfi
     assert base.partition("]")[2] != tuned.partition("]")[2]
     assert (new, strength, attack) == ("new conversation", "strength 0", "attack retired_spymaster")
     assert base_again == base and tuned_again.partition("]")[2] == base.partition("]")[2]
-    assert "no number from 0" in refused and "/nothing is no command" in unknown
+    assert "not a number from 0" in refused and "/nothing is not a command" in unknown
 
 
 def test_chat_keeps_the_conversation_until_a_new_one(call, config: PipelineConfig) -> None:
@@ -237,7 +237,7 @@ def test_chat_takes_another_length_and_lists_attacks_in_columns(
     record_run(config, "first")
     code, out, err = call("chat", "first", "--tokens", "6", lines="/tokens\n/tokens 3\n/tokens x\n/attacks\n")
     assert (code, err) == (0, "")
-    assert "tokens 6" in out and "tokens 3" in out and "tokens: 'x' is no whole number from 1 on" in out
+    assert "tokens 6" in out and "tokens 3" in out and "tokens: 'x' is not a whole number of 1 or more" in out
     listed = out[out.index("whole number") :].splitlines()
     assert max(map(len, listed)) <= 100 and len(listed) < len(shipped_attacks())
 
@@ -279,8 +279,8 @@ def test_chat_says_when_the_positions_are_full(call, config: PipelineConfig) -> 
     lines = "\n".join(["x" * 2000, "x" * 900, "x" * 100, "/new", "Hello", ""])
     code, out, err = call("chat", "first", "--tokens", "60", lines=lines)
     assert (code, err) == (0, "")
-    assert out.startswith("neurontune: error: message: with it the model's 1,024 positions are full; write a shorter")
-    assert "neurontune: error: conversation: with this message the model's 1,024 positions are full; /new" in out
+    assert out.startswith("neurontune: error: message: it fills the model's 1,024 positions; write a shorter")
+    assert "neurontune: error: conversation: with this message it fills the model's 1,024 positions; /new" in out
     assert "base [" in out.partition("new conversation")[2], "it goes on"
 
 
@@ -299,7 +299,7 @@ def test_lineage_back_to_the_data_and_forward_to_the_models(call, config: Pipeli
     assert [node["name"] for node in pairs["inputs"]] == ["shipped/harmful_queries.jsonl"]
     code, out, _ = call("lineage", "first")
     for text in (
-        "selection: the neurons",
+        "selection: the selected neurons",
         "data shipped/harmful_queries.jsonl  " + "0" * 64,
         f"steps={config.scaling.steps}",
         "(as above)",
@@ -336,5 +336,5 @@ def test_sync_sends_what_was_kept(call, config: PipelineConfig, monkeypatch: pyt
         step_runs.record_parameters(record, run, {"scaling": {"steps": 3}})
     code, _, err = call("sync", "--set", "runtime.mlflow_uri=sqlite:////elsewhere.db")
     assert code == 2 and f"is for {uri}; run `neurontune sync --set runtime.mlflow_uri={uri}`" in err
-    assert call("sync")[1] == "1 records sent, 0 can never be, 0 still kept\n"
+    assert call("sync")[1] == "1 records sent, 0 refused for good, 0 still kept\n"
     assert client_of(uri).get_run(run).data.params == {"scaling.steps": "3"}

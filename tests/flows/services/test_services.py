@@ -165,7 +165,7 @@ def test_promotion_asks_a_person(machine: Machine, monkeypatch: pytest.MonkeyPat
     version = MlflowClient(machine.environment["MLFLOW_TRACKING_URI"]).get_model_version_by_alias("safe", "champion")
     assert version.tags["approved_by"] == "Ada"
     refused = machine.start("promotion", {"run": "no such run", "name": "safe"})
-    assert "no run goes by 'no such run'" in machine.end_of(refused, "Failed")["message"]
+    assert "no run has the name or id 'no such run'" in machine.end_of(refused, "Failed")["message"]
 
 
 def test_event_handed_on_twice_starts_one_run(machine: Machine) -> None:

@@ -269,13 +269,13 @@ def test_an_address_of_no_mlflow_is_told_before_it_is_asked(
         monkeypatch.setenv(by, address)
     else:
         runtime = runtime.model_copy(update={"mlflow_uri": address})
-    with pytest.raises(InputError, match=f"^{by}: .* is no address of MLflow's; give http://HOST:PORT"):
+    with pytest.raises(InputError, match=f"^{by}: .* is not an address that MLflow supports; give http://HOST:PORT"):
         tracking_uri(runtime)
 
 
 def test_the_scheme_of_an_installed_plugin_is_an_address(monkeypatch: pytest.MonkeyPatch) -> None:
     runtime = RuntimeConfig(mlflow_uri="cloudml://workspace")
-    with pytest.raises(InputError, match="no address of MLflow's"):
+    with pytest.raises(InputError, match="not an address that MLflow supports"):
         tracking_uri(runtime)
     plugin = EntryPoint("cloudml", "cloudml:Store", "mlflow.tracking_store")
     monkeypatch.setattr(mlflow_store, "entry_points", lambda group: EntryPoints([plugin]))

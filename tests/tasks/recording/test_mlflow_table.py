@@ -60,7 +60,7 @@ def test_the_saved_view_shows_what_runs_are_compared_by(config: PipelineConfig, 
     browser.call("POST", f"{browser.session}/window/rect", {"width": 5200, "height": 900})
     # MLflow opens an experiment on a page without runs; the link above it is the way to the table
     browser.open(f"{ui}/#/experiments/1")
-    link = "[...document.querySelectorAll('a')].find((a) => a.innerText === 'All runs beside each other')"
+    link = "[...document.querySelectorAll('a')].find((a) => a.innerText === 'All runs side by side')"
     table = browser.until(f"return {link}?.href")
     assert table == f"{ui}/{run_table(config.runtime)}"
     browser.open(table)

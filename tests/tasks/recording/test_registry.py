@@ -40,7 +40,7 @@ def test_promotion_of_the_first_and_of_a_better_run(config: PipelineConfig) -> N
     version = client_of(tracking_uri(config.runtime)).get_model_version_by_alias("safe", "champion")
     assert str(version.version) == "2" and version.tags["approved_by"] == "Ada"
     weak = find_run("weak", config.runtime)
-    with pytest.raises(InputError, match=r"the lower bound of its SU-F1, 0\.000, is under the champion's, 1\.000"):
+    with pytest.raises(InputError, match=r"the lower bound of its SU-F1, 0\.000, is below the champion's, 1\.000"):
         promote(weak, "safe", config.runtime, "Ada", " ")
     promote(weak, "safe", config.runtime, "Ada", "the other one leaks")
     version = client_of(tracking_uri(config.runtime)).get_model_version_by_alias("safe", "champion")
@@ -55,7 +55,7 @@ def test_missing_evaluation_and_older_judge(config: PipelineConfig) -> None:
     record_run(config, "old", GOOD, judge="rules 0")
     old = find_run("old", config.runtime)
     assert [
-        "verdicts are by the judge rules 0, and this version has rules" in line
+        "verdicts are by the judge rules 0, but this version has rules" in line
         for line in standing_of(old, "safe", config.runtime).objections
     ] == [True]
     with pytest.raises(InputError, match="judge rules 0"):
@@ -86,5 +86,5 @@ def test_a_champion_whose_evaluation_is_gone_does_not_stay_for_ever(config: Pipe
 
 @pytest.mark.parametrize("name", ["", " ", "a/b", "a:b", "it's"])
 def test_bad_names(name: str) -> None:
-    with pytest.raises(InputError, match="no name for a registered model"):
+    with pytest.raises(InputError, match="cannot be the name of a registered model"):
         check_name(name)

@@ -12,13 +12,13 @@ from tasks.recording.runs import find_run
 
 def test_a_name_that_several_runs_share_is_refused_with_the_list(config: PipelineConfig) -> None:
     first, second, other = (record_run(config, name) for name in ("twice", "twice", "it's once"))
-    with pytest.raises(InputError, match=r"2 runs go by 'twice'.*neurontune runs") as refused:
+    with pytest.raises(InputError, match=r"2 runs have the name or id 'twice'.*neurontune runs") as refused:
         find_run("twice", config.runtime)
     assert first[:8] in str(refused.value) and second[:8] in str(refused.value)
     assert find_run("it's once", config.runtime).run_id == other
     for given in (first, first[:8], first[:12]):
         assert find_run(given, config.runtime).run_id == first
-    with pytest.raises(InputError, match="no run goes by"):
+    with pytest.raises(InputError, match="no run has the name or id"):
         find_run("".join("0" if digit != "0" else "1" for digit in first[:8]), config.runtime)
 
 
@@ -30,7 +30,7 @@ def test_latest_is_the_latest_that_ended_well_where_a_result_is_needed(config: P
         assert find_run("latest", config.runtime, finished=True).run_id == good
         assert find_run("latest", config.runtime).run_id == bad
     client.set_terminated(good, "FAILED")
-    with pytest.raises(InputError, match="no finished run goes by 'latest'"):
+    with pytest.raises(InputError, match="no finished run has the name or id 'latest'"):
         find_run("latest", config.runtime, finished=True)
 
 

@@ -358,7 +358,7 @@ def test_a_record_that_another_sends_or_that_is_damaged_stops_nothing(
     (folder / "0-damaged.json").touch()
     (folder / "9-gone.json").symlink_to(folder / "elsewhere")
     assert mlflow_spool.waiting(config.runtime.root) == ["open run kept"]
-    assert "0-damaged.json is no record that can be read; put aside" in caplog.text
+    assert "0-damaged.json is not a readable record; it is set aside" in caplog.text
     assert mlflow_spool.send(config.runtime).sent == 1
 
 

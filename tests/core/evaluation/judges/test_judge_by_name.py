@@ -20,7 +20,7 @@ def test_names_and_versions(tmp_path: Path) -> None:
 
 
 def test_bad_requests() -> None:
-    with pytest.raises(InputError, match="'magic'; use one of rules"):
+    with pytest.raises(InputError, match="'magic'; choose among rules"):
         judge_by_name("magic")
     with pytest.raises(InputError, match="takes no path"):
         judge_by_name("rules", "somewhere")

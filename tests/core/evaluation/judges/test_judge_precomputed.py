@@ -38,9 +38,9 @@ def test_bad_files(tmp_path: Path) -> None:
         PrecomputedJudge(tmp_path / "none.jsonl")
     with pytest.raises(InputError, match="ending"):
         PrecomputedJudge(write(tmp_path / "verdicts.csv", ROWS))
-    with pytest.raises(InputError, match="row 2: no id"):
+    with pytest.raises(InputError, match="row 2: has no id"):
         PrecomputedJudge(write(tmp_path / "a.jsonl", [ROWS[0], {"label": "refusal"}]))
-    with pytest.raises(InputError, match="row 2: id 'a' came before"):
+    with pytest.raises(InputError, match="row 2: id 'a' occurs twice"):
         PrecomputedJudge(write(tmp_path / "b.jsonl", [ROWS[0], ROWS[0]]))
     (tmp_path / "c.jsonl").write_text('{"id": 1}\n{oops\n', encoding="utf-8")
     with pytest.raises(InputError, match="row 2: not valid JSON"):
@@ -57,11 +57,11 @@ def test_unreadable_files(tmp_path: Path, name: str, message: str) -> None:
 @pytest.mark.parametrize("ending", ["jsonl", "parquet"])
 def test_a_file_without_a_row_is_told(tmp_path: Path, ending: str) -> None:
     file = write(tmp_path / f"none.{ending}", [])
-    with pytest.raises(InputError, match=rf"none\.{ending} holds no rows; give one with an id and a label a row"):
+    with pytest.raises(InputError, match=rf"none\.{ending} has no rows; give a file with an id and a label"):
         PrecomputedJudge(file)
 
 
 def test_a_doubled_key_is_told(tmp_path: Path) -> None:
     (tmp_path / "verdicts.jsonl").write_text('{"id": "a", "label": "refusal", "label": "compliance"}\n')
-    with pytest.raises(InputError, match="row 1: key 'label' is there twice"):
+    with pytest.raises(InputError, match="row 1: key 'label' occurs twice"):
         PrecomputedJudge(tmp_path / "verdicts.jsonl")

@@ -105,7 +105,7 @@ def test_bad_files(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="does not exist"):
         read_completions(tmp_path / "none.jsonl")
     (tmp_path / "a.jsonl").write_text("\n\n", encoding="utf-8")
-    with pytest.raises(InputError, match="holds no rows"):
+    with pytest.raises(InputError, match="has no rows"):
         read_completions(tmp_path / "a.jsonl")
     (tmp_path / "b.jsonl").write_text('{"prompt": "Hi", "completion": "a"}\nnot json\n', encoding="utf-8")
     with pytest.raises(InputError, match="row 2: not valid JSON"):
@@ -136,7 +136,7 @@ def test_a_file_that_verdicts_cannot_be_written_to_is_refused_before_judging(tmp
 @pytest.mark.parametrize(
     ("line", "problem"),
     [
-        ('{"prompt": "a", "prompt": "b", "completion": "c"}', "row 1: key 'prompt' is there twice; keep one"),
+        ('{"prompt": "a", "prompt": "b", "completion": "c"}', "row 1: key 'prompt' occurs twice; keep one"),
         ('{"prompt": "a", "completion": ' + "9" * 6000 + "}", "row 1: not valid JSON"),
         ("[" * 100_000, "row 1: not valid JSON"),
     ],

@@ -122,7 +122,7 @@ WHOLE: dict[str, tuple[Damage, str]] = {
     "GGUF file in a folder": (each(remove(WEIGHTS), write("a.Q4.gguf", b"GGUF")), "give the path of a.Q4.gguf"),
     "adapter alone": (each(remove(WEIGHTS), write("adapter_config.json", "{}")), "adapter_config.json: .* merge"),
     "adapter next to a model": (write("adapter_config.json", "{}"), "adapter_config.json: .* next to a whole model"),
-    "weights of another name": (lambda f: (f / WEIGHTS).rename(f / "mine.safetensors"), "mine.safetensors: is neither"),
+    "weights of another name": (lambda f: (f / WEIGHTS).rename(f / "mine.safetensors"), "mine.safetensors: is not"),
     "two models": (write("model-00001-of-00002.safetensors", b"x"), "model-00001-of-00002.safetensors: .* two models"),
     "index next to a single file": (write(INDEX, "{}"), f"{INDEX}: stands next to {WEIGHTS}"),
     "weights empty": (write(WEIGHTS, b""), f"{WEIGHTS}: is empty"),
@@ -131,8 +131,8 @@ WHOLE: dict[str, tuple[Damage, str]] = {
     "weights a web page": (write(WEIGHTS, "\n<!DOCTYPE html><html>"), f"{WEIGHTS}: is an HTML page"),
     "weights a pickle": (write(WEIGHTS, b"\x80\x04]"), f"{WEIGHTS}: is a pickle"),
     "weights a zip archive": (write(WEIGHTS, b"PK\x03\x04xx"), f"{WEIGHTS}: is a zip archive"),
-    "weights of chance": (write(WEIGHTS, bytes(range(1, 120))), f"{WEIGHTS}: is cut off or no safetensors"),
-    "header too large": (huge_header, f"{WEIGHTS}: is cut off or no safetensors"),
+    "weights of chance": (write(WEIGHTS, bytes(range(1, 120))), f"{WEIGHTS}: is cut off, or is not a safetensors"),
+    "header too large": (huge_header, f"{WEIGHTS}: is cut off, or is not a safetensors"),
     "weights cut off": (cut(WEIGHTS, 30_000), f"{WEIGHTS}: is cut off"),
     "header cut off": (cut(WEIGHTS, 300), f"{WEIGHTS}: is cut off"),
     "no weights in the file": (weights(dict.clear), f"{WEIGHTS}: holds no weights"),
@@ -147,7 +147,7 @@ WHOLE: dict[str, tuple[Damage, str]] = {
     ),
     "weight too many": (weights(lambda held: held.update(extra=torch.ones(1))), "holds 'extra'"),
     "quantised weights": (
-        weights(lambda held: held.update({NORM: torch.ones(32, dtype=torch.int8)})), "stored as I8, quantised",
+        weights(lambda held: held.update({NORM: torch.ones(32, dtype=torch.int8)})), "stored as I8; quantised",
     ),
     "eight-bit floating point": (
         weights(lambda held: held.update({NORM: torch.ones(32).to(torch.float8_e4m3fn)})), "stored as F8_E4M3",
@@ -166,11 +166,11 @@ WHOLE: dict[str, tuple[Damage, str]] = {
     },
     "quantised by mlx": (fields(CONFIG, quantization={"bits": 4}), f"{CONFIG}: quantization says .*mlx"),
     "config gone": (remove(CONFIG), "no readable config.json"),
-    "config no JSON": (write(CONFIG, "{model_type: llama"), f"{CONFIG}: is no readable JSON"),
-    "config cut off": (cut(CONFIG, 100), f"{CONFIG}: is no readable JSON"),
+    "config no JSON": (write(CONFIG, "{model_type: llama"), f"{CONFIG}: is not readable JSON"),
+    "config cut off": (cut(CONFIG, 100), f"{CONFIG}: is not readable JSON"),
     "config a list": (write(CONFIG, "[1, 2]"), f"{CONFIG}: holds \\[1, 2\\], not a JSON object"),
-    "config of bytes": (write(CONFIG, b"{\"a\": \"\xff\xfe\"}"), f"{CONFIG}: is no text in UTF-8"),
-    "config nested without end": (write(CONFIG, "[" * 100_000), f"{CONFIG}: is no readable JSON"),
+    "config of bytes": (write(CONFIG, b"{\"a\": \"\xff\xfe\"}"), f"{CONFIG}: is not UTF-8 text"),
+    "config nested without end": (write(CONFIG, "[" * 100_000), f"{CONFIG}: is not readable JSON"),
     "config a Git LFS pointer": (write(CONFIG, POINTER), f"{CONFIG}: is a Git LFS pointer"),
     **{
         f"{name} {kind}": (of_kind(name, make), f"{name}: is|no readable {name}")
@@ -179,7 +179,7 @@ WHOLE: dict[str, tuple[Damage, str]] = {
             ("a folder", Path.mkdir), ("a pipe", os.mkfifo), ("a link to itself", lambda path: path.symlink_to(path)),
         )
     },
-    "config with two values for a key": (write(CONFIG, '{"a": 1, "a": 2}'), f"{CONFIG}: .*'a' stands twice"),
+    "config with two values for a key": (write(CONFIG, '{"a": 1, "a": 2}'), f"{CONFIG}: .*'a' occurs twice"),
     "config without family": (fields(CONFIG, model_type=GONE), f"{CONFIG}: model_type is missing"),
     "unknown family": (fields(CONFIG, model_type="llamma"), f"{CONFIG}: model_type 'llamma' is unknown"),
     "family a number": (fields(CONFIG, model_type=3), f"{CONFIG}: model_type 3 is unknown"),
@@ -233,8 +233,8 @@ WHOLE: dict[str, tuple[Damage, str]] = {
     "number format unknown": (fields(CONFIG, dtype="float99"), f"{CONFIG}: .*float99"),
     "fewer layers than the weights": (fields(CONFIG, num_hidden_layers=1), "holds 'model.layers.1"),
     "more layers than the weights": (fields(CONFIG, num_hidden_layers=3), "lacks 'model.layers.2"),
-    "wider than the weights": (fields(CONFIG, intermediate_size=64), "has the shape .* but the model of config.json"),
-    "generation no JSON": (write(GENERATION, "{eos"), f"{GENERATION}: is no readable JSON"),
+    "wider than the weights": (fields(CONFIG, intermediate_size=64), "has the shape .* but config.json asks for"),
+    "generation no JSON": (write(GENERATION, "{eos"), f"{GENERATION}: is not readable JSON"),
     "generation empty": (write(GENERATION, ""), f"{GENERATION}: is empty"),
     "generation a list": (write(GENERATION, "[]"), f"{GENERATION}: holds"),
     **{
@@ -255,18 +255,18 @@ WHOLE: dict[str, tuple[Damage, str]] = {
     },
     "no tokenizer": (remove(TOKENIZER, TOKENIZER_CONFIG), f"{TOKENIZER}: is missing"),
     "no vocabulary": (remove(TOKENIZER), f"{TOKENIZER}: is missing"),
-    "vocabulary cut off": (cut(TOKENIZER, 500), f"{TOKENIZER}: is no readable JSON"),
+    "vocabulary cut off": (cut(TOKENIZER, 500), f"{TOKENIZER}: is not readable JSON"),
     "vocabulary a pointer": (write(TOKENIZER, POINTER), f"{TOKENIZER}: is a Git LFS pointer"),
-    "vocabulary without anything": (write(TOKENIZER, "{}"), f"{TOKENIZER}: no tokenizer can be read"),
-    "vocabulary of an unknown kind": (fields(TOKENIZER, model={"type": "Mine"}), f"{TOKENIZER}: no tokenizer can be"),
-    "added token with a bad id": (fields(TOKENIZER, added_tokens=[{"id": "x"}]), f"{TOKENIZER}: no tokenizer can be"),
+    "vocabulary without anything": (write(TOKENIZER, "{}"), f"{TOKENIZER}: the tokenizer cannot be read"),
+    "vocabulary of an unknown kind": (fields(TOKENIZER, model={"type": "Mine"}), f"{TOKENIZER}: the tokenizer cannot"),
+    "added token with a bad id": (fields(TOKENIZER, added_tokens=[{"id": "x"}]), f"{TOKENIZER}: the tokenizer cannot"),
     "empty vocabulary": (
         each(remove(TOKENIZER), fields(TOKENIZER_CONFIG, tokenizer_class="GPT2Tokenizer"), write("vocab.json", "{}"),
-             write("merges.txt", "#version: 0.2\n")), "vocab.json: knows no word of",
+             write("merges.txt", "#version: 0.2\n")), "vocab.json: has no token for the words of",
     ),
-    "tokenizer settings no JSON": (write(TOKENIZER_CONFIG, "{"), f"{TOKENIZER_CONFIG}: is no readable JSON"),
+    "tokenizer settings no JSON": (write(TOKENIZER_CONFIG, "{"), f"{TOKENIZER_CONFIG}: is not readable JSON"),
     "tokenizer settings a list": (write(TOKENIZER_CONFIG, "[]"), f"{TOKENIZER_CONFIG}: holds"),
-    "special tokens no JSON": (write("special_tokens_map.json", "{"), "special_tokens_map.json: is no readable JSON"),
+    "special tokens no JSON": (write("special_tokens_map.json", "{"), "special_tokens_map.json: is not readable JSON"),
     "tokenizer code of its own": (
         fields(TOKENIZER_CONFIG, tokenizer_class="MineTokenizer", auto_map={"AutoTokenizer": ["mine.Mine", None]}),
         f"{TOKENIZER_CONFIG}: .*never run",
@@ -274,12 +274,12 @@ WHOLE: dict[str, tuple[Damage, str]] = {
     "longest text shorter than a prompt": (fields(TOKENIZER_CONFIG, model_max_length=3), "model_max_length is 3, but"),
     "one id for many words": (
         lambda f: in_tokenizer(vocab=dict.fromkeys(json.loads((f / TOKENIZER).read_text())["model"]["vocab"], 0))(f),
-        f"{TOKENIZER}: writes",
+        f"{TOKENIZER}: encodes and decodes",
     ),
-    "no decoder": (fields(TOKENIZER, decoder=None), f"{TOKENIZER}: writes"),
+    "no decoder": (fields(TOKENIZER, decoder=None), f"{TOKENIZER}: encodes and decodes"),
     "letters that get lost": (
         fields(TOKENIZER, normalizer={"type": "Replace", "pattern": {"Regex": "[aeiou]"}, "content": ""}),
-        f"{TOKENIZER}: writes",
+        f"{TOKENIZER}: encodes and decodes",
     ),
     "longest text a word": (fields(TOKENIZER_CONFIG, model_max_length="many"), "model_max_length is .many."),
     "eos_token a number": (fields(TOKENIZER_CONFIG, eos_token=3), f"{TOKENIZER_CONFIG}: eos_token is 3; it must be"),
@@ -302,23 +302,23 @@ WHOLE: dict[str, tuple[Damage, str]] = {
     ),
     "no end of a turn": (
         each(fields(TOKENIZER_CONFIG, eos_token=GONE, pad_token=GONE), fields(GENERATION, eos_token_id=GONE)),
-        f"{TOKENIZER_CONFIG}: no eos_token",
+        f"{TOKENIZER_CONFIG}: has no eos_token",
     ),
     "more ids than rows": (every_id_one_higher, f"{TOKENIZER}: .* has the id 35\\d, .*264 rows"),
     "template does not compile": (write(TEMPLATE, "{% for m in %}"), "chat_template: line 1: "),
     "template does not lex": (write(TEMPLATE, "a\n{{ 'open }}"), "chat_template: line 2: "),
-    "template of bytes": (write(TEMPLATE, b"\xff\xfe\x00"), f"{TEMPLATE}: is no text in UTF-8"),
+    "template of bytes": (write(TEMPLATE, b"\xff\xfe\x00"), f"{TEMPLATE}: is not UTF-8 text"),
     "template empty": (write(TEMPLATE, ""), f"{TEMPLATE}: is empty"),
     "template refuses": (write(TEMPLATE, "{{ raise_exception('no users') }}"), "chat_template: fails .*no users"),
     "template with an unknown name": (write(TEMPLATE, "{{ tools.first.name }}"), "chat_template: fails"),
     "template that divides by zero": (write(TEMPLATE, "{{ 1 / 0 }}"), "chat_template: "),
     "template of a list of parts": (
         write(TEMPLATE, "{% for m in messages %}{% for p in m.content %}{{ p.text }}{% endfor %}{% endfor %}"),
-        "chat_template: leaves the prompt out",
+        "chat_template: its text does not contain the prompt",
     ),
-    "template leaves the prompt out": (write(TEMPLATE, "<|user|>Hello<|assistant|>"), "leaves the prompt out"),
+    "template leaves the prompt out": (write(TEMPLATE, "<|user|>Hello<|assistant|>"), "not contain the prompt"),
     "template keeps the system alone": (
-        write(TEMPLATE, "{% for m in messages if m.role == 'system' %}{{ m.content }}{% endfor %}"), "prompt out",
+        write(TEMPLATE, "{% for m in messages if m.role == 'system' %}{{ m.content }}{% endfor %}"), "not contain",
     ),
     "template asks for a class": (write(TEMPLATE, "{{ messages.__class__ }}"), "unsafe attribute '__class__'"),
     "template asks for a class by a filter": (
@@ -332,13 +332,13 @@ WHOLE: dict[str, tuple[Damage, str]] = {
     ),
     "template changes the messages": (write(TEMPLATE, "{{ messages.append(1) }}"), "chat_template: .*unsafe"),
     "template without end": (
-        write(TEMPLATE, "{% for i in range(9999) %}{% for j in range(9999) %}{% endfor %}{% endfor %}"), "to an end",
+        write(TEMPLATE, "{% for i in range(9999) %}{% for j in range(9999) %}{% endfor %}{% endfor %}"), "does not end",
     ),
     "template with a wide range": (write(TEMPLATE, "{% for i in range(999999) %}{% endfor %}"), "chat_template: fails"),
-    "template with a huge number": (write(TEMPLATE, "{{ 'x' * 99999999999 }}"), "numbers that no prompt needs"),
-    "template with a huge power": (write(TEMPLATE, "{{ 9 ** 9 ** 9 }}"), "numbers that no prompt needs"),
+    "template with a huge number": (write(TEMPLATE, "{{ 'x' * 99999999999 }}"), "a power, which no prompt needs"),
+    "template with a huge power": (write(TEMPLATE, "{{ 9 ** 9 ** 9 }}"), "a power, which no prompt needs"),
     **{
-        f"template that takes all memory by {kind}": (write(TEMPLATE, text), "takes all memory")
+        f"template that takes all memory by {kind}": (write(TEMPLATE, text), "uses all memory")
         for kind, text in {
             "width": "{{ '%2000000000d' % 5 }}{{ messages[0].content }}",
             "a format": "{{ '{:2000000000}'.format(5) }}{{ messages[0].content }}",
@@ -348,13 +348,13 @@ WHOLE: dict[str, tuple[Damage, str]] = {
     },
     "template that draws at random": (write(TEMPLATE, "{{ range(9) | random }}{{ messages[0].content }}"), "at random"),
     "template with the time of day": (
-        write(TEMPLATE, "{{ strftime_now('%H:%M') }}{{ messages[0].content }}"), "chat_template: .*other words",
+        write(TEMPLATE, "{{ strftime_now('%H:%M') }}{{ messages[0].content }}"), "chat_template: .*differently",
     ),
     "template writes without measure": (
         write(TEMPLATE, "{{ messages[0].content * 100000 }}"), "writes \\d+ characters",
     ),
     "template a number": (
-        each(remove(TEMPLATE), fields(TOKENIZER_CONFIG, chat_template=5)), "chat_template: is 5, no text",
+        each(remove(TEMPLATE), fields(TOKENIZER_CONFIG, chat_template=5)), "chat_template: is 5, not text",
     ),
     "templates without a default": (
         each(remove(TEMPLATE), fields(TOKENIZER_CONFIG, chat_template=[
@@ -371,10 +371,10 @@ SHARDED: dict[str, tuple[Damage, str]] = {
     ),
     "shard empty": (shard(lambda file: file.write_bytes(b"")), "model-00002-of-\\d+.safetensors: is empty"),
     "shard a pointer": (shard(lambda file: file.write_text(POINTER)), "model-00002-of-\\d+.safetensors: is a Git LFS"),
-    "index gone": (remove(INDEX), "model-00001-of-\\d+.safetensors: is neither"),
-    "index no JSON": (write(INDEX, "{"), f"{INDEX}: is no readable JSON"),
-    "index without table": (write(INDEX, "{}"), f"{INDEX}: weight_map is no table"),
-    "index with numbers": (index(lambda places: places.update({NORM: 3})), f"{INDEX}: weight_map is no table"),
+    "index gone": (remove(INDEX), "model-00001-of-\\d+.safetensors: is not"),
+    "index no JSON": (write(INDEX, "{"), f"{INDEX}: is not readable JSON"),
+    "index without table": (write(INDEX, "{}"), f"{INDEX}: weight_map must give"),
+    "index with numbers": (index(lambda places: places.update({NORM: 3})), f"{INDEX}: weight_map must give"),
     "index out of the folder": (
         index(lambda places: places.update({NORM: "../other.safetensors"})), f"{INDEX}: names '../other.safetensors'",
     ),
@@ -383,7 +383,7 @@ SHARDED: dict[str, tuple[Damage, str]] = {
     ),
     "index of another model": (
         index(lambda places: [places.pop(name) for name, place in list(places.items()) if "00002" in place]),
-        "model-00002-of-\\d+.safetensors: belongs to none",
+        "model-00002-of-\\d+.safetensors: does not belong",
     ),
 }  # fmt: skip
 """Damage to a folder whose weights are in several files."""

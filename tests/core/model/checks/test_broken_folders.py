@@ -195,7 +195,7 @@ def test_weights_of_zeros_are_told_when_loaded(tmp_path: Path) -> None:
     folder = good(tmp_path / "m")
     weights(lambda held: [weight.zero_() for weight in held.values()])(folder)
     reference = source.describe(ModelConfig(name=str(folder)))
-    with pytest.raises(InputError, match="finds every next token equally likely"):
+    with pytest.raises(InputError, match="gives every next token the same probability"):
         load(reference, str(tmp_path / "root"), CPU)
 
 
@@ -233,6 +233,6 @@ def test_other_logits_on_a_second_load_are_told(tmp_path: Path, monkeypatch: pyt
     load(reference, str(tmp_path / "root"), CPU)
     scale = 9.0 if change == "a weight" else 1e38
     weights(lambda held: [held[name].mul_(scale) for name in (HEAD, NORM)])(folder)
-    told = "other logits every time it is loaded" if change == "a weight" else "not finite"
+    told = "different logits every time it is loaded" if change == "a weight" else "not finite"
     with pytest.raises(InputError, match=f"^model.name: '.*/m': gives .*{told}"):
         load(reference, str(tmp_path / "root"), CPU)
