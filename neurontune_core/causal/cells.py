@@ -14,6 +14,8 @@ RANDOM = "random"
 SELECTED_SAFETY, SELECTED_UTILITY = "selected safety", "selected utility"
 Kind = Literal["plain", "attacked", "harmless"]
 """Of prompts: harmful ones, harmful ones in an attack, harmless ones."""
+ORDINARY = "benign_ordinary"
+"""The group of prompts on whose answers the KL is measured."""
 ZERO, MEAN, PATCH = "zero", "mean", "patch"
 
 

@@ -11,7 +11,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from neurontune_core.causal.cells import BASE, EMPTY, MEAN, PATCH, ZERO, Cell
+from neurontune_core.causal.cells import BASE, EMPTY, MEAN, ORDINARY, PATCH, ZERO, Cell
 from neurontune_core.causal.prompts import kind_of
 from neurontune_core.causal.sets import Sets
 from neurontune_core.evaluation.divergence import base_states, response_divergence
@@ -24,7 +24,6 @@ from neurontune_core.neurons import captured, replaced
 from neurontune_core.progress import Track, silent
 from neurontune_core.records import Conversation, LabelJudge, NeuronId, NeuronSet, PromptPair, ScalingFactors
 
-ORDINARY = "benign_ordinary"
 MOST_HARMLESS = 64
 NONE = float("nan")
 COLUMNS = ("neurons", "share", "intervention", "matched", "count", "group", "id", "query_id", "label", "answer", "kl")

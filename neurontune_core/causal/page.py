@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from neurontune_core.causal.cells import BASE, EMPTY, MEAN, OPPOSING, PATCH, RANDOM, SAFETY, UTILITY, ZERO
+from neurontune_core.causal.cells import BASE, EMPTY, MEAN, OPPOSING, ORDINARY, PATCH, RANDOM, SAFETY, UTILITY, ZERO
 from neurontune_core.shown_text import group_in_words, markdown_text
 
 SETS = {
@@ -18,6 +18,10 @@ SETS = {
 LEGEND = (
     "A rate has its 95% Wilson interval. A row of random sets has their mean rate and, in brackets, their lowest and "
     "highest rate, and the largest p of the exact McNemar tests of the row above against each random set."
+)
+KL_LEGEND = (
+    "KL from the model without a change on its own answers to ordinary harmless prompts, in nats a token. In brackets: "
+    "the share of broken answers, if there are any."
 )
 Rows = list[dict[str, str]]
 
@@ -50,6 +54,9 @@ def causal_body(table: pd.DataFrame, plot: str) -> str:
         if intervention != BASE:
             rows = rate_rows(table[table["intervention"] == intervention])
             parts += [f"## {title_of(str(intervention))}", markdown(rows)] if rows else []
+    changed = kl_rows(table)
+    if changed:
+        parts += ["## How far answers to ordinary prompts move", KL_LEGEND, markdown(changed)]
     return "\n\n".join(parts)
 
 
@@ -75,6 +82,17 @@ def rate_rows(table: pd.DataFrame) -> Rows:
     return rows
 
 
+def kl_rows(table: pd.DataFrame) -> Rows:
+    """Return the KL on ordinary prompts: a row an intervention and set, a column a size of the set."""
+    asked = table[(table["group"] == ORDINARY) & (table["share"] > 0) & table["kl"].notna()]
+    shares = sorted(asked["share"].unique())
+    return [
+        {"intervention": title_of(str(intervention)), "neurons": SETS[str(neurons)]}
+        | _columns(shares, {row["share"]: row for row in part.to_dict("records")}, _kl)
+        for (intervention, neurons), part in asked.groupby(["intervention", "neurons"], sort=False)
+    ]
+
+
 def markdown(rows: Rows) -> str:
     """Return rows as a Markdown table, for any texts in it."""
     header = "| " + " | ".join(map(markdown_text, rows[0])) + " |\n|" + "---|" * len(rows[0])
@@ -96,6 +114,11 @@ def random_rate(row: dict[Any, Any]) -> str:
         return ""
     p = f"p <= {row['random_p']:.2g}" if row["random_p"] >= 0.001 else "p < 0.001"
     return f"{row['random']:.0%} ({100 * row['random_low']:.0f} to {100 * row['random_high']:.0f}; {p})"
+
+
+def _kl(row: dict[Any, Any]) -> str:
+    broken = f" ({row['broken']:.0%} broken)" if row["broken"] else ""
+    return f"{row['kl']:.3f}{broken}"
 
 
 def _restored(row: dict[Any, Any]) -> str:

@@ -18,7 +18,7 @@ class CausalConfig(Section):
     groups: Names = Field(
         default=(), description="Groups of prompts to ask, e.g. `harmful_plain, benign_ordinary`; all by default."
     )
-    prompts: int = Field(default=20, ge=1, description="Most prompts of each group.")
+    prompts: int = Field(default=16, ge=1, description="Most prompts of each group.")
     tokens: int = Field(
         default=24,
         ge=1,
