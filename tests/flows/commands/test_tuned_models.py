@@ -335,6 +335,6 @@ def test_sync_sends_what_was_kept(call, config: PipelineConfig, monkeypatch: pyt
         away.setattr(step_runs, "client_of", lambda _: 1 / 0)
         step_runs.record_parameters(record, run, {"scaling": {"steps": 3}})
     code, _, err = call("sync", "--set", "runtime.mlflow_uri=sqlite:////elsewhere.db")
-    assert code == 2 and f"is for {uri}; run `neurontune sync --set runtime.mlflow_uri={uri}`" in err
+    assert code == 2 and f"belong to {uri}; run `neurontune sync --set runtime.mlflow_uri={uri}`" in err
     assert call("sync")[1] == "1 records sent, 0 refused for good, 0 still kept\n"
     assert client_of(uri).get_run(run).data.params == {"scaling.steps": "3"}
