@@ -55,5 +55,5 @@ def test_bad_input_is_the_reason_only_if_all_parts_fail_by_it(monkeypatch: pytes
     with pytest.raises(InputError, match=r"^no prompts$"):
         shards.run_parts(STAGE, RUN, CALLS)
     answering(monkeypatch, {0: bad})
-    with pytest.raises(shards.ShardError, match=r"^1 of 3 parts failed \(InputError: no prompts\); run the same command again"):
+    with pytest.raises(shards.ShardError, match=r"^1 of 3 parts failed \(InputError: no prompts\); run the same"):
         shards.run_parts(STAGE, RUN, CALLS)
