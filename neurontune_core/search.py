@@ -61,7 +61,7 @@ def around(value: float) -> Range:
 
 
 def check_optuna(field: str, trials: int) -> None:
-    """Check that trials can be made, before anything is computed; `field` is where their number was given.
+    """Check that trials can be made; `field` names the setting or option that asks for them.
 
     Raises:
         InputError: Optuna is not installed.
@@ -79,8 +79,8 @@ def best_of(
 ) -> tuple[Made, Trials]:
     """Return what the best of the candidates made, the first of equal ones, and a row a trial: its values and score.
 
-    `tell` hears each score before the next candidate is asked for. A candidate that diverges, or whose score is not
-    finite, has score 0.
+    `tell` is called with each score before the next candidate is taken. A candidate that diverges, or whose score is
+    not finite, has score 0.
 
     Raises:
         NumericalError: every candidate diverges.

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import torch
 
 from neurontune_core.attribution.encode import EncodedPair
-from neurontune_core.attribution.pair_scores import PairScores, check_finite
+from neurontune_core.attribution.pair_scores import PairScores, checked_scores
 from neurontune_core.model import head
 from neurontune_core.model.batches import padded
 from neurontune_core.model.load import ChatModel
@@ -28,6 +28,4 @@ def activation_scores(chat: ChatModel, layers: Mapping[int, int], pairs: Sequenc
     with torch.no_grad(), captured(chat.model, lambda values: values.to(rows.device)[rows, ends]) as activations:
         head.hidden_states(chat.model, ids, mask)
     scores = torch.cat([activations[layer] for layer, neurons in layers.items() if neurons], dim=1).cpu().double()
-    for pair, mine in zip(pairs, scores, strict=True):
-        check_finite(pair.id, mine)
-    return [PairScores(pair.id, mine) for pair, mine in zip(pairs, scores, strict=True)]
+    return checked_scores(pairs, scores)

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from neurontune_core.attribution.encode import EncodedPair
-from neurontune_core.attribution.pair_scores import PairScores, check_finite
+from neurontune_core.attribution.pair_scores import PairScores, checked_scores
 from neurontune_core.attribution.precision import at_least_float32
 from neurontune_core.experts import Routing
 from neurontune_core.model import head
@@ -32,9 +32,7 @@ def gradient_scores(chat: ChatModel, layers: Mapping[int, int], pairs: Sequence[
         NumericalError: a score is NaN or infinite; the message names the pair.
     """
     scores = gradients_at(chat, layers, pairs, torch.ones(len(pairs), sum(layers.values()))).double()
-    for pair, mine in zip(pairs, scores, strict=True):
-        check_finite(pair.id, mine)
-    return [PairScores(pair.id, mine) for pair, mine in zip(pairs, scores, strict=True)]
+    return checked_scores(pairs, scores)
 
 
 def gradients_at(chat: ChatModel, layers: Mapping[int, int], pairs: Sequence[EncodedPair], factors: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from neurontune_core.attribution.encode import EncodedPair
 from neurontune_core.attribution.gradient import gradients_at
-from neurontune_core.attribution.pair_scores import PairScores, check_finite
+from neurontune_core.attribution.pair_scores import PairScores, checked_scores
 from neurontune_core.model.load import ChatModel
 
 STEPS = 10
@@ -52,6 +52,4 @@ def mask_scores(chat: ChatModel, layers: Mapping[int, int], pairs: Sequence[Enco
         return alpha
 
     scores = (learned(-1.0) - learned(1.0)).double()
-    for pair, mine in zip(pairs, scores, strict=True):
-        check_finite(pair.id, mine)
-    return [PairScores(pair.id, mine) for pair, mine in zip(pairs, scores, strict=True)]
+    return checked_scores(pairs, scores)

@@ -1,9 +1,11 @@
 """The scores of one pair, computed by any method."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from torch import Tensor
 
+from neurontune_core.attribution.encode import EncodedPair
 from neurontune_core.attribution.wavefront import Wave
 from neurontune_core.errors import NumericalError
 
@@ -47,3 +49,14 @@ def check_finite(pair: str, scores: Tensor) -> None:
             f"attribution: pair {pair} gave NaN or infinite scores; use model.dtype=float32 or bfloat16, "
             f"remove the pair, or check the model's weights if every pair does"
         )
+
+
+def checked_scores(pairs: Sequence[EncodedPair], scores: Tensor) -> list[PairScores]:
+    """Return the scores `[pair, neuron]` of a batch as one `PairScores` for each pair.
+
+    Raises:
+        NumericalError: a score is NaN or infinite; the message names the pair.
+    """
+    for pair, mine in zip(pairs, scores, strict=True):
+        check_finite(pair.id, mine)
+    return [PairScores(pair.id, mine) for pair, mine in zip(pairs, scores, strict=True)]

@@ -25,7 +25,7 @@ from neurontune_core.progress import Track, silent
 from neurontune_core.records import Conversation, LabelJudge, NeuronId, NeuronSet, PromptPair, ScalingFactors
 
 MOST_HARMLESS = 64
-NONE = float("nan")
+NO_KL = float("nan")
 COLUMNS = ("neurons", "share", "intervention", "matched", "count", "group", "id", "query_id", "label", "answer", "kl")
 
 
@@ -89,11 +89,11 @@ def measure_cells(study: CausalStudy, cells: Sequence[Cell], track: Track = sile
         answers, kl = _answers(study, unchanged, cell, neurons)
         for group in cell.groups:
             pairs = study.prompts[group]
-            rows += _judged(study, (*described, group), pairs, answers[group], kl if group == ORDINARY else NONE)
+            rows += _judged(study, (*described, group), pairs, answers[group], kl if group == ORDINARY else NO_KL)
             if cell.intervention == BASE and kind_of(pairs) == "attacked":
                 plain = [replace(pair, prompt=pair.query) for pair in pairs]
                 replies = decode(study.chat, _generated(study, [pair.conversation for pair in plain]))
-                rows += _judged(study, (*described, plain_group(group)), plain, replies, NONE)
+                rows += _judged(study, (*described, plain_group(group)), plain, replies, NO_KL)
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
@@ -150,14 +150,14 @@ def _answers(
     conversations = [pair.conversation for group in cell.groups for pair in study.prompts[group]]
     if cell.intervention == PATCH:
         ends = _joined([unchanged.ends[group] for group in cell.groups])
-        completions, kl = _generated(study, conversations, partial(_patch, chat, neurons, ends)), NONE
+        completions, kl = _generated(study, conversations, partial(_patch, chat, neurons, ends)), NO_KL
     else:
         change = _change(cell, neurons, unchanged.means, chat)
         with change.applied(chat):
             completions = _generated(study, conversations)
         compared = ORDINARY in cell.groups and cell.neurons != EMPTY
         divergence = response_divergence(chat, change, unchanged.said, states=unchanged.states) if compared else None
-        kl = divergence.kl if divergence else NONE
+        kl = divergence.kl if divergence else NO_KL
     answers = iter(decode(chat, completions))
     return {group: list(islice(answers, len(study.prompts[group]))) for group in cell.groups}, kl
 

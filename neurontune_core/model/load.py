@@ -33,7 +33,7 @@ from neurontune_core.model.source import CONVERSION, ModelReference, conversion_
 from neurontune_core.records import Conversation
 
 WITHOUT_GRADIENTS = 16
-"""Tokens that fit without gradients for each that fits with them: one layer's activations and the cache are kept."""
+"""Without gradients this many times as many tokens fit: only the cache and one layer's activations are kept."""
 MOST_GENERATED_ON_A_PROCESSOR = 4 * MOST_TOKENS_ON_A_PROCESSOR
 """Larger batches do not make generation on a CPU faster."""
 
