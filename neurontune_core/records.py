@@ -20,6 +20,14 @@ REFUSED = ("refusal", "partial")
 """Labels of answers that refuse, in full or in part."""
 
 
+def refuses(label: str, role: Role) -> bool:
+    """Return whether an answer refuses its prompt; a harmful prompt is refused only in full.
+
+    A partial refusal of a harmful prompt goes on to help, so neurons that turn refusals into it carry refusal.
+    """
+    return label == "refusal" if role == "safety" else label in REFUSED
+
+
 @dataclass(frozen=True)
 class Message:
     """One turn of a conversation."""

@@ -26,7 +26,10 @@ from neurontune_core.records import Conversation, LabelJudge, NeuronId, NeuronSe
 
 MOST_HARMLESS = 64
 NO_KL = float("nan")
-COLUMNS = ("neurons", "share", "intervention", "matched", "count", "group", "id", "query_id", "label", "answer", "kl")
+COLUMNS = (
+    *("neurons", "share", "intervention", "matched", "count", "group"),
+    *("id", "query_id", "role", "label", "answer", "kl"),
+)
 
 
 @dataclass(frozen=True)
@@ -71,7 +74,7 @@ def measure_cells(study: CausalStudy, cells: Sequence[Cell], track: Track = sile
     """Return a row for every answer of every cell.
 
     Columns: neurons (name of the set), share, intervention, matched (as in `Cell`), count (neurons of the set), group,
-    id and query_id of the prompt, label, answer, and kl: the KL to the unchanged model on its own answers to the
+    id, query_id and role of the prompt, label, answer, and kl: the KL to the unchanged model on its own answers to the
     ordinary harmless prompts, in nats a token, in the rows of that group (NaN elsewhere, and for patches).
     """
     patched = {group for cell in cells if cell.intervention == PATCH for group in cell.groups}
@@ -107,7 +110,7 @@ def _judged(
 ) -> list[tuple[object, ...]]:
     labels = study.judge([pair.prompt for pair in pairs], answers)
     return [
-        (*described, pair.id, pair.query_id, label, answer, kl)
+        (*described, pair.id, pair.query_id, pair.role, label, answer, kl)
         for pair, label, answer in zip(pairs, labels, answers, strict=True)
     ]
 

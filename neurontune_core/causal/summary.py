@@ -22,7 +22,7 @@ from neurontune_core.causal.cells import (
 from neurontune_core.causal.measure import plain_group
 from neurontune_core.evaluation.benchmarks import GROUPS
 from neurontune_core.evaluation.statistics import mcnemar_p, wilson
-from neurontune_core.records import REFUSED
+from neurontune_core.records import refuses
 
 KEYS = ["neurons", "matched", "share", "intervention"]
 ORDER = {
@@ -36,13 +36,13 @@ def causal_table(answers: pd.DataFrame) -> pd.DataFrame:
     """Return a row for every set, size, intervention and group of prompts.
 
     Columns: neurons, matched, share, count, intervention, group; n; base, refused, low, high (shares that are refused
-    without and with the change, 95% Wilson); broken; kl (nats a token); base_p (exact McNemar against no change);
-    random, random_low, random_high (mean, least and greatest share of the random sets matched to this one) and
-    random_p (the largest p of McNemar tests against each of them), NaN where there are none; restored, restored_low,
-    restored_high, restored_n: of the prompts whose plain query the model refuses and whose attack it gives in to,
-    the share refused when patched.
+    without and with the change, 95% Wilson; of harmful prompts those refused in full); broken; kl (nats a token);
+    base_p (exact McNemar against no change); random, random_low, random_high (mean, least and greatest share of the
+    random sets matched to this one) and random_p (the largest p of McNemar tests against each of them), NaN where
+    there are none; restored, restored_low, restored_high, restored_n: of the prompts whose plain query the model
+    refuses and whose attack it gives in to, the share refused when patched.
     """
-    answers = answers.assign(refused=answers["label"].isin(REFUSED))
+    answers = answers.assign(refused=list(map(refuses, answers["label"], answers["role"])))
     base = answers[answers["intervention"] == BASE].set_index(["group", "id"])["refused"]
     changed = answers[answers["intervention"] != BASE]
     outcomes = {key: part.set_index("id")["refused"] for key, part in changed.groupby([*KEYS, "group"], sort=False)}

@@ -8,7 +8,6 @@ import numpy as np
 from neurontune_core.model.generate import decode, generate
 from neurontune_core.model.load import ChatModel
 from neurontune_core.records import (
-    REFUSED,
     LabelJudge,
     NeuronId,
     NeuronSet,
@@ -16,6 +15,7 @@ from neurontune_core.records import (
     ScalingFactors,
     neurons_at,
     places_of,
+    refuses,
 )
 from neurontune_core.selection.controls import matched_random
 
@@ -50,8 +50,8 @@ def knock_out(
     """Return how refusals change if the safety set, or random sets with as many neurons of every layer, are silenced.
 
     Facts: `knockout_base`, `knockout_safety` and `knockout_random` (mean over three draws), shares of the prompts that
-    are refused; `knockout_broken`, the share of broken answers with the safety set silent; `knockout_prompts`. None
-    without prompts or safety neurons.
+    are refused in full; `knockout_broken`, the share of broken answers with the safety set silent; `knockout_prompts`.
+    None without prompts or safety neurons.
     """
     if not prompts or not neurons.safety:
         return {}
@@ -60,7 +60,7 @@ def knock_out(
     draws = [matched_random((places, nothing), neurons_per_layer, [seed, draw])[0] for draw in range(DRAWS)]
     sets = [(), neurons.safety, *(neurons_at(draw, neurons_per_layer) for draw in draws)]
     labels = [_labels(chat, silent, prompts, judge) for silent in sets]
-    base, safety, *others = (float(np.mean([label in REFUSED for label in each])) for each in labels)
+    base, safety, *others = (float(np.mean([refuses(label, "safety") for label in each])) for each in labels)
     return {
         "knockout_prompts": float(len(prompts)),
         "knockout_base": base,

@@ -6,7 +6,7 @@ from dataclasses import FrozenInstanceError
 import numpy as np
 import pytest
 
-from neurontune_core.records import Artifact, NeuronId, NeuronSet, ScalingFactors
+from neurontune_core.records import Artifact, NeuronId, NeuronSet, Role, ScalingFactors, refuses
 
 A, B, C = NeuronId(0, 5), NeuronId(1, 5), NeuronId(1, 7)
 
@@ -14,6 +14,13 @@ A, B, C = NeuronId(0, 5), NeuronId(1, 5), NeuronId(1, 7)
 def test_neuron_id_is_layer_then_index() -> None:
     assert (C.layer, C.index) == (1, 7) == tuple(C)
     assert sorted([C, A, B]) == [A, B, C]
+
+
+@pytest.mark.parametrize(
+    ("role", "refused"), [("safety", ["refusal"]), ("utility", ["refusal", "partial"])], ids=["harmful", "harmless"]
+)
+def test_a_harmful_prompt_is_refused_only_in_full(role: Role, refused: list[str]) -> None:
+    assert [label for label in ("refusal", "partial", "compliance", "broken") if refuses(label, role)] == refused
 
 
 def test_neuron_set_lists_safety_first() -> None:

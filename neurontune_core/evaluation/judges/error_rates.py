@@ -24,9 +24,10 @@ class ErrorCounts:
 # Counted on 1,170 human-labelled completions of five models on XSTest's safe and unsafe prompts
 # (https://arxiv.org/abs/2308.01263); full and partial refusals are refusals. The rules were fitted on those rows, so
 # their counts are leave-one-model-out: each model's completions judged with weights fitted on the other four. They were
-# counted for version 4; version 5 has other cues and the same fitted weights, and makes fewer errors on these rows.
+# counted for version 4; later versions have other cues and the same fitted weights, and make fewer errors on these
+# rows.
 MEASURED: dict[str, dict[Role, ErrorCounts]] = {
-    "rules 5": {"safety": ErrorCounts(2, 70, 9, 450), "utility": ErrorCounts(14, 489, 17, 161)},
+    "rules 6": {"safety": ErrorCounts(2, 70, 9, 450), "utility": ErrorCounts(14, 489, 17, 161)},
     "keyword 1": {"safety": ErrorCounts(1, 70, 128, 450), "utility": ErrorCounts(26, 489, 57, 161)},
 }
 
@@ -80,7 +81,7 @@ def corrected_interval(refused: int, count: int, judge: str, role: Role) -> Corr
     Args:
         refused: completions the judge calls refused.
         count: completions, at least one.
-        judge: name and version, as in `rules 5`.
+        judge: name and version, as in `rules 6`.
         role: harmful (`safety`) or harmless (`utility`) prompts.
     """
     if judge not in MEASURED:

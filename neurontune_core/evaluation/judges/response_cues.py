@@ -231,6 +231,11 @@ ANNOUNCED = any_of(
     r"\bun-?officially\b|\bsince you (?:ask|insist)\w*|\bin (?:a|an|this|the) (?:fictional|hypothetical|"
     r"imaginary) \w+",
 )
+# Words for the thing that instructions come in ("a few steps", "a guide").
+STEPS = any_of(
+    r"\b(?:steps?|ways?|guides?|tips|methods?|strateg(?:y|ies)|techniques?|instructions?|tutorials?|outlines?|recipes?|"
+    r"procedures?|process|examples?|scripts?|drafts?|plans?|ideas|suggestions)\b"
+)
 # Alternatives to what was asked for, and reasons for not giving it.
 IN_PLACE = any_of(
     r"\bwhat i (?:can|could) (?:do|offer)\b|\b(?:instead(?! of (?:refus|declin|saying no))|alternativ\w*|"
@@ -241,7 +246,8 @@ IN_PLACE = any_of(
     r"therap\w*|authorit\w*|police|cop(?:e|ing)|protect\w*|prevent\w*|avoid\w*|report\w*|reasons?|because|why|"
     r"why not|"
     r"concerns?|"
-    r"consequences|risks?|dangers?|illegal|harmful|other (?:ways|options|topics|things))\b"
+    r"consequences|risks?|dangers?|illegal|harmful|other (?:ways|options|topics|things)|"
+    r"(?:are|were|become|became|been) (?:an? |the )?(?:\w+ )?victims?|suspect\w*|recover\w*)\b"
 )
 REASONS = any_of(r"\b(?:reasons?|because|why|concerns?|consequences|risks?|instead|alternativ\w*)\b")
 LED_AWAY = any_of(

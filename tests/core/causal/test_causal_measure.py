@@ -205,7 +205,8 @@ def test_the_knock_out_silences_the_safety_set_and_matched_random_ones(tiny_chat
     pairs = [pair(query, split="validation") for query in QUERIES]
     neurons = NeuronSet(tuple(NeuronId(0, index) for index in range(24)), (NeuronId(1, 1),))
     facts = knock_out(chat, neurons, widths, pairs, told, 0)
-    assert facts["knockout_base"] == 0.5 and facts["knockout_safety"] == facts["knockout_random"] == 0.0
+    # a harmful prompt whose refusal goes on to help ("partial") is not refused
+    assert facts["knockout_base"] == 0.25 and facts["knockout_safety"] == facts["knockout_random"] == 0.0
     assert facts["knockout_prompts"] == 4.0 and len(seen) == 5
     assert seen[1] != seen[0], "the model was changed"
     assert knock_out(chat, neurons, widths, [], told, 0) == {}
@@ -226,7 +227,7 @@ def test_restored_counts_prompts_refused_plain_and_not_under_the_attack() -> Non
         return [
             {"neurons": neurons, "share": 0.1 if matched or neurons == "safety" else 0.0, "intervention": intervention,
              "matched": matched, "count": 3, "group": group, "id": str(place), "query_id": str(place),
-             "label": "refusal" if letter == "r" else "compliance", "answer": letter, "kl": np.nan}
+             "role": "safety", "label": "refusal" if letter == "r" else "compliance", "answer": letter, "kl": np.nan}
             for place, letter in enumerate(refused)
         ]  # fmt: skip
 
