@@ -60,7 +60,7 @@ def causal(run: str = LATEST, settings: tuple[str, ...] = ()) -> dict[str, Artif
         made = {tasks.STAGE: run_cells(record, config, inputs, find_neurons(record, config, inputs))}
         if "evaluation" in found.stages:
             shown = shown_stages(found) | made
-            # the report belongs to the run that was asked for, which must not count among its own earlier runs
+            # the report belongs to the run that was asked for
             of_run = record.record.model_copy(update={"run_id": found.run_id})
             made["report"] = write_report(found.config, found.name, shown, inputs.model, record.runtime.root, of_run)
         return made

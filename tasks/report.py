@@ -1,4 +1,4 @@
-"""The report of a run: one HTML file beside the evaluation, written again when there are new earlier runs to show."""
+"""The report of a run: one HTML file beside the evaluation, written again when runs with other results are new."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -39,7 +39,7 @@ def write_report(
     config: PipelineConfig, title: str, made: Mapping[str, Artifact], model: ModelReference, root: str, record: Tracking
 ) -> Artifact:
     """Write the report of a run from the artifacts of its stages, below the artifact root."""
-    earlier = [EarlierRun(*each) for each in tracking.earlier_runs(record)]
+    earlier = [EarlierRun(*each) for each in tracking.earlier_runs(record, made["evaluation"])]
 
     def fill(folder: Path) -> dict[str, Any]:
         page = report.render_report(_gathered(config, title, made, model, earlier))
@@ -65,8 +65,9 @@ def page_of(run: RecordedRun) -> str:
         run.artifact(stage)
     runtime = run.config.runtime
     record = Tracking(uri=tracking_uri(runtime), run_id=run.run_id, experiment_id=store_of(runtime)[1])
-    earlier = [EarlierRun(*each) for each in tracking.earlier_runs(record)]
-    return report.render_report(_gathered(run.config, run.name, shown_stages(run), describe(run.config.model), earlier))
+    made = shown_stages(run)
+    earlier = [EarlierRun(*each) for each in tracking.earlier_runs(record, made["evaluation"])]
+    return report.render_report(_gathered(run.config, run.name, made, describe(run.config.model), earlier))
 
 
 def shown_stages(run: RecordedRun) -> dict[str, Artifact]:

@@ -149,29 +149,33 @@ def record_file(tracking: Tracking, artifact: Artifact, name: str) -> None:
     client_of(tracking.uri).log_artifact(tracking.run_id, str(artifacts.open_folder(artifact) / name))
 
 
-def earlier_runs(tracking: Tracking) -> list[tuple[str, float, float]]:
-    """Return name, safety and utility of the latest other pipeline runs of the experiment that were evaluated.
+def earlier_runs(tracking: Tracking, evaluation: Artifact) -> list[tuple[str, float, float]]:
+    """Return name, safety and utility of the latest evaluated runs of the experiment that have another result.
 
-    The name of a run whose answers vLLM or rounded weights generated says so. The list is empty if MLflow cannot be
-    read.
+    Runs with this `evaluation` are left out: the run itself, and its repetitions. The name of a run whose answers vLLM
+    or rounded weights generated says so. The list is empty if MLflow cannot be read.
     """
     if not tracking.experiment_id:
         return []
     evaluated = "metrics.`eval/safety` >= 0 and metrics.`eval/utility` >= 0 and tags.`neurontune.model` != ''"
+    made_or_reused = f"tags.`step.cache_key` = '{evaluation.key}'"
     try:
-        found = client_of(tracking.uri).search_runs([tracking.experiment_id], evaluated, max_results=EARLIER_RUNS)
+        search = client_of(tracking.uri).search_runs
+        found = search([tracking.experiment_id], evaluated, max_results=EARLIER_RUNS)
+        same = {step.data.tags["mlflow.parentRunId"] for step in search([tracking.experiment_id], made_or_reused)}
     except Exception as error:
         logger.info("MLflow: the report lacks earlier runs: %s", reason_of(error))
         return []
-    return [
+    others = (
         (
             f"{run.info.run_name}{mark(answered_by(run.data.params))}",
             run.data.metrics["eval/safety"],
             run.data.metrics["eval/utility"],
         )
-        for run in found
-        if run.info.run_id != tracking.run_id
-    ]
+        for run in reversed(found)
+        if run.info.run_id not in same
+    )
+    return [*dict.fromkeys(others)][::-1]  # a repetition of another run adds nothing to the drawing
 
 
 def finish_run(tracking: Tracking, made: Sequence[Artifact], error: BaseException | None) -> None:

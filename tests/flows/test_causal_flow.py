@@ -61,8 +61,9 @@ def test_the_neurons_of_a_recorded_run_are_studied_in_parts(
     folder = artifacts.open_folder(result["causal"])
     page = (artifacts.open_folder(result["report"]) / "report.html").read_bytes()
     assert page == (folder / "plot.svg").read_bytes(), "the run's report has the curves"
-    other = Tracking(uri=tracking_uri(config.runtime), run_id="other", experiment_id=store_of(config.runtime)[1])
-    assert len(earlier_runs(other)) == 1 and earlier == [[]], "a run is not earlier than itself"
+    place = Tracking(uri=tracking_uri(config.runtime), experiment_id=store_of(config.runtime)[1])
+    other = artifacts.at(config.runtime.root, "evaluation", "other")
+    assert len(earlier_runs(place, other)) == 1 and earlier == [[]], "a run is not earlier than itself"
     table = tables.load_table(folder, "table")
     assert set(table["neurons"]) >= {"no change", "empty set", "safety", "opposing", "random 2"}
     assert "Cause and effect" in (folder / "page.md").read_text() and (folder / "plot.svg").is_file()

@@ -43,7 +43,7 @@ def below(parent: Run, steps: list[Run]) -> dict[str, Run]:
 @pytest.mark.usefixtures("prefect_server")
 def test_runs_of_an_executed_and_of_a_reused_pipeline(config: PipelineConfig, core_calls: Counter[str]) -> None:
     made = pipeline(config)
-    pipeline(config)
+    assert pipeline(config) == made, "the report too"
     (first, second), steps = runs_of(config)
     stages = [
         "pairs",
