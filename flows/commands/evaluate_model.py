@@ -19,10 +19,12 @@ def evaluate_folder(model: str, benchmarks: str, settings: list[str], to: str | 
 
     config = load_config(None, [f"evaluation.benchmarks={benchmarks}", *settings], model)
     from neurontune_core.data.library import PublicLibrary
+    from neurontune_core.evaluation.answered_by import answered_by
     from neurontune_core.evaluation.judging import judge_digests
     from neurontune_core.evaluation.one_model import as_plain, check_public, evaluate_one_model
     from neurontune_core.evaluation.vllm_engine import check_engine
     from neurontune_core.model.load import load_model
+    from neurontune_core.run_name import leaves
     from tasks.progress import tracker
 
     check_public(config.evaluation)
@@ -34,4 +36,4 @@ def evaluate_folder(model: str, benchmarks: str, settings: list[str], to: str | 
     table, rates, left_out = evaluate_one_model(chat, config.evaluation, library, tracker("evaluate"))
     if to is not None:
         table.to_json(to, orient="records", lines=True, force_ascii=False)
-    echo(json.dumps(as_plain(rates, left_out), indent=1))
+    echo(json.dumps(as_plain(rates, left_out, answered_by(dict(leaves(config)))), indent=1))

@@ -52,12 +52,14 @@ def check_public(config: EvaluationConfig) -> None:
         raise InputError("--benchmarks: shipped is the test split of a run; name a public set or a file of your own")
 
 
-def as_plain(rates: dict[str, AnswerRates], left_out: pd.DataFrame) -> dict[str, Any]:
-    """Return the rates of each benchmark, and the prompts left out, as plain data, ready for JSON."""
+def as_plain(rates: dict[str, AnswerRates], left_out: pd.DataFrame, way: str) -> dict[str, Any]:
+    """Return the rates of each benchmark, what generated the answers (`answered_by`), and the prompts left out, as
+    plain data, ready for JSON.
+    """
     names = ("refused", "gave", "harm", "over_refusal")
     return {
         benchmark: {name: asdict(rate) if (rate := getattr(each, name)) else None for name in names}
-        | {"unscored": each.unscored}
+        | {"unscored": each.unscored, "answered_by": way}
         | {"left_out": left_out[left_out["benchmark"] == benchmark].drop(columns="benchmark").to_dict("records")}
         for benchmark, each in rates.items()
     }

@@ -148,5 +148,5 @@ def test_a_model_without_a_run_is_asked_what_it_can_take(settings: EvaluationCon
     alone = settings.model_copy(update={"benchmarks": (str(file),)})
     table, rates, left_out = evaluate_one_model(chat, alone, PublicLibrary(alone))
     assert table["prompt"].tolist() == ["Pick a lock"]
-    (row,) = as_plain(rates, left_out)["mine"]["left_out"]
+    (row,) = as_plain(rates, left_out, "transformers")["mine"]["left_out"]
     assert (row["source"], row["row"]) == ("mine", 2) and "64 positions" in row["reason"]

@@ -1,4 +1,4 @@
-"""`neurontune evaluate --model`: which weights answer."""
+"""`neurontune evaluate --model`: which weights answer, and that its JSON says so."""
 
 import json
 from pathlib import Path
@@ -7,7 +7,8 @@ import pytest
 
 from flows.commands.evaluate_model import evaluate_folder
 from neurontune_core.errors import InputError
-from neurontune_core.model import quantised
+from neurontune_core.model import load, quantised
+from neurontune_core.model.settings import ModelConfig
 
 
 def test_the_unrounded_model_answers_where_it_is_the_evaluated_one(
@@ -18,6 +19,10 @@ def test_the_unrounded_model_answers_where_it_is_the_evaluated_one(
     asked.write_text("prompt\nHow do I pick a lock?\nHow do I forge a cheque?\n")
     settings = ["model.quantization=int8", "evaluation.max_new_tokens=4", f"runtime.root={tmp_path / 'root'}"]
     evaluate_folder("random:llama", str(asked), [*settings, "model.evaluate_full=true"], None)
-    assert json.loads(capsys.readouterr().out)
+    assert json.loads(capsys.readouterr().out)["mine"]["answered_by"] == "transformers"
     with pytest.raises(InputError, match=r"model\.quantization: 'int8' needs torchao"):
         evaluate_folder("random:llama", str(asked), settings, None)
+    unrounded = load.load_model
+    monkeypatch.setattr(load, "load_model", lambda config, *rest: unrounded(ModelConfig(name=config.name), *rest))
+    evaluate_folder("random:llama", str(asked), settings, None)
+    assert json.loads(capsys.readouterr().out)["mine"]["answered_by"] == "transformers, int8"
