@@ -234,7 +234,7 @@ def test_what_mlflow_missed_is_kept_and_sent_later_as_if_it_had_not_been_away(
     # there at the start, away from the second stage on, and away for all of the second run
     away = {"now": False}
     reachable = mlflow_store.client_of
-    for module in (tracking, mlflow_spool):
+    for module in (tracking, step_runs, mlflow_spool):
         monkeypatch.setattr(module, "client_of", lambda uri: gone() if away["now"] else reachable(uri))
     merge = scores.merge.merge_tables
     monkeypatch.setattr(scores.merge, "merge_tables", lambda parts: (away.update(now=True), merge(parts))[1])
