@@ -16,7 +16,7 @@ from flows.stage_names import STAGES, Stage
 from flows.stages import NotStoredError, PipelineRun, noted, recorded, run_stage
 from neurontune_core import artifacts
 from neurontune_core.attribution.settings import first_layer
-from neurontune_core.baselines.fit import check_baseline
+from neurontune_core.baselines.fit import check_baseline, check_packages, check_peft
 from neurontune_core.config import PipelineConfig, change_runtime, load_config
 from neurontune_core.data.library import PublicLibrary
 from neurontune_core.errors import InputError
@@ -95,10 +95,29 @@ def check_inputs(config: PipelineConfig) -> Inputs:
     return Inputs(model, quote(prepared), sets, judge_digests(config.evaluation))
 
 
+def check_fit(config: PipelineConfig, inputs: Inputs, refresh: Sequence[Stage] = ()) -> None:
+    """Check that the packages to fit the baseline are installed if it has to be fitted.
+
+    Args:
+        config: the configuration of the run.
+        inputs: its checked inputs.
+        refresh: stages to compute again.
+
+    Raises:
+        InputError: the baseline is to be fitted, and a package is missing.
+    """
+    if config.baseline.method == "none":
+        return
+    try:
+        _find_and_learn(_looking(config, refresh), config, inputs)
+    except NotStoredError:
+        check_packages(config.baseline)
+
+
 def check_answers(
     config: PipelineConfig, inputs: Inputs, refresh: Sequence[Stage] = (), made: Mapping[str, Artifact] | None = None
 ) -> None:
-    """Check that vLLM can generate the answers if it has to; stored answers need no engine to be judged.
+    """Check that vLLM and peft can generate the answers if they have to; stored answers need neither to be judged.
 
     Args:
         config: the configuration of the run.
@@ -107,18 +126,21 @@ def check_answers(
         made: the artifacts of the stages up to the change; by default those that the run would reuse.
 
     Raises:
-        InputError: answers are to be generated, and vLLM cannot (`check_engine`).
+        InputError: answers are to be generated, and vLLM cannot (`check_engine`), or peft is missing.
     """
-    if config.evaluation.engine != "vllm":
+    if config.evaluation.engine != "vllm" and config.baseline.method == "none":
         return
-    run = PipelineRun(config.runtime, Tracking(uri=""), frozenset(refresh), stored_only=True)
+    run = _looking(config, refresh)
     try:
-        if made is None:
-            found = find_neurons(run, config, inputs)
-            made = found | learn_change(run, config, inputs, found)
-        generate_answers(run, config, inputs, made)
+        generate_answers(run, config, inputs, made or _find_and_learn(run, config, inputs))
     except NotStoredError:
         check_engine(config)
+        check_peft(config.baseline)
+
+
+def _looking(config: PipelineConfig, refresh: Sequence[Stage]) -> PipelineRun:
+    """Return a run that computes nothing, and raises `NotStoredError` at the first stage that it would compute."""
+    return PipelineRun(config.runtime, Tracking(uri=""), frozenset(refresh), stored_only=True)
 
 
 @contextmanager
@@ -177,9 +199,9 @@ def selection_only(config: PipelineConfig = DEFAULTS) -> dict[str, Artifact]:
 def scaling_only(config: PipelineConfig = DEFAULTS) -> dict[str, Artifact]:
     """Learn the factors of a configuration without using test prompts: the stages from the pairs to the scaling."""
     inputs = check_inputs(config)
+    check_fit(config, inputs)
     with recorded(config, typed_name() or run_name(config), inputs.model.identity, ()) as run:
-        made = find_neurons(run, config, inputs)
-        return made | learn_change(run, config, inputs, made)
+        return _find_and_learn(run, config, inputs)
 
 
 @flow(name="neurontune", flow_run_name=_name_flow_run)
@@ -195,6 +217,7 @@ def pipeline(config: PipelineConfig = DEFAULTS, refresh: tuple[Stage, ...] = ())
         The artifacts of the stages that make one each (all but attribution) and the report, by stage.
     """
     inputs = check_inputs(config)
+    check_fit(config, inputs, refresh)
     check_answers(config, inputs, refresh)
     name = typed_name() or run_name(config)
     with recorded(config, name, inputs.model.identity, refresh) as run:
@@ -231,6 +254,11 @@ def learn_change(
     if config.baseline.method == "none":
         return {"scaling": run_stage(run, learn_scaling, config=config.scaling, **data)}
     return {"baseline": run_stage(run, fit_baseline, config=config.baseline, scaling=config.scaling, **data)}
+
+
+def _find_and_learn(run: PipelineRun, config: PipelineConfig, inputs: Inputs) -> dict[str, Artifact]:
+    made = find_neurons(run, config, inputs)
+    return made | learn_change(run, config, inputs, made)
 
 
 def generate_answers(

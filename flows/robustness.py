@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from prefect import flow
 
-from flows.pipeline import DEFAULTS, Inputs, check_inputs, find_neurons, learn_change
+from flows.pipeline import DEFAULTS, Inputs, check_fit, check_inputs, find_neurons, learn_change
 from flows.run_names import named, of_config, typed_name
 from flows.shards import run_parts
 from flows.stages import PipelineRun, noted, recorded, run_stage
@@ -33,6 +33,7 @@ def robustness_study(config: PipelineConfig = DEFAULTS) -> dict[str, Artifact]:
         InputError: the model that is attacked is quantised already.
     """
     inputs = check_inputs(config)
+    check_fit(config, inputs)
     check_attacked(config, inputs)
     with recorded(config, typed_name() or f"robustness {run_name(config)}", inputs.model.identity, ()) as run:
         made = find_neurons(run, config, inputs)

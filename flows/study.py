@@ -8,7 +8,7 @@ from prefect import flow, tags
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
 from flows.causal import causal_study
-from flows.pipeline import check_answers, check_inputs, data_read_once, pipeline, selection_only
+from flows.pipeline import check_answers, check_fit, check_inputs, data_read_once, pipeline, selection_only
 from flows.robustness import check_attacked, robustness_study
 from flows.run_names import named, typed_name
 from flows.stages import noted, of_variant, recorded
@@ -90,6 +90,8 @@ def study(
     with tags(f"study:{study}"), data_read_once():
         checked = {name: check_inputs(config) for name, config in configs.items()}
         for name, config in configs.items():
+            if chosen.through in ("evaluation", "robustness"):
+                check_fit(config, checked[name])
             if chosen.through == "evaluation":
                 check_answers(config, checked[name])
             elif chosen.through == "robustness":

@@ -73,10 +73,10 @@ class _Fit:
 
 
 def check_baseline(config: BaselineConfig, scaling: ScalingConfig) -> None:
-    """Check what a baseline needs, before anything is computed.
+    """Check that the settings of scaling give a baseline its budget, before anything is computed.
 
     Raises:
-        InputError: a package that is not installed, or settings of scaling that give no budget or no validation.
+        InputError: they give no budget or no validation.
     """
     if not isinstance(config, SearchedSettings):
         return
@@ -92,14 +92,32 @@ def check_baseline(config: BaselineConfig, scaling: ScalingConfig) -> None:
                 f"baseline.method: {method} trains with the batches and steps of scaling, and scaling.method "
                 f"{scaling.method!r} has none; use maml or margin_fit"
             )
-        if find_spec("peft") is None:
-            raise InputError(f"baseline.method: {method} needs peft; pip install 'neurontune[studies]'")
         if config.trials and not scaling.validations:
             raise InputError(
                 "scaling.validations: is 0, but baseline.trials compares its trials on validation data; set it to 1 "
                 "or more, or baseline.trials to 0"
             )
-    check_optuna("baseline.trials", config.trials)
+
+
+def check_packages(config: BaselineConfig) -> None:
+    """Check that the packages with which a baseline is fitted are installed.
+
+    Raises:
+        InputError: peft or Optuna is not.
+    """
+    check_peft(config)
+    if isinstance(config, SearchedSettings):
+        check_optuna("baseline.trials", config.trials)
+
+
+def check_peft(config: BaselineConfig) -> None:
+    """Check that peft is installed if it puts the baseline into the model, to fit it and to let the model answer.
+
+    Raises:
+        InputError: it is not.
+    """
+    if isinstance(config, AdapterSettings) and find_spec("peft") is None:
+        raise InputError(f"baseline.method: {config.method} needs peft; pip install 'neurontune[studies]'")
 
 
 def attempts(config: SearchedSettings) -> int:
@@ -132,6 +150,7 @@ def fit_baseline(
         NumericalError: learning diverges with every step size that is tried.
     """
     check_baseline(config, scaling)
+    check_packages(config)
     if isinstance(config, SystemPromptSettings):
         prompt = SystemPrompt(SELF_REMINDER)
         return FittedBaseline(prompt, {"parameters": float(prompt.parameters), "examples": 0.0})

@@ -9,6 +9,11 @@ from flows import pipeline as flow
 from flows.evaluate import evaluate
 from flows.pipeline import check_inputs, pairs_only, pipeline, scaling_only
 from flows.study import study
+from neurontune_core import search
+from neurontune_core.baselines import fit
+from neurontune_core.baselines.fit import FittedBaseline
+from neurontune_core.baselines.settings import LoraSettings
+from neurontune_core.baselines.system_prompt import SystemPrompt
 from neurontune_core.config import PipelineConfig
 from neurontune_core.errors import InputError
 from neurontune_core.evaluation import vllm_engine
@@ -117,3 +122,28 @@ def test_rounding_is_asked_for_unless_the_rounded_model_has_done_its_part(
         patched.setattr(flow, "check_library", lambda _: None)
         made = pipeline(rounded)
     assert pipeline(changed(rounded, "evaluation", judge=KeywordSettings()))["tuned"] == made["tuned"]
+
+
+def test_a_stored_fit_needs_no_package_of_its_training(
+    config: PipelineConfig, core_calls: Counter[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    installed = {"peft", "optuna"}
+    for module in (fit, search):
+        monkeypatch.setattr(module, "find_spec", lambda name: name if name in installed else None)
+    fits = [FittedBaseline(SystemPrompt("x"), {"parameters": 7.0})]
+    monkeypatch.setattr("tasks.baseline.fit.fit_baseline", lambda *_: fits.pop())
+    lora = config.model_copy(update={"baseline": LoraSettings(trials=2)})
+    made = pipeline(lora)
+    installed.remove("optuna")
+    longer = pipeline(changed(lora, "evaluation", max_new_tokens=7))
+    assert longer["baseline"] == made["baseline"] and core_calls["tuned"] == 2, "peft alone lets the model answer"
+    before = Counter(core_calls)
+    with pytest.raises(InputError, match=r"baseline\.trials: 2 trials need Optuna"):
+        pipeline(lora, ("baseline",))
+    installed.clear()
+    assert pipeline(lora) == made and scaling_only(lora)["baseline"] == made["baseline"]
+    check_inputs(changed(lora, "pairs", seed=3))
+    for needs, refresh in ((lora, ("baseline",)), (lora, ("tuned",)), (changed(lora, "pairs", seed=3), ())):
+        with pytest.raises(InputError, match=r"baseline\.method: lora needs peft"):
+            pipeline(needs, refresh)
+    assert core_calls == before

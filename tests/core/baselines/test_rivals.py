@@ -13,7 +13,7 @@ import torch
 from neurontune_core.baselines import fit
 from neurontune_core.baselines.adapters import paths
 from neurontune_core.baselines.dpo import Preferences, dpo_losses, left_out, preferences
-from neurontune_core.baselines.fit import FittedBaseline, check_baseline, fit_baseline
+from neurontune_core.baselines.fit import FittedBaseline, check_baseline, check_packages, fit_baseline
 from neurontune_core.baselines.ia3 import Ia3
 from neurontune_core.baselines.lora import Lora, targets_for
 from neurontune_core.baselines.null_space import States, collect_states, harmful_direction, moved
@@ -325,7 +325,7 @@ def test_what_a_baseline_lacks_is_told_before_anything_is_computed(
         check_baseline(config, DialSettings())
     monkeypatch.setitem(sys.modules, "optuna", None)
     with pytest.raises(InputError, match=r"baseline\.trials: 2 .* pip install 'neurontune\[studies\]'"):
-        check_baseline(config, budget)
+        check_packages(config)
     monkeypatch.setitem(sys.modules, "peft", None)
     with pytest.raises(InputError, match=rf"{method} needs peft; pip install 'neurontune\[studies\]'"):
-        check_baseline(config, budget)
+        check_packages(config)
