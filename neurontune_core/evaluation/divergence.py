@@ -57,7 +57,7 @@ def response_divergence(
 
     `KL = 1/T sum_t sum_v p_t(v) log(p_t(v) / q_t(v))` and `ratio = exp(1/T sum_t log(p_t(y_t) / q_t(y_t)))` over all T
     response tokens y, p the base and q the tuned model. `states` are those of `base_states`, which several changes can
-    share; they are computed if they are not given.
+    share; if they are not given, they are computed batch by batch, because those of many responses take much memory.
 
     Raises:
         NumericalError: the tuned model's logits are not finite.
