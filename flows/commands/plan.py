@@ -57,7 +57,7 @@ def plan_text(plan: "Plan") -> str:
 def _cells(row: "StageCost") -> tuple[str, ...]:
     sizes = (f"{size / 2**20:.0f}" for size in (row.memory_bytes, row.card_bytes))
     money = "" if row.money is None else f"{row.money:.2f}"
-    return (row.stage, f"{row.seconds:.1f}", *sizes, f"{row.disk_bytes / 2**20:.2f}", money)
+    return (row.stage, f"{row.seconds:.1f}", *sizes, f"{(row.disk_bytes + row.temporary_bytes) / 2**20:.2f}", money)
 
 
 def _line(cells: tuple[str, ...], shown: list[bool]) -> str:

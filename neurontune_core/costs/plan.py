@@ -1,9 +1,9 @@
 """The estimated cost of every stage of a run: work from its settings and pairs, speed from a short calibration."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -58,6 +58,7 @@ class StageCost:
         card_bytes: peak memory of the accelerator; 0 without one.
         disk_bytes: size of its artifact.
         money: in the unit of `runtime.price_per_hour`; None if no price is given.
+        temporary_bytes: size of the copy of the weights on disk that vLLM reads, deleted when the stage ends.
     """
 
     stage: str
@@ -66,6 +67,7 @@ class StageCost:
     card_bytes: int
     disk_bytes: int
     money: float | None = None
+    temporary_bytes: int = 0
 
 
 @dataclass(frozen=True)
@@ -83,7 +85,7 @@ class Plan:
 
     @property
     def total(self) -> StageCost:
-        """The whole run: sums of seconds, disk and money, and the highest peaks."""
+        """The whole run: sums of seconds, disk and money, and the highest peaks; stages run one after another."""
         money = [row.money for row in self.stages if row.money is not None]
         return StageCost(
             "run",
@@ -92,6 +94,7 @@ class Plan:
             max(row.card_bytes for row in self.stages),
             sum(row.disk_bytes for row in self.stages),
             sum(money) if money else None,
+            max(row.temporary_bytes for row in self.stages),
         )
 
     def as_plain(self) -> dict[str, Any]:
@@ -183,7 +186,7 @@ def plan(
             again = time.perf_counter() - started
             speed = measure_speed(chat, neurons, measured.asked, ())
             place = _Place.of(chat.model, process)
-    rows += _measuring(measured, speed, place, again)
+    rows += _measuring(measured, speed, place, again, config.evaluation.engine)
     price = config.runtime.price_per_hour
     writing = process + stored_bytes + weights * CHECKED_BYTES
     export = _row("export", stored_bytes * SECONDS["export_byte"], (writing, 0), stored_bytes)
@@ -220,14 +223,16 @@ def _finding(
     ]
 
 
-def _measuring(measured: Evaluated, speed: Speed, place: _Place, loading: float) -> list[StageCost]:
+def _measuring(measured: Evaluated, speed: Speed, place: _Place, loading: float, engine: str) -> list[StageCost]:
     """Return the rows from the base model's answers to the report; `loading` is that of a model of their own."""
     answers = measured.answers
     own = {"base": answers * BYTES["answer"], "tuned": answers * BYTES["answer"], "base-ability": 20_000}
     rows = []
     for name, work in measured.work.items():
         seconds = speed.seconds(work) + (loading if name == "base" else 0.0)
-        rows.append(_row(name, seconds, place.peak(work), own.get(name, 8_000)))
+        row = _row(name, seconds, place.peak(work), own.get(name, 8_000))
+        copied = engine == "vllm" and name in ("base", "tuned")
+        rows.append(replace(row, temporary_bytes=place.weights) if copied else row)
     rows.insert(2, _row("evaluation", 2 * answers * SECONDS["judged"], place.resting, answers * BYTES["answer"]))
     return [*rows, _row("report", SECONDS["report"], place.resting, BYTES["report"])]
 
@@ -262,5 +267,4 @@ def _row(stage: str, seconds: float, peak: tuple[int, int], disk: float, tasks: 
 def _priced(row: StageCost, price: float | None) -> StageCost:
     if price is None:
         return row
-    fields: Mapping[str, Any] = asdict(row) | {"money": row.seconds / 3600 * price}
-    return StageCost(**fields)
+    return replace(row, money=row.seconds / 3600 * price)

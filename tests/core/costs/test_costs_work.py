@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from neurontune_core.config import load_config
+from neurontune_core.costs import plan as planning
 from neurontune_core.costs.speed import measure_speed
 from neurontune_core.costs.stages import evaluation_work, scaling_work
 from neurontune_core.costs.work import generating, reading_work
@@ -129,10 +130,26 @@ def test_prompts_that_the_model_cannot_take_are_no_work(chat):
     assert max(map(len, found.asked)) < 1000
 
 
+def test_the_copy_of_the_weights_for_vllm_is_on_disk_once_at_a_time(chat):
+    @contextmanager
+    def lend(working):
+        yield chat
+
+    few = ["evaluation.max_new_tokens=4", "scaling.steps=0", "attribution.response_tokens=1"]
+    own, by_vllm = (
+        planning.plan(load_config("tiny", [*few, f"evaluation.engine={engine}"]), pairs(), (1.0, 1), lend)
+        for engine in ("transformers", "vllm")
+    )
+    copy = sum(weight.nbytes for weight in set(chat.model.parameters()))
+    assert {row.stage: row.temporary_bytes for row in by_vllm.stages if row.temporary_bytes} == dict.fromkeys(
+        ("base", "tuned"), copy
+    )
+    assert (own.total.temporary_bytes, by_vllm.total.temporary_bytes) == (0, copy)
+    assert own.total.disk_bytes == by_vllm.total.disk_bytes
+
+
 def test_the_evaluated_model_is_loaded_and_timed_on_its_own(chat, monkeypatch):
     """With `model.evaluate_full` the stages that measure ask the unrounded model, which is loaded for them."""
-    from neurontune_core.costs import plan as planning
-
     config = load_config("tiny", ["evaluation.max_new_tokens=4", "scaling.steps=0", "attribution.response_tokens=1"])
     monkeypatch.setattr(planning, "process_bytes", lambda model: 7 << 20)
     full, lent = replace(chat, model=tiny.model("qwen2").requires_grad_(False)), []

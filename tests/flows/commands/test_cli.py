@@ -17,9 +17,11 @@ from typing import Any
 import pytest
 
 from flows.commands import cli
+from flows.commands.plan import plan_text
 from flows.services import environment
 from neurontune_core import tables
 from neurontune_core.config import PipelineConfig, RuntimeConfig
+from neurontune_core.costs.plan import Plan, StageCost
 from neurontune_core.errors import InputError
 from neurontune_core.records import PromptPair
 from neurontune_core.scaling.settings import METHODS
@@ -192,6 +194,13 @@ def test_plan_prints_what_every_stage_would_take(
     assert code == 0 and [row["stage"] for row in found["stages"]] == names[:-2]
     assert found["total"]["seconds"] == pytest.approx(sum(row["seconds"] for row in found["stages"]))
     assert found["total"]["money"] == pytest.approx(found["total"]["seconds"] / 3600 * 2)
+
+
+def test_a_plan_shows_what_lies_on_disk_for_a_while_once() -> None:
+    base, tuned = (StageCost(name, 1.0, 1, 0, 1 << 20, temporary_bytes=4 << 20) for name in ("base", "tuned"))
+    shown = plan_text(Plan(1, 1, 1.0, (base, tuned), StageCost("export", 1.0, 1, 0, 0))).splitlines()
+    disk = {row.split()[0]: row.split()[-1] for row in shown if "." in row}
+    assert (disk["base"], disk["tuned"], disk["run"]) == ("5.00", "5.00", "6.00")
 
 
 def test_settings_lists_every_field(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
