@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -61,33 +62,9 @@ def check_installed() -> None:
 
 
 def chat_page(session: ChatSession, title: str) -> Any:
-    """Return the page as a gradio app. Every request works on a copy of the session, so two tabs are independent."""
+    """Return the page as a gradio app."""
     check_installed()
     import gradio
-
-    def answer(message: str, strength: float, attack: str, system: str, before: Before) -> Iterator[tuple[Any, ...]]:
-        asked = replace(session)
-        if not message.strip():
-            raise gradio.Error("Write a message first.")
-        try:
-            asked.set_strength(str(strength))
-            asked.set_attack(attack)
-            asked.set_system(system.strip() or NO_SYSTEM)
-            # another system message starts a new conversation
-            if before[0] == asked.system:
-                asked.histories = before[1]
-            earlier = [conversation_text(history) for history in asked.histories]
-            said = ("", "")
-            for said in asked.answers(message.strip()):
-                yield *said, "", "", *earlier, before
-        except InputError as error:
-            raise gradio.Error(str(error).replace("/new", "New conversation")) from error
-        base, tuned = asked.verdicts(message.strip(), said)
-        asked.remember(message.strip(), said)
-        yield *said, verdict_in_words(base), verdict_in_words(tuned), *earlier, (asked.system, asked.histories)
-
-    def start_over() -> tuple[Any, ...]:
-        return *[""] * 6, ("", ((), ()))
 
     with gradio.Blocks(title=f"NeuronTune: {title}", analytics_enabled=False) as page:
         gradio.Markdown(NOTICE.format(title=markdown_text(title)))
@@ -120,12 +97,47 @@ def chat_page(session: ChatSession, title: str) -> Any:
         before = gradio.State((session.system, session.histories))
         shown = [*answers, *verdicts, *earlier]
         asked = gradio.on(
-            [ask.click, message.submit], answer, [message, strength, attack, system, before], [*shown, before],
-            show_progress="hidden", concurrency_limit=1,
+            [ask.click, message.submit], partial(_answer, session), [message, strength, attack, system, before],
+            [*shown, before], api_name="answer", show_progress="hidden", concurrency_limit=1,
         )  # fmt: skip
         stop.click(None, cancels=[asked])
-        new.click(start_over, None, [*shown, before], cancels=[asked])
+        new.click(_start_over, None, [*shown, before], cancels=[asked], api_name="start_over")
     return page
+
+
+def _answer(
+    session: ChatSession, message: str, strength: float, attack: str, system: str, before: Before
+) -> Iterator[tuple[Any, ...]]:
+    """Yield what the page shows while both models answer: answers, verdicts, the turns before, the conversation.
+
+    A request works on a copy of the session, so two tabs are independent.
+    """
+    import gradio
+
+    asked = replace(session)
+    if not message.strip():
+        raise gradio.Error("Write a message first.")
+    try:
+        asked.set_strength(str(strength))
+        asked.set_attack(attack)
+        asked.set_system(system.strip() or NO_SYSTEM)
+        # another system message starts a new conversation
+        if before[0] == asked.system:
+            asked.histories = before[1]
+        earlier = [conversation_text(history) for history in asked.histories]
+        said = ("", "")
+        for said in asked.answers(message.strip()):
+            yield *said, "", "", *earlier, before
+    except InputError as error:
+        raise gradio.Error(str(error).replace("/new", "New conversation")) from error
+    base, tuned = asked.verdicts(message.strip(), said)
+    asked.remember(message.strip(), said)
+    yield *said, verdict_in_words(base), verdict_in_words(tuned), *earlier, (asked.system, asked.histories)
+
+
+def _start_over() -> tuple[Any, ...]:
+    """Return an empty page and an empty conversation."""
+    return *[""] * 6, ("", ((), ()))
 
 
 def launch(page: Any, login: str) -> str:
