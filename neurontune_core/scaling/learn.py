@@ -78,7 +78,7 @@ def learn_scaling(
 ) -> LearnedScaling:
     """Learn alpha on the training split by the method that the settings name, and keep the factors with the best score.
 
-    Half of the validation prompts choose the factors, the other half measure the chosen ones (`ValidationPrompts`).
+    Half of the validation prompts choose the factors, the other half measure the chosen ones (`draw_prompts`).
 
     Args:
         problem: the model, the neurons and all pairs; factors are learned on the training split and chosen on the
@@ -96,23 +96,12 @@ def learn_scaling(
         InputError: a split lacks a role or attacks.
         NumericalError: a loss or gradient is not finite; the message names the step.
     """
-    chat, labels = problem.chat, problem.labels
     method = _method(_training(problem, settings), settings)
     saved = checkpoint.load() if checkpoint else None
-    state = from_bytes(saved, chat.device) if saved else method.start()
-    due = validated_steps(method.steps, settings) if labels else set()
+    state = from_bytes(saved, problem.chat.device) if saved else method.start()
+    due = validated_steps(method.steps, settings) if problem.labels else set()
     chosen, reported = draw_prompts(problem.pairs, settings) if due else ([], [])
-
-    def prepared(prompts: Sequence[PromptPair]) -> ValidationPrompts:
-        assert labels is not None
-        return with_base_answers(chat, prompts, labels, settings)
-
-    def score(prompts: ValidationPrompts, state: State) -> Score:
-        assert labels is not None
-        with scaled(chat.model, problem.neurons, state.alpha):
-            return validate(chat, prompts, labels, settings)
-
-    choosing = prepared(chosen) if due else None
+    choosing = _with_base_answers(problem, chosen, settings) if due else None
     save, work = Saving(state, checkpoint), MeasuredWork()
     started = time.perf_counter() - state.seconds
     left = range(state.steps, method.steps)
@@ -124,16 +113,16 @@ def learn_scaling(
         row["alpha_mean_shift"] = float((state.alpha - 1).abs().mean())
         state.rows.append(row)
         if choosing and step + 1 in due:
-            row |= _compare(state, score(choosing, state))
+            row |= _compare(state, _score(problem, choosing, state, settings))
         save()
         if report:
             report(step, row)
     seconds = time.perf_counter() - started
     if state.best_score is not None:
         state.alpha = state.best_alpha
-    facts = _facts(state, seconds) | _shares(work, chat)
+    facts = _facts(state, seconds) | _shares(work, problem.chat)
     if choosing:
-        facts |= score(prepared(reported), state).columns
+        facts |= _score(problem, _with_base_answers(problem, reported, settings), state, settings).columns
     return LearnedScaling(
         ScalingFactors(problem.neurons, state.alpha.detach().cpu().numpy().astype(np.float32)),
         pd.DataFrame(state.rows),
@@ -163,6 +152,18 @@ def _method(problem: Problem, settings: ScalingConfig) -> ScalingMethod:
 def _is_stale(state: State, settings: ScalingConfig) -> bool:
     patience = 0 if isinstance(settings, DialSettings) else settings.patience
     return bool(patience) and state.stale >= patience
+
+
+def _with_base_answers(problem: Problem, prompts: Sequence[PromptPair], settings: ScalingConfig) -> ValidationPrompts:
+    assert problem.labels is not None
+    return with_base_answers(problem.chat, prompts, problem.labels, settings)
+
+
+def _score(problem: Problem, prompts: ValidationPrompts, state: State, settings: ScalingConfig) -> Score:
+    """Return the score of the present factors."""
+    assert problem.labels is not None
+    with scaled(problem.chat.model, problem.neurons, state.alpha):
+        return validate(problem.chat, prompts, problem.labels, settings)
 
 
 def _compare(state: State, score: Score) -> dict[str, float]:
