@@ -116,7 +116,7 @@ def timed_flow(config: PipelineConfig) -> dict[str, float]:
     """Run pairs, shards and merging in a flow and return the seconds of the last two."""
     from prefect import flow
 
-    from flows.pipeline import check_inputs
+    from flows.inputs import check_inputs
     from flows.shards import run_shards
     from flows.stages import recorded, run_stage
     from tasks.pairs import make_pairs

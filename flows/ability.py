@@ -2,7 +2,8 @@
 
 from prefect import flow
 
-from flows.pipeline import DEFAULTS, check_inputs
+from flows.inputs import check_inputs
+from flows.pipeline import DEFAULTS
 from flows.run_names import named, rename
 from flows.stage_names import STAGES
 from flows.stages import noted, recorded, run_stage

@@ -5,7 +5,8 @@ from collections.abc import Mapping
 from prefect import flow
 from prefect.artifacts import create_markdown_artifact
 
-from flows.pipeline import DEFAULTS, Inputs, check_inputs, find_neurons
+from flows.inputs import Inputs, check_inputs
+from flows.pipeline import DEFAULTS, find_neurons
 from flows.run_names import named, of_config, rename, typed_name
 from flows.shards import run_parts
 from flows.stages import PipelineRun, noted, recorded, run_stage

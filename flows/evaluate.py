@@ -2,7 +2,8 @@
 
 from prefect import flow
 
-from flows.pipeline import DEFAULTS, check_answers, check_inputs, measure_change
+from flows.inputs import check_inputs
+from flows.pipeline import DEFAULTS, check_answers, measure_change
 from flows.run_names import named, rename
 from flows.stage_names import Stage
 from flows.stages import noted, recorded

@@ -1,45 +1,27 @@
 """The pipeline: pairs -> attribution (shards) -> scores -> selection -> scaling -> evaluation (base, tuned)."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from contextvars import ContextVar
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
 
 from prefect import flow
-from prefect.utilities.annotations import quote
 
 from flows.commands import summary
+from flows.inputs import Inputs, check_inputs
 from flows.run_names import named, of_config, rename, typed_name
-from flows.runners import check_runner
 from flows.shards import run_shards
-from flows.stage_names import STAGES, Stage
+from flows.stage_names import Stage
 from flows.stages import NotStoredError, PipelineRun, noted, recorded, run_stage
-from neurontune_core import artifacts
-from neurontune_core.attribution.settings import first_layer
-from neurontune_core.baselines.fit import check_baseline, check_packages, check_peft
+from neurontune_core.baselines.fit import check_packages, check_peft
 from neurontune_core.config import PipelineConfig, change_runtime, load_config
-from neurontune_core.data.library import PublicLibrary
 from neurontune_core.errors import InputError
-from neurontune_core.evaluation.evaluate import base_digests
-from neurontune_core.evaluation.judging import judge_digests
 from neurontune_core.evaluation.vllm_engine import check_engine
-from neurontune_core.model.devices import check_memory, choose_devices
-from neurontune_core.model.quantised import check_library
-from neurontune_core.model.source import ModelReference
-from neurontune_core.pairs.load import settings_of_reading
-from neurontune_core.pairs.prepare import Prepared, prepare
-from neurontune_core.pairs.settings import PairsConfig
 from neurontune_core.records import Artifact
 from neurontune_core.run_name import run_name
-from neurontune_core.selection.select import check_counts
-from neurontune_core.storage import check_root
 from tasks.ability import measure_ability, measure_base
 from tasks.baseline import changing_stage, fit_baseline
 from tasks.cards import COUNT, make_cards
 from tasks.evaluation import answer_base, answer_tuned, evaluate_model
-from tasks.models import describe
-from tasks.pairs import make_pairs, pairs_key
-from tasks.recording.mlflow_store import Tracking, tracking_uri
+from tasks.pairs import make_pairs
+from tasks.recording.mlflow_store import Tracking
 from tasks.recording.runs import LATEST, find_run
 from tasks.report import write_report
 from tasks.scaling import learn_scaling
@@ -48,131 +30,6 @@ from tasks.selection import select_neurons
 from tasks.triggers import find_triggers
 
 DEFAULTS = load_config()
-_data_read: ContextVar[dict[str, Prepared] | None] = ContextVar("data_read", default=None)
-"""The data that a command or study has read, by the settings of the pairs; None outside `data_read_once`."""
-
-
-class Inputs(NamedTuple):
-    """A run's inputs, checked before anything is computed: model, data, and digests of public sets and judges.
-
-    `prepared` is in a `quote`, so that Prefect does not look for results of other tasks in every query.
-    """
-
-    model: ModelReference
-    prepared: quote
-    sets: list[str]
-    judges: list[str]
-
-    @property
-    def datasets(self) -> list[str]:
-        """Digests of the data that the pairs are made of."""
-        data: Prepared = self.prepared.unquote()
-        return data.data.digests
-
-
-def check_inputs(config: PipelineConfig) -> Inputs:
-    """Find all bad input before a model is loaded: describe the model, and check counts, data files and device.
-
-    Raises:
-        InputError: an input does not exist or does not fit.
-    """
-    check_root(config.runtime.root)
-    check_runner(config.runtime)
-    tracking_uri(config.runtime)
-    if unknown := sorted(set(config.runtime.timeouts) - set(STAGES)):
-        raise InputError(f"runtime.timeouts: unknown stage {unknown[0]!r}; choose among {', '.join(STAGES)}")
-    prepared = _prepared(config.pairs)
-    model = describe(config.model)
-    if config.model.quantization != "none":
-        key = pairs_key(config.pairs, prepared.data.digests, model)
-        if artifacts.find(config.runtime.root, "pairs", key) is None:  # they are the first to need the rounded model
-            check_library(config.model.quantization)
-    first = first_layer(config.attribution, len(model.neurons_per_layer))
-    check_counts(config.selection, model.neurons_per_layer, first)
-    check_baseline(config.baseline, config.scaling)
-    check_memory(choose_devices(config.runtime.device), config.runtime.max_memory)
-    sets = base_digests(config.evaluation, PublicLibrary(config.evaluation))
-    return Inputs(model, quote(prepared), sets, judge_digests(config.evaluation))
-
-
-def check_fit(config: PipelineConfig, inputs: Inputs, refresh: Sequence[Stage] = ()) -> None:
-    """Check that the packages to fit the baseline are installed if it has to be fitted.
-
-    Args:
-        config: the configuration of the run.
-        inputs: its checked inputs.
-        refresh: stages to compute again.
-
-    Raises:
-        InputError: the baseline is to be fitted, and a package is missing.
-    """
-    if config.baseline.method == "none":
-        return
-    try:
-        _find_and_learn(_looking(config, refresh), config, inputs)
-    except NotStoredError:
-        check_packages(config.baseline)
-
-
-def check_answers(
-    config: PipelineConfig, inputs: Inputs, refresh: Sequence[Stage] = (), made: Mapping[str, Artifact] | None = None
-) -> None:
-    """Check that vLLM and peft can generate the answers if they have to; stored answers need neither to be judged.
-
-    Args:
-        config: the configuration of the run.
-        inputs: its checked inputs.
-        refresh: stages to compute again.
-        made: the artifacts of the stages up to the change; by default those that the run would reuse.
-
-    Raises:
-        InputError: answers are to be generated, and vLLM cannot (`check_engine`), or peft is missing.
-    """
-    if config.evaluation.engine != "vllm" and config.baseline.method == "none":
-        return
-    run = _looking(config, refresh)
-    try:
-        generate_answers(run, config, inputs, made or _find_and_learn(run, config, inputs))
-    except NotStoredError:
-        check_engine(config)
-        check_peft(config.baseline)
-
-
-def _looking(config: PipelineConfig, refresh: Sequence[Stage]) -> PipelineRun:
-    """Return a run that computes nothing, and raises `NotStoredError` at the first stage that it would compute."""
-    return PipelineRun(config.runtime, Tracking(uri=""), frozenset(refresh), stored_only=True)
-
-
-@contextmanager
-def data_read_once() -> Iterator[None]:
-    """Inside this context data files are read and checked only once, for a command and its flow or for all variants.
-
-    A command cannot pass the data to its flow as an argument, because Prefect stores a flow's arguments as JSON.
-    """
-    token = _data_read.set({})
-    try:
-        yield
-    finally:
-        _data_read.reset(token)
-
-
-def _prepared(config: PairsConfig) -> Prepared:
-    """Return the data of the pairs; inside `data_read_once` the same files are read, and data prepared, only once."""
-    known, name = _data_read.get(), config.model_dump_json()
-    if known is None:
-        return prepare(config)
-    if name not in known:
-        wanted = settings_of_reading(config)
-        known[name] = prepare(config, data=next((p.data for p in known.values() if p.data.settings == wanted), None))
-    return known[name]
-
-
-def _make_pairs(run: PipelineRun, config: PipelineConfig, inputs: Inputs) -> Artifact:
-    return run_stage(
-        run, make_pairs, config=config.pairs, datasets=inputs.datasets, model=inputs.model, prepared=inputs.prepared
-    )
-
-
 _name_flow_run = named(of_config)
 
 
@@ -225,6 +82,12 @@ def pipeline(config: PipelineConfig = DEFAULTS, refresh: tuple[Stage, ...] = ())
         made |= describe_neurons(run, inputs, made)
         made |= learn_change(run, config, inputs, made)
         return made | measure_change(run, config, name, inputs, made)
+
+
+def _make_pairs(run: PipelineRun, config: PipelineConfig, inputs: Inputs) -> Artifact:
+    return run_stage(
+        run, make_pairs, config=config.pairs, datasets=inputs.datasets, model=inputs.model, prepared=inputs.prepared
+    )
 
 
 def find_neurons(run: PipelineRun, config: PipelineConfig, inputs: Inputs) -> dict[str, Artifact]:
@@ -285,6 +148,54 @@ def measure_change(
     report = write_report(config, title, dict(made) | new, inputs.model, run.runtime.root, run.record)
     summary.publish(dict(made) | new, report, run.record)
     return new | {report.stage: report}
+
+
+def check_fit(config: PipelineConfig, inputs: Inputs, refresh: Sequence[Stage] = ()) -> None:
+    """Check that the packages to fit the baseline are installed if it has to be fitted.
+
+    Args:
+        config: the configuration of the run.
+        inputs: its checked inputs.
+        refresh: stages to compute again.
+
+    Raises:
+        InputError: the baseline is to be fitted, and a package is missing.
+    """
+    if config.baseline.method == "none":
+        return
+    try:
+        _find_and_learn(_stored_only(config, refresh), config, inputs)
+    except NotStoredError:
+        check_packages(config.baseline)
+
+
+def check_answers(
+    config: PipelineConfig, inputs: Inputs, refresh: Sequence[Stage] = (), made: Mapping[str, Artifact] | None = None
+) -> None:
+    """Check that vLLM and peft can generate the answers if they have to; stored answers need neither to be judged.
+
+    Args:
+        config: the configuration of the run.
+        inputs: its checked inputs.
+        refresh: stages to compute again.
+        made: the artifacts of the stages up to the change; by default those that the run would reuse.
+
+    Raises:
+        InputError: answers are to be generated, and vLLM cannot (`check_engine`), or peft is missing.
+    """
+    if config.evaluation.engine != "vllm" and config.baseline.method == "none":
+        return
+    run = _stored_only(config, refresh)
+    try:
+        generate_answers(run, config, inputs, made or _find_and_learn(run, config, inputs))
+    except NotStoredError:
+        check_engine(config)
+        check_peft(config.baseline)
+
+
+def _stored_only(config: PipelineConfig, refresh: Sequence[Stage]) -> PipelineRun:
+    """Return a run that computes nothing, and raises `NotStoredError` at the first stage that it would compute."""
+    return PipelineRun(config.runtime, Tracking(uri=""), frozenset(refresh), stored_only=True)
 
 
 @flow(name="attribution-shard", flow_run_name=named(lambda given: f"{given['run']} shard {given['shard']}"))

@@ -4,7 +4,8 @@ from collections.abc import Mapping
 
 from prefect import flow
 
-from flows.pipeline import DEFAULTS, Inputs, check_fit, check_inputs, find_neurons, learn_change
+from flows.inputs import Inputs, check_inputs
+from flows.pipeline import DEFAULTS, check_fit, find_neurons, learn_change
 from flows.run_names import named, of_config, typed_name
 from flows.shards import run_parts
 from flows.stages import PipelineRun, noted, recorded, run_stage

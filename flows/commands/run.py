@@ -250,7 +250,7 @@ def embedded(config: PipelineConfig, preset: str, debug: bool) -> Iterator[None]
     from prefect.exceptions import Abort
     from prefect.settings import temporary_settings
 
-    from flows.pipeline import check_inputs, data_read_once
+    from flows.inputs import check_inputs, data_read_once
 
     console.show_own_lines()
     with data_read_once():

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from flows import pipeline
+from flows import inputs
+from flows.pipeline import pairs_only
 from flows.study import study
 from neurontune_core.config import PipelineConfig, load_config
 from neurontune_core.pairs import build, load, prepare
@@ -34,7 +35,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
 
     monkeypatch.setattr(load, "read_data", counted("read", load.read_data))
     monkeypatch.setattr(prepare, "near_copy_groups", counted("grouped", prepare.near_copy_groups))
-    for module in (build, pipeline):
+    for module in (build, inputs):
         monkeypatch.setattr(module, "prepare", counted("prepared", module.prepare))
     return found
 
@@ -45,27 +46,27 @@ def test_the_same_data_are_read_once_and_other_data_anew(tmp_path: Path, calls: 
         load_config("tiny", [root, s])
         for s in ("scaling.steps=1", "scaling.steps=2", "pairs.seed=7", "pairs.sources.shipped.limit=90")
     )
-    with pipeline.data_read_once():
-        found = [pipeline.check_inputs(config) for config in (one, longer, one)]
+    with inputs.data_read_once():
+        found = [inputs.check_inputs(config) for config in (one, longer, one)]
         assert calls == {"read": 1, "prepared": 1, "grouped": 1}
         assert len({id(each.prepared.unquote()) for each in found}) == 1
-        pipeline.check_inputs(split)
+        inputs.check_inputs(split)
         assert calls["read"] == 1 and calls["prepared"] == 2, "other splits of the same files"
-        assert pipeline.check_inputs(limited).datasets == found[0].datasets
+        assert inputs.check_inputs(limited).datasets == found[0].datasets
         assert calls["read"] == 2
     for number in (3, 4):
-        pipeline.check_inputs(one)
+        inputs.check_inputs(one)
         assert calls["read"] == number, "a file may have changed between two runs"
 
 
 @pytest.mark.usefixtures("prefect_server")
 def test_a_run_prepares_its_data_once(config: PipelineConfig, calls: Counter[str]) -> None:
     small = load_config("tiny", [f"runtime.root={config.runtime.root}", "runtime.device=cpu", *FEW])
-    with pipeline.data_read_once():
-        pipeline.check_inputs(small)
-        made = pipeline.pairs_only(small)
+    with inputs.data_read_once():
+        inputs.check_inputs(small)
+        made = pairs_only(small)
     assert calls == {"read": 1, "prepared": 1, "grouped": 1}
-    assert pipeline.pairs_only(small) == made
+    assert pairs_only(small) == made
     assert calls["prepared"] == 2, "a run from the UI, without a command before it"
 
 

@@ -5,9 +5,10 @@ from typing import Any
 
 import pytest
 
-from flows import pipeline as flow
+from flows import inputs
 from flows.evaluate import evaluate
-from flows.pipeline import check_inputs, pairs_only, pipeline, scaling_only
+from flows.inputs import check_inputs
+from flows.pipeline import pairs_only, pipeline, scaling_only
 from flows.study import study
 from neurontune_core import search
 from neurontune_core.baselines import fit
@@ -119,7 +120,7 @@ def test_rounding_is_asked_for_unless_the_rounded_model_has_done_its_part(
             asked(rounded)  # type: ignore[operator]
     assert not core_calls
     with monkeypatch.context() as patched:
-        patched.setattr(flow, "check_library", lambda _: None)
+        patched.setattr(inputs, "check_library", lambda _: None)
         made = pipeline(rounded)
     assert pipeline(changed(rounded, "evaluation", judge=KeywordSettings()))["tuned"] == made["tuned"]
 

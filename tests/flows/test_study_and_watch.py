@@ -191,7 +191,7 @@ def test_failed_run_is_told_of_and_one_without_a_deployment_left_alone(
     def fail(*_: Any) -> None:
         raise InputError("selection: broken on purpose")
 
-    monkeypatch.setattr("flows.pipeline.check_counts", fail)
+    monkeypatch.setattr("flows.inputs.check_counts", fail)
     monkeypatch.setattr(watch, "SETTLE_SECONDS", 0)
     with pytest.raises(InputError):
         pipeline(config)

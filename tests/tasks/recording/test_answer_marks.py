@@ -1,4 +1,4 @@
-"""The runs that a report shows beside its own, and what MLflow says of answers that vLLM or rounded weights generated."""
+"""The other runs that a report shows, and what MLflow says of answers that vLLM or rounded weights generated."""
 
 import pytest
 from recorded_runs import record_run
