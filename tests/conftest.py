@@ -129,6 +129,15 @@ def config(tmp_path: Path, mlflow_template: Path) -> Any:
 
 
 @pytest.fixture
+def untracked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave MLflow out: it has its own tests, and takes most of the time of a run of fakes."""
+    from tasks.recording import tracking
+    from tasks.recording.mlflow_store import Tracking
+
+    monkeypatch.setattr(tracking, "start_run", lambda *_: Tracking(uri=""))
+
+
+@pytest.fixture
 def core_calls(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
     """Replace the core's slow functions by fakes, and count their calls by stage."""
     import numpy as np

@@ -377,17 +377,17 @@ SERVERS = [
     Fault(
         "One of several shards fails in every attempt",
         "The error names it and the command that computes it again; the other shards are kept.",
-        f"{_FLOWS}/test_pipeline.py::test_failed_shard_is_named_and_the_others_are_kept",
+        f"{_FLOWS}/test_failing_shards.py::test_failed_shard_is_named_and_the_others_are_kept",
     ),
     Fault(
         "A shard takes longer than its time limit",
         "The shard fails, and the error names it.",
-        f"{_FLOWS}/test_pipeline.py::test_shard_over_its_time_limit_fails_and_is_named",
+        f"{_FLOWS}/test_failing_shards.py::test_shard_over_its_time_limit_fails_and_is_named",
     ),
     Fault(
         "Ctrl-C during a run",
         "The run ends at the next item and leaves no incomplete files; the next run continues from there.",
-        f"{_FLOWS}/test_pipeline.py::test_interrupt_ends_shards_at_their_next_item_and_leaves_nothing",
+        f"{_FLOWS}/test_cancelling.py::test_interrupt_ends_shards_at_their_next_item_and_leaves_nothing",
     ),
     Fault(
         "A process hangs after it was asked to end",
@@ -408,7 +408,7 @@ SERVERS = [
     Fault(
         "A run without a worker is cancelled in the UI",
         "The run ends in the state Cancelled.",
-        f"{_FLOWS}/test_pipeline.py::test_run_without_a_worker_is_cancelled_in_the_ui",
+        f"{_FLOWS}/test_cancelling.py::test_run_without_a_worker_is_cancelled_in_the_ui",
     ),
 ]
 

@@ -1,4 +1,4 @@
-"""Data are read and prepared once by a command and its flow, and read once by the variants of a study."""
+"""Bad input is found before anything is computed; data are read and prepared only once for a command or a study."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -6,23 +6,24 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pipeline_runs import changed
 
 from flows import inputs
-from flows.pipeline import pairs_only
+from flows.pipeline import pairs_only, pipeline
 from flows.study import study
 from neurontune_core.config import PipelineConfig, load_config
+from neurontune_core.data.settings import SourceConfig
+from neurontune_core.errors import InputError
+from neurontune_core.evaluation.settings import PrecomputedSettings
 from neurontune_core.pairs import build, load, prepare
-from tasks.recording import tracking
-from tasks.recording.mlflow_store import Tracking
 
 FEW = ("pairs.sources.shipped.limit=24", "pairs.ranking_queries=1", "pairs.selected_queries=4", "pairs.responses=2",
        "pairs.wrapped_queries=6", "pairs.wrapped_test_queries=2", "pairs.response_tokens=2")  # fmt: skip
 
 
 @pytest.fixture
-def calls(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
+def calls(monkeypatch: pytest.MonkeyPatch, untracked: None) -> Counter[str]:
     """How often files are read, data prepared, and near copies searched for."""
-    monkeypatch.setattr(tracking, "start_run", lambda *_: Tracking(uri=""))
     prepare._groups.cache_clear()
     found: Counter[str] = Counter()
 
@@ -77,3 +78,18 @@ def test_the_variants_of_a_study_read_their_data_once(config: PipelineConfig, ca
     variants = {"one": ("pairs.seed=1",), "two": ("pairs.seed=2",), "longer": ("pairs.seed=1", "scaling.steps=3")}
     study("own", "tiny", common, variants)
     assert calls["read"] == 1 and calls["prepared"] == 2
+
+
+@pytest.mark.usefixtures("prefect_server", "untracked")
+def test_bad_input_is_found_before_anything_is_computed(config: PipelineConfig, core_calls: Counter[str]) -> None:
+    with pytest.raises(InputError, match="safety_neurons"):
+        pipeline(changed(config, "selection", safety_neurons=10**6))
+    with pytest.raises(InputError, match="nonsense"):
+        pipeline(changed(config, "model", name="random:nonsense"))
+    with pytest.raises(InputError, match=r"evaluation\.sources\.alpaca\.path: no file"):
+        pipeline(changed(config, "evaluation", benchmarks=("alpaca",), sources={"alpaca": SourceConfig(path="gone")}))
+    with pytest.raises(InputError, match=r"evaluation\.judge\.path"):
+        pipeline(changed(config, "evaluation", judge=PrecomputedSettings(path="gone.jsonl")))
+    with pytest.raises(InputError, match="device"):
+        pipeline(changed(config, "runtime", device="gramophone"))
+    assert not core_calls

@@ -4,6 +4,7 @@ from collections import Counter
 from typing import Any
 
 import pytest
+from pipeline_runs import changed
 
 from flows import inputs
 from flows.evaluate import evaluate
@@ -21,21 +22,10 @@ from neurontune_core.evaluation import vllm_engine
 from neurontune_core.evaluation.settings import KeywordSettings
 from neurontune_core.model import quantised
 from neurontune_core.records import Artifact
-from tasks.recording import tracking
-from tasks.recording.mlflow_store import Tracking
 from tasks.recording.runs import RecordedRun
 
-pytestmark = pytest.mark.usefixtures("prefect_server")
+pytestmark = pytest.mark.usefixtures("prefect_server", "untracked")
 MISSING = r"^evaluation\.engine: 'vllm' is not installed"
-
-
-@pytest.fixture(autouse=True)
-def untracked(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tracking, "start_run", lambda *_: Tracking(uri=""))
-
-
-def changed(config: PipelineConfig, section: str, **values: Any) -> PipelineConfig:
-    return config.model_copy(update={section: getattr(config, section).model_copy(update=values)})
 
 
 @pytest.fixture

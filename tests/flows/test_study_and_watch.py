@@ -23,16 +23,9 @@ from neurontune_core.config import PipelineConfig
 from neurontune_core.data.settings import SourceConfig
 from neurontune_core.errors import InputError
 from neurontune_core.records import Artifact
-from tasks.recording import tracking
-from tasks.recording.mlflow_store import Tracking
 from tasks.recording.runs import RecordedRun
 
-pytestmark = pytest.mark.usefixtures("prefect_server")
-
-
-@pytest.fixture(autouse=True)
-def untracked(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tracking, "start_run", lambda *_: Tracking(uri=""))
+pytestmark = pytest.mark.usefixtures("prefect_server", "untracked")
 
 
 @pytest.fixture
