@@ -26,12 +26,12 @@ pytestmark = pytest.mark.usefixtures("prefect_server", "untracked")
 def test_interrupt_ends_shards_at_their_next_item_and_leaves_nothing(
     config: PipelineConfig, core_calls: Counter[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    done: list[float] = []
+    done: list[int] = []
 
     def endless(mine: Any, settings: Any, chat: Any, memory: Any, track: Any) -> Any:
         threading.Timer(0.3, signal.pthread_kill, [threading.main_thread().ident, signal.SIGINT]).start()
-        for _ in track(range(1000), "attributing", 1000):
-            done.append(time.monotonic())
+        for item in track(range(1000), "attributing", 1000):
+            done.append(item)
             time.sleep(0.05)
         return SimpleNamespace()
 
@@ -43,7 +43,6 @@ def test_interrupt_ends_shards_at_their_next_item_and_leaves_nothing(
             pipeline(config)
     finally:
         signal.signal(signal.SIGINT, before)
-    assert time.monotonic() - done[0] < 20
     assert 0 < len(done) < 200
     root = Path(config.runtime.root)
     assert not [path for path in (root / ".partial").iterdir() if path.is_dir()]
@@ -54,18 +53,19 @@ def test_run_without_a_worker_is_cancelled_in_the_ui(
     config: PipelineConfig, core_calls: Counter[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(cancelling, "LOOK_SECONDS", 0.1)
+    done: list[int] = []
 
     def endless(mine: Any, settings: Any, chat: Any, memory: Any, track: Any) -> Any:
         with get_client(sync_client=True) as client:
             client.set_flow_run_state(newest_run().id, Cancelling(), force=True)
-        for _ in track(range(1000), "attributing", 1000):
+        for item in track(range(1000), "attributing", 1000):
+            done.append(item)
             time.sleep(0.05)
 
     monkeypatch.setattr(attribution.shards, "attribute_shard", endless)
-    started = time.monotonic()
     with pytest.raises(Abort):
         pipeline(config)
-    assert time.monotonic() - started < 40
+    assert len(done) < 1000, "it ended before its end"
     state = newest_run().state
     assert state is not None and state.is_cancelled(), "not crashed, or it would be resumed"
     assert not [path for path in (Path(config.runtime.root) / ".partial").iterdir() if path.is_dir()]
