@@ -108,6 +108,8 @@ def narrow_rows(table: pd.DataFrame, study: Study) -> Rows:
         return _largest_shares(rows)
     if study.layout == "rankings":
         return _largest_shares([_without_intervals(row) for row in ranking_rows(table)])
+    if study.layout == "robustness":
+        return [_without_meaning(row) for row in study_rows(table, study)]
     if study.layout in ("layers", "attack_types", "datasets"):
         return [{name: value for name, value in row.items() if name != "n"} for row in study_rows(table, study)]
     return [
@@ -123,6 +125,12 @@ def _without_intervals(row: Mapping[str, str]) -> dict[str, str]:
     """Return a row with only the rates of `causal.page`: `40% [12, 70]` becomes `40%`."""
     kept = {name: value for name, value in row.items() if name not in ("seconds to rank", "n")}
     return {name: value.split(" ")[0] if name.endswith("%") else value for name, value in kept.items()}
+
+
+def _without_meaning(row: Mapping[str, str]) -> dict[str, str]:
+    """Return a row of `robustness.page` with only the attack's name and the rates."""
+    rates = {name: value.split(" ")[0] for name, value in row.items() if name not in ("attack", "setting", "n")}
+    return {"attack": row["attack"].partition(":")[0], "setting": row["setting"], **rates}
 
 
 def _largest_shares(rows: Rows, most: int = 4) -> Rows:

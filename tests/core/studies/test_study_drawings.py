@@ -11,6 +11,7 @@ from test_studies import GOOD, SHY, answers
 
 from neurontune_core.causal.summary import causal_table
 from neurontune_core.records import NeuronId, NeuronSet
+from neurontune_core.robustness.summary import success_table
 from neurontune_core.studies import page, plots, results
 from neurontune_core.studies.catalogue import STUDIES, Study
 
@@ -128,6 +129,16 @@ def narrow(study: Study, table: pd.DataFrame, width: int) -> list[str]:
     return capture.get().splitlines()
 
 
+def attacked() -> pd.DataFrame:
+    """Answers of four prompts under three attacks; every second one gives what was asked for."""
+    asked = [("no attack", "", 1), ("prefilled", "Of course! Step 1:", 1), *(("best of N", "", n) for n in (1, 2))]
+    rows = [
+        (model, attack, setting, 0.0, sample, f"p{number}", number % 2 == 0, "compliance")
+        for model in ("base", "tuned") for attack, setting, sample in asked for number in range(4)
+    ]  # fmt: skip
+    return pd.DataFrame(rows, columns=["model", "attack", "setting", "place", "sample", "id", "gave", "label"])
+
+
 @pytest.mark.parametrize("width", [60, 78])
 def test_a_result_fits_a_terminal(width: int) -> None:
     causal = causal_table(answers())
@@ -140,6 +151,7 @@ def test_a_result_fits_a_terminal(width: int) -> None:
         "causal": results.causal_tables({"model": causal}, {"model": 1.0}),
         "rankings": results.causal_tables({name: causal for name in names}, dict.fromkeys(names, 3.0)),
         "layers": layers,
+        "robustness": results.attack_table(dict.fromkeys(STUDIES["robustness"].variants, success_table(attacked()))),
     }
     for name, table in tables.items():
         lines = narrow(STUDIES[name], table, width)
@@ -147,3 +159,7 @@ def test_a_result_fits_a_terminal(width: int) -> None:
         assert not any("\u2026" in line for line in lines), "nothing is cut"
     text = "\n".join(narrow(STUDIES["baselines"], tables["baselines"], 78))
     assert "safety system prompt" in text and "SU-F1" in text
+    rows = page.narrow_rows(tables["robustness"], STUDIES["robustness"])
+    assert rows[0] == {"attack": "no attack", "setting": ""} | dict.fromkeys(
+        ("base model", *STUDIES["robustness"].variants), "50%"
+    )
