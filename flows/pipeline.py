@@ -1,6 +1,6 @@
 """The pipeline: pairs -> attribution (shards) -> scores -> selection -> scaling -> evaluation (base, tuned)."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from prefect import flow
 
@@ -138,16 +138,23 @@ def measure_change(
     run: PipelineRun, config: PipelineConfig, title: str, inputs: Inputs, made: Mapping[str, Artifact]
 ) -> dict[str, Artifact]:
     """Evaluate the changed model and write the report; `made` needs `pairs` and `scaling` or `baseline`."""
+    new = _measure(run, config, inputs, made)
+    report = write_report(config, title, dict(made) | new, inputs.model, run.runtime.root, run.record)
+    summary.publish(dict(made) | new, report, run.record)
+    return new | {report.stage: report}
+
+
+def _measure(
+    run: PipelineRun, config: PipelineConfig, inputs: Inputs, made: Mapping[str, Artifact]
+) -> dict[str, Artifact]:
+    """Run the stages from the answers to the words that the changed model refuses."""
     model = inputs.model.evaluated
     base, tuned = generate_answers(run, config, inputs, made)
     judged = run_stage(run, evaluate_model, config=config.evaluation, base=base, tuned=tuned, judges=inputs.judges)
     known = run_stage(run, measure_base, model=model)
     left = run_stage(run, measure_ability, base=known, change=made[changing_stage(made)], model=model)
     words = run_stage(run, find_triggers, change=made[changing_stage(made)], evaluation=judged, model=model)
-    new = {artifact.stage: artifact for artifact in (base, tuned, judged, known, left, words)}
-    report = write_report(config, title, dict(made) | new, inputs.model, run.runtime.root, run.record)
-    summary.publish(dict(made) | new, report, run.record)
-    return new | {report.stage: report}
+    return {artifact.stage: artifact for artifact in (base, tuned, judged, known, left, words)}
 
 
 def check_fit(config: PipelineConfig, inputs: Inputs, refresh: Sequence[Stage] = ()) -> None:
@@ -163,16 +170,18 @@ def check_fit(config: PipelineConfig, inputs: Inputs, refresh: Sequence[Stage] =
     """
     if config.baseline.method == "none":
         return
-    try:
-        _find_and_learn(_stored_only(config, refresh), config, inputs)
-    except NotStoredError:
+    run = _stored_only(config, refresh)
+    if not _are_stored(lambda: _find_and_learn(run, config, inputs)):
         check_packages(config.baseline)
 
 
 def check_answers(
     config: PipelineConfig, inputs: Inputs, refresh: Sequence[Stage] = (), made: Mapping[str, Artifact] | None = None
 ) -> None:
-    """Check that vLLM and peft can generate the answers if they have to; stored answers need neither to be judged.
+    """Check that vLLM and peft are there if they have to let the changed model answer.
+
+    Stored answers need no engine to be judged. After a new verdict the model with a baseline answers once more, to find
+    the words that it refuses.
 
     Args:
         config: the configuration of the run.
@@ -186,11 +195,19 @@ def check_answers(
     if config.evaluation.engine != "vllm" and config.baseline.method == "none":
         return
     run = _stored_only(config, refresh)
-    try:
-        generate_answers(run, config, inputs, made or _find_and_learn(run, config, inputs))
-    except NotStoredError:
+    if not _are_stored(lambda: generate_answers(run, config, inputs, made or _find_and_learn(run, config, inputs))):
         check_engine(config)
+    if not _are_stored(lambda: _measure(run, config, inputs, made or _find_and_learn(run, config, inputs))):
         check_peft(config.baseline)
+
+
+def _are_stored(stages: Callable[[], object]) -> bool:
+    """Tell whether stages, of a run with `stored_only`, find all their artifacts."""
+    try:
+        stages()
+    except NotStoredError:
+        return False
+    return True
 
 
 def _stored_only(config: PipelineConfig, refresh: Sequence[Stage]) -> PipelineRun:

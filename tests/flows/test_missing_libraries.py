@@ -133,8 +133,9 @@ def test_a_stored_fit_needs_no_package_of_its_training(
         pipeline(lora, ("baseline",))
     installed.clear()
     assert pipeline(lora) == made and scaling_only(lora)["baseline"] == made["baseline"]
-    check_inputs(changed(lora, "pairs", seed=3))
-    for needs, refresh in ((lora, ("baseline",)), (lora, ("tuned",)), (changed(lora, "pairs", seed=3), ())):
+    other, judged = changed(lora, "pairs", seed=3), changed(lora, "evaluation", judge=KeywordSettings())
+    check_inputs(other)
+    for needs, refresh in ((lora, ("baseline",)), (lora, ("tuned",)), (lora, ("triggers",)), (other, ()), (judged, ())):
         with pytest.raises(InputError, match=r"baseline\.method: lora needs peft"):
             pipeline(needs, refresh)
     assert core_calls == before
