@@ -1,10 +1,10 @@
 """How strongly every neuron carries its role, by its scores over the pairs: what selection ranks neurons by.
 
-A score says how much a neuron's change between two prompts moves the probability of a response. Which sign means that
-the neuron *carries* the response depends on where the response was given: a safety pair's refusal answers the plain
-query, the path's beginning, so what takes it away has a negative score; a utility pair's answer answers the attacked
-prompt, the path's end, so what brings it has a positive one. docs/attribution.md has the derivation and the
-measurement.
+A score of equation 4 says how much a neuron's change from the plain query to the attacked prompt moves the probability
+of a response. Its sign means different things for the two roles. The model gave a safety pair's response, the refusal,
+to the plain query; a neuron whose change makes it less likely *carries* the refusal, and has a negative score. The
+model gave a utility pair's response to the attacked prompt; a neuron whose change makes it more likely carries the
+answer, and has a positive score. docs/attribution.md has the derivation and the measurement.
 """
 
 from collections.abc import Sequence
@@ -116,12 +116,6 @@ def scored_role(role: Role, config: SelectionConfig) -> Role:
 
 def _wanted(role: Role, config: SelectionConfig) -> str:
     return config.safety_set if role == "safety" else config.utility_set
-
-
-def mean_scores(scores: pd.DataFrame, role: Role, neurons_per_layer: Sequence[int], half: int | None = None) -> Values:
-    """Return every neuron's mean score over a role's pairs, as it is in the table, `[neuron]`."""
-    total, _, count = _sums(scores, role, neurons_per_layer, half)
-    return np.divide(total, count, out=np.zeros(len(total)), where=count > 0)
 
 
 def _moments(

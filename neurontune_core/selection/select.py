@@ -37,7 +37,7 @@ def check_counts(config: SelectionConfig, neurons_per_layer: Sequence[int], firs
     """Check that the model has as many neurons as are asked for, from the first attributed layer on.
 
     Raises:
-        InputError: it has fewer.
+        InputError: it has fewer, a setting is neither a count nor a fraction, or none is asked for.
     """
     total, eligible = sum(neurons_per_layer), sum(neurons_per_layer[first_layer:])
     for field, value in (("safety_neurons", config.safety_neurons), ("utility_neurons", config.utility_neurons)):
@@ -90,7 +90,7 @@ def select_neurons(
     counts = (resolve_count(config.safety_neurons, total), resolve_count(config.utility_neurons, total))
     rankings = _rankings(scores, config, widths, counts, method)
     chosen, overlap = _choose(rankings, config, widths, counts)
-    neurons = _raised(_neuron_set(*chosen, widths), first)
+    neurons = _in_whole_model(_neuron_set(*chosen, widths), first)
     facts = {"safety_neurons": float(len(chosen[0])), "utility_neurons": float(len(chosen[1]))}
     if config.method == "score":
         facts |= {"overlap": float(overlap)} | _agreement(scores, config, widths, counts, method)
@@ -185,8 +185,8 @@ def _with_experts(table: pd.DataFrame, experts: ExpertShapes) -> pd.DataFrame:
     return table.assign(expert=[expert for expert, _ in addresses], place=[place for _, place in addresses])
 
 
-def _raised(neurons: NeuronSet, first: int) -> NeuronSet:
-    """Return neurons whose layers were counted from layer `first` on."""
+def _in_whole_model(neurons: NeuronSet, first: int) -> NeuronSet:
+    """Return neurons of a model whose first layers were left out as neurons of the whole model."""
     safety, utility = (
         tuple(NeuronId(neuron.layer + first, neuron.index) for neuron in part)
         for part in (neurons.safety, neurons.utility)

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from neurontune_core.errors import InputError
 from neurontune_core.records import NeuronId
-from neurontune_core.selection.ranking import mean_scores
+from neurontune_core.selection.ranking import rank
 from neurontune_core.selection.select import check_counts, select_neurons
 from neurontune_core.selection.settings import SelectionConfig
 
@@ -92,17 +92,22 @@ def test_a_neuron_lost_to_the_other_role_does_not_come_back() -> None:
     assert chosen(config, scores) == ([1], [0])
 
 
+def mean_scores(scores: pd.DataFrame, half: int | None = None) -> NDArray[np.float64]:
+    """The means over safety pairs, with the sign that they have in the table."""
+    return rank(scores, "safety", SelectionConfig(statistic="mean"), WIDTHS, "gradient", half).score
+
+
 def test_means_weigh_every_pair_alike() -> None:
     few, many = np.arange(8.0), np.arange(8.0)[::-1] * 3
     scores = pd.concat([rows("safety", few, 0, "a", count=1), rows("safety", many, 1, "b", count=3)])
     scores = pd.concat([scores, rows("utility", [100] * 8)]).sample(frac=1, random_state=0)
-    np.testing.assert_allclose(mean_scores(scores, "safety", WIDTHS), (few + 3 * many) / 4)
-    np.testing.assert_allclose(mean_scores(scores, "safety", WIDTHS, half=1), many)
+    np.testing.assert_allclose(mean_scores(scores), (few + 3 * many) / 4)
+    np.testing.assert_allclose(mean_scores(scores, half=1), many)
 
 
 def test_neurons_without_a_score_count_as_zero() -> None:
     scores = rows("safety", [-1, -2, -3, -4, -5, -6, -7, -8]).iloc[:5]
-    np.testing.assert_allclose(mean_scores(scores, "safety", WIDTHS), [-1, -2, -3, -4, -5, 0, 0, 0])
+    np.testing.assert_allclose(mean_scores(scores), [-1, -2, -3, -4, -5, 0, 0, 0])
 
 
 def test_ties_go_to_the_first_layer_and_index() -> None:
