@@ -1,6 +1,7 @@
 """Show foreign texts so that they cannot control a terminal or become markup of a page."""
 
 import re
+from collections.abc import Mapping, Sequence
 
 # what Markdown, and the pages that show it, would take for more than text; ordinary text has none of it
 _MARKUP = re.compile(
@@ -46,6 +47,12 @@ def markdown_block(text: str) -> str:
     shown = printable(text)
     fence = "`" * max(3, 1 + _longest_ticks(shown))
     return f"{fence}\n{shown}\n{fence}"
+
+
+def markdown_table(rows: Sequence[Mapping[str, str]]) -> str:
+    """Return rows, at least one, as a Markdown table, for any texts in it."""
+    header = "| " + " | ".join(map(markdown_text, rows[0])) + " |\n|" + "---|" * len(rows[0])
+    return "\n".join([header, *("| " + " | ".join(map(markdown_text, row.values())) + " |" for row in rows)])
 
 
 def _longest_ticks(text: str) -> int:

@@ -16,11 +16,10 @@ from flows.commands.console import mlflow_ui, program
 from flows.services.environment import own_prefect_home
 from flows.services.login import FILE as FILE_OF_LOGIN
 from neurontune_core import artifacts, tables
-from neurontune_core.causal.page import markdown
 from neurontune_core.config import RuntimeConfig
 from neurontune_core.records import Artifact
 from neurontune_core.selection.knockout import silencing_statement
-from neurontune_core.shown_text import group_in_words, markdown_code, printable
+from neurontune_core.shown_text import group_in_words, markdown_code, markdown_table, printable
 from tasks.recording import tracking
 from tasks.recording.mlflow_store import Tracking, without_password
 from tasks.report import FILE
@@ -84,7 +83,7 @@ def publish(made: Mapping[str, Artifact], report: Artifact, record: Tracking) ->
         recorded = f"[MLflow run]({server}/{link})."
     links = f"{page} {recorded} Artifacts: {markdown_code(evaluation.uri)}."
     first = "\n\n".join([f"**{lines[0]}**", *lines[1:], links])
-    create_markdown_artifact(key="summary", markdown=f"{first}\n\n{markdown(rows)}", description=lines[0])
+    create_markdown_artifact(key="summary", markdown=f"{first}\n\n{markdown_table(rows)}", description=lines[0])
     for line in (*lines, f"report {report.uri}/{FILE}", *([f"MLflow {server}/{link}"] if link else [])):
         get_run_logger().info(line)
 

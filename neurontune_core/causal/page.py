@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from neurontune_core.causal.cells import BASE, EMPTY, MEAN, OPPOSING, ORDINARY, PATCH, RANDOM, SAFETY, UTILITY, ZERO
-from neurontune_core.shown_text import group_in_words, markdown_text
+from neurontune_core.shown_text import group_in_words, markdown_table
 
 SETS = {
     SAFETY: "carry refusal",
@@ -49,22 +49,21 @@ def causal_body(table: pd.DataFrame, plot: str) -> str:
         | {"n": str(row["n"])}
         for row in base.to_dict("records")
     ]
-    parts = ["The model without a change:", markdown(rates), LEGEND, f"![Dose and response]({plot})"]
+    parts = ["The model without a change:", markdown_table(rates), LEGEND, f"![Dose and response]({plot})"]
     for intervention in dict.fromkeys(table["intervention"]):
         if intervention != BASE:
             rows = rate_rows(table[table["intervention"] == intervention])
-            parts += [f"## {title_of(str(intervention))}", markdown(rows)] if rows else []
+            parts += [f"## {title_of(str(intervention))}", markdown_table(rows)] if rows else []
     changed = kl_rows(table)
     if changed:
-        parts += ["## How far answers to ordinary prompts move", KL_LEGEND, markdown(changed)]
+        parts += ["## How far answers to ordinary prompts move", KL_LEGEND, markdown_table(changed)]
     return "\n\n".join(parts)
 
 
 def rate_rows(table: pd.DataFrame) -> Rows:
     """Return refusal rates under one intervention: a row a group and set, a column a size of the set.
 
-    The rates of the sets have their 95% intervals; random sets show their least and greatest rate, and the largest p
-    of the paired tests of the set against each of them.
+    The rates of the sets have their 95% intervals; random sets show their mean rate and its range (`random_rate`).
     """
     sized = table[(table["share"] > 0) & ~table["neurons"].str.startswith(RANDOM) & (table["neurons"] != EMPTY)]
     shares = sorted(sized["share"].unique())
@@ -91,12 +90,6 @@ def kl_rows(table: pd.DataFrame) -> Rows:
         | _columns(shares, {row["share"]: row for row in part.to_dict("records")}, _kl)
         for (intervention, neurons), part in asked.groupby(["intervention", "neurons"], sort=False)
     ]
-
-
-def markdown(rows: Rows) -> str:
-    """Return rows as a Markdown table, for any texts in it."""
-    header = "| " + " | ".join(map(markdown_text, rows[0])) + " |\n|" + "---|" * len(rows[0])
-    return "\n".join([header, *("| " + " | ".join(map(markdown_text, row.values())) + " |" for row in rows)])
 
 
 def _columns(shares: Sequence[float], by_share: dict[Any, dict[Any, Any]], show: Any) -> dict[str, str]:

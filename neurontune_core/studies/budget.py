@@ -6,10 +6,10 @@ from collections.abc import Mapping
 import pandas as pd
 
 from neurontune_core.baselines.fit import STRENGTH_RANGE
-from neurontune_core.causal.page import markdown
 from neurontune_core.config import PipelineConfig
 from neurontune_core.scaling.settings import TrainingSettings
 from neurontune_core.search import SCORE, SPAN
+from neurontune_core.shown_text import markdown_table
 
 
 def section(
@@ -30,9 +30,9 @@ def section(
             f"configured one to {SPAN:g} times as much; or the layer and the strength of steering, {first} to "
             f"{last} times the difference of means. The first trial uses the configured values, each trial learns from "
             "the same prompts, and the best score on the validation prompts is kept. Seconds include the search.",
-            markdown([_summary(name, trials) for name, trials in searches.items()]),
+            markdown_table([_summary(name, trials) for name, trials in searches.items()]),
             "### All trials",
-            markdown([row for name, trials in searches.items() for row in _trials(name, trials)]),
+            markdown_table([row for name, trials in searches.items() for row in _trials(name, trials)]),
         ]
     return "\n\n".join(parts)
 

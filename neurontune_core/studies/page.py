@@ -10,7 +10,7 @@ from neurontune_core.causal import page as causal_page
 from neurontune_core.causal.cells import BASE, OPPOSING, RANDOM, SAFETY, ZERO
 from neurontune_core.evaluation.answered_by import USUAL
 from neurontune_core.robustness import page as robustness_page
-from neurontune_core.shown_text import markdown_block, markdown_text
+from neurontune_core.shown_text import markdown_block, markdown_table, markdown_text
 from neurontune_core.studies import overlap
 from neurontune_core.studies.catalogue import Study
 
@@ -47,7 +47,7 @@ def comparison_body(table: pd.DataFrame, study: Study, plot: str) -> str:
     """Return a study's table and drawing (the file `plot`) in Markdown."""
     if study.layout == "causal":
         return causal_page.causal_body(table, plot)
-    return f"{causal_page.markdown(study_rows(table, study))}\n\n![{study.title}]({plot})"
+    return f"{markdown_table(study_rows(table, study))}\n\n![{study.title}]({plot})"
 
 
 def ranking_rows(table: pd.DataFrame) -> Rows:
@@ -71,13 +71,13 @@ def ranking_rows(table: pd.DataFrame) -> Rows:
 
 def overlap_section(table: pd.DataFrame) -> str:
     """Return how many first neurons both rankings share, as a Markdown section (`overlap.overlap_table`)."""
-    return f"## How far the two sets overlap\n\n{causal_page.markdown(overlap.overlap_rows(table))}"
+    return f"## How far the two sets overlap\n\n{markdown_table(overlap.overlap_rows(table))}"
 
 
 def trial_rows(trials: Sequence[Mapping[str, float]]) -> str:
     """Return the trials on validation data as a Markdown table."""
     rows = [{name.replace("_", " "): _number(name, value) for name, value in row.items()} for row in trials]
-    return causal_page.markdown(rows)
+    return markdown_table(rows)
 
 
 def _number(name: str, value: float) -> str:

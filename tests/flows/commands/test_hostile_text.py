@@ -17,8 +17,8 @@ from rich.tree import Tree
 
 from flows.commands import cli
 from flows.commands.console import SafeRecord, TextConsole, json_text
-from neurontune_core.causal.page import markdown
 from neurontune_core.config import PipelineConfig
+from neurontune_core.shown_text import markdown_table
 from neurontune_core.studies.catalogue import Study
 from neurontune_core.studies.page import render_page
 
@@ -119,7 +119,7 @@ def test_a_page_of_a_study_shows_it_as_text() -> None:
     name = f"<img src=x> | [a](javascript:b) {HOSTILE}\n```\n# b"
     page = render_page(
         Study("Own variants", "How?", {name: ()}),
-        markdown([{"variant": name, "n": "1"}]),
+        markdown_table([{"variant": name, "n": "1"}]),
         f"run '{name}'",
         {name: name},
     )
