@@ -1,7 +1,7 @@
 """Studies: the pipeline under several settings, and one page that compares them."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Literal
 
 from prefect import flow, tags
@@ -17,6 +17,7 @@ from flows.trials import Row, run_trials
 from neurontune_core import artifacts, tables
 from neurontune_core.baselines.settings import SearchedSettings
 from neurontune_core.config import PipelineConfig, load_config
+from neurontune_core.model.source import ModelReference
 from neurontune_core.records import Artifact
 from neurontune_core.studies.catalogue import SEARCHED, Study, choose
 from neurontune_core.studies.page import study_rows
@@ -85,19 +86,10 @@ def study(
         InputError: a setting that does not fit, found before anything is computed.
     """
     chosen = choose(study, variants, trials)
-    # check the input of all variants before the first one runs
     configs = {name: _config(chosen, preset, settings, changes) for name, changes in chosen.variants.items()}
     found: list[Row] = []
     with tags(f"study:{study}"), data_read_once():
-        checked = {name: check_inputs(config) for name, config in configs.items()}
-        for name, config in configs.items():
-            if chosen.through in ("evaluation", "robustness"):
-                check_fit(config, checked[name])
-            if chosen.through == "evaluation":
-                check_answers(config, checked[name])
-            elif chosen.through == "robustness":
-                check_attacked(config, checked[name])
-        models = {name: inputs.model for name, inputs in checked.items()}
+        models = _checked_models(chosen, configs)
         if chosen.searched and chosen.trials:
             told = SEARCHED[chosen.searched]
             logger.info("study %s tries %d %s on validation data (--trials 0: none)", study, chosen.trials, told)
@@ -120,11 +112,24 @@ def study(
 
 
 def _config(study: Study, preset: str, settings: tuple[str, ...], changes: tuple[str, ...]) -> PipelineConfig:
+    """Return the configuration of a variant; a baseline without trials of its own gets the study's."""
     config = load_config(preset, [*settings, *changes])
-    own = isinstance(config.baseline, SearchedSettings) and not config.baseline.trials
-    if study.searched == "baselines" and own:
+    if study.searched == "baselines" and isinstance(config.baseline, SearchedSettings) and not config.baseline.trials:
         return load_config(preset, [*settings, *changes, f"baseline.trials={study.trials}"])
     return config
+
+
+def _checked_models(study: Study, configs: Mapping[str, PipelineConfig]) -> dict[str, ModelReference]:
+    """Check the input of all variants, before the first one runs, and return their models."""
+    inputs = {name: check_inputs(config) for name, config in configs.items()}
+    for name, config in configs.items():
+        if study.through in ("evaluation", "robustness"):
+            check_fit(config, inputs[name])
+        if study.through == "evaluation":
+            check_answers(config, inputs[name])
+        elif study.through == "robustness":
+            check_attacked(config, inputs[name])
+    return {name: each.model for name, each in inputs.items()}
 
 
 def _publish(result: Artifact, chosen: Study) -> None:

@@ -53,37 +53,36 @@ def write_study(
     """Write a study's table, drawing and page below the artifact root, and record them to MLflow."""
     table = _table(study, variants)
     searches = _searches(variants) if study.searched == "baselines" else {}
-    tried = (
-        pd.concat([one.assign(variant=name) for name, one in searches.items()]) if searches else pd.DataFrame(trials)
-    )
-    notes = page.trial_rows(trials) if trials else ""
+    every_trial = pd.DataFrame(trials)
+    if searches:
+        every_trial = pd.concat([one.assign(variant=name) for name, one in searches.items()])
+    search_note = page.trial_rows(trials) if trials else ""
     if study.searched == "baselines":
-        notes = budget.section(common, searches, _preferred(variants))
-
-    answered = {name: answered_by(dict(leaves(one.config))) for name, one in variants.items()}
-    way = page.answer_note(answered) if study.through == "evaluation" else ""
+        search_note = budget.section(common, searches, _preferred(variants))
+    engines = {name: answered_by(dict(leaves(one.config))) for name, one in variants.items()}
+    engine_note = page.answer_note(engines) if study.through == "evaluation" else ""
 
     def fill(folder: Path) -> dict[str, Any]:
         tables.save_table(folder, TABLE, table)
-        if len(tried):
-            tables.save_table(folder, TRIALS, tried)
+        if len(every_trial):
+            tables.save_table(folder, TRIALS, every_trial)
         # `neurontune run` makes neither the causal table nor the table of attacks
-        alone = {} if study.through in ("causal", "robustness") else variants
-        commands = {variant: reproduce.command(one.config) for variant, one in alone.items()}
+        repeatable = {} if study.through in ("causal", "robustness") else variants
+        commands = {variant: reproduce.command(one.config) for variant, one in repeatable.items()}
         body = page.comparison_body(table, study, f"{name}.svg")
         if study.layout == "layers":
             shared = overlap.overlap_table({variant: _strengths(one) for variant, one in variants.items()})
             tables.save_table(folder, OVERLAP, shared)
             body += "\n\n" + page.overlap_section(shared)
-        told = "\n\n".join(filter(None, [way, notes]))
-        (folder / PAGE).write_text(page.render_page(study, body, command, commands, told), encoding="utf-8")
+        notes = "\n\n".join(filter(None, [engine_note, search_note]))
+        (folder / PAGE).write_text(page.render_page(study, body, command, commands, notes), encoding="utf-8")
         (folder / PLOT).write_text(plots.draw(table, study.layout, study.title), encoding="utf-8")
         return {}
 
     inputs = [artifact for one in variants.values() for artifact in one.made.values()]
     settings = {"study": name, "variants": {variant: list(study.variants.get(variant, ())) for variant in variants}}
-    shown = [table.to_json(orient="records"), tried.to_json(orient="records")]
-    digests = [*(artifact.digest for artifact in inputs), command, *shown, *filter(None, [way])]
+    shown = [table.to_json(orient="records"), every_trial.to_json(orient="records")]
+    digests = [*(artifact.digest for artifact in inputs), command, *shown, *filter(None, [engine_note])]
     root = artifacts.absolute_root(common.runtime.root)
     key = artifacts.stage_key(STAGE, VERSION, settings, "", digests)
     artifact = artifacts.find(root, STAGE, key) or artifacts.write(root, STAGE, key, fill, settings, inputs)

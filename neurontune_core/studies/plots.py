@@ -107,11 +107,11 @@ def _name_points(axes: Axes, rows: pd.DataFrame) -> None:
     places = [tuple(axes.transData.transform(point)) for point in points]
     boxes = place_labels(places, sizes, [4.0] * len(points), Box(*axes.bbox.extents))
     to_points = 72 / figure.dpi
-    for name, (x, y), box in zip(names, places, boxes, strict=True):
+    for name, (x, _), box in zip(names, places, boxes, strict=True):
         if box is None:
             name.remove()
         else:
-            low = y + (name.get_window_extent().y0 - y)  # where the text begins below its anchor
+            low = name.get_window_extent().y0  # lower than its anchor, because letters reach below their line
             name.set_position(((box.left + 1 - x) * to_points, (box.bottom + 1 - low) * to_points))
 
 

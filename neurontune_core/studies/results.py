@@ -58,7 +58,7 @@ def comparison_table(measured: Mapping[str, Measured]) -> pd.DataFrame:
             metrics = compare_behaviour(first.completions, one.completions).metrics
             found = metrics[metrics["metric"] == "su_f1"]
             if len(found):
-                row |= {f"difference{end}": float(found[f"{column}"].iloc[0]) for end, column in _ENDS.items()}
+                row |= {f"difference{end}": float(found[column].iloc[0]) for end, column in _ENDS.items()}
         rows.append(row)
     return pd.DataFrame(rows)
 
