@@ -87,22 +87,8 @@ def up(settings: Sequence[str], port: int, mlflow_port: int, show_password: bool
     with _running(logs) as start, work_pools.connect(shared["PREFECT_API_URL"], prefect.login) as api:
         kept, noted = [], {"PREFECT_API_URL": shared["PREFECT_API_URL"]}
         if own_mlflow:
-            # runs write their files themselves, so the files must be in a place that all runs can reach
-            command = [
-                sys.executable,
-                "-P",
-                "-m",
-                "flows.services.mlflow_server",
-                _place(f"{root}/mlflow"),
-                str(mlflow_port),
-            ]
-            # by environment, because it may contain a password and other users of the machine can read options
-            own = {"MLFLOW_BACKEND_STORE_URI": uri, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
-            own["PREFECT_API_AUTH_STRING"] = prefect.login
-            # MLflow's default list also allows names that begin like private addresses (`10.`, `192.168.`)
-            own["MLFLOW_SERVER_ALLOWED_HOSTS"] = f"127.0.0.1:{mlflow_port},localhost:{mlflow_port}"
+            kept.append(start("mlflow", *_mlflow_server(root, uri, mlflow_port, prefect.login)))
             uri = noted["MLFLOW_TRACKING_URI"] = f"http://127.0.0.1:{mlflow_port}"
-            kept.append(start("mlflow", command, own))
             shared |= login.mlflow_variables(prefect.login)
         shared["MLFLOW_TRACKING_URI"] = uri
         deployer = start("deployments", _deployer(), shared | {"PWD": str(PROJECT)}) if DEPLOYMENTS.is_file() else None
@@ -145,6 +131,20 @@ def _watch(
             if service.process.poll() is not None:
                 echo(f"{service.name} has ended and is started again; see {service.log}", error=True)
                 service.restart()
+
+
+def _mlflow_server(root: str, uri: str, port: int, password: str) -> tuple[list[str], dict[str, str]]:
+    """Return the command of this machine's MLflow server on the store `uri`, and its environment."""
+    # runs write their files themselves, so the files must be in a place that all runs can reach
+    command = [sys.executable, "-P", "-m", "flows.services.mlflow_server", _place(f"{root}/mlflow"), str(port)]
+    return command, {
+        # by environment, because it may contain a password and other users of the machine can read options
+        "MLFLOW_BACKEND_STORE_URI": uri,
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+        "PREFECT_API_AUTH_STRING": password,
+        # MLflow's default list also allows names that begin like private addresses (`10.`, `192.168.`)
+        "MLFLOW_SERVER_ALLOWED_HOSTS": f"127.0.0.1:{port},localhost:{port}",
+    }
 
 
 def _place(folder: str) -> str:
