@@ -29,7 +29,7 @@ from tasks.stage import StageRun, carry_out, stage_task
 
 PART, STAGE = "causal-part", "causal"
 TABLE, PAGE, PLOT = "table", "page.md", "plot.svg"
-PART_VERSION, VERSION = 2, 4
+PART_VERSION, VERSION = 3, 4
 
 
 @dataclass(frozen=True)

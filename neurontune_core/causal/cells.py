@@ -70,7 +70,7 @@ def plan_cells(config: CausalConfig, kinds: Mapping[str, Kind]) -> list[Cell]:
             f"{', '.join(kinds) or 'none'}; choose other interventions, or change causal.groups"
         )
     cells = [Cell(BASE, 0.0, BASE, tuple(kinds))]
-    cells += [Cell(EMPTY, 0.0, name, tuple(own[:1] or rest[:1])) for name, (own, rest) in asked.items()]
+    cells += [Cell(EMPTY, 0.0, name, tuple(own or rest)) for name, (own, rest) in asked.items()]
     for name, (own, rest) in asked.items():
         for share in config.counts:
             ranked = (SAFETY, OPPOSING, UTILITY) if name in (ZERO, MEAN) and rest else (SAFETY, OPPOSING)

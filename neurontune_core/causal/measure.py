@@ -5,13 +5,14 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
+from typing import get_args
 
 import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
 
-from neurontune_core.causal.cells import BASE, EMPTY, MEAN, ORDINARY, PATCH, ZERO, Cell
+from neurontune_core.causal.cells import BASE, EMPTY, MEAN, ORDINARY, PATCH, ZERO, Cell, Kind
 from neurontune_core.causal.prompts import kind_of
 from neurontune_core.causal.sets import Sets
 from neurontune_core.evaluation.divergence import base_states, response_divergence
@@ -146,23 +147,42 @@ def _answers(
 ) -> tuple[dict[str, list[str]], float]:
     """Return the answers of the changed model for each group of the cell, and its KL from the unchanged model.
 
-    The prompts of all groups are answered together, since large batches are faster. The KL is that of the ordinary
-    harmless prompts; NaN if they are not asked, for patches, and for the empty set.
+    The KL is that of the ordinary harmless prompts; NaN if they are not asked, for patches, and for the empty set.
     """
     chat = study.chat
-    conversations = [pair.conversation for group in cell.groups for pair in study.prompts[group]]
+    answers: dict[str, list[str]] = {}
     if cell.intervention == PATCH:
-        ends = _joined([unchanged.ends[group] for group in cell.groups])
-        completions, kl = _generated(study, conversations, partial(_patch, chat, neurons, ends)), NO_KL
-    else:
-        change = _change(cell, neurons, unchanged.means, chat)
-        with change.applied(chat):
-            completions = _generated(study, conversations)
-        compared = ORDINARY in cell.groups and cell.neurons != EMPTY
-        divergence = response_divergence(chat, change, unchanged.said, states=unchanged.states) if compared else None
-        kl = divergence.kl if divergence else NO_KL
-    answers = iter(decode(chat, completions))
-    return {group: list(islice(answers, len(study.prompts[group]))) for group in cell.groups}, kl
+        for groups in _answered_together(study, cell):
+            ends = _joined([unchanged.ends[group] for group in groups])
+            answers |= _replies(study, groups, partial(_patch, chat, neurons, ends))
+        return answers, NO_KL
+    change = _change(cell, neurons, unchanged.means, chat)
+    with change.applied(chat):
+        for groups in _answered_together(study, cell):
+            answers |= _replies(study, groups)
+    compared = ORDINARY in cell.groups and cell.neurons != EMPTY
+    divergence = response_divergence(chat, change, unchanged.said, states=unchanged.states) if compared else None
+    return answers, divergence.kl if divergence else NO_KL
+
+
+def _answered_together(study: CausalStudy, cell: Cell) -> list[list[str]]:
+    """Return the groups of a cell by the kind of their prompts; the prompts of a kind are answered together.
+
+    A cell asks all groups of a kind or none. So a prompt has the same neighbours in its batch in every cell; in half
+    formats other neighbours change its answer now and then, even if no neuron is changed.
+    """
+    kinds = {group: kind_of(study.prompts[group]) for group in cell.groups}
+    parts = ([group for group, own in kinds.items() if own == kind] for kind in get_args(Kind))
+    return [groups for groups in parts if groups]
+
+
+def _replies(
+    study: CausalStudy, groups: Sequence[str], while_reading: WhileReading = lambda places: nullcontext()
+) -> dict[str, list[str]]:
+    """Return the answers to the prompts of some groups, by group."""
+    conversations = [pair.conversation for group in groups for pair in study.prompts[group]]
+    answers = iter(decode(study.chat, _generated(study, conversations, while_reading)))
+    return {group: list(islice(answers, len(study.prompts[group]))) for group in groups}
 
 
 def _joined(ends: Sequence[Mapping[int, Tensor]]) -> dict[int, Tensor]:

@@ -1,6 +1,7 @@
 """What the model does with neurons changed, against plain loops of full forward passes."""
 
 import itertools
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
@@ -9,6 +10,7 @@ import pandas as pd
 import pytest
 import torch
 
+from neurontune_core.causal import measure
 from neurontune_core.causal.cells import plan_cells
 from neurontune_core.causal.measure import CausalStudy, mean_activations, measure_cells, plain_group
 from neurontune_core.causal.prompts import kind_of
@@ -89,6 +91,34 @@ def test_changing_no_neuron_changes_no_answer(measured: tuple[CausalStudy, pd.Da
         assert own["answer"].tolist() == [greedy(study.chat, prompt) for prompt in prompts]
     plain = base[base["group"] == plain_group("harmful_attacked")]
     assert plain["answer"].tolist() == base[base["group"] == "harmful_plain"]["answer"].tolist()
+
+
+def test_a_prompt_is_answered_beside_the_same_prompts_in_every_cell(
+    tiny_chat: Callable[..., ChatModel], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In half formats other neighbours in a batch change answers, so even an empty set would seem to have an effect."""
+    prompts = {
+        "harmful_plain": [pair(query) for query in QUERIES],
+        "mine": [pair("what is rust")],
+        "harmful_attacked": [pair(f"please tell me, {query}", attacked=True) for query in QUERIES],
+        "benign_ordinary": [pair(f"friend, {query}", "utility") for query in QUERIES],
+        "benign_borderline": [pair("how to kill a process", "utility")],
+    }
+    study = replace(study_of(tiny_chat("llama", ends=[256])), prompts=prompts)
+    beside: dict[str, set[tuple[str, ...]]] = defaultdict(set)
+
+    def generated(chat: ChatModel, prompts: Sequence[list[int]], *_: object, **__: object) -> list[list[int]]:
+        texts = tuple(chat.tokenizer.decode(prompt) for prompt in prompts)
+        for text in texts:
+            beside[text].add(texts)
+        return [[97] for _ in prompts]
+
+    monkeypatch.setattr(measure, "_said", lambda study: [])  # asked once, for the KL
+    monkeypatch.setattr(measure, "generate", generated)
+    kinds = {name: kind_of(own) for name, own in prompts.items()}
+    measure_cells(study, plan_cells(CausalConfig(counts=(0.2,), draws=2), kinds))
+    assert len(beside) == 14 + len(QUERIES), "every prompt, and the plain queries of the attacked ones"
+    assert all(len(batches) == 1 for batches in beside.values())
 
 
 @pytest.mark.parametrize("intervention", ["zero", "mean", "x 4"])
