@@ -4,6 +4,7 @@ import os
 import sys
 
 from flows.services.guard import OwnPagesOnly, PasswordAsked
+from tasks.recording.mlflow_store import client_of
 
 OPEN = ("/health",)
 """Paths that need no password: the health check."""
@@ -19,6 +20,8 @@ def serve_mlflow(store: str, files: str, port: int) -> None:
 
     os.environ |= {settings.BACKEND_STORE_URI_ENV_VAR: store, settings.ARTIFACT_ROOT_ENV_VAR: files}
     import uvicorn
+
+    client_of(store)  # creates a store that does not exist, under the lock that runs use
     from mlflow.server.fastapi_app import app
     from mlflow.server.handlers import initialize_backend_stores
 

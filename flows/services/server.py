@@ -17,9 +17,10 @@ from pathlib import Path
 
 import httpx
 
-from flows.services import new_database, server_changes
+from flows.services import server_changes
 from flows.services.guard import OwnPagesOnly
 from flows.services.login import make_login
+from tasks.recording import new_database
 from tasks.recording.mlflow_store import database_path
 
 START_SECONDS = 600  # a busy machine takes minutes
@@ -158,7 +159,7 @@ def _serve(bound: int, parent: int) -> None:
         starting.acquire(timeout=START_SECONDS / 2)
         file = PREFECT_HOME.value() / "prefect.db"
         if PREFECT_API_DATABASE_CONNECTION_URL.value() == f"sqlite+aiosqlite:///{database_path(file)}":
-            new_database.create(file)
+            new_database.create(file, "prefect")
     threading.Thread(target=watch, daemon=True).start()
     server.run(sockets=[socket.socket(fileno=bound)])
 

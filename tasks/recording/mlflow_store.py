@@ -22,7 +22,7 @@ from pydantic import BaseModel, ConfigDict
 from neurontune_core.config import RuntimeConfig
 from neurontune_core.errors import InputError
 from neurontune_core.shown_text import quoted
-from tasks.recording import mlflow_view
+from tasks.recording import mlflow_view, new_database
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -217,7 +217,7 @@ def client_of(uri: str) -> "MlflowClient":
     logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
     with _writing_alone(uri):
         if uri.startswith(SQLITE):
-            _make_or_check(uri)
+            _make_or_check(Path(_file_of(uri)))
         # without an explicit address MLflow would put the registry into the working folder
         return MlflowClient(uri, os.environ.get(REGISTRY) or uri)
 
@@ -270,7 +270,7 @@ def _said_of_database(message: str, place: str = "MLflow's database") -> str:
     return f"{place}: {message}"
 
 
-def _make_or_check(uri: str) -> None:
+def _make_or_check(file: Path) -> None:
     """Create a SQLite store atomically, so that a killed process leaves no half-made one; check one that exists.
 
     The check is quick, while MLflow retries a damaged store for two minutes.
@@ -278,23 +278,29 @@ def _make_or_check(uri: str) -> None:
     Raises:
         StoreError: the store is damaged or locked.
     """
-    from mlflow import MlflowClient
-
-    file = Path(_file_of(uri))
-    if not file.exists():
-        for left in file.parent.glob(f"{file.name}.*.part"):
-            left.unlink()
-        part = file.with_name(f"{file.name}.{uuid4().hex}.part")  # MLflow caches opened stores by name
-        address = f"{SQLITE}{database_path(part)}"
-        MlflowClient(address, address).search_experiments(max_results=1)
-        part.replace(file)
-        return
     try:
+        if not file.exists():
+            _make(file)
         with closing(sqlite3.connect(file, timeout=LOCKED_SECONDS)) as database:
             database.execute("SELECT count(*) FROM sqlite_master").fetchone()
             database.execute("BEGIN IMMEDIATE").connection.rollback()
     except sqlite3.Error as error:
         raise StoreError(f"runtime.mlflow_uri: {_said_of_database(str(error), str(file))}") from error
+
+
+def _make(file: Path) -> None:
+    for left in file.parent.glob(f"{file.name}.*.part"):
+        left.unlink()
+    new_database.create(file, "mlflow")
+    if file.exists():
+        return
+    # another version of MLflow is installed, which runs its migrations
+    from mlflow import MlflowClient
+
+    part = file.with_name(f"{file.name}.{uuid4().hex}.part")  # MLflow caches opened stores by name
+    address = f"{SQLITE}{database_path(part)}"
+    MlflowClient(address, address).search_experiments(max_results=1)
+    part.replace(file)
 
 
 @contextmanager
