@@ -1,7 +1,6 @@
 """The commands that run a flow: the pipeline, only the pairs, a shard, studies."""
 
 import json
-import os
 import shlex
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 from flows.commands import console
 from flows.commands.console import echo
 from flows.services import environment, login, server
+from flows.services.importing import without_collecting
 from flows.stage_names import STAGES
 from neurontune_core.address_space import check_address_space
 from neurontune_core.config import (
@@ -244,13 +244,15 @@ def embedded(config: PipelineConfig, preset: str, debug: bool) -> Iterator[None]
     benchmarks.check_benchmarks(config.evaluation)
     environment.apply(config.runtime, quiet=not debug)
     check_root(config.runtime.root)
-    ready = start_prefect()
-    # import while the server starts: both take seconds
-    from prefect import tags
-    from prefect.exceptions import Abort
-    from prefect.settings import temporary_settings
+    with without_collecting():
+        ready = start_prefect()
+        # import while the server starts: both take seconds
+        import mlflow  # noqa: F401
+        from prefect import tags
+        from prefect.exceptions import Abort
+        from prefect.settings import temporary_settings
 
-    from flows.inputs import check_inputs, data_read_once
+        from flows.inputs import check_inputs, data_read_once
 
     console.show_own_lines()
     with data_read_once():
@@ -283,8 +285,6 @@ def start_prefect() -> Callable[[], dict[Any, str]]:
     if configured is not None:
         echo(f"Prefect UI: {configured.removesuffix('/api')}", error=True)
         return lambda: {PREFECT_API_URL: configured}
-    # registering block types takes seconds, and the server of a single run does not need them
-    os.environ.setdefault("PREFECT_API_BLOCKS_REGISTER_ON_START", "false")
     home = PREFECT_HOME.value()
     embedded = server.start_server(home, home / "server.log")
 

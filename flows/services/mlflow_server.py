@@ -4,6 +4,7 @@ import os
 import sys
 
 from flows.services.guard import OwnPagesOnly, PasswordAsked
+from flows.services.importing import without_collecting
 from tasks.recording.mlflow_store import client_of
 
 OPEN = ("/health",)
@@ -16,15 +17,15 @@ def serve_mlflow(store: str, files: str, port: int) -> None:
     The login is in PREFECT_API_AUTH_STRING. The address of the store comes by an environment variable too, because it
     may contain a password, and other users of the machine can read command lines.
     """
-    import mlflow.server as settings
+    with without_collecting():
+        import mlflow.server as settings
 
-    os.environ |= {settings.BACKEND_STORE_URI_ENV_VAR: store, settings.ARTIFACT_ROOT_ENV_VAR: files}
-    import uvicorn
+        os.environ |= {settings.BACKEND_STORE_URI_ENV_VAR: store, settings.ARTIFACT_ROOT_ENV_VAR: files}
+        import uvicorn
+        from mlflow.server.fastapi_app import app
+        from mlflow.server.handlers import initialize_backend_stores
 
     client_of(store)  # creates a store that does not exist, under the lock that runs use
-    from mlflow.server.fastapi_app import app
-    from mlflow.server.handlers import initialize_backend_stores
-
     initialize_backend_stores(store, store, files)
     guarded = OwnPagesOnly(PasswordAsked(app, os.environ["PREFECT_API_AUTH_STRING"], OPEN))
     uvicorn.run(guarded, host="127.0.0.1", port=port, log_level="warning", timeout_graceful_shutdown=5)

@@ -19,6 +19,7 @@ import httpx
 
 from flows.services import server_changes
 from flows.services.guard import OwnPagesOnly
+from flows.services.importing import without_collecting
 from flows.services.login import make_login
 from tasks.recording import new_database
 from tasks.recording.mlflow_store import database_path
@@ -28,8 +29,9 @@ POLL_SECONDS = 0.1
 SINGLE_RUN = {
     f"PREFECT_SERVER_SERVICES_{name}_ENABLED": "false"
     for name in ("SCHEDULER", "LATE_RUNS", "TRIGGERS", "FOREMAN", "PAUSE_EXPIRATIONS", "CLEANUP_RECONCILER")
-}
-"""Services for deployments, automations and workers; the server of a single run does not need them."""
+} | {"PREFECT_API_BLOCKS_REGISTER_ON_START": "false", "PREFECT_SERVER_MEMOIZE_BLOCK_AUTO_REGISTRATION": "false"}
+"""Without services for deployments, automations and workers, and without block types, for which every installed
+extension of Prefect would be imported: the server of a single run needs none of them."""
 
 
 class ServerStartError(RuntimeError):
@@ -123,28 +125,22 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
         process.wait()
 
 
-def _guarded_app() -> OwnPagesOnly:
-    from prefect.server.api.server import create_app
-
-    return OwnPagesOnly(create_app())
-
-
 def _serve(bound: int, parent: int) -> None:
     """Serve on a bound socket until stopped, or until the parent process is gone.
 
     A lock makes servers on the same database start one after another: each migrates it, and two that create it at the
     same time would damage it.
     """
-    import prefect.server.api.server  # noqa: F401  # takes seconds, so import before taking the lock
-    import uvicorn
-    from filelock import FileLock, Timeout
-    from prefect.settings import PREFECT_API_DATABASE_CONNECTION_URL, PREFECT_HOME
+    with without_collecting():  # before taking the lock, because it takes seconds
+        import uvicorn
+        from filelock import FileLock, Timeout
+        from prefect.server.api.server import create_app
+        from prefect.settings import PREFECT_API_DATABASE_CONNECTION_URL, PREFECT_HOME
 
-    server_changes.change_server()
+        server_changes.change_server()
+        app = OwnPagesOnly(create_app())
     # otherwise an open page or a listening worker would prevent the server from ending before a restart
-    config = uvicorn.Config(
-        _guarded_app, factory=True, host="127.0.0.1", log_level="error", lifespan="on", timeout_graceful_shutdown=5
-    )
+    config = uvicorn.Config(app, host="127.0.0.1", log_level="error", lifespan="on", timeout_graceful_shutdown=5)
     server = uvicorn.Server(config)
     starting = FileLock(PREFECT_HOME.value() / "starting.lock", thread_local=False)
 

@@ -1,0 +1,20 @@
+"""Import many modules at once, without a search for garbage meanwhile."""
+
+import gc
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+@contextmanager
+def without_collecting() -> Iterator[None]:
+    """Inside this context, which only imports modules, Python does not look for garbage.
+
+    Modules make a million objects that live until the process ends. Looking through them again and again takes a fifth
+    of the time of imports; after this context, too, they are not looked through.
+    """
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.enable()
