@@ -10,7 +10,6 @@ import pandas as pd
 from neurontune_core import artifacts, tables
 from neurontune_core.attribution.settings import AttributionMethod
 from neurontune_core.causal import cells, measure, page, prompts, summary
-from neurontune_core.causal.drawing import draw_responses
 from neurontune_core.causal.sets import Sets
 from neurontune_core.causal.settings import CausalConfig
 from neurontune_core.data.library import PublicLibrary
@@ -21,7 +20,6 @@ from neurontune_core.model.source import ModelReference
 from neurontune_core.records import Artifact
 from neurontune_core.selection.ranking import strengths
 from neurontune_core.selection.settings import SelectionConfig
-from neurontune_core.studies.plots import as_svg
 from tasks.models import loaded
 from tasks.progress import tracker
 from tasks.recording.data_files import data_file
@@ -104,6 +102,10 @@ def summarise_parts(config: CausalConfig, parts: Sequence[Artifact], run: StageR
     """Join the parts to a table (a row a set, size, intervention and group), a drawing and a page."""
 
     def fill(folder: Path) -> Mapping[str, float]:
+        # matplotlib, which the report of a run does not need
+        from neurontune_core.causal.drawing import draw_responses
+        from neurontune_core.studies.plots import as_svg
+
         every = pd.concat(
             [tables.load_table(artifacts.open_folder(part), "answers") for part in parts], ignore_index=True
         )

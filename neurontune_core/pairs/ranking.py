@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy import stats
+from scipy.special import stdtrit  # not scipy.stats, whose import takes half a second
 
 from neurontune_core.data.corpus import Attack
 from neurontune_core.model.chat import encode_response
@@ -69,7 +69,7 @@ def mean_intervals(values: NDArray[np.float64]) -> tuple[NDArray[np.float64], ND
     mean = values.mean(axis=1)
     if count < 2:
         return np.full_like(mean, np.nan), np.full_like(mean, np.nan)
-    margin = stats.t.ppf(0.975, count - 1) * values.std(axis=1, ddof=1) / np.sqrt(count)
+    margin = stdtrit(count - 1, 0.975) * values.std(axis=1, ddof=1) / np.sqrt(count)
     return mean - margin, mean + margin
 
 

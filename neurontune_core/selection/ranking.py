@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy import stats
+from scipy.special import stdtrit  # not scipy.stats, whose import takes half a second
 
 from neurontune_core.attribution.settings import AttributionMethod
 from neurontune_core.errors import InputError
@@ -98,7 +98,7 @@ def rank(
         freedom = min(own.count, rest.count) - 1
         deviation = np.sqrt((own.variance + rest.variance) / 2)
         strength = score if config.statistic == "difference" else _ratio(score, deviation)
-    width = stats.t.ppf(0.975, freedom) if freedom > 0 else np.nan
+    width = stdtrit(freedom, 0.975) if freedom > 0 else np.nan
     return Ranking(sign * strength, sign * score, width * error)
 
 

@@ -1,12 +1,13 @@
-"""How well a judge agrees with people, and two judges with each other."""
+"""How well a judge agrees with people, and two judges with each other.
+
+scikit-learn is imported by the functions that use it: a run with a single judge needs none of them.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-
-from sklearn.metrics import accuracy_score, cohen_kappa_score, f1_score, precision_score, recall_score
 
 from .verdict import REFUSED, Label, Verdict
 
@@ -41,6 +42,8 @@ def measure_agreement(
     prompt_safe: Sequence[bool | None] | None = None,
 ) -> Agreement:
     """Compare verdicts with labels, row by row; `groups` names the model each completion came from."""
+    from sklearn.metrics import accuracy_score, precision_score, recall_score
+
     rows = [index for index, verdict in enumerate(verdicts) if verdict.label != "unscored"]
     truth = {index: labels[index] in REFUSED for index in rows}
     found = {index: verdicts[index].refused for index in rows}
@@ -74,6 +77,8 @@ def measure_agreement(
 
 def f1_of(rows: Sequence[int], truth: dict[int, bool], found: dict[int, bool]) -> float | None:
     """F1 of refusal on some rows; None if no row is a refusal, neither by its label nor by its verdict."""
+    from sklearn.metrics import f1_score
+
     true, guess = [truth[index] for index in rows], [found[index] for index in rows]
     return float(f1_score(true, guess, zero_division=0)) if any(true) or any(guess) else None
 
@@ -85,6 +90,8 @@ def mean(values: Sequence[bool]) -> float | None:
 
 def judge_kappa(first: Sequence[Verdict], second: Sequence[Verdict]) -> float | None:
     """Cohen's kappa of two judges on refused or not, over the rows both scored; None where it is undefined."""
+    from sklearn.metrics import cohen_kappa_score
+
     pairs = [(a, b) for a, b in zip(first, second, strict=True) if "unscored" not in (a.label, b.label)]
     one, other = [a.refused for a, _ in pairs], [b.refused for _, b in pairs]
     if len(set(one) | set(other)) < 2:

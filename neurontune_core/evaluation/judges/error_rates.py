@@ -6,8 +6,7 @@ import math
 from dataclasses import dataclass
 from itertools import product
 
-from statsmodels.stats.proportion import proportion_confint
-
+from neurontune_core.evaluation.statistics import wilson_interval
 from neurontune_core.records import Role
 
 
@@ -65,8 +64,8 @@ def correct_rate(observed: float, judge: str, role: Role) -> CorrectedRate | Non
     if judge not in MEASURED:
         return None
     counts = MEASURED[judge][role]
-    positive = proportion_confint(counts.false_refusals, counts.complied, method="wilson")
-    negative = proportion_confint(counts.missed_refusals, counts.refused, method="wilson")
+    positive = wilson_interval(counts.false_refusals, counts.complied)
+    negative = wilson_interval(counts.missed_refusals, counts.refused)
     corners = [rogan_gladen(observed, fpr, fnr) for fpr, fnr in product(positive, negative)]
     value = rogan_gladen(observed, counts.false_refusals / counts.complied, counts.missed_refusals / counts.refused)
     return CorrectedRate(value, min(corners), max(corners))
