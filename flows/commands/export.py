@@ -5,6 +5,7 @@ from pathlib import Path
 
 from flows.commands.console import echo
 from flows.services import environment
+from flows.services.importing import without_collecting
 from neurontune_core.errors import InputError
 from neurontune_core.export.target import check_target
 
@@ -35,11 +36,13 @@ def export_model(
         send.check_repository(repository)
     converter = send.find_converter(Path(gguf)) if gguf is not None else None
     runtime = environment.ready(settings, debug)
-    from transformers.utils import logging as transformers_logging
+    with without_collecting():
+        import mlflow  # noqa: F401
+        from transformers.utils import logging as transformers_logging
 
-    from neurontune_core.export.alpha import write_alpha
-    from neurontune_core.export.folder import write_folder
-    from tasks.recording.tuned import card_of, find_tuned
+        from neurontune_core.export.alpha import write_alpha
+        from neurontune_core.export.folder import write_folder
+        from tasks.recording.tuned import card_of, find_tuned
 
     transformers_logging.disable_progress_bar()
     tuned = find_tuned(run, runtime)
