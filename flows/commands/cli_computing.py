@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from flows.commands.cli_arguments import Debug, Model, Preset, Run, Settings
+from flows.commands.console import echo
 from flows.services.ending import INTERRUPTED
 from flows.stage_names import STAGES
 
@@ -43,6 +44,8 @@ def up(
     ] = False,
 ) -> None:
     """Start the Prefect server, its workers and the MLflow server on this machine, until Ctrl-C."""
+    if not show_password:
+        echo("checking the settings and the ports", error=True)  # before imports, which take a second
     from flows.services import up
 
     try:

@@ -29,9 +29,8 @@ POLL_SECONDS = 0.1
 SINGLE_RUN = {
     f"PREFECT_SERVER_SERVICES_{name}_ENABLED": "false"
     for name in ("SCHEDULER", "LATE_RUNS", "TRIGGERS", "FOREMAN", "PAUSE_EXPIRATIONS", "CLEANUP_RECONCILER")
-} | {"PREFECT_API_BLOCKS_REGISTER_ON_START": "false", "PREFECT_SERVER_MEMOIZE_BLOCK_AUTO_REGISTRATION": "false"}
-"""Without services for deployments, automations and workers, and without block types, for which every installed
-extension of Prefect would be imported: the server of a single run needs none of them."""
+} | {"PREFECT_API_BLOCKS_REGISTER_ON_START": "false"}
+"""Services for deployments, automations and workers, and block types; the server of a single run does not need them."""
 
 
 class ServerStartError(RuntimeError):
@@ -97,6 +96,9 @@ def start_server(home: Path, log: Path, port: int | None = None) -> EmbeddedServ
             "PREFECT_SERVER_API_CORS_ALLOWED_ORIGINS": f"http://127.0.0.1:{port},http://localhost:{port}",
             # errors name this log, so it must contain the reason even if libraries print nothing to the terminal
             "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "WARNING",
+            # to find out whether block types are new, Prefect imports all its installed extensions, which takes longer
+            # than registering them
+            "PREFECT_SERVER_MEMOIZE_BLOCK_AUTO_REGISTRATION": "false",
         }
         if of_single_run:
             environment = SINGLE_RUN | environment
