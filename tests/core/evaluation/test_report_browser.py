@@ -33,6 +33,8 @@ def test_the_report_works_in_a_browser(
     )
     assert min(sizes) > 100
     assert browser.run("return document.documentElement.scrollWidth <= window.innerWidth"), "no sideways scrolling"
+    rows = "return [...document.querySelectorAll('#neurons tbody tr')].map((e) => e.getBoundingClientRect().height)"
+    assert 0 < max(browser.run(rows)) < 60, "the table is not stretched to the height of the chart beside it"
 
     assert (browser.run(shown), browser.run("return shown.textContent")) == (10, "10 of 10")
     browser.type("#search", "TRANSLATION safety-test-1")
