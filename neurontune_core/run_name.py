@@ -32,13 +32,21 @@ def changes(config: PipelineConfig) -> dict[str, str]:
     """Return the settings, by `section.field`, that differ from those of the run's preset, as text.
 
     Without a preset, the settings are compared with the fields' defaults. If the preset is a user's file,
-    `runtime.changed` has the differences. The model is left out, because the name has it anyway, and `runtime` is left
-    out, because it changes no result.
+    `runtime.changed` has the differences. If the run has another method than its preset, that method's defaults are
+    no changes. The model is left out, because the name has it anyway, and `runtime` is left out, because it changes no
+    result.
     """
     preset = config.runtime.preset
     if not preset or preset in preset_names():
         usual, own = dict(leaves(load_config(preset) if preset else PipelineConfig())), dict(leaves(config))
-        changed = {name: own.get(name) for name in {**own, **usual} if own.get(name) != usual.get(name)}
+        given = {name for name, _ in leaves(config, with_defaults=False)}
+        # a field that only one of the two has belongs to another method or to another source of data
+        both = own.keys() & usual.keys()
+        changed = {
+            name: own.get(name)
+            for name in {**own, **usual}
+            if own.get(name) != usual.get(name) and (name in both or name in given or ".sources." in name)
+        }
     else:
         changed = {name: value for name, _, value in (each.partition("=") for each in config.runtime.changed)}
     return {name: _text(value) for name, value in changed.items() if name != "model.name"}
@@ -61,7 +69,7 @@ def changes_in_words(changed: dict[str, str]) -> str:
     return SEPARATOR.join(words)
 
 
-def leaves(config: PipelineConfig) -> Iterator[tuple[str, Any]]:
+def leaves(config: PipelineConfig, with_defaults: bool = True) -> Iterator[tuple[str, Any]]:
     """Yield every setting as `section.field` and value; of the sources only the fields that are set."""
 
     def walk(branch: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
@@ -71,7 +79,7 @@ def leaves(config: PipelineConfig) -> Iterator[tuple[str, Any]]:
             elif value is not None or ".sources." not in prefix:
                 yield f"{prefix}{name}", value
 
-    return walk(config.model_dump(mode="json", exclude={"runtime"}), "")
+    return walk(config.model_dump(mode="json", exclude={"runtime"}, exclude_defaults=not with_defaults), "")
 
 
 def _text(value: Any) -> str:

@@ -22,6 +22,15 @@ from neurontune_core.run_name import changes, changes_in_words, run_name
         ),
         ("tiny", ["selection.safety_neurons=9"], None, "llama · tiny · safety_neurons=9"),
         ("tiny", ["pairs.harmful=/data/here/mine.csv,advbench"], None, "llama · tiny · harmful=mine.csv,advbench"),
+        ("tiny", ["scaling.method=maml"], None, "llama · tiny · scaling.method=maml"),
+        (
+            "tiny",
+            ["scaling.method=maml", "scaling.inner_steps=3"],
+            None,
+            "llama · tiny · scaling.method=maml · inner_steps=3",
+        ),
+        ("tiny", ["baseline.method=lora"], None, "llama · tiny · baseline.method=lora"),
+        ("tiny", ["pairs.sources.mine.path=x.csv"], None, "llama · tiny · path=x.csv"),
         ("tiny", ["scaling.steps=20", "runtime.name=my name"], None, "my name"),
     ],
 )
