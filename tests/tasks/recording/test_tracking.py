@@ -285,6 +285,23 @@ def load_table(config: PipelineConfig, run: Run) -> dict[str, Any]:
     return table
 
 
+def test_a_creation_that_mlflow_repeats_leaves_one_run(config: PipelineConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """MLflow's client sends a request again that a slow server has not answered in time."""
+    uri = tracking_uri(config.runtime)
+    client = client_of(uri)
+    create = client.create_run
+
+    def twice(*arguments: Any, **options: Any) -> Run:
+        create(*arguments, **options)
+        return create(*arguments, **options)
+
+    monkeypatch.setattr(client, "create_run", twice)
+    monkeypatch.setattr(mlflow_spool, "SLOW_SECONDS", 0)
+    place = Tracking(uri=uri, root=config.runtime.root, experiment="neurontune")
+    made = tracking.open_run(place, "run", {})
+    assert [run.info.run_id for run in client.search_runs(["1"])] == [made]
+
+
 def test_after_a_slow_failure_records_are_kept_at_once(
     config: PipelineConfig, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
