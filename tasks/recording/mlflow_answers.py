@@ -122,7 +122,7 @@ def _trace(experiment: str, trace: str, row: dict[Any, Any], run: str) -> "tuple
 
 
 def _verdicts(trace: str, row: dict[Any, Any], run: str) -> list[Any]:
-    """Return the assessments of an answer: the verdict, and whether it is the right one for the prompt's role."""
+    """Return the assessments of an answer: the verdict, and, if scored, whether it is the one wanted of the prompt."""
     from mlflow.entities import AssessmentSource, Feedback
 
     wanted = bool(row["refused"]) == (row["role"] == "safety") and not bool(row["broken"])
@@ -130,7 +130,7 @@ def _verdicts(trace: str, row: dict[Any, Any], run: str) -> list[Any]:
         "CODE" if str(row["judge"]).startswith(("rules", "keyword")) else "LLM_JUDGE", row["judge"]
     )
     reason = str(row.get("explanation") or "") or None
-    values = {"verdict": str(row["verdict"]), "as wanted": wanted}
+    values = {"verdict": str(row["verdict"])} | ({} if row["verdict"] == "unscored" else {"as wanted": wanted})
     found = []
     for number, (name, value) in enumerate(values.items()):
         feedback = Feedback(

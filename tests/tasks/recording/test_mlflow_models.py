@@ -85,6 +85,12 @@ def test_answers_are_traces_with_verdicts_and_harmful_text_is_masked(config: Pip
     assert "| **SU-F1** |" in note and "| refused: safety plain | 0% [" in note
 
 
+@pytest.mark.parametrize(("verdict", "shown"), [("refusal", ["verdict", "as wanted"]), ("unscored", ["verdict"])])
+def test_an_answer_that_was_not_scored_is_neither_wanted_nor_unwanted(verdict: str, shown: list[str]) -> None:
+    row = {"verdict": verdict, "refused": verdict == "refusal", "broken": False, "role": "utility", "judge": "rules 6"}
+    assert [each.name for each in mlflow_answers._verdicts("0" * 32, row, "a run")] == shown
+
+
 def test_harmful_text_is_shown_where_a_setting_says_so(config: PipelineConfig) -> None:
     runtime = config.runtime.model_copy(update={"harmful_text": "shown"})
     finished(config.model_copy(update={"runtime": runtime}), "open")
