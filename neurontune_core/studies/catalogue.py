@@ -74,6 +74,7 @@ _ASKED = (
 )
 """Of every ranking: do plain harmful prompts of the validation split, which attribution never saw, stay refused?"""
 _GRADIENT = ("attribution.method=gradient",)
+_EQUATION_4 = ("attribution.method=integrated_gradients", "attribution.objective=probability")
 _ACTIVATION = ("attribution.method=activation", "attribution.normalise=false")
 
 
@@ -193,18 +194,16 @@ STUDIES: dict[str, Study] = {
             "learned mask": _ranked("attribution.method=mask", "selection.statistic=mean"),
             "activation, harmful minus harmless": _ranked(*_ACTIVATION, "selection.statistic=difference"),
             "activation, effect size": _ranked(*_ACTIVATION, "selection.statistic=effect_size"),
-            "equation 4": _ranked("attribution.method=integrated_gradients", "selection.statistic=mean"),
-            "equation 4, safety minus utility pairs": _ranked(
-                "attribution.method=integrated_gradients", "selection.statistic=difference"
-            ),
-            "equation 4, t over pairs": _ranked("attribution.method=integrated_gradients", "selection.statistic=t"),
+            "equation 4": _ranked(*_EQUATION_4, "selection.statistic=mean"),
+            "equation 4, safety minus utility pairs": _ranked(*_EQUATION_4, "selection.statistic=difference"),
+            "equation 4, t over pairs": _ranked(*_EQUATION_4, "selection.statistic=t"),
             "equation 4, log-probability": _ranked(
                 "attribution.method=integrated_gradients",
-                "selection.statistic=mean",
                 "attribution.objective=log_probability",
+                "selection.statistic=mean",
             ),
             "equation 4, response positions": _ranked(
-                "attribution.method=integrated_gradients", "selection.statistic=mean", "attribution.position=response"
+                *_EQUATION_4, "selection.statistic=mean", "attribution.position=response"
             ),
         },
         "rankings",

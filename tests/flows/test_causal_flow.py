@@ -31,7 +31,7 @@ def measured(monkeypatch: pytest.MonkeyPatch, core_calls: Counter[str]) -> list[
     def measure(study: Any, cells: Any, track: Any) -> pd.DataFrame:
         parts.append([cell.neurons for cell in cells])
         rows = [
-            (cell.neurons, cell.share, cell.intervention, cell.matched, 3, group, f"p{number}", "q",
+            (cell.neurons, cell.share, cell.intervention, cell.matched, 3, group, f"p{number}", "q", "safety",
              "refusal" if number < 2 else "compliance", "a", float("nan"))
             for cell in cells for group in cell.groups for number in range(4)
         ]  # fmt: skip

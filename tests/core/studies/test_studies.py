@@ -207,8 +207,8 @@ def answers() -> pd.DataFrame:
             {
                 "neurons": neurons, "share": share, "intervention": intervention, "matched": matched,
                 "count": round(1000 * share), "group": "harmful_plain", "id": [str(n) for n in range(10)],
-                "query_id": "q", "label": ["refusal"] * refused + ["compliance"] * (10 - refused), "answer": "a",
-                "kl": np.nan,
+                "query_id": "q", "role": "safety", "label": ["refusal"] * refused + ["compliance"] * (10 - refused),
+                "answer": "a", "kl": np.nan,
             }
         )  # fmt: skip
 
