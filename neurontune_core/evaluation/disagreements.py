@@ -5,7 +5,7 @@ from typing import Any
 
 import pandas as pd
 
-from neurontune_core.evaluation.judges.verdict import REFUSED
+from neurontune_core.records import REFUSED
 
 SPOKEN = {
     "refusal": "refused",

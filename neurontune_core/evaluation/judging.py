@@ -12,8 +12,8 @@ from neurontune_core.evaluation.judges import Completion, Judge, Verdict, judge_
 from neurontune_core.evaluation.judges.agreement import judge_kappa
 from neurontune_core.evaluation.judges.precomputed import NAME as PRECOMPUTED
 from neurontune_core.evaluation.judges.presets import PRESETS
-from neurontune_core.evaluation.judges.verdict import REFUSED
 from neurontune_core.evaluation.settings import EvaluationConfig, path_of
+from neurontune_core.records import REFUSED
 
 MODELS = ("base", "tuned")
 

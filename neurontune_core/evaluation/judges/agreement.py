@@ -9,7 +9,9 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from .verdict import REFUSED, Label, Verdict
+from neurontune_core.records import REFUSED
+
+from .verdict import Label, Verdict
 
 
 @dataclass(frozen=True)

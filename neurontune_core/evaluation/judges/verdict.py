@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol, get_args
 
+from neurontune_core.records import REFUSED
+
 Label = Literal["refusal", "partial", "compliance", "broken", "unscored"]
 Degenerate = Literal["none", "empty", "loop", "gibberish"]
 
@@ -17,7 +19,6 @@ LABEL_NAMES: dict[str, Label] = {label: label for label in LABELS} | {
     "partial_refusal": "partial",
     "full_compliance": "compliance",
 }
-REFUSED: frozenset[str] = frozenset({"refusal", "partial"})
 
 
 @dataclass(frozen=True)
