@@ -87,6 +87,7 @@ def main() -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _interrupt)
     sys.excepthook = _show_traceback
+    sys.unraisablehook = _show_unraisable
     memory_watch.watch_memory()
     ending.watch_signals()
     try:
@@ -130,11 +131,20 @@ def _show_traceback(kind: type[BaseException], error: BaseException, place: Trac
     print(printable("".join(traceback.format_exception(kind, error, place))), end="", file=sys.stderr)
 
 
+def _show_unraisable(error: "sys.UnraisableHookArgs") -> None:
+    """Show an exception that Python cannot raise, as it arose in a finalizer or in a weak reference's callback.
+
+    An interrupt is not shown: `_interrupt` has noted it, and it ends the command.
+    """
+    if not (stop_requested.is_set() and issubclass(error.exc_type, KeyboardInterrupt)):
+        sys.__unraisablehook__(error)
+
+
 def _interrupt(number: int, frame: object) -> None:
     """End at SIGINT (Ctrl-C) or SIGTERM, without half-written files.
 
-    The exception alone is not enough: a library may swallow it inside a callback. So `stop_requested` is set too, which
-    ends the loops at their next item.
+    The exception alone is not enough: a library may swallow it inside a callback, and Python swallows it in a
+    finalizer. So `stop_requested` is set too, which ends the loops at their next item.
     """
     stop_requested.set()
     raise KeyboardInterrupt

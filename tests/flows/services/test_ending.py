@@ -130,3 +130,32 @@ def test_an_exit_from_within_a_command_is_no_fault() -> None:
     command = "import sys; from flows.commands import cli; cli.app = lambda **_: sys.exit(130); cli.main()"
     ended = subprocess.run([sys.executable, "-c", command], capture_output=True, text=True, timeout=50)
     assert (ended.returncode, ended.stderr) == (130, "")
+
+
+IN_A_CALLBACK = """
+import os, signal, sys, weakref
+from flows.commands import cli
+from tasks import progress
+
+class Shard: ...
+
+def work(**_):
+    shard = Shard()
+    reference = weakref.ref(shard, lambda _: os.kill(os.getpid(), signal.SIGINT))
+    del shard  # the signal arrives in the callback, where Python swallows the interrupt
+    assert reference() is None
+    reference = weakref.ref(again := Shard(), lambda _: 1 / 0)
+    del again
+    progress.check()
+
+cli.app = work
+cli.main()
+"""
+
+
+def test_an_interrupt_in_a_callback_ends_the_command_with_its_line_alone() -> None:
+    ended = subprocess.run([sys.executable, "-c", IN_A_CALLBACK], capture_output=True, text=True, timeout=50)
+    assert ended.returncode == 130
+    assert "KeyboardInterrupt" not in ended.stderr
+    assert "ZeroDivisionError: division by zero" in ended.stderr, "other exceptions are still shown"
+    assert ended.stderr.splitlines()[-1].startswith("neurontune: error: interrupted; finished stages are kept")
