@@ -75,6 +75,11 @@ _ASKED = (
 """Of every ranking: do plain harmful prompts of the validation split, which attribution never saw, stay refused?"""
 _GRADIENT = ("attribution.method=gradient",)
 _EQUATION_4 = ("attribution.method=integrated_gradients", "attribution.objective=probability")
+_LOG_PROBABILITY = (
+    "attribution.method=integrated_gradients",
+    "attribution.objective=log_probability",
+    "selection.statistic=mean",
+)
 _ACTIVATION = ("attribution.method=activation", "attribution.normalise=false")
 
 
@@ -197,13 +202,9 @@ STUDIES: dict[str, Study] = {
             "equation 4": _ranked(*_EQUATION_4, "selection.statistic=mean"),
             "equation 4, safety minus utility pairs": _ranked(*_EQUATION_4, "selection.statistic=difference"),
             "equation 4, t over pairs": _ranked(*_EQUATION_4, "selection.statistic=t"),
-            "equation 4, log-probability": _ranked(
-                "attribution.method=integrated_gradients",
-                "attribution.objective=log_probability",
-                "selection.statistic=mean",
-            ),
-            "equation 4, response positions": _ranked(
-                *_EQUATION_4, "selection.statistic=mean", "attribution.position=response"
+            "equation 4, log-probability": _ranked(*_LOG_PROBABILITY),
+            "equation 4, log-probability, response positions": _ranked(
+                *_LOG_PROBABILITY, "attribution.position=response"
             ),
         },
         "rankings",

@@ -220,7 +220,7 @@ HERE_IS_HOW = any_of(
 )
 # Announcements that stand without such a word: what follows is the thing itself.
 ANNOUNCED = any_of(
-    r"\b(?:here|this|below) (?:is|are)(?: \w+){0,3} (?:how|what (?:you|people|they) do|way|steps|guide|method|"
+    r"\b(?:here|this|below) (?:is|are)(?: [\w-]+){0,4} (?:how|what (?:you|people|they) do|way|steps|guide|method|"
     r"process|procedure|"
     r"instructions|recipe|outline|plan|script|code|version)\b|\bhere you go\b",
     r"\b(?:the|this) (?:process|method|procedure|plan|trick) (?:works|goes|is (?:as follows|simple|this|like "
