@@ -47,7 +47,8 @@ def write_report(
         return {}
 
     settings = config.model_dump(mode="json", exclude={"runtime"})
-    inputs = [title, *(artifact.digest for artifact in made.values()), *map(str, earlier)]
+    shown = devices_in_words(choose_devices(config.runtime.device))
+    inputs = [title, shown, *(artifact.digest for artifact in made.values()), *map(str, earlier)]
     key = artifacts.stage_key(STAGE, report.VERSION, settings, model.identity, inputs)
     artifact = artifacts.find(root, STAGE, key) or artifacts.write(root, STAGE, key, fill, settings)
     tracking.record_file(record, artifact, FILE)

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def without_collecting() -> Iterator[None]:
-    """Inside this context, which only imports modules, Python does not look for garbage.
+    """Inside this context, which imports modules and may start programs, Python does not look for garbage.
 
     Modules make a million objects that live until the process ends. Looking through them again and again takes a fifth
     of the time of imports; after this context, too, they are not looked through.
