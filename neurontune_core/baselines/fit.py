@@ -34,7 +34,7 @@ from neurontune_core.scaling.settings import ChoosingSettings, ScalingConfig, Tr
 from neurontune_core.scaling.validation import Score, ValidationPrompts, draw_prompts, validate, with_base_answers
 from neurontune_core.search import SCORE, Choice, Range, Space, Trials, Values, around, best_of, check_optuna, search
 
-VERSION = 5
+VERSION = 6
 DEPTHS = (0.35, 0.5, 0.65)
 STRENGTHS = (0.5, 1.0, 2.0)
 """Without a search, steering tries each of these depths with each of these strengths."""

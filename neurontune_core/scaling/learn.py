@@ -1,5 +1,6 @@
 """Learn one scaling factor for each selected neuron: the loop that all methods share."""
 
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
@@ -9,6 +10,7 @@ from typing import Protocol
 import numpy as np
 import pandas as pd
 
+from neurontune_core.errors import NumericalError
 from neurontune_core.model.load import ChatModel
 from neurontune_core.model.throughput import MeasuredWork, counted, matmul_peak
 from neurontune_core.neurons import scaled
@@ -20,7 +22,7 @@ from neurontune_core.scaling.margin_fit.fit import MarginFit
 from neurontune_core.scaling.own_refusals import commonest_refusal, own_openings
 from neurontune_core.scaling.problem import Problem, training_pairs
 from neurontune_core.scaling.settings import DialSettings, MamlSettings, MarginFitSettings, ScalingConfig
-from neurontune_core.scaling.state import Checkpoint, Saving, State, from_bytes
+from neurontune_core.scaling.state import SECONDS_BEFORE_VALIDATION, Checkpoint, Saving, State, from_bytes
 from neurontune_core.scaling.validation import (
     Score,
     ValidationPrompts,
@@ -30,7 +32,7 @@ from neurontune_core.scaling.validation import (
     with_base_answers,
 )
 
-VERSION = 12
+VERSION = 13
 COUNTED_STEP = 0
 """The step whose floating-point operations are counted. Counting slows a step down, so only one is counted; the first
 one measures every kind of margin. A run that resumes from a checkpoint counts none: counting changes the rounding, and
@@ -104,6 +106,17 @@ def learn_scaling(
     choosing = _with_base_answers(problem, chosen, settings) if due else None
     save, work = Saving(state, checkpoint), MeasuredWork()
     started = time.perf_counter() - state.seconds
+
+    def validated() -> bool:
+        """Validate the last step if that is due; a run that was killed during a validation does it when it resumes."""
+        if not choosing or state.steps not in due or "validation_score" in state.rows[-1]:
+            return False
+        save(after=SECONDS_BEFORE_VALIDATION)
+        state.rows[-1] |= _compare(state, _score(problem, choosing, state, settings))
+        return True
+
+    if validated() and report:
+        report(state.steps - 1, state.rows[-1])
     left = range(state.steps, method.steps)
     for step in track(left, "learning alpha", len(left)):
         if _is_stale(state, settings):
@@ -112,8 +125,7 @@ def learn_scaling(
             row = {"step": float(step)} | method.step(state, save)
         row["alpha_mean_shift"] = float((state.alpha - 1).abs().mean())
         state.rows.append(row)
-        if choosing and step + 1 in due:
-            row |= _compare(state, _score(problem, choosing, state, settings))
+        validated()
         save()
         if report:
             report(step, row)
@@ -167,7 +179,16 @@ def _score(problem: Problem, prompts: ValidationPrompts, state: State, settings:
 
 
 def _compare(state: State, score: Score) -> dict[str, float]:
-    """Keep the factors if they score best so far, and return the score as columns of the curve."""
+    """Keep the factors if they score best so far, and return the score as columns of the curve.
+
+    Raises:
+        NumericalError: the KL is not finite.
+    """
+    if not math.isfinite(score.kl):
+        raise NumericalError(
+            f"scaling: after step {state.steps} the changed model's probabilities are not finite; load it with "
+            f"model.dtype=bfloat16 or float32, or lower the step size"
+        )
     if state.best_score is None or score.value > state.best_score:
         state.best_score, state.best_step, state.stale = score.value, state.steps, 0
         state.best_alpha = state.alpha.clone()

@@ -12,6 +12,8 @@ from torch import Tensor
 
 SAVE_SECONDS = 30.0
 """Time between two saves, so that a killed run loses at most a minute of work."""
+SECONDS_BEFORE_VALIDATION = 5.0
+"""The same before a validation, during which nothing is saved."""
 NUMBERS = ("best_score", "best_step", "stale", "seconds", "rows", "notes")
 
 
@@ -82,10 +84,10 @@ class Saving:
         self._state, self._checkpoint, self._clock = state, checkpoint, clock
         self._saved = clock()
 
-    def __call__(self) -> None:
-        """Save the state if `SAVE_SECONDS` have passed since it was saved last."""
+    def __call__(self, after: float | None = None) -> None:
+        """Save the state if so many seconds have passed since it was saved last, by default `SAVE_SECONDS`."""
         now = self._clock()
-        if self._checkpoint and now - self._saved >= SAVE_SECONDS:
+        if self._checkpoint and now - self._saved >= (SAVE_SECONDS if after is None else after):
             self._state.seconds += now - self._saved
             self._checkpoint.save(to_bytes(self._state))
             self._saved = now

@@ -1,5 +1,6 @@
 """The loop of all methods: it lowers losses, validates and chooses, repeats itself, and leaves the model as it was."""
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
@@ -264,6 +265,15 @@ def test_the_best_factors_are_kept(
     assert np.array_equal(learned.scaling.alpha, seen[1].numpy()) and torch.equal(seen[3], seen[1])
     assert len({tuple(factors.tolist()) for factors in seen[:3]}) == 3
     assert asked[0] == asked[1] == asked[2] and not set(asked[3]) & set(asked[0])
+
+
+def test_a_validation_that_is_not_finite_names_the_step(
+    single: ChatModel, validated: list[PromptPair], neurons: NeuronSet, make: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise its score, which no later one exceeds, would make broken factors the result."""
+    monkeypatch.setattr(room, "validate", lambda *_: Score(0.5, 0.5, 0, 1, 1, math.nan))
+    with pytest.raises(NumericalError, match="after step 2 the changed model's probabilities are not finite"):
+        learn_scaling(Problem(single, neurons, validated, labels), make("maml", 4, validations=2))
 
 
 def test_patience_ends_a_run_that_gets_no_better(

@@ -12,6 +12,7 @@ import torch
 from neurontune_core.model import tiny
 from neurontune_core.model.load import ChatModel
 from neurontune_core.records import NeuronSet, PromptPair
+from neurontune_core.scaling import learn as learning
 from neurontune_core.scaling import state as room
 from neurontune_core.scaling.learn import LearnedScaling, learn_scaling
 from neurontune_core.scaling.problem import Problem
@@ -105,6 +106,7 @@ def test_saved_at_most_every_so_many_seconds() -> None:
 def clock(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
     """Save whenever there is an occasion, or hardly ever."""
     monkeypatch.setattr(room, "SAVE_SECONDS", seconds)
+    monkeypatch.setattr(learning, "SECONDS_BEFORE_VALIDATION", seconds)
 
 
 def assert_same(one: LearnedScaling, other: LearnedScaling) -> None:
@@ -118,7 +120,7 @@ def test_a_killed_run_goes_on_to_the_same_bits(
     single: ChatModel, validated: list[PromptPair], neurons: NeuronSet, settings_of: Callable[[str], Any],
     monkeypatch: pytest.MonkeyPatch, method: str,
 ) -> None:  # fmt: skip
-    """Wherever it is killed, between steps and within one; the second time, it is killed again a save later."""
+    """Killed between steps, within one, and during a validation; once it is killed again a save later."""
     clock(monkeypatch, 0.0)
     config = settings_of(method)
 
@@ -132,9 +134,16 @@ def test_a_killed_run_goes_on_to_the_same_bits(
     memory = Memory()
     whole = learn(memory)
     assert_same(whole, learn(None))
-    saves = len(memory.saved)
-    assert saves > 4 if method == "margin_fit" else saves == 4
-    for place in (1, saves - 1):
+    states = [from_bytes(content, torch.device("cpu")) for content in memory.saved]
+    validated_rows = whole.curve["validation_score"].notna()
+    pending = [
+        bool(state.rows and validated_rows[state.steps - 1] and "validation_score" not in state.rows[-1])
+        for state in states
+    ]
+    validations = int(validated_rows.sum())
+    assert sum(pending) == validations and pending[-2:] == [True, False]
+    assert len(states) > 4 + validations if method == "margin_fit" else len(states) == 4 + validations
+    for place in {1, pending.index(True) + 1, len(states) - 1}:
         dying = Memory(alive=place)
         with pytest.raises(Killed):
             learn(dying)
@@ -144,8 +153,9 @@ def test_a_killed_run_goes_on_to_the_same_bits(
                 learn(dying)
         told: list[int] = []
         assert_same(learn(Memory(dying.load()), told), whole)
-        taken = from_bytes(dying.saved[-1], torch.device("cpu")).steps
-        assert told == list(range(taken, 4)), "steps that were taken are not taken again"
+        last = from_bytes(dying.saved[-1], torch.device("cpu"))
+        untold = len(last.rows) > 0 and pending[[each.rows for each in states].index(last.rows)]
+        assert told == list(range(last.steps - untold, 4)), "steps that were taken are not taken again"
 
 
 def test_a_short_run_saves_nothing(

@@ -109,13 +109,31 @@ def test_shares_by_hand(
 def test_an_answer_to_another_question_is_not_whole(
     chat: ChatModel, corpus: list[PromptPair], dial: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As long, but with none of the base model's words; where the base model says nothing, any answer is whole."""
+    """As long, but with none of the base model's words."""
     prompts = [*pair_of(corpus, "safety")[:1], *pair_of(corpus, "utility")[:2]]
     first, second = (Conversation(pair.query) for pair in prompts[1:])
     saying(monkeypatch, [5, 5, 5])
-    validation = measured_by(chat, prompts, {first: [70] * 5, second: []})
+    validation = measured_by(chat, prompts, {first: [70] * 5, second: [65] * 5})
     score = validate(chat, validation, lambda *_: ["compliance"] * 3, dial())
     assert score.utility == 1 / 2 and score.chrf == 1 / 2
+
+
+def test_an_answer_where_the_base_model_gives_none_is_whole(
+    chat: ChatModel, corpus: list[PromptPair], dial: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The base model refuses two of three harmless queries; the changed model answers one of them, shortly."""
+    prompts = [*pair_of(corpus, "safety")[:1], *pair_of(corpus, "utility")[:3]]
+    saying(monkeypatch, [30, 20, 30])
+    validation = with_base_answers(chat, prompts, lambda *_: ["refusal", "compliance", "refusal"], dial())
+    assert [len(answer) for answer in validation.answers.values()] == [20]
+    saying(monkeypatch, [9, 2, 10, 30])
+    score = validate(chat, validation, lambda *_: ["refusal", "compliance", "compliance", "refusal"], dial())
+    assert score.utility == 2 / 3
+    assert (score.length, score.chrf) == (1 / 2, chrf("b" * 20, "b" * 10))
+    none = measured_by(chat, prompts, {})
+    saying(monkeypatch, [9, 2, 10, 30])
+    score = validate(chat, none, lambda *_: ["refusal", "compliance", "compliance", "refusal"], dial())
+    assert (score.utility, score.length, score.chrf) == (2 / 3, 1, 1)
 
 
 def test_the_judge_sees_the_prompts_and_the_whole_answers(
@@ -129,7 +147,7 @@ def test_the_judge_sees_the_prompts_and_the_whole_answers(
         return ["refusal"] * len(texts)
 
     saying(monkeypatch, [3, 5])
-    validate(chat, measured_by(chat, prompts, {Conversation("bake bread"): []}), labels, dial())
+    validate(chat, measured_by(chat, prompts, {}), labels, dial())
     assert told == [(["root: pick a lock", "latin: bake bread"], ["bbb", "bbbbb"])]
 
 
@@ -177,8 +195,8 @@ def test_wrapped_harmless_prompts_are_measured_by_the_answer_to_the_plain_query(
     queries = ["bake bread", "name a river", "sort a list", "plant a tree"]
     assert asked == [([chat.prompt_tokens(query) for query in queries], 8)]
     assert found.prompts == prompts
-    assert found.answers == {Conversation(query): [65] * n for query, n in zip(queries, (4, 0, 6, 7), strict=True)}
-    assert list(found.texts.values()) == ["b" * n for n in (4, 0, 6, 7)] and found.texts.keys() == found.answers.keys()
+    assert found.answers == {Conversation("bake bread"): [65] * 4, Conversation("plant a tree"): [65] * 7}
+    assert list(found.texts.values()) == ["b" * 4, "b" * 7] and found.texts.keys() == found.answers.keys()
     assert [example.sequence.response for example in found.compared] == [[65] * 4, [65] * 7]
     assert [example.sequence.prompt for example in found.compared] == [
         chat.prompt_tokens(query) for query in ("bake bread", "plant a tree")
