@@ -78,12 +78,17 @@ def devices_in_words(devices: Devices) -> str:
 
 
 def check_memory(devices: Devices, most: Mapping[str, float]) -> None:
-    """Check that `runtime.max_memory` names only devices that are used.
+    """Check that `runtime.max_memory` names only devices over which the model is spread.
 
     Raises:
-        InputError: it names another device.
+        InputError: it names another device, or the model is on one device.
     """
     names = [str(device) for device in devices]
+    if most and len(names) == 1:
+        raise InputError(
+            f"runtime.max_memory: {quoted(str(dict(most)))} limits the devices over which a model is spread, and this "
+            f"run has one device, {names[0]}; set it to {{}}, or name several devices in runtime.device"
+        )
     if other := sorted(set(most) - set(names)):
         raise InputError(
             f"runtime.max_memory: {quoted(other[0])} is not a device of this run; choose among {', '.join(names)}"

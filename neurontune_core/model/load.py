@@ -22,7 +22,7 @@ from neurontune_core.model.chat import encode_prompt, neutralised
 from neurontune_core.model.checks.folder import check_model_folder
 from neurontune_core.model.checks.loaded import check_loaded, check_logits
 from neurontune_core.model.checks.template import PROMPT
-from neurontune_core.model.devices import Devices, choose_devices
+from neurontune_core.model.devices import Devices, check_memory, choose_devices
 from neurontune_core.model.gguf_conversion import convert_to_folder
 from neurontune_core.model.packaged import joined_file
 from neurontune_core.model.placement import place, straight_onto
@@ -129,12 +129,13 @@ def load(
 
     Raises:
         InputError: a weight is missing, left over, of another shape or not finite, the model gives other logits than
-            when it was loaded before, or torchao is needed and not installed.
+            when it was loaded before, torchao is needed and not installed, or `max_memory` does not fit the devices.
     """
     check_library(reference.quantization)
     dtype = getattr(torch, reference.working_dtype if working else reference.dtype)
     devices = (device,) if isinstance(device, torch.device) else device
     memory = dict(max_memory or {})
+    check_memory(devices, memory)
     if len(devices) > 1 and not reference.name.startswith("random:"):
         folder = _folder(reference, root)
         straight = straight_onto(folder, devices, memory, dtype, reference.quantization)
