@@ -11,7 +11,7 @@ from flows.shards import run_shards
 from flows.stage_names import Stage
 from flows.stages import NotStoredError, PipelineRun, noted, recorded, run_stage
 from neurontune_core.baselines.fit import check_packages, check_peft
-from neurontune_core.config import PipelineConfig, change_runtime, load_config
+from neurontune_core.config import PipelineConfig, change_runtime, check_dial, load_config
 from neurontune_core.errors import InputError
 from neurontune_core.evaluation.vllm_engine import check_engine
 from neurontune_core.records import Artifact
@@ -158,7 +158,9 @@ def _measure(
 
 
 def check_fit(config: PipelineConfig, inputs: Inputs, refresh: Sequence[Stage] = ()) -> None:
-    """Check that the packages to fit the baseline are installed if it has to be fitted.
+    """Check that the dial has its sets of neurons, and that the packages to fit the baseline are installed.
+
+    A baseline that is stored already needs no packages.
 
     Args:
         config: the configuration of the run.
@@ -166,8 +168,9 @@ def check_fit(config: PipelineConfig, inputs: Inputs, refresh: Sequence[Stage] =
         refresh: stages to compute again.
 
     Raises:
-        InputError: the baseline is to be fitted, and a package is missing.
+        InputError: the dial has other sets of neurons, or the baseline is to be fitted and a package is missing.
     """
+    check_dial(config)
     if config.baseline.method == "none":
         return
     run = _stored_only(config, refresh)

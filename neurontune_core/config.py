@@ -159,6 +159,24 @@ def recorded_config(tree: Mapping[str, Any]) -> PipelineConfig:
     return PipelineConfig.model_validate(tree)
 
 
+def check_dial(config: PipelineConfig) -> None:
+    """Check that the dial scales the neurons that carry refusal and those that work against it, before it is learned.
+
+    Raises:
+        InputError: one of the sets is another one, and has neurons.
+    """
+    if config.scaling.method != "dial" or config.baseline.method != "none":
+        return
+    selection = config.selection
+    for role, wanted in (("safety", "carries_refusal"), ("utility", "opposes_refusal")):
+        chosen = getattr(selection, f"{role}_set")
+        if chosen != wanted and getattr(selection, f"{role}_neurons"):
+            raise InputError(
+                f"selection.{role}_set: is {chosen}, but scaling.method=dial amplifies the neurons that carry refusal "
+                f"and damps those that work against it; set it to {wanted}"
+            )
+
+
 def change_sections(config: PipelineConfig, settings: Sequence[str], sections: Sequence[str]) -> PipelineConfig:
     """Return a configuration with changes to some of its sections.
 

@@ -15,7 +15,7 @@ from neurontune_core.attribution.plan import LIBRARY_BYTES
 from neurontune_core.attribution.settings import first_layer
 from neurontune_core.attribution.shard import choose_pairs
 from neurontune_core.cards.activations import plain_prompts
-from neurontune_core.config import PipelineConfig
+from neurontune_core.config import PipelineConfig, check_dial
 from neurontune_core.costs.speed import Speed, measure_speed, reading_speed
 from neurontune_core.costs.stages import (
     EVALUATIONS,
@@ -151,8 +151,10 @@ def plan(
         lend_evaluated: yields the unrounded model, if it is evaluated instead.
 
     Raises:
-        InputError: there is nothing to attribute, or the model cannot be attributed.
+        InputError: there is nothing to attribute, the model cannot be attributed, or the dial has other sets of
+            neurons.
     """
+    check_dial(config)
     chosen = choose_pairs(pairs, config.attribution)
     started = time.perf_counter()
     with lend(False) as chat:

@@ -9,7 +9,15 @@ import pytest
 from pydantic import ValidationError
 
 from neurontune_core.baselines.settings import LoraSettings
-from neurontune_core.config import PipelineConfig, RuntimeConfig, Section, change_runtime, load_config, recorded_config
+from neurontune_core.config import (
+    PipelineConfig,
+    RuntimeConfig,
+    Section,
+    change_runtime,
+    check_dial,
+    load_config,
+    recorded_config,
+)
 from neurontune_core.data.settings import SourceConfig
 from neurontune_core.errors import InputError
 from neurontune_core.evaluation.settings import ModelJudgeSettings, PrecomputedSettings, RulesSettings
@@ -472,3 +480,17 @@ def test_a_preset_that_is_no_file_of_settings_is_told(tmp_path: Path, kind: str)
     file = tmp_path / "own.toml"
     {"folder": file.mkdir, "pipe": lambda: os.mkfifo(file), "large": lambda: file.write_bytes(b"#" * 2**21)}[kind]()
     assert "own.toml' is not a file of at most 1,048,576 bytes" in error_of(preset=str(file))
+
+
+def test_the_dial_is_refused_for_neurons_that_it_would_scale_the_wrong_way() -> None:
+    """Damping neurons that carry answers, or amplifying those that work against refusal, is no dial."""
+    dial, right = "scaling.method=dial", "selection.utility_set=opposes_refusal"
+    for wrong, told in (
+        ([], "selection.utility_set: is carries_answers, .*set it to opposes_refusal"),
+        ([right, "selection.safety_set=opposes_refusal"], "selection.safety_set: .*set it to carries_refusal"),
+    ):
+        with pytest.raises(InputError, match=told):
+            check_dial(load_config("tiny", [dial, *wrong]))
+    check_dial(load_config("tiny", [dial, right]))
+    check_dial(load_config("tiny", [dial, "selection.utility_neurons=0"]))
+    check_dial(load_config("tiny", [dial, "baseline.method=system_prompt"]))

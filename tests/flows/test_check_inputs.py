@@ -16,6 +16,7 @@ from neurontune_core.data.settings import SourceConfig
 from neurontune_core.errors import InputError
 from neurontune_core.evaluation.settings import PrecomputedSettings
 from neurontune_core.pairs import build, load, prepare
+from neurontune_core.scaling.settings import DialSettings
 
 FEW = ("pairs.sources.shipped.limit=24", "pairs.ranking_queries=1", "pairs.selected_queries=4", "pairs.responses=2",
        "pairs.wrapped_queries=6", "pairs.wrapped_test_queries=2", "pairs.response_tokens=2")  # fmt: skip
@@ -92,4 +93,6 @@ def test_bad_input_is_found_before_anything_is_computed(config: PipelineConfig, 
         pipeline(changed(config, "evaluation", judge=PrecomputedSettings(path="gone.jsonl")))
     with pytest.raises(InputError, match="device"):
         pipeline(changed(config, "runtime", device="gramophone"))
+    with pytest.raises(InputError, match=r"selection\.utility_set: .* scaling\.method=dial"):
+        pipeline(config.model_copy(update={"scaling": DialSettings()}))
     assert not core_calls

@@ -188,7 +188,9 @@ def test_memory_of_a_device_that_is_not_used_is_told():
 
 def test_a_limit_that_one_device_would_ignore_is_told(tmp_path):
     reference = describe(ModelConfig(name="random:llama"))
-    with pytest.raises(InputError, match=r"runtime\.max_memory: .*'cpu': 0\.01.* one device, cpu; set it to \{\}, or name"):
+    with pytest.raises(
+        InputError, match=r"runtime\.max_memory: .*'cpu': 0\.01.* one device, cpu; set it to \{\}, or name"
+    ):
         load(reference, str(tmp_path), torch.device("cpu"), max_memory={"cpu": 0.01})
 
 

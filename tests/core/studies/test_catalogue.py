@@ -2,9 +2,11 @@
 
 import pytest
 
+from neurontune_core.config import check_dial, load_config
 from neurontune_core.errors import InputError
 from neurontune_core.studies.catalogue import SEARCHED, STUDIES, choose
 
+VARIANTS = [(name, changes) for name, study in STUDIES.items() for changes in study.variants.values()]
 SEARCHING = {name: study for name, study in STUDIES.items() if study.searched}
 
 
@@ -18,6 +20,11 @@ def test_only_a_study_that_searches_has_trials_and_it_says_what_it_tries() -> No
     for study in STUDIES.values():
         assert study.searched or not (study.trials or study.tried)
         assert not study.tried or study.tried in study.variants
+
+
+@pytest.mark.parametrize(("name", "changes"), VARIANTS)
+def test_a_variant_that_turns_the_dial_has_its_sets(name: str, changes: tuple[str, ...]) -> None:
+    check_dial(load_config("tiny", changes))
 
 
 @pytest.mark.parametrize("name", list(SEARCHING))
