@@ -15,7 +15,6 @@ from neurontune_core.evaluation.judging import MODELS
 from neurontune_core.evaluation.report import EarlierRun, RunRecord
 from neurontune_core.evaluation.report_headline import StageTime
 from neurontune_core.model.devices import choose_devices, devices_in_words
-from neurontune_core.model.quantised import WORDS
 from neurontune_core.model.source import ModelReference
 from neurontune_core.pairs.own_refusals import warning
 from neurontune_core.records import Artifact
@@ -96,7 +95,7 @@ def _gathered(
         curve=tables.load_table(scaling, "curve") if scaling else None,
         neurons_per_layer=model.neurons_per_layer,
         dequantised=model.dequantised,
-        quantised=WORDS.get(model.quantization, ""),
+        quantised=model.rounded,
         settings=config.model_dump(mode="json", exclude={"runtime"}),
         versions=artifacts.read_manifest(made["evaluation"])["versions"],
         digests={stage: artifact.digest for stage, artifact in made.items()},

@@ -59,10 +59,10 @@ class RunRecord:
 
     `settings` is the whole configuration (`PipelineConfig.model_dump(mode="json")`), `digests` the digest of every
     stage's artifact by stage, `command` the shell command that repeats the run, `dequantised` the quantised formats
-    that the model's weights were converted from ("" for none), `quantised` the format that they were rounded to during
-    learning ("" for none), `silenced` the effect of silencing the safety neurons ("" if not measured), `warning` why
-    the safety neurons are not established ("" if they are), `cards` the cards of the strongest neurons, if there are
-    any.
+    that the model's weights were converted from ("" for none), `quantised` the share of them that was rounded during
+    learning, and to what ("" for none), `silenced` the effect of silencing the safety neurons ("" if not measured),
+    `warning` why the safety neurons are not established ("" if they are), `cards` the cards of the strongest neurons,
+    if there are any.
     A baseline has neither factors nor a curve. `completions` may have the column `cut`: the answer reached the length
     limit. `works` are the computations of the stages, `device` the device of the run, `weights` the digest of the
     model's weights, `triggers` the table of `over_refusal.measure_triggers`, `causal` the drawing of a causal study of

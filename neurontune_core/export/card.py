@@ -13,7 +13,6 @@ from neurontune_core.config import PipelineConfig
 from neurontune_core.data_names import short_name
 from neurontune_core.evaluation import harness
 from neurontune_core.export.hub_fields import base_fields, dataset_ids, model_index
-from neurontune_core.model.quantised import WORDS
 from neurontune_core.model.source import ModelReference
 from neurontune_core.records import ScalingFactors
 from neurontune_core.shown_text import markdown_block, markdown_code, markdown_text
@@ -76,10 +75,10 @@ def _introduction(card: CardFacts) -> str:
         if card.base.dequantised
         else ""
     )
-    if card.base.quantization != "none":
+    if card.base.rounded:
         stored += (
-            f"\n\nNeurons were found and factors learned on the base weights rounded to "
-            f"{WORDS[card.base.quantization]}; the factors are applied to the unrounded weights here."
+            f"\n\nNeurons were found and factors learned on base weights of which {card.base.rounded}; the factors are "
+            f"applied to the unrounded weights here."
         )
     warning = f"> **Warning:** {markdown_text(card.warning)}.\n\n" if card.warning else ""
     return (

@@ -12,10 +12,6 @@ from neurontune_core.neurons import decoder_layers, layers_path
 
 GROUPS = (32, 16, 8)
 """Weights of a row that share a scale in 4 bits: as many of these as divide the row."""
-WORDS = {
-    "int8": "8-bit integers (a scale a row, by torchao)",
-    "int4": "4-bit integers (a scale for 32 weights, by torchao)",
-}
 
 
 def check_library(quantization: str) -> None:
@@ -62,19 +58,45 @@ def rounded_while_loading(model: PreTrainedModel, quantization: str) -> TorchAoC
     return TorchAoConfig(FqnToConfig(_rounding(model, quantization)))
 
 
+def rounding_in_words(model: PreTrainedModel, quantization: str) -> str:
+    """Return which share of a model's weights is rounded, to what, and how many of them share a scale.
+
+    It needs no torchao, and no loaded weights. Stacked experts are no linear maps, so they are not rounded.
+
+    Raises:
+        InputError: no linear map of the layers can be rounded.
+    """
+    groups = _groups(model, quantization)
+    rounded = sum(model.get_parameter(f"{name}.weight").numel() for name in groups)
+    share = rounded / sum(weight.numel() for weight in model.parameters())
+    sizes = " or ".join(str(size) for size in GROUPS if size in groups.values())
+    kind = f"4-bit integers (a scale for {sizes} weights" if sizes else "8-bit integers (a scale a row"
+    return f"{share:.1%} were rounded to {kind}, by torchao)"
+
+
 def _rounding(model: PreTrainedModel, quantization: str) -> dict[str, Any]:
     """Return torchao's setting for each linear map of the layers that can be rounded, by its name in the model."""
     from torchao.quantization import Int8WeightOnlyConfig, IntxWeightOnlyConfig
     from torchao.quantization.granularity import PerGroup
 
-    found: dict[str, Any] = {}
+    return {
+        name: IntxWeightOnlyConfig(weight_dtype=torch.int4, granularity=PerGroup(group))  # type: ignore[attr-defined]
+        if group
+        else Int8WeightOnlyConfig()
+        for name, group in _groups(model, quantization).items()
+    }
+
+
+def _groups(model: PreTrainedModel, quantization: str) -> dict[str, int]:
+    """Return how many weights share a scale in each linear map that can be rounded; 0 for a scale a row (8 bits)."""
+    found: dict[str, int] = {}
     for name, module in decoder_layers(model).named_modules(prefix=layers_path(model)):
         if not isinstance(module, nn.Linear):
             continue
         if quantization == "int8":
-            found[name] = Int8WeightOnlyConfig()
+            found[name] = 0
         elif group := next((size for size in GROUPS if module.in_features % size == 0), 0):
-            found[name] = IntxWeightOnlyConfig(weight_dtype=torch.int4, granularity=PerGroup(group))  # type: ignore[attr-defined]
+            found[name] = group
     if not found:
         raise InputError(
             f"model.quantization: {type(model).__name__} has no linear maps in its layers that can be rounded to "

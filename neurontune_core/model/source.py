@@ -18,6 +18,7 @@ from neurontune_core.model.checks.folder import check_model_folder
 from neurontune_core.model.gguf_conversion import gguf_configuration
 from neurontune_core.model.identity import folder_digest
 from neurontune_core.model.packaged import packaged, packaged_header
+from neurontune_core.model.quantised import rounding_in_words
 from neurontune_core.model.settings import ModelConfig
 
 CONVERSION, CONVERSION_VERSION = "model", 3
@@ -29,7 +30,8 @@ class ModelReference(BaseModel):
     """A pinned model: its name, its identity, and the number of neurons of each layer.
 
     `name` is absolute if it is a path. `dequantised` names the quantised formats from which weights were dequantised
-    (`Q4_K and Q6_K`), "" if there were none. `experts_per_layer` is what `neurons.expert_counts` returns, () for a
+    (`Q4_K and Q6_K`), "" if there were none. `rounded` is what `rounding_in_words` returns, "" for a model that is not
+    rounded. `experts_per_layer` is what `neurons.expert_counts` returns, () for a
     dense model.
     """
 
@@ -46,12 +48,13 @@ class ModelReference(BaseModel):
     dequantised: str = ""
     experts_per_layer: tuple[tuple[int, int], ...] = ()
     quantization: str = "none"
+    rounded: str = ""
     evaluate_full: bool = False
 
     @property
     def evaluated(self) -> "ModelReference":
         """The model that is evaluated: this one, or the unrounded one."""
-        return self.model_copy(update={"quantization": "none"}) if self.evaluate_full else self
+        return self.model_copy(update={"quantization": "none", "rounded": ""}) if self.evaluate_full else self
 
     @property
     def identity(self) -> str:
@@ -92,6 +95,7 @@ def describe(config: ModelConfig) -> ModelReference:
         skip_uncovered_layers=config.skip_uncovered_layers,
         dequantised=found.dequantised,
         quantization=config.quantization,
+        rounded="" if config.quantization == "none" else rounding_in_words(model, config.quantization),
         evaluate_full=config.evaluate_full,
         experts_per_layer=tuple(shapes) if any(count for count, _ in shapes) else (),
     )

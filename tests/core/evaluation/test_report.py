@@ -62,6 +62,8 @@ def test_quantised_formats_are_named_where_there_were_any(record: RunRecord, pag
     assert "dequantised" not in page
     told = render_report(dataclasses.replace(record, dequantised="Q4_K and Q6_K"))
     assert "weights dequantised from Q4_K and Q6_K" in told
+    told = render_report(dataclasses.replace(record, quantised="3.0% were rounded to 4-bit integers"))
+    assert "factors learned on weights of which 3.0% were rounded to 4-bit integers" in told
 
 
 def test_the_report_says_what_silencing_the_safety_set_does(record: RunRecord, page: str) -> None:

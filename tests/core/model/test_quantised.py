@@ -13,7 +13,7 @@ from neurontune_core.model.load import ChatModel, load
 from neurontune_core.model.placement import device_map
 from neurontune_core.model.settings import ModelConfig
 from neurontune_core.model.source import describe
-from neurontune_core.neurons import down_projections, fold, modulated, scaled
+from neurontune_core.neurons import decoder_layers, down_projections, fold, modulated, scaled
 from neurontune_core.records import NeuronId, NeuronSet, PromptPair, ScalingFactors
 
 NEURONS = NeuronSet((NeuronId(0, 3), NeuronId(1, 4)), (NeuronId(1, 2),))
@@ -121,3 +121,52 @@ def test_devices_hold_a_model_in_the_bits_it_has(rounded):
     assert set(device_map(rounded.model, {0: size + 1, 1: size}, torch.float32).values()) == {0, 1}
     with pytest.raises(InputError, match="GiB of weights"):
         device_map(family().model, {0: size + 1}, torch.float32)
+
+
+@pytest.mark.parametrize("family", ["llama", "mixtral"])
+@pytest.mark.parametrize("bits", ["int8", "int4"])
+def test_the_share_that_is_told_is_the_share_that_is_rounded(family, bits):
+    """Stacked experts keep their format, and so does a map with a width that no group divides."""
+    pytest.importorskip("torchao")
+    model = tiny.model(family).requires_grad_(False)
+    first = layer_maps(model)[0]
+    first.in_features, first.weight = 20, torch.nn.Parameter(torch.ones(first.out_features, 20), requires_grad=False)
+    told = quantised.rounding_in_words(model, bits)
+    sizes = [(weight.numel(), is_quantised(weight)) for weight in rounded_in_place(model, bits).parameters()]
+    share = sum(size for size, held in sizes if held) / sum(size for size, _ in sizes)
+    assert told.startswith(f"{share:.1%} were rounded to {bits[-1]}-bit integers (a scale ")
+
+
+def layer_maps(model) -> list[torch.nn.Linear]:
+    return [each for each in decoder_layers(model).modules() if isinstance(each, torch.nn.Linear)]
+
+
+def rounded_in_place(model, bits: str):
+    quantised.quantise_layers(model, bits)
+    return model
+
+
+def test_neither_stacked_experts_nor_odd_widths_count_as_rounded():
+    model = tiny.model("mixtral")
+    maps = layer_maps(model)
+    maps[0].in_features = 20
+    sizes = [each.weight.numel() for each in maps]
+    total = sum(weight.numel() for weight in model.parameters())
+    assert quantised.rounding_in_words(model, "int8").startswith(f"{sum(sizes) / total:.1%} were rounded to 8-bit")
+    assert quantised.rounding_in_words(model, "int4").startswith(f"{sum(sizes[1:]) / total:.1%} were rounded to 4-bit")
+    assert sum(sizes) / total < 0.5
+
+
+def test_the_groups_that_are_told_are_those_that_share_a_scale():
+    model = tiny.model("llama")
+    assert "(a scale for 32 or 16 weights, by" in quantised.rounding_in_words(model, "int4")
+    layer_maps(model)[0].in_features = 8
+    assert "(a scale for 32 or 16 or 8 weights, by" in quantised.rounding_in_words(model, "int4")
+    assert "(a scale a row, by" in quantised.rounding_in_words(model, "int8")
+
+
+def test_a_reference_tells_the_share_without_the_library(monkeypatch):
+    monkeypatch.setattr(quantised, "find_spec", lambda name: None)
+    found = describe(ModelConfig(name="random:llama", quantization="int4", evaluate_full=True))
+    assert "% were rounded to 4-bit integers" in found.rounded
+    assert found.evaluated.rounded == describe(ModelConfig(name="random:llama")).rounded == ""
