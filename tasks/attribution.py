@@ -6,10 +6,9 @@ from pathlib import Path
 from neurontune_core import artifacts, tables
 from neurontune_core.attribution import shard as shards
 from neurontune_core.attribution.settings import AttributionConfig
-from neurontune_core.model.devices import choose_devices, devices_in_words
 from neurontune_core.model.source import ModelReference
 from neurontune_core.records import Artifact
-from tasks.models import loaded
+from tasks.models import loaded, with_device
 from tasks.progress import tracker
 from tasks.recording import step_runs
 from tasks.recording.system_metrics import sampled
@@ -61,8 +60,7 @@ def attribute_shard(
 
     if found := artifacts.find(run.runtime.root, STAGE, run.key):
         return found
-    settings = config.model_dump(mode="json") | {"shard": shard}
-    settings["device"] = devices_in_words(choose_devices(run.runtime.device))
+    settings = with_device(config, run.runtime) | {"shard": shard}
     with sampled() as samples:
         artifact = artifacts.write(run.runtime.root, STAGE, run.key, fill, settings, [pairs])
     step_runs.record_executed(run.record, run.record.step_run_id or None, {shard: artifact}, True)

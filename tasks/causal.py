@@ -20,10 +20,10 @@ from neurontune_core.model.source import ModelReference
 from neurontune_core.records import Artifact
 from neurontune_core.selection.ranking import strengths
 from neurontune_core.selection.settings import SelectionConfig
-from tasks.models import loaded
+from tasks.models import loaded, with_device
 from tasks.progress import tracker
 from tasks.recording.data_files import data_file
-from tasks.stage import StageRun, carry_out, stage_task
+from tasks.stage import StageRun, carry_out, stage_task, with_parts
 
 PART, STAGE = "causal-part", "causal"
 TABLE, PAGE, PLOT = "table", "page.md", "plot.svg"
@@ -81,7 +81,7 @@ def measure_part(inputs: CausalInputs, shard: int, run: StageRun) -> Artifact:
         return {"answers": float(len(measured)), "cells": float(len(mine)), "left_out": float(len(left_out))}
 
     made_from = [inputs.pairs, inputs.scores, inputs.neurons, *map(data_file, inputs.sets)]
-    return carry_out(PART, run, fill, config, made_from)
+    return carry_out(PART, run, fill, with_device(config, run.runtime), made_from)
 
 
 def _sets(inputs: CausalInputs) -> Sets:
@@ -116,4 +116,4 @@ def summarise_parts(config: CausalConfig, parts: Sequence[Artifact], run: StageR
         (folder / PAGE).write_text(f"# Cause and effect\n\n{page.causal_body(table, PLOT)}\n", encoding="utf-8")
         return summary.causal_facts(table, every)
 
-    return carry_out(STAGE, run, fill, config, list(parts))
+    return carry_out(STAGE, run, fill, with_parts(config, parts), list(parts))

@@ -4,14 +4,16 @@ import threading
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import lru_cache
+from typing import Any
 
 import torch
 from prefect.concurrency.sync import concurrency
+from pydantic import BaseModel
 from transformers.utils import logging as transformers_logging
 
 from neurontune_core.config import RuntimeConfig
 from neurontune_core.model import source
-from neurontune_core.model.devices import Devices, choose_devices
+from neurontune_core.model.devices import Devices, choose_devices, devices_in_words
 from neurontune_core.model.load import ChatModel, load
 from neurontune_core.model.settings import ModelConfig
 from neurontune_core.model.source import ModelReference
@@ -33,6 +35,14 @@ def describe(config: ModelConfig) -> ModelReference:
         InputError: the model does not exist, is not readable, or has a layer without MLP neurons.
     """
     return source.describe(config)
+
+
+def with_device(settings: BaseModel, runtime: RuntimeConfig) -> dict[str, Any]:
+    """Return the settings of a part of a stage, for its manifest, with the device that computes it.
+
+    No key has the device, so a part is reused whichever device made it.
+    """
+    return settings.model_dump(mode="json") | {"device": devices_in_words(choose_devices(runtime.device))}
 
 
 @contextmanager

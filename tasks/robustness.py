@@ -18,10 +18,10 @@ from neurontune_core.records import Artifact
 from neurontune_core.robustness import attacks, measure, summary
 from neurontune_core.robustness.settings import RobustnessConfig
 from tasks.ability import asked_model
-from tasks.models import loaded
+from tasks.models import loaded, with_device
 from tasks.progress import tracker
 from tasks.recording.data_files import data_file
-from tasks.stage import StageRun, carry_out, stage_task
+from tasks.stage import StageRun, carry_out, stage_task, with_parts
 
 PART, STAGE = "robustness-part", "robustness"
 TABLE = "table"
@@ -69,7 +69,7 @@ def measure_part(inputs: RobustnessInputs, shard: int, change: Artifact | None, 
         return {"answers": float(len(measured))}
 
     made_from = [inputs.pairs, inputs.neurons, *([change] if change else []), *map(data_file, inputs.sets)]
-    return carry_out(PART, run, fill, config, made_from)
+    return carry_out(PART, run, fill, with_device(config, run.runtime), made_from)
 
 
 def table_key(parts: Sequence[Artifact]) -> str:
@@ -90,4 +90,4 @@ def summarise_parts(config: RobustnessConfig, parts: Sequence[Artifact], run: St
         tables.save_table(folder, "answers", every)
         return summary.attack_facts(table)
 
-    return carry_out(STAGE, run, fill, config, list(parts))
+    return carry_out(STAGE, run, fill, with_parts(config, parts), list(parts))

@@ -74,6 +74,13 @@ def configured(stage: Task[Arguments, Artifact], runtime: RuntimeConfig) -> Task
     )
 
 
+def with_parts(settings: BaseModel, parts: Sequence[Artifact]) -> dict[str, Any]:
+    """Return the settings of the table of some parts, for its manifest, with the device that computed each part."""
+    devices = [artifacts.read_manifest(part)["settings"].get("device", "not known") for part in parts]
+    numbered = [{"part": number, "device": device} for number, device in enumerate(devices, 1)]
+    return settings.model_dump(mode="json") | {"parts": numbered}
+
+
 def carry_out(
     stage: str,
     run: StageRun,
