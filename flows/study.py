@@ -77,7 +77,7 @@ def study(
             `{"20 steps": ["scaling.steps=20"]}`.
         trials: Number of trials on validation data, 0 for none: of numbers of neurons in `automatic-count` (8 by
             default), of step sizes or strengths for each other method in `baselines` (8), of MAML's settings in
-            `scaling-methods` (none).
+            `scaling-methods` (8).
 
     Returns:
         The study's artifact: the table, the drawing and the page.
@@ -95,8 +95,9 @@ def study(
             logger.info("study %s tries %d %s on validation data (--trials 0: none)", study, chosen.trials, told)
         if chosen.tried and chosen.trials:
             best, found = run_trials(configs[chosen.tried], chosen.searched, chosen.trials)
-            configs[CHOSEN] = best
-            models[CHOSEN] = describe(best.model)
+            tuned = _chosen(configs, best)
+            configs |= tuned
+            models |= dict.fromkeys(tuned, describe(best.model))
         ran = {}
         for name, config in configs.items():
             with of_variant(name):
@@ -117,6 +118,15 @@ def _config(study: Study, preset: str, settings: tuple[str, ...], changes: tuple
     if study.searched == "baselines" and isinstance(config.baseline, SearchedSettings) and not config.baseline.trials:
         return load_config(preset, [*settings, *changes, f"baseline.trials={study.trials}"])
     return config
+
+
+def _chosen(variants: Mapping[str, PipelineConfig], best: PipelineConfig) -> dict[str, PipelineConfig]:
+    """Return what trials chose; where a variant is of second order, also the same settings in second order."""
+    found = {CHOSEN: best}
+    if any(getattr(config.scaling, "order", "first") == "second" for config in variants.values()):
+        second = best.scaling.model_copy(update={"order": "second"})
+        found[f"{CHOSEN}, second order"] = best.model_copy(update={"scaling": second})
+    return found
 
 
 def _checked_models(study: Study, configs: Mapping[str, PipelineConfig]) -> dict[str, ModelReference]:

@@ -156,8 +156,8 @@ def study(
             min=0,
             max=1000,
             metavar="N",
-            help="Settings tried on validation data: 8 by default in automatic-count and, for each other method, in "
-            "baselines; none in scaling-methods.",
+            help="Settings tried on validation data: 8 by default in automatic-count, in scaling-methods and, for each "
+            "other method, in baselines.",
         ),
     ] = None,
     to: Annotated[str | None, typer.Option("--to", metavar="FOLDER", help="Also write page and drawing there.")] = None,

@@ -35,7 +35,8 @@ class Study:
 
     `through` is the last stage that is run. `searched` says what trials on validation data search (`SEARCHED`), and
     `trials` is their number. Trials of counts or of MAML change the variant `tried`, and the best of them becomes an
-    additional variant; without a search a study runs only its variants.
+    additional variant; the best of MAML is also run in second order, if a variant is. Without a search a study runs
+    only its variants.
     """
 
     title: str
@@ -235,6 +236,7 @@ STUDIES: dict[str, Study] = {
         },
         searched="maml",
         tried="maml, first order",
+        trials=TRIALS,
     ),
     "dial": Study(
         "Two factors without training",

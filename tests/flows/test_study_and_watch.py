@@ -90,14 +90,17 @@ def test_counts_are_chosen_on_validation_data(common: tuple[str, ...], core_call
 
 
 def test_settings_of_maml_are_chosen_on_validation_data(common: tuple[str, ...], core_calls: Counter[str]) -> None:
-    variants = {"maml, first order": ("scaling.method=maml",), "margin_fit": ()}
+    second = ("scaling.method=maml", "scaling.order=second", "scaling.steps=1")
+    variants = {"maml, first order": ("scaling.method=maml",), "maml, second order": second, "margin_fit": ()}
     folder = artifacts.open_folder(study("scaling-methods", "tiny", common, variants, trials=3))
     trials = tables.load_table(folder, "trials")
     searched = ["inner_learning_rate", "outer_learning_rate", "utility_weight", "support_batch", "steps"]
     assert list(trials) == ["trial", *searched, "validation_score"]
     assert trials.loc[0, searched].tolist() == [0.05, 0.1, 1.0, 4.0, 2.0], "the preset's own come first"
-    assert tables.load_table(folder, "table")["variant"].tolist() == ["base model", *variants, "chosen by trials"]
-    assert core_calls["scaling"] == 4 and core_calls["evaluation"] <= 3, "trials look at no test prompt"
+    tuned = ["chosen by trials", "chosen by trials, second order"]
+    assert tables.load_table(folder, "table")["variant"].tolist() == ["base model", *variants, *tuned]
+    assert core_calls["scaling"] == 6, "three trials, margin_fit, second order as set and as chosen"
+    assert core_calls["evaluation"] <= 5, "trials look at no test prompt"
     assert "--trials 3" in (folder / "page.md").read_text()
 
 

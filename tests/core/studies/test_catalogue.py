@@ -14,7 +14,7 @@ def test_only_a_study_that_searches_has_trials_and_it_says_what_it_tries() -> No
     assert {name: study.trials for name, study in SEARCHING.items()} == {
         "baselines": 8,
         "automatic-count": 8,
-        "scaling-methods": 0,
+        "scaling-methods": 8,
     }
     assert {study.searched for study in SEARCHING.values()} == set(SEARCHED)
     for study in STUDIES.values():
