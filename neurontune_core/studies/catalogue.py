@@ -88,6 +88,12 @@ def _ranked(*changes: str, draws: int = 0) -> tuple[str, ...]:
     return (*_ASKED, f"causal.draws={draws}", *changes)
 
 
+_LEARNED = {
+    "as set": (),
+    **{f"lambda {weight:g}": (f"scaling.utility_weight={weight:g}",) for weight in (0.25, 1.0)},
+    **{f"KL weight {weight:g}": (f"scaling.response_weight={weight:g}",) for weight in (0.03, 0.3, 1.0)},
+}
+"""Points of the frontier of learned factors."""
 _TESTED = (f"evaluation.benchmarks={_listed(PUBLIC)}",)
 
 STUDIES: dict[str, Study] = {
@@ -133,11 +139,7 @@ STUDIES: dict[str, Study] = {
     "frontier": Study(
         "The frontier of safety and utility",
         "How do safety, utility and the answers depend on the weights of utility (lambda) and of the KL?",
-        {
-            "as set": (),
-            **{f"lambda {weight:g}": (f"scaling.utility_weight={weight:g}",) for weight in (0.25, 1.0)},
-            **{f"KL weight {weight:g}": (f"scaling.response_weight={weight:g}",) for weight in (0.03, 0.3, 1.0)},
-        },
+        _LEARNED,
         "plane",
     ),
     "cross-attack": Study(
@@ -241,7 +243,7 @@ STUDIES: dict[str, Study] = {
     "dial": Study(
         "Two factors without training",
         "How do safety and utility depend on two factors, one for the neurons that carry refusal and one for those "
-        "that work against it?",
+        "that work against it, and is that frontier below the one of as many factors that are learned?",
         {
             f"{carrying:g} and {opposing:g}": (
                 "scaling.method=dial",
@@ -250,7 +252,8 @@ STUDIES: dict[str, Study] = {
                 f"scaling.utility_factors=[{opposing}]",
             )
             for carrying, opposing in ((1.0, 1.0), (1.25, 0.75), (1.5, 0.5), (1.0, 0.0), (2.0, 1.0), (2.0, 0.0))
-        },
+        }
+        | {f"learned, {name}": ("scaling.method=margin_fit", *changes) for name, changes in _LEARNED.items()},
         "plane",
     ),
     "margin-fit": Study(

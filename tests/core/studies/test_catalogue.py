@@ -27,6 +27,13 @@ def test_a_variant_that_turns_the_dial_has_its_sets(name: str, changes: tuple[st
     check_dial(load_config("tiny", changes))
 
 
+def test_the_dial_is_drawn_beside_learned_factors_of_as_many_neurons() -> None:
+    configs = {name: load_config("tiny", changes) for name, changes in STUDIES["dial"].variants.items()}
+    methods = [config.scaling.method for config in configs.values()]
+    assert methods.count("dial") == 6 and methods.count("margin_fit") == len(STUDIES["frontier"].variants)
+    assert len({(each.selection.safety_neurons, each.selection.utility_neurons) for each in configs.values()}) == 1
+
+
 @pytest.mark.parametrize("name", list(SEARCHING))
 @pytest.mark.parametrize("trials", [0, 3])
 def test_a_given_number_of_trials_is_taken(name: str, trials: int) -> None:
