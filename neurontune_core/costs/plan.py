@@ -16,6 +16,7 @@ from neurontune_core.attribution.settings import first_layer
 from neurontune_core.attribution.shard import choose_pairs
 from neurontune_core.cards.activations import plain_prompts
 from neurontune_core.config import PipelineConfig, check_dial
+from neurontune_core.costs.place import Place
 from neurontune_core.costs.speed import Speed, measure_speed, reading_speed
 from neurontune_core.costs.stages import (
     EVALUATIONS,
@@ -27,9 +28,8 @@ from neurontune_core.costs.stages import (
 )
 from neurontune_core.costs.work import Work, reading_work
 from neurontune_core.evaluation.public_sets import Library
-from neurontune_core.model.batches import bytes_per_token
-from neurontune_core.model.devices import weight_bytes
-from neurontune_core.model.load import WITHOUT_GRADIENTS, ChatModel
+from neurontune_core.model.devices import bytes_by_device
+from neurontune_core.model.load import ChatModel
 from neurontune_core.neurons import neuron_counts
 from neurontune_core.records import NeuronSet, PromptPair, neurons_at
 from neurontune_core.selection.select import resolve_count
@@ -55,7 +55,7 @@ class StageCost:
         stage: its name.
         seconds: on this machine, including the loading of the model.
         memory_bytes: peak memory of the process.
-        card_bytes: peak memory of the accelerator; 0 without one.
+        card_bytes: peak memory of the accelerator, of several the one with most; 0 without one.
         disk_bytes: size of its artifact.
         money: in the unit of `runtime.price_per_hour`; None if no price is given.
         temporary_bytes: size of the copy of the weights on disk that vLLM reads, deleted when the stage ends.
@@ -102,32 +102,6 @@ class Plan:
         return asdict(self) | {"stages": [asdict(row) for row in self.stages], "total": asdict(self.total)}
 
 
-@dataclass(frozen=True)
-class _Place:
-    """The memory of a model with its activations, and of the rest of the process."""
-
-    on_card: bool
-    weights: int
-    token_bytes: int
-    process: int
-
-    @staticmethod
-    def of(model: PreTrainedModel, process: int) -> "_Place":
-        return _Place(model.device.type == "cuda", weight_bytes(model), bytes_per_token(model), process)
-
-    def peak(self, work: Work, more: int = 0) -> tuple[int, int]:
-        """Return the peak memory of process and GPU; `more` bytes are held in addition to weights and activations."""
-        kept = max(work.kept * self.token_bytes, work.batch * self.token_bytes // WITHOUT_GRADIENTS) + more
-        if self.on_card:
-            return self.process + self.weights, self.weights + kept
-        return self.process + self.weights + kept, 0
-
-    @property
-    def resting(self) -> tuple[int, int]:
-        """The memory of process and GPU while the model is idle."""
-        return self.process + self.weights, self.weights if self.on_card else 0
-
-
 def plan(
     config: PipelineConfig,
     pairs: Sequence[PromptPair],
@@ -161,12 +135,12 @@ def plan(
         loading = time.perf_counter() - started
         process = process_bytes(chat.model)
         first = attribution.estimate(config.attribution, chat, chosen, config.runtime.memory_mib)
-        exact, widths = _Place.of(chat.model, process), neuron_counts(chat.model)
+        exact, widths = Place.of(chat.model, process), neuron_counts(chat.model)
         weights = sum(weight.numel() for weight in chat.model.parameters())
         prompts = [chat.prompt_tokens(pair.conversation) for pair in plain_prompts(pairs)]
         card_work = reading_work(prompts, chat.batch_tokens)
         card_seconds = reading_speed(chat, prompts).seconds(card_work)
-    activations = first.memory_bytes - exact.weights - (0 if exact.on_card else LIBRARY_BYTES["cpu"])
+    activations = first.memory_bytes - exact.weights - (0 if exact.card else LIBRARY_BYTES["cpu"])
     peak = exact.peak(Work(), activations)
     rows = [_row("pairs", made[0], exact.resting, made[1])]
     rows.append(_row("attribution", loading + first.seconds, peak, first.disk_bytes, config.attribution.shards))
@@ -179,7 +153,7 @@ def plan(
         learned = scaling_work(config, pairs, chat, len(neurons.all))
         measured = evaluation_work(config, pairs, chat, library)
         speed = measure_speed(chat, neurons, measured.asked, learned.trained)
-        place, count = _Place.of(chat.model, process), len(neurons.all)
+        place, count = Place.of(chat.model, process), len(neurons.all)
         rows += _finding(config, pairs, chat, learned, speed, place, loading + card_seconds, working_loading, count)
     again = 0.0
     if lend_evaluated:
@@ -187,7 +161,7 @@ def plan(
         with lend_evaluated() as chat:
             again = time.perf_counter() - started
             speed = measure_speed(chat, neurons, measured.asked, ())
-            place = _Place.of(chat.model, process)
+            place = Place.of(chat.model, process)
     rows += _measuring(measured, speed, place, again, config.evaluation.engine)
     price = config.runtime.price_per_hour
     writing = process + stored_bytes + weights * CHECKED_BYTES
@@ -198,8 +172,8 @@ def plan(
 
 def process_bytes(model: PreTrainedModel) -> int:
     """Return the memory of this process without a model: libraries, servers' clients, memory kept after the pairs."""
-    weights = 0 if model.device.type == "cuda" else weight_bytes(model)
-    return max(RUN_BYTES, psutil.Process().memory_info().rss - weights)
+    here = sum(size for device, size in bytes_by_device(model).items() if not device.startswith(("cuda", "disk")))
+    return max(RUN_BYTES, psutil.Process().memory_info().rss - here)
 
 
 def _finding(
@@ -208,7 +182,7 @@ def _finding(
     chat: ChatModel,
     learned: Scaling,
     speed: Speed,
-    place: _Place,
+    place: Place,
     card_seconds: float,
     loading: float,
     count: int,
@@ -225,7 +199,7 @@ def _finding(
     ]
 
 
-def _measuring(measured: Evaluated, speed: Speed, place: _Place, loading: float, engine: str) -> list[StageCost]:
+def _measuring(measured: Evaluated, speed: Speed, place: Place, loading: float, engine: str) -> list[StageCost]:
     """Return the rows from the base model's answers to the report; `loading` is that of a model of their own."""
     answers = measured.answers
     own = {"base": answers * BYTES["answer"], "tuned": answers * BYTES["answer"], "base-ability": 20_000}

@@ -156,11 +156,28 @@ def is_quantised(weight: Tensor) -> bool:
 
 def weight_bytes(model: nn.Module) -> int:
     """Return the bytes of a model's weights; tied weights count once."""
-    sizes = {}
-    for weight in model.parameters():
+    return sum(bytes_by_device(model).values())
+
+
+def bytes_by_device(model: nn.Module) -> dict[str, int]:
+    """Return the bytes of a model's weights on each device (`cuda:0`, `cpu`, `disk`); tied weights count once."""
+    spread: dict[str, Any] = getattr(model, "hf_device_map", None) or {"": device_of(model)}
+    seen: set[int] = set()
+    sizes: dict[str, int] = {}
+    for name, weight in model.named_parameters():
         place = id(weight) if is_quantised(weight) or weight.is_meta else weight.data_ptr()
-        sizes[place] = sum(each.nbytes for each in stored_parts(weight))
-    return sum(sizes.values())
+        if place in seen:
+            continue
+        seen.add(place)
+        where = spread[max((part for part in spread if f"{name}.".startswith(f"{part}." if part else "")), key=len)]
+        device = f"cuda:{where}" if isinstance(where, int) else str(where)
+        sizes[device] = sizes.get(device, 0) + sum(each.nbytes for each in stored_parts(weight))
+    return sizes
+
+
+def is_spread(model: nn.Module) -> bool:
+    """Tell whether a model's layers are on several devices, or offloaded."""
+    return bool(getattr(model, "hf_device_map", None))
 
 
 def stored_parts(weight: Tensor) -> list[Tensor]:

@@ -9,10 +9,12 @@ import torch
 
 from neurontune_core.config import load_config
 from neurontune_core.costs import plan as planning
+from neurontune_core.costs.place import Place
 from neurontune_core.costs.speed import measure_speed
 from neurontune_core.costs.stages import evaluation_work, scaling_work
-from neurontune_core.costs.work import generating, reading_work
+from neurontune_core.costs.work import Work, generating, reading_work
 from neurontune_core.model import tiny
+from neurontune_core.model.devices import weight_bytes
 from neurontune_core.model.generate import generate
 from neurontune_core.model.likelihood import TokenSequence, response_log_probabilities
 from neurontune_core.model.load import ChatModel
@@ -166,9 +168,25 @@ def test_the_evaluated_model_is_loaded_and_timed_on_its_own(chat, monkeypatch):
     assert lent == [False, True, False, True, "full"]
     assert own.export.memory_bytes == (7 << 20) + 8 * sum(weight.numel() for weight in chat.model.parameters())
     assert [row.stage for row in own.stages] == [row.stage for row in other.stages]
-    apart = planning.weight_bytes(full.model) - planning.weight_bytes(chat.model)
+    apart = weight_bytes(full.model) - weight_bytes(chat.model)
     for before, after in zip(own.stages, other.stages, strict=True):
         moved = after.memory_bytes - before.memory_bytes
         assert moved == apart if after.stage in ("evaluation", "report") else True, after.stage
         assert moved == 0 if after.stage in ("pairs", "attribution", "selection", "cards", "scaling") else True
     assert apart > 0
+
+
+def test_each_device_holds_what_the_map_puts_there():
+    """Offloaded layers are no memory of a GPU, and of several GPUs the fullest one counts."""
+    model = tiny.model("llama").requires_grad_(False)
+    whole, layer = weight_bytes(model), sum(weight.nbytes for weight in model.model.layers[1].parameters())
+    alone = Place.of(model, 5)
+    assert (alone.peak(Work()), alone.weights) == ((5 + whole, 0), whole)
+    rest = {"model.embed_tokens": 0, "model.layers.0": 0, "model.norm": 0, "model.rotary_emb": 0, "lm_head": 0}
+    for second, process, card in (
+        ("cpu", layer, whole - layer),
+        (1, 0, max(layer, whole - layer)),
+        ("disk", 0, whole - layer),
+    ):
+        model.hf_device_map = rest | {"model.layers.1": second}
+        assert Place.of(model, 5).peak(Work(), 7) == (5 + process, card + 7), second
