@@ -26,7 +26,7 @@ from neurontune_core.costs.stages import (
     scaling_work,
     selection_work,
 )
-from neurontune_core.costs.work import Work, reading_work
+from neurontune_core.costs.work import Work, generating, reading_work
 from neurontune_core.evaluation.public_sets import Library
 from neurontune_core.model.devices import bytes_by_device
 from neurontune_core.model.load import ChatModel
@@ -139,10 +139,11 @@ def plan(
         weights = sum(weight.numel() for weight in chat.model.parameters())
         prompts = [chat.prompt_tokens(pair.conversation) for pair in plain_prompts(pairs)]
         card_work = reading_work(prompts, chat.batch_tokens)
+        answered = generating(prompts, config.pairs.response_tokens, chat.generation_tokens)
         card_seconds = reading_speed(chat, prompts).seconds(card_work)
     activations = first.memory_bytes - exact.weights - (0 if exact.card else LIBRARY_BYTES["cpu"])
     peak = exact.peak(Work(), activations)
-    rows = [_row("pairs", made[0], exact.resting, made[1])]
+    rows = [_row("pairs", made[0], exact.peak(card_work + answered), made[1])]
     rows.append(_row("attribution", loading + first.seconds, peak, first.disk_bytes, config.attribution.shards))
     scored = sum(widths[first_layer(config.attribution, len(widths)) :]) * _groups(chosen)
     rows.append(_row("scores", scored * SECONDS["row"], peak, scored * BYTES["row"]))

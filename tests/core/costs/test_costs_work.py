@@ -132,6 +132,11 @@ def test_prompts_that_the_model_cannot_take_are_no_work(chat):
     assert max(map(len, found.asked)) < 1000
 
 
+@contextmanager
+def lent(chat: ChatModel) -> Iterator[ChatModel]:
+    yield chat
+
+
 def test_the_copy_of_the_weights_for_vllm_is_on_disk_once_at_a_time(chat):
     @contextmanager
     def lend(working):
@@ -190,3 +195,10 @@ def test_each_device_holds_what_the_map_puts_there():
     ):
         model.hf_device_map = rest | {"model.layers.1": second}
         assert Place.of(model, 5).peak(Work(), 7) == (5 + process, card + 7), second
+
+
+def test_the_pairs_need_memory_for_the_answers_that_are_generated(chat, monkeypatch):
+    monkeypatch.setattr(planning, "process_bytes", lambda model: 7 << 20)
+    config = load_config("tiny", ["evaluation.max_new_tokens=4", "scaling.steps=0", "attribution.response_tokens=1"])
+    rows = {row.stage: row for row in planning.plan(config, pairs(), (1.0, 1), lambda working: lent(chat)).stages}
+    assert rows["pairs"].memory_bytes > rows["report"].memory_bytes == (7 << 20) + weight_bytes(chat.model)
