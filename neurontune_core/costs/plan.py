@@ -1,5 +1,6 @@
 """The estimated cost of every stage of a run: work from its settings and pairs, speed from a short calibration."""
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
@@ -8,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import psutil
+import torch
 from transformers import PreTrainedModel
 
 from neurontune_core.attribution import plan as attribution
@@ -15,7 +17,7 @@ from neurontune_core.attribution.plan import LIBRARY_BYTES
 from neurontune_core.attribution.settings import first_layer
 from neurontune_core.attribution.shard import choose_pairs
 from neurontune_core.cards.activations import plain_prompts
-from neurontune_core.config import PipelineConfig, check_dial
+from neurontune_core.config import PipelineConfig, RuntimeConfig, check_dial
 from neurontune_core.costs.place import Place
 from neurontune_core.costs.speed import Speed, measure_speed, reading_speed
 from neurontune_core.costs.stages import (
@@ -54,7 +56,7 @@ class StageCost:
     Attributes:
         stage: its name.
         seconds: on this machine, including the loading of the model.
-        memory_bytes: peak memory of the process.
+        memory_bytes: peak memory of the process, with its worker processes.
         card_bytes: peak memory of the accelerator, of several the one with most; 0 without one.
         disk_bytes: size of its artifact.
         money: in the unit of `runtime.price_per_hour`; None if no price is given.
@@ -143,8 +145,10 @@ def plan(
         card_seconds = reading_speed(chat, prompts).seconds(card_work)
     activations = first.memory_bytes - exact.weights - (0 if exact.card else LIBRARY_BYTES["cpu"])
     peak = exact.peak(Work(), activations)
+    rounds, shared = in_workers(config.runtime, config.attribution.shards, exact, activations)
     rows = [_row("pairs", made[0], exact.peak(card_work + answered), made[1])]
-    rows.append(_row("attribution", loading + first.seconds, peak, first.disk_bytes, config.attribution.shards))
+    seconds = loading + first.seconds * rounds / config.attribution.shards
+    rows.append(_row("attribution", seconds, shared, first.disk_bytes, config.attribution.shards))
     scored = sum(widths[first_layer(config.attribution, len(widths)) :]) * _groups(chosen)
     rows.append(_row("scores", scored * SECONDS["row"], peak, scored * BYTES["row"]))
     neurons = _stand_in(config, widths)
@@ -169,6 +173,25 @@ def plan(
     export = _row("export", stored_bytes * SECONDS["export_byte"], (writing, 0), stored_bytes)
     *priced, export = (_priced(row, price) for row in (*rows, export))
     return Plan(len(chosen), config.attribution.shards, first.flops, tuple(priced), export)
+
+
+def in_workers(runtime: RuntimeConfig, shards: int, place: Place, activations: int) -> tuple[int, tuple[int, int]]:
+    """Return in how many rounds the shards of attribution run, and the peak memory of all processes and of a GPU.
+
+    Threads share one model, and use it one after the other. Every worker process has libraries and a model of its own,
+    besides those of this process. Workers with a GPU each run at the same time; workers that share a device share its
+    speed. The workers of a Dask scheduler are not known, so one is counted.
+    """
+    if runtime.runner == "threads" or runtime.dask_address is not None:
+        return shards, place.peak(Work(), activations)
+    workers = min(runtime.workers, shards)
+    cards = max(1, torch.cuda.device_count()) if place.card and runtime.device in ("auto", "cuda") else 1
+    own, card = replace(place, process=LIBRARY_BYTES["cpu"]).peak(Work(), activations)
+    resting = place.resting
+    return math.ceil(shards / min(workers, cards)), (
+        resting[0] + workers * own,
+        resting[1] + math.ceil(workers / cards) * card,
+    )
 
 
 def process_bytes(model: PreTrainedModel) -> int:

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from neurontune_core.config import load_config
+from neurontune_core.config import RuntimeConfig, load_config
 from neurontune_core.costs import plan as planning
 from neurontune_core.costs.place import Place
 from neurontune_core.costs.speed import measure_speed
@@ -202,3 +202,45 @@ def test_the_pairs_need_memory_for_the_answers_that_are_generated(chat, monkeypa
     config = load_config("tiny", ["evaluation.max_new_tokens=4", "scaling.steps=0", "attribution.response_tokens=1"])
     rows = {row.stage: row for row in planning.plan(config, pairs(), (1.0, 1), lambda working: lent(chat)).stages}
     assert rows["pairs"].memory_bytes > rows["report"].memory_bytes == (7 << 20) + weight_bytes(chat.model)
+
+
+@pytest.mark.parametrize(
+    ("runner", "workers", "rounds", "memory", "card"),
+    [
+        ("threads", 3, 6, 7 + 30, 40 + 2),
+        ("processes", 1, 6, (7 + 30) + (1 + 30), 40 + (40 + 2)),
+        ("processes", 3, 3, (7 + 30) + 3 * (1 + 30), 40 + 2 * (40 + 2)),
+        ("dask", 2, 3, (7 + 30) + 2 * (1 + 30), 40 + (40 + 2)),
+        ("processes", 9, 3, (7 + 30) + 6 * (1 + 30), 40 + 3 * (40 + 2)),
+    ],
+)
+def test_every_worker_process_has_a_model_and_two_cards_halve_the_rounds(
+    runner, workers, rounds, memory, card, monkeypatch
+):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setitem(planning.LIBRARY_BYTES, "cpu", 1)
+    runtime = RuntimeConfig(device="cuda", runner=runner, workers=workers)
+    place = Place(here=30, card=40, weights=40, token_bytes=1, process=7)
+    assert planning.in_workers(runtime, 6, place, 2) == (rounds, (memory, card))
+
+
+def test_workers_on_one_processor_share_its_speed_and_each_has_a_model(monkeypatch):
+    monkeypatch.setitem(planning.LIBRARY_BYTES, "cpu", 1)
+    place = Place(here=30, card=0, weights=30, token_bytes=1, process=7)
+    found = planning.in_workers(RuntimeConfig(device="cpu", runner="processes", workers=2), 6, place, 2)
+    assert found == (6, ((7 + 30) + 2 * (1 + 30 + 2), 0))
+    elsewhere = RuntimeConfig(device="cpu", runner="dask", workers=2, dask_address="tcp://host:8786")
+    assert planning.in_workers(elsewhere, 6, place, 2) == (6, (7 + 30 + 2, 0))
+
+
+def test_the_row_of_attribution_counts_the_workers(chat, monkeypatch):
+    monkeypatch.setattr(planning, "process_bytes", lambda model: 7 << 20)
+    few = ["evaluation.max_new_tokens=4", "scaling.steps=0", "attribution.response_tokens=1", "attribution.shards=2"]
+    memory = [
+        planning.plan(
+            load_config("tiny", [*few, f"runtime.runner={runner}", "runtime.workers=2"]),
+            pairs(), (1.0, 1), lambda working: lent(chat),
+        ).stages[1].memory_bytes
+        for runner in ("threads", "processes")
+    ]  # fmt: skip
+    assert memory[1] - memory[0] > planning.LIBRARY_BYTES["cpu"] + weight_bytes(chat.model)
