@@ -162,17 +162,26 @@ def weight_bytes(model: nn.Module) -> int:
 def bytes_by_device(model: nn.Module) -> dict[str, int]:
     """Return the bytes of a model's weights on each device (`cuda:0`, `cpu`, `disk`); tied weights count once."""
     spread: dict[str, Any] = getattr(model, "hf_device_map", None) or {"": device_of(model)}
-    seen: set[int] = set()
     sizes: dict[str, int] = {}
-    for name, weight in model.named_parameters():
-        place = id(weight) if is_quantised(weight) or weight.is_meta else weight.data_ptr()
-        if place in seen:
-            continue
-        seen.add(place)
+    for name, weight in _untied(model).items():
         where = spread[max((part for part in spread if f"{name}.".startswith(f"{part}." if part else "")), key=len)]
         device = f"cuda:{where}" if isinstance(where, int) else str(where)
         sizes[device] = sizes.get(device, 0) + sum(each.nbytes for each in stored_parts(weight))
     return sizes
+
+
+def unrounded_bytes(model: nn.Module) -> int:
+    """Return the bytes that a model's weights have before they are rounded, as it is read."""
+    return sum(weight.numel() * weight.dtype.itemsize for weight in _untied(model).values())
+
+
+def _untied(model: nn.Module) -> dict[str, Tensor]:
+    """Return a model's weights by name; of tied weights the first."""
+    found: dict[int, tuple[str, Tensor]] = {}
+    for name, weight in model.named_parameters():
+        place = id(weight) if is_quantised(weight) or weight.is_meta else weight.data_ptr()
+        found.setdefault(place, (name, weight))
+    return dict(found.values())
 
 
 def is_spread(model: nn.Module) -> bool:

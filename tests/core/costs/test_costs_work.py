@@ -13,7 +13,7 @@ from neurontune_core.costs.place import Place
 from neurontune_core.costs.speed import measure_speed
 from neurontune_core.costs.stages import evaluation_work, scaling_work
 from neurontune_core.costs.work import Work, generating, reading_work
-from neurontune_core.model import tiny
+from neurontune_core.model import devices, tiny
 from neurontune_core.model.devices import weight_bytes
 from neurontune_core.model.generate import generate
 from neurontune_core.model.likelihood import TokenSequence, response_log_probabilities
@@ -220,13 +220,13 @@ def test_every_worker_process_has_a_model_and_two_cards_halve_the_rounds(
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     monkeypatch.setitem(planning.LIBRARY_BYTES, "cpu", 1)
     runtime = RuntimeConfig(device="cuda", runner=runner, workers=workers)
-    place = Place(here=30, card=40, weights=40, token_bytes=1, process=7)
+    place = Place(loading=30, here=0, card=40, weights=40, token_bytes=1, process=7)
     assert planning.in_workers(runtime, 6, place, 2) == (rounds, (memory, card))
 
 
 def test_workers_on_one_processor_share_its_speed_and_each_has_a_model(monkeypatch):
     monkeypatch.setitem(planning.LIBRARY_BYTES, "cpu", 1)
-    place = Place(here=30, card=0, weights=30, token_bytes=1, process=7)
+    place = Place(loading=30, here=30, card=0, weights=30, token_bytes=1, process=7)
     found = planning.in_workers(RuntimeConfig(device="cpu", runner="processes", workers=2), 6, place, 2)
     assert found == (6, ((7 + 30) + 2 * (1 + 30 + 2), 0))
     elsewhere = RuntimeConfig(device="cpu", runner="dask", workers=2, dask_address="tcp://host:8786")
@@ -244,3 +244,14 @@ def test_the_row_of_attribution_counts_the_workers(chat, monkeypatch):
         for runner in ("threads", "processes")
     ]  # fmt: skip
     assert memory[1] - memory[0] > planning.LIBRARY_BYTES["cpu"] + weight_bytes(chat.model)
+
+
+def test_a_model_is_read_unrounded_before_it_is_rounded(monkeypatch):
+    """On one device the processor's memory holds the unrounded weights first, whatever is left of them afterwards."""
+    model = tiny.model("llama").requires_grad_(False)
+    whole = weight_bytes(model)
+    monkeypatch.setattr(devices, "stored_parts", lambda weight: [weight.flatten()[: weight.numel() // 4]])
+    rounded = Place.of(model, 5)
+    assert 3 * rounded.weights < whole and rounded.peak(Work()) == (5 + whole, 0)
+    more = whole - rounded.weights + 9
+    assert rounded.peak(Work(), more) == (5 + whole + 9, 0)
