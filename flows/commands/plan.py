@@ -51,7 +51,10 @@ def plan_text(plan: "Plan") -> str:
     lines = [_line(HEADINGS, shown)]
     lines += [_line(_cells(row), shown) for row in plan.stages]
     rule = "-" * len(lines[0])
-    return "\n".join([counts, "", *lines, rule, _line(_cells(plan.total), shown), _line(_cells(plan.export), shown)])
+    lines += [rule, _line(_cells(plan.total), shown), _line(_cells(plan.export), shown)]
+    if plan.uncounted:
+        lines += ["", "Not counted in evaluation, the models of these judges:", *plan.uncounted]
+    return "\n".join([counts, "", *lines])
 
 
 def _cells(row: "StageCost") -> tuple[str, ...]:

@@ -29,6 +29,7 @@ from neurontune_core.costs.stages import (
     selection_work,
 )
 from neurontune_core.costs.work import Work, generating, reading_work
+from neurontune_core.evaluation.judging import model_judges
 from neurontune_core.evaluation.public_sets import Library
 from neurontune_core.model.devices import bytes_by_device
 from neurontune_core.model.load import ChatModel
@@ -76,7 +77,8 @@ class StageCost:
 class Plan:
     """The estimated cost of a run: the counts of attribution, and a row for each stage.
 
-    `export` is a separate row: it is not a stage of a run, and the sums leave it out.
+    `export` is a separate row: it is not a stage of a run, and the sums leave it out. `uncounted` are the judges whose
+    models are in no row: neither their seconds nor their memory are estimated.
     """
 
     pairs: int
@@ -84,6 +86,7 @@ class Plan:
     flops: float
     stages: tuple[StageCost, ...]
     export: StageCost
+    uncounted: tuple[str, ...] = ()
 
     @property
     def total(self) -> StageCost:
@@ -172,7 +175,8 @@ def plan(
     writing = process + stored_bytes + weights * CHECKED_BYTES
     export = _row("export", stored_bytes * SECONDS["export_byte"], (writing, 0), stored_bytes)
     *priced, export = (_priced(row, price) for row in (*rows, export))
-    return Plan(len(chosen), config.attribution.shards, first.flops, tuple(priced), export)
+    judges = tuple(model_judges(config.evaluation))
+    return Plan(len(chosen), config.attribution.shards, first.flops, tuple(priced), export, judges)
 
 
 def in_workers(runtime: RuntimeConfig, shards: int, place: Place, activations: int) -> tuple[int, tuple[int, int]]:

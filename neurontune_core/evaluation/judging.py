@@ -12,7 +12,7 @@ from neurontune_core.evaluation.judges import Completion, Judge, Verdict, judge_
 from neurontune_core.evaluation.judges.agreement import judge_kappa
 from neurontune_core.evaluation.judges.precomputed import NAME as PRECOMPUTED
 from neurontune_core.evaluation.judges.presets import PRESETS
-from neurontune_core.evaluation.settings import EvaluationConfig, path_of
+from neurontune_core.evaluation.settings import MODEL_JUDGES, EvaluationConfig, path_of
 from neurontune_core.records import REFUSED
 
 MODELS = ("base", "tuned")
@@ -97,6 +97,12 @@ def agreement(completions: pd.DataFrame) -> dict[str, float]:
             if kappa is not None:
                 values[f"judge_kappa/{column.removeprefix('verdict/')}"] = kappa
     return values
+
+
+def model_judges(config: EvaluationConfig) -> list[str]:
+    """Return the names of a configuration's judges that load a model."""
+    named = [config.judge.method, *(entry.partition("=")[0] for entry in config.also_judges)]
+    return list(dict.fromkeys(name for name in named if name in (*MODEL_JUDGES, "classifier")))
 
 
 def judge_digests(config: EvaluationConfig) -> list[str]:

@@ -197,10 +197,13 @@ def test_each_device_holds_what_the_map_puts_there():
         assert Place.of(model, 5).peak(Work(), 7) == (5 + process, card + 7), second
 
 
-def test_the_pairs_need_memory_for_the_answers_that_are_generated(chat, monkeypatch):
+def test_the_pairs_need_memory_for_answers_and_the_judges_not_counted_are_named(chat, monkeypatch):
     monkeypatch.setattr(planning, "process_bytes", lambda model: 7 << 20)
-    config = load_config("tiny", ["evaluation.max_new_tokens=4", "scaling.steps=0", "attribution.response_tokens=1"])
-    rows = {row.stage: row for row in planning.plan(config, pairs(), (1.0, 1), lambda working: lent(chat)).stages}
+    few = ["evaluation.max_new_tokens=4", "scaling.steps=0", "attribution.response_tokens=1"]
+    config = load_config("tiny", [*few, "evaluation.also_judges=[keyword, wildguard=folder]"])
+    found = planning.plan(config, pairs(), (1.0, 1), lambda working: lent(chat))
+    assert found.uncounted == ("wildguard",), "no row has the model of a judge"
+    rows = {row.stage: row for row in found.stages}
     assert rows["pairs"].memory_bytes > rows["report"].memory_bytes == (7 << 20) + weight_bytes(chat.model)
 
 

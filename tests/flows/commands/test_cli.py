@@ -203,6 +203,12 @@ def test_a_plan_shows_what_lies_on_disk_for_a_while_once() -> None:
     assert (disk["base"], disk["tuned"], disk["run"]) == ("5.00", "5.00", "6.00")
 
 
+def test_a_plan_names_the_judges_that_it_does_not_count() -> None:
+    row = StageCost("evaluation", 1.0, 1, 0, 0)
+    silent, told = (plan_text(Plan(1, 1, 1.0, (row,), row, judges)) for judges in ((), ("wildguard", "classifier")))
+    assert told == f"{silent}\n\nNot counted in evaluation, the models of these judges:\nwildguard\nclassifier"
+
+
 def test_settings_lists_every_field(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     code, out, _ = call(monkeypatch, capsys, "settings")
     assert code == 0
