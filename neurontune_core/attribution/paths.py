@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cache, partial
 
 import torch
 from torch import Tensor
@@ -46,8 +46,15 @@ def run_waves(
     zeros = partial(torch.zeros, dtype=widest(engine.device), device=engine.device)
     collected = Collected({}, zeros(pairs))
     run = partial(run_wave, engine.model, engine.head, context)
+
+    @cache
+    def places_of(own: tuple[float, ...]) -> Tensor:
+        return torch.tensor([points.index(point) for point in own], device=engine.device)
+
+    for wave in waves:
+        places_of(wave.points)  # made before the waves, because a copy from a list to a GPU waits for what runs there
     for wave, result in run_within(run, waves, len(engine.widths), engine.budget):
-        chosen = [points.index(point) for point in wave.points]
+        chosen = places_of(wave.points)
         collected.clean = result.clean
         collected.waves.append(wave)
         for place, layer in enumerate(result.layers):

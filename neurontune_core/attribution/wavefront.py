@@ -19,7 +19,7 @@ from transformers import PreTrainedModel
 
 from neurontune_core.attribution.attention import Prefix
 from neurontune_core.attribution.encode import Batch
-from neurontune_core.attribution.precision import at_least_float32
+from neurontune_core.attribution.precision import at_least_float32, widest
 from neurontune_core.attribution.prefix import attending_to, capture_prefix
 from neurontune_core.attribution.response_head import response_log_probability
 from neurontune_core.experts import Routing
@@ -144,6 +144,9 @@ class _Paths:
         self.context, self.wave, self.with_gradient = context, wave, with_gradient
         self.places: dict[Bank, list[tuple[Tensor, Callable[[Tensor], Tensor]]]] = {}
         self.changes: dict[Bank, Tensor] = {}
+        device = context.batch.row.device
+        # made before the wave, because a copy from a list to a GPU waits for the layers before it
+        self.times = torch.tensor(wave.moving, dtype=widest(device), device=device)[:, None, None, None]
 
     def replace(self, bank: Bank, values: Tensor, routing: Routing) -> Tensor:
         """Return a bank's activations `[row, position, channel]` with its layer's newly joined rows on the path.
@@ -158,7 +161,7 @@ class _Paths:
         change = clean_routing.spread(clean.detach().to(precise)) - start
         if steps > 1:
             change = change * self.context.batch.mask[:, :, None].to(change.device)
-        times = torch.tensor(moving, dtype=precise, device=values.device)[:, None, None, None]
+        times = self.times.to(values.device, precise)
         leaf = (start + times * change).flatten(0, 1).to(values.dtype).requires_grad_(self.with_gradient)
         self.changes[bank] = change
         self.places[bank] = [(leaf, _unchanged)] if moving else []
