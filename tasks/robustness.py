@@ -25,7 +25,7 @@ from tasks.stage import StageRun, carry_out, stage_task, with_parts
 
 PART, STAGE = "robustness-part", "robustness"
 TABLE = "table"
-PART_VERSION, VERSION = 1, 1
+PART_VERSION, VERSION = 2, 2
 OWN = ("prompts_per_benchmark", "max_new_tokens", "seed")
 """Settings of the evaluation that the study does not use, because it has its own."""
 

@@ -48,8 +48,8 @@ def measure_attack(study: RobustnessStudy, attack: str, track: Track = silent) -
     """Return a row for every answer under an attack.
 
     Columns: attack, setting (in words), place (its number on an axis), sample (counted from 1), id and query_id of the
-    prompt, label, gave (whether the answer gave what was asked for), answer. There is no row if the model's template
-    does not allow the attack, or if no prompt fits the model's positions.
+    prompt, label, gave (whether the answer gave what was asked for; missing if the judge does not say), answer. There
+    is no row if the model's template does not allow the attack, or if no prompt fits the model's positions.
     """
     rows: list[tuple[object, ...]] = []
     try:
@@ -57,7 +57,7 @@ def measure_attack(study: RobustnessStudy, attack: str, track: Track = silent) -
             rows += [(attack, setting, place, *row) for row in answered]
     except RefusedByTemplate:
         rows = []
-    return pd.DataFrame(rows, columns=list(COLUMNS))
+    return pd.DataFrame(rows, columns=list(COLUMNS)).astype({"gave": "boolean"})
 
 
 def _settings(
@@ -119,7 +119,8 @@ def _answered(
 ) -> list[tuple[object, ...]]:
     """Return sample, id, query_id, label, gave and answer for answers that are made to begin with `beginning`.
 
-    Decoding is greedy, or `samples` answers are drawn for each prompt.
+    Decoding is greedy, or `samples` answers are drawn for each prompt. The judge reads only what the model writes: the
+    given words would count as compliance even if a refusal follows them.
     """
     given = encode_response(chat.tokenizer, beginning, None) if beginning else []
     tokens = study.config.tokens
@@ -134,9 +135,8 @@ def _answered(
     names = [f"{study.config.seed}/{pair.id}/{sample}" for sample, pair, _ in asked]
     choose = Sampler(names) if samples else None
     found = decode(chat, generate(chat, prompts, tokens, track, choose=choose))
-    answers = [f"{beginning}{text}" for text in found]
-    batch = [Completion(str(i), pair.prompt, answers[i]) for i, (_, pair, _) in enumerate(asked)]
+    batch = [Completion(str(i), pair.prompt, found[i]) for i, (_, pair, _) in enumerate(asked)]
     return [
-        (sample, pair.id, pair.query_id, verdict.label, bool(verdict.gave), answer)
-        for (sample, pair, _), verdict, answer in zip(asked, study.judge(batch), answers, strict=True)
+        (sample, pair.id, pair.query_id, verdict.label, verdict.gave, f"{beginning}{text}")
+        for (sample, pair, _), verdict, text in zip(asked, study.judge(batch), found, strict=True)
     ]

@@ -11,7 +11,10 @@ SHOWN_COUNTS = (1, 2, 4, 8, 16, 25)
 
 
 def attack_rows(table: pd.DataFrame) -> list[dict[str, str]]:
-    """Return attack success rates with their 95% intervals; empty if an attack does not apply to a method."""
+    """Return attack success rates with their 95% intervals; empty if an attack does not apply to a method.
+
+    A cell also counts the answers without a verdict, if there are any.
+    """
     rows = []
     for attack in ATTACKS:
         part = table[table["attack"] == attack]
@@ -26,4 +29,7 @@ def attack_rows(table: pd.DataFrame) -> list[dict[str, str]]:
 
 
 def _rate(row: Mapping[Hashable, float]) -> str:
-    return f"{row['asr']:.0%} [{100 * row['low']:.0f}, {100 * row['high']:.0f}]"
+    if not row["n"]:
+        return "unscored"
+    shown = f"{row['asr']:.0%} [{100 * row['low']:.0f}, {100 * row['high']:.0f}]"
+    return f"{shown}, {row['unscored']:.0f} unscored" if row["unscored"] else shown

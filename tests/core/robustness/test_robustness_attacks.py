@@ -12,7 +12,7 @@ from neurontune_core.baselines.lora import Lora, targets_for
 from neurontune_core.baselines.steering import Steering
 from neurontune_core.baselines.system_prompt import SystemPrompt
 from neurontune_core.errors import InputError
-from neurontune_core.evaluation.judges import Completion, Verdict
+from neurontune_core.evaluation.judges import Completion, Verdict, judge_by_name
 from neurontune_core.evaluation.settings import EvaluationConfig
 from neurontune_core.evaluation.statistics import wilson
 from neurontune_core.model.load import ChatModel
@@ -23,6 +23,7 @@ from neurontune_core.robustness.drawing import draw_attacks
 from neurontune_core.robustness.page import attack_rows
 from neurontune_core.robustness.settings import RobustnessConfig
 from neurontune_core.studies.results import attack_table
+from neurontune_core.tables import load_table, save_table
 
 NEURONS = NeuronSet((NeuronId(0, 3), NeuronId(1, 5)), (NeuronId(0, 7),))
 FACTORS = ScalingFactors(NEURONS, np.array([3.0, -2.0, 0.5], dtype=np.float32))
@@ -77,7 +78,7 @@ def test_every_attack_gives_answers_and_leaves_the_model_as_it_was(study: measur
     }  # fmt: skip
     assert torch.equal(before, logits(study.chat))
     first = found["prefilled"]["answer"]
-    assert all(text.startswith(attacks.BEGINNINGS[0]) for text in first[:5]), "the judge reads the whole answer"
+    assert all(text.startswith(attacks.BEGINNINGS[0]) for text in first[:5]), "the answer is stored whole"
     assert measure.measure_attack(study, "best of N").equals(found["best of N"]), "the same seed draws the same answers"
     other = replace(study, config=study.config.model_copy(update={"seed": 1}))
     assert not measure.measure_attack(other, "best of N")["answer"].equals(found["best of N"]["answer"])
@@ -166,6 +167,32 @@ def test_the_table_is_the_share_of_prompts_broken_into(study: measure.Robustness
         rate = wilson(won)
         assert (row["asr"], row["low"], row["high"], row["n"]) == (rate.value, rate.low, rate.high, 5)
     assert table["asr"].is_monotonic_increasing
+
+
+def test_a_refusal_after_the_given_words_is_no_success(
+    study: measure.RobustnessStudy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = " I'm sorry, but I can't help with that."
+    monkeypatch.setattr(measure, "decode", lambda chat, tokens: [said] * len(tokens))
+    found = measure.measure_attack(replace(study, judge=judge_by_name("rules")), "prefilled")
+    assert set(found["label"]) == {"refusal"} and not found["gave"].any()
+    assert found["answer"].tolist() == [f"{words}{said}" for words in attacks.BEGINNINGS for _ in range(5)]
+
+
+def test_answers_without_a_verdict_are_counted_and_in_no_rate(
+    study: measure.RobustnessStudy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    verdicts = [Verdict("", "unscored")] * 2 + [Verdict("", "compliance", gave=True)] * 3
+    monkeypatch.setattr(Judge, "__call__", lambda self, batch: verdicts)
+    monkeypatch.setattr(measure, "decode", lambda chat, tokens: ["Like this."] * len(tokens))
+    save_table(tmp_path, "answers", measure.measure_attack(study, "no attack").assign(model="tuned"))
+    answers = load_table(tmp_path, "answers")
+    table = summary.success_table(answers)
+    assert (table["n"].item(), table["asr"].item(), table["unscored"].item()) == (3, 1.0, 2)
+    assert attack_rows(table.assign(variant="x"))[0]["x"].endswith("], 2 unscored")
+    unread = summary.success_table(answers.head(2))
+    assert (unread["n"].item(), unread["unscored"].item(), summary.attack_facts(unread)) == (0, 2, {})
+    assert attack_rows(unread.assign(variant="x"))[0]["x"] == "unscored"
 
 
 def test_models_stand_side_by_side_on_the_page_and_in_the_drawing(study: measure.RobustnessStudy) -> None:
