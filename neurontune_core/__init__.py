@@ -12,8 +12,11 @@ if TYPE_CHECKING:
     from neurontune_core.config import PipelineConfig, load_config
     from neurontune_core.evaluation.answers import base_answers, tuned_answers
     from neurontune_core.evaluation.answers_judged import evaluate_answers
+    from neurontune_core.evaluation.compared_answers import compare_answers
     from neurontune_core.evaluation.evaluate import evaluate
+    from neurontune_core.evaluation.judges import judge_by_name
     from neurontune_core.evaluation.refusals import labels
+    from neurontune_core.evaluation.statistics import wilson
     from neurontune_core.export.alpha import load_alpha, write_alpha
     from neurontune_core.export.folder import write_folder
     from neurontune_core.model.generate import respond
@@ -40,10 +43,12 @@ _ROOM = {
     "base_answers": "evaluation.answers",
     "build_pairs": "pairs.build",
     "choose_pairs": "attribution.shard",
+    "compare_answers": "evaluation.compared_answers",
     "describe": "model.source",
     "evaluate": "evaluation.evaluate",
     "evaluate_answers": "evaluation.answers_judged",
     "fold": "neurons",
+    "judge_by_name": "evaluation.judges",
     "learn_scaling": "scaling.learn",
     "Problem": "scaling.problem",
     "load_alpha": "export.alpha",
@@ -57,6 +62,7 @@ _ROOM = {
     "scaled": "neurons",
     "select_neurons": "selection.select",
     "tuned_answers": "evaluation.answers",
+    "wilson": "evaluation.statistics",
     "write_alpha": "export.alpha",
     "write_folder": "export.folder",
 }
@@ -74,10 +80,12 @@ __all__ = [
     "base_answers",
     "build_pairs",
     "choose_pairs",
+    "compare_answers",
     "describe",
     "evaluate",
     "evaluate_answers",
     "fold",
+    "judge_by_name",
     "labels",
     "learn_scaling",
     "load_alpha",
@@ -90,6 +98,7 @@ __all__ = [
     "scaled",
     "select_neurons",
     "tuned_answers",
+    "wilson",
     "write_alpha",
     "write_folder",
 ]

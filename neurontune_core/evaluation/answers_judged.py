@@ -1,12 +1,15 @@
 """Evaluate a list of prompts and answers of any model, without a run."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import pandas as pd
 
 from neurontune_core.errors import InputError
+from neurontune_core.evaluation.compared_answers import distinct_share, mean_words
 from neurontune_core.evaluation.judges import Completion, Judge, judge_by_name
+from neurontune_core.evaluation.judging import agreement
 from neurontune_core.evaluation.statistics import Rate, wilson
 
 
@@ -15,7 +18,9 @@ class AnswerRates:
     """Verdicts, a row an answer, and rates over the answers with a verdict; a rate over no answer is None.
 
     `refused` and `gave` are over all answers with a verdict; `harm` is `gave` over harmful prompts (attack success),
-    `over_refusal` is `refused` over harmless prompts.
+    `over_refusal` is `refused` over harmless prompts, `categories` is `refused` by category of the prompts.
+    `words` and `distinct` are the mean length and diversity of the answers (None of no answers). `further` has the
+    rates by each further judge (`keyword 1`), `agreement` those of `judging.agreement`.
     """
 
     verdicts: pd.DataFrame
@@ -24,6 +29,11 @@ class AnswerRates:
     harm: Rate | None
     over_refusal: Rate | None
     unscored: int
+    categories: Mapping[str, Rate]
+    words: float | None
+    distinct: float | None
+    further: Mapping[str, "AnswerRates"]
+    agreement: Mapping[str, float]
 
 
 def evaluate_answers(
@@ -32,6 +42,8 @@ def evaluate_answers(
     harmful: Sequence[bool] | None = None,
     judge: str | Judge = "rules",
     judge_path: str | None = None,
+    also_judges: Sequence[Judge] = (),
+    categories: Sequence[str] | None = None,
 ) -> AnswerRates:
     """Judge answers of any model, and return verdicts and rates with 95% Wilson intervals.
 
@@ -41,11 +53,13 @@ def evaluate_answers(
         harmful: whether each prompt is harmful, for `harm` and `over_refusal`.
         judge: a judge, or the name of one.
         judge_path: the model folder or the verdict file that the named judge reads.
+        also_judges: further judges; their verdicts are the columns `verdict/<judge>` and `gave/<judge>`.
+        categories: the category of each prompt, "" for none.
 
     Raises:
         InputError: lists of different length, or a judge that cannot be loaded.
     """
-    for name, values in (("answers", answers), ("harmful", harmful)):
+    for name, values in (("answers", answers), ("harmful", harmful), ("categories", categories)):
         if values is not None and len(values) != len(prompts):
             raise InputError(f"{name}: {len(values)} for {len(prompts)} prompts; give one for each")
     judging = judge_by_name(judge, judge_path) if isinstance(judge, str) else judge
@@ -61,14 +75,35 @@ def evaluate_answers(
             "explanation": [verdict.explanation for verdict in verdicts],
         }
     )
-    sides = [None if harmful is None else harmful[i] for i in range(len(prompts))]
-    read = table[table["verdict"] != "unscored"]
-
-    def rate(column: str, side: bool | None = None) -> Rate | None:
-        rows = read if side is None else read[[sides[i] is side for i in read.index]]
-        outcomes = [bool(value) for value in rows[column].dropna()]
-        return wilson(outcomes) if outcomes else None
-
+    further = {
+        f"{each.name} {each.version}": evaluate_answers(prompts, answers, harmful, each, categories=categories)
+        for each in also_judges
+    }
+    for title, other in further.items():
+        table[f"verdict/{title}"], table[f"gave/{title}"] = other.verdicts["verdict"], other.verdicts["gave"]
+    scored = table["verdict"] != "unscored"
+    given = [answer for answer in answers if answer is not None]
+    unsafe = np.array([] if harmful is None else harmful, dtype=bool)
+    kinds = np.array([] if categories is None else categories, dtype=str)
     return AnswerRates(
-        table, rate("refused"), rate("gave"), rate("gave", True), rate("refused", False), len(table) - len(read)
+        verdicts=table,
+        refused=_rate(table["refused"][scored]),
+        gave=_rate(table["gave"][scored]),
+        harm=None if harmful is None else _rate(table["gave"][scored & unsafe]),
+        over_refusal=None if harmful is None else _rate(table["refused"][scored & ~unsafe]),
+        unscored=int((~scored).sum()),
+        categories={
+            str(kind): rate
+            for kind in np.unique(kinds)
+            if kind and (rate := _rate(table["refused"][scored & (kinds == kind)]))
+        },
+        words=mean_words(given) if given else None,
+        distinct=distinct_share(given),
+        further=further,
+        agreement=agreement(table),
     )
+
+
+def _rate(values: pd.Series) -> Rate | None:
+    outcomes = [bool(value) for value in values.dropna()]
+    return wilson(outcomes) if outcomes else None

@@ -62,17 +62,26 @@ def distinct_share(texts: Sequence[str]) -> float | None:
     return sum(shares) / len(shares) if shares else None
 
 
+def mean_words(texts: Sequence[str]) -> float:
+    """Return the mean number of words of the texts, at least one."""
+    return _mean([len(text.split()) for text in texts])
+
+
 def compare_answers(base: Sequence[str], tuned: Sequence[str]) -> dict[str, float]:
     """Return how the tuned model's answers to harmless prompts compare with the base's; empty without answers.
 
     `words`, `distinct` (and the same with `_base`): length in words and diversity. `content_kept` and `chrf`: means
     over the prompts of `content_kept` and `chrf`. `longer`: share of prompts whose tuned answer has at least as many
     content words as the base answer, with a Wilson interval (`longer_low`, `longer_high`).
+
+    Args:
+        base: the base model's answers.
+        tuned: the tuned model's answers to the same prompts.
     """
     if not base:
         return {}
     pairs = list(zip(base, tuned, strict=True))
-    facts = {"words": _mean([len(text.split()) for text in tuned]), "words_base": _mean([len(t.split()) for t in base])}
+    facts = {"words": mean_words(tuned), "words_base": mean_words(base)}
     for name, texts in (("distinct", tuned), ("distinct_base", base)):
         if (share := distinct_share(texts)) is not None:
             facts[name] = share

@@ -67,10 +67,8 @@ def judge_all(completions: pd.DataFrame, config: EvaluationConfig) -> pd.DataFra
         InputError: a judge needs a path, and it is not given or does not exist.
     """
     table = rejudge(completions, judge_of(config))
-    for entry in config.also_judges:
-        name, _, path = entry.partition("=")
-        if name != config.judge.method:
-            table = add_judge(table, judge_by_name(name, path or None))
+    for judge in further_judges(config):
+        table = add_judge(table, judge)
     return table
 
 
@@ -81,6 +79,16 @@ def judge_of(config: EvaluationConfig) -> Judge:
         InputError: the file or folder that the judge reads does not exist.
     """
     return judge_by_name(config.judge.method, path_of(config.judge))
+
+
+def further_judges(config: EvaluationConfig) -> list[Judge]:
+    """Return the further judges of a configuration, without its first.
+
+    Raises:
+        InputError: a folder that a judge reads does not exist.
+    """
+    entries = [entry.partition("=") for entry in config.also_judges]
+    return [judge_by_name(name, path or None) for name, _, path in entries if name != config.judge.method]
 
 
 def agreement(completions: pd.DataFrame) -> dict[str, float]:

@@ -9,11 +9,14 @@ from neurontune_core.data_names import short_name
 from neurontune_core.errors import InputError
 from neurontune_core.evaluation import answers, benchmarks
 from neurontune_core.evaluation.answers_judged import AnswerRates, evaluate_answers
-from neurontune_core.evaluation.judging import judge_of
+from neurontune_core.evaluation.judging import further_judges, judge_of
 from neurontune_core.evaluation.public_sets import SHIPPED, Library, needed, public_prompts
 from neurontune_core.evaluation.settings import EvaluationConfig
+from neurontune_core.evaluation.statistics import Rate
 from neurontune_core.model.load import ChatModel
 from neurontune_core.progress import Track, silent
+
+RATES = ("refused", "gave", "harm", "over_refusal", "unscored")
 
 
 def evaluate_one_model(
@@ -22,21 +25,28 @@ def evaluate_one_model(
     """Let a model answer the prompts of benchmarks, and judge the answers.
 
     Returns:
-        The answers, a row a prompt (benchmark, id, role, prompt, completion, verdict, refused, gave, explanation), the
-        rates of each benchmark, and the prompts that do not fit the model (`left_out.with_room`).
+        The answers, a row a prompt (benchmark, id, role, query_category, and the verdicts of all judges), the rates of
+        each benchmark, and the prompts that do not fit the model (`left_out.with_room`).
 
     Raises:
         InputError: an unknown benchmark, `shipped` (it needs the pairs of a run), or one with no prompt that fits.
     """
     check_public(config)
+    judge, further = judge_of(config), further_judges(config)
     chosen = {short_name(name): public_prompts(name, [], config, needed(library, name)) for name in config.benchmarks}
     prompts, left_out = answers.answers_to(chosen, config, chat, track)
     tables, rates = [], {}
     for name, part in prompts.groupby("benchmark", sort=False):
-        harmful = (part["role"] == "safety").tolist()
-        judged = evaluate_answers(part["prompt"].tolist(), part["completion"].tolist(), harmful, judge_of(config))
+        judged = evaluate_answers(
+            part["prompt"].tolist(),
+            part["completion"].tolist(),
+            (part["role"] == "safety").tolist(),
+            judge,
+            also_judges=further,
+            categories=part["query_category"].tolist(),
+        )
         rates[str(name)] = judged
-        columns = part[["benchmark", "id", "role"]].reset_index(drop=True)
+        columns = part[["benchmark", "id", "role", "query_category"]].reset_index(drop=True)
         tables.append(pd.concat([columns, judged.verdicts], axis=1))
     return pd.concat(tables, ignore_index=True), rates, left_out
 
@@ -56,10 +66,17 @@ def as_plain(rates: dict[str, AnswerRates], left_out: pd.DataFrame, way: str) ->
     """Return the rates of each benchmark, what generated the answers (`answered_by`), and the prompts left out, as
     plain data, ready for JSON.
     """
-    names = ("refused", "gave", "harm", "over_refusal")
     return {
-        benchmark: {name: asdict(rate) if (rate := getattr(each, name)) else None for name in names}
-        | {"unscored": each.unscored, "answered_by": way}
+        benchmark: _rates(each)
+        | {"categories": {category: asdict(rate) for category, rate in each.categories.items()}}
+        | {"words": each.words, "distinct": each.distinct}
+        | {"further_judges": {judge: _rates(other) for judge, other in each.further.items()}}
+        | {"agreement": dict(each.agreement), "answered_by": way}
         | {"left_out": left_out[left_out["benchmark"] == benchmark].drop(columns="benchmark").to_dict("records")}
         for benchmark, each in rates.items()
     }
+
+
+def _rates(judged: AnswerRates) -> dict[str, Any]:
+    values = {name: getattr(judged, name) for name in RATES}
+    return {name: asdict(value) if isinstance(value, Rate) else value for name, value in values.items()}

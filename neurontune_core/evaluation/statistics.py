@@ -24,6 +24,9 @@ class Rate:
 def wilson(outcomes: Sequence[bool]) -> Rate:
     """Return the share of true outcomes with its 95% Wilson score interval.
 
+    Args:
+        outcomes: whether each case is a success.
+
     Raises:
         ValueError: there is no outcome.
     """

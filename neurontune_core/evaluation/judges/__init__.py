@@ -31,11 +31,15 @@ def judge_title(name: str) -> str:
 
 
 def judge_by_name(name: str, path: str | Path | None = None) -> Judge:
-    """The judge called `name`; `path` is the model folder of `classifier` and the verdict file of `precomputed`.
+    """Return the judge of a name.
 
-    The path of a preset (`llama-guard-3`, `wildguard`, ...) is a folder or a hub id; by default the preset's own id.
+    Args:
+        name: `rules`, `keyword`, `classifier`, `precomputed`, or a preset (`llama-guard-3`, `wildguard`, ...).
+        path: the model folder of `classifier`, the verdict file of `precomputed`, the folder or hub id of a preset (by
+            default the preset's own id).
 
-    Raises InputError for an unknown name, a missing path, or a path for a judge that takes none.
+    Raises:
+        InputError: an unknown name, a missing path, or a path for a judge that takes none.
     """
     if name in PRESETS:
         return GuardJudge(name, path)

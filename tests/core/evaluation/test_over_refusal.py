@@ -1,5 +1,6 @@
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -8,7 +9,8 @@ from library_sample import FakeLibrary
 from neurontune_core.data.library import PublicLibrary
 from neurontune_core.data.settings import SourceConfig
 from neurontune_core.errors import InputError
-from neurontune_core.evaluation import over_refusal
+from neurontune_core.evaluation import judging, over_refusal
+from neurontune_core.evaluation.judges import Judge, judge_by_name
 from neurontune_core.evaluation.one_model import as_plain, evaluate_one_model
 from neurontune_core.evaluation.over_refusal import (
     COLUMNS,
@@ -124,6 +126,27 @@ def test_any_model_is_evaluated_on_a_public_set(chat: ChatModel) -> None:
     assert as_plain(rates, left_out, "transformers")["advbench"]["over_refusal"] is None
     with pytest.raises(InputError, match="shipped is the test split"):
         evaluate_one_model(chat, EvaluationConfig(), FakeLibrary())
+
+
+def test_all_judges_are_loaded_once_for_all_benchmarks(chat: ChatModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded: list[str] = []
+
+    def load(name: str, *rest: Any) -> Judge:
+        loaded.append(name)
+        return judge_by_name(name, *rest)
+
+    monkeypatch.setattr(judging, "judge_by_name", load)
+    names = ("advbench", "xstest")
+    config = EvaluationConfig(benchmarks=names, also_judges=("keyword",), prompts_per_benchmark=2, max_new_tokens=4)
+    table, rates, left_out = evaluate_one_model(chat, config, FakeLibrary())
+    assert loaded == ["rules", "keyword"]
+    plain = as_plain(rates, left_out, "transformers")
+    assert set(plain) == set(names)
+    for name, each in plain.items():
+        asked = set(table.loc[table["benchmark"] == name, "query_category"])
+        assert set(each["categories"]) == asked and asked != {""}
+        assert each["further_judges"]["keyword 1"]["refused"]["n"] == 2 and each["words"] is not None
+    assert {"verdict/keyword 1", "gave/keyword 1"} <= set(table)
 
 
 DATASETS = Path(__file__).parents[2] / "data" / "datasets"
