@@ -220,7 +220,7 @@ def core_calls(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
         )  # fmt: skip
         scores = {f"eval/su_f1{suffix}{end}": 0.5 for suffix in ("", "_base") for end in ("", "_low", "_high")}
         shares = {f"eval/{name}{suffix}": 0.5 for name in ("safety", "utility", "broken") for suffix in ("", "_base")}
-        facts = {"refusal_rate/harmful": 0.5} | scores | shares | moved
+        facts = {"refusal_rate/harmful": 0.5, "left/words": 24.0, "left/words_base": 58.0} | scores | shares | moved
         return SimpleNamespace(completions=completions, rates=rates, facts=facts)
 
     monkeypatch.setattr(models, "load", lambda *_: SimpleNamespace())
@@ -232,9 +232,10 @@ def core_calls(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
     monkeypatch.setattr(evaluation.answers, "base_answers", counted("base", base_answers))
     monkeypatch.setattr(evaluation.answers, "tuned_answers", counted("tuned", tuned_answers))
     monkeypatch.setattr(evaluation.evaluate, "evaluate", counted("evaluation", evaluate))
+    accuracy = {"ability/accuracy_base": 1.0, "ability/accuracy": 0.75, "ability/questions": 4.0}
     known = pd.DataFrame({"id": ["q"], "subject": ["s"], "base": [True], "tuned": [True]})
     monkeypatch.setattr(ability.ability, "base_choices", lambda *_: (known, {"ability/accuracy_base": 1.0}))
-    monkeypatch.setattr(ability.ability, "tuned_choices", lambda *_: (known, {"ability/accuracy": 1.0}))
+    monkeypatch.setattr(ability.ability, "tuned_choices", lambda *_: (known, accuracy))
     found = pd.DataFrame({"id": ["q"], "word": [""]})
     monkeypatch.setattr(triggers.over_refusal, "measure_triggers", lambda *_: (found, {"false_refusals": 1.0}))
     monkeypatch.setattr(report.report, "render_report", lambda record: f"<h1>{record.title}</h1>{record.command}")

@@ -26,12 +26,17 @@ from tasks.report import FILE
 
 Row = dict[str, str]
 TOTALS = ("harmful", "benign")
+SCORE = "SU-F1"
 SHORT = 9
 """The most characters of a number; such a column is not wrapped."""
 
 
-def result_rows(evaluation: Artifact) -> list[Row]:
-    """Return the result table: a row a group of test prompts with both refusal rates, then the Safety-Utility F1."""
+def result_rows(made: Mapping[str, Artifact]) -> list[Row]:
+    """Return the result table: a row a group of test prompts with both refusal rates, then the Safety-Utility F1.
+
+    Below it is what is left of the model: words an answer to a harmless prompt, KL, general knowledge.
+    """
+    evaluation = made["evaluation"]
     rates = tables.load_table(artifacts.open_folder(evaluation), "rates").to_dict("records")
     facts = artifacts.read_manifest(evaluation)["facts"]
     rows = []
@@ -51,16 +56,33 @@ def result_rows(evaluation: Artifact) -> list[Row]:
         for model, suffix in (("base", "_base"), ("tuned", ""))
     }
     prompts = sum(row["n"] for row in rates if row["model"] == "tuned" and row["benchmark"] not in TOTALS)
-    return [*rows, {"refused on": "SU-F1", **scores, "n": str(prompts), "goal": "high"}]
+    known = artifacts.read_manifest(made["ability"])["facts"] if "ability" in made else {}
+    return [*rows, {"refused on": SCORE, **scores, "n": str(prompts), "goal": "high"}, *_left_rows(facts | known)]
 
 
-def headline(evaluation: Artifact, selection: Artifact | None) -> list[str]:
+def _left_rows(facts: Mapping[str, float]) -> list[Row]:
+    """Return the rows of what is left of the model, those that were measured."""
+    rows = []
+    for name, base, tuned, form, goal in (
+        ("words an answer, harmless", "left/words_base", "left/words", "{:.0f}", "as base"),
+        ("KL from base, nats a token", "", "eval/kl_to_base", "{:.2f}", "low"),
+        ("general knowledge", "ability/accuracy_base", "ability/accuracy", "{:.1%}", "high"),
+    ):
+        if tuned in facts:
+            count = f"{facts['ability/questions']:.0f}" if tuned == "ability/accuracy" else ""
+            shown = {"base": form.format(facts[base]) if base else "", "tuned": form.format(facts[tuned])}
+            rows.append({"refused on": name, **shown, "n": count, "goal": goal})
+    return rows
+
+
+def headline(made: Mapping[str, Artifact]) -> list[str]:
     """Return a run's result in one line, and the effect of silencing its safety neurons in another if measured."""
-    rows = {row["refused on"]: row for row in result_rows(evaluation)}
+    rows = {row["refused on"]: row for row in result_rows(made)}
+    selection = made.get("selection")
     totals = [group_in_words(name) for name in TOTALS]
     shares = [f"{rows[f'all {name}']['tuned']} of {name} prompts" for name in totals if f"all {name}" in rows]
     refused = f"; refused: {', '.join(shares)}" if shares else ""
-    score = f"SU-F1 {rows['SU-F1']['tuned']}, base model {rows['SU-F1']['base']}{refused}"
+    score = f"{SCORE} {rows[SCORE]['tuned']}, base model {rows[SCORE]['base']}{refused}"
     causal = silencing_statement(artifacts.read_manifest(selection)["facts"]) if selection else ""
     return [score, *([f"Cause and effect: {causal}"] if causal else [])]
 
@@ -71,7 +93,7 @@ def publish(made: Mapping[str, Artifact], report: Artifact, record: Tracking) ->
     The same lines are the last ones of the run's log, which the page shows first.
     """
     evaluation = made["evaluation"]
-    rows, lines = result_rows(evaluation), headline(evaluation, made.get("selection"))
+    rows, lines = result_rows(made), headline(made)
     create_table_artifact(key="results", table=rows, description="Base against tuned, with 95% intervals.")
     link, server = tracking.run_link(record), without_password(record.uri).rstrip("/")
     # a browser does not follow a link from a server's page to a file, so print the address for copying too
@@ -91,12 +113,13 @@ def publish(made: Mapping[str, Artifact], report: Artifact, record: Tracking) ->
 def show(made: Mapping[str, Artifact], runtime: RuntimeConfig, console: Console) -> None:
     """Print the result table, where the artifacts are, and the commands that open both UIs."""
     table = Table(title="Refusals, base against tuned, with 95% intervals", title_justify="left", box=SIMPLE_HEAD)
-    rows = result_rows(made["evaluation"])
+    rows = result_rows(made)
+    above = [row["refused on"] for row in rows].index(SCORE) - 1
     for name in rows[0]:
         left = name == "refused on"  # only this column may wrap on a narrow terminal
         table.add_column(name, justify="left" if left else "right", no_wrap=not left, overflow="fold")
-    for row in rows:
-        table.add_row(*row.values(), end_section=row is rows[-2])
+    for number, row in enumerate(rows):
+        table.add_row(*row.values(), end_section=number == above)
     console.print(table)
     places = {stage: made[stage].uri for stage in ("scaling", "baseline", "evaluation") if stage in made}
     for name, uri in (places | {"report": f"{made['report'].uri}/{FILE}"}).items():

@@ -1,5 +1,6 @@
 """What a run tells at its end, and the warning about its safety neurons."""
 
+import json
 import logging
 from collections import Counter
 from typing import Any
@@ -14,6 +15,7 @@ from neurontune_core.config import PipelineConfig
 from neurontune_core.run_name import run_name
 from tasks import pairs, report
 
+LEFT = ("words an answer, harmless", "KL from base, nats a token", "general knowledge")
 pytestmark = pytest.mark.usefixtures("prefect_server", "untracked")
 
 
@@ -24,6 +26,9 @@ def test_results_are_published_to_prefect(config: PipelineConfig, core_calls: Co
     table, summary = Published.get("results"), Published.get("summary")
     page = folder(made["report"]) / "report.html"
     assert table is not None and "50.0% [15, 85]" in str(table.data)
+    rows = {row["refused on"]: (row["base"], row["tuned"], row["n"]) for row in json.loads(table.data)}
+    assert list(rows)[-4:] == ["SU-F1", *LEFT], "what is left of the model stands next to SU-F1"
+    assert [rows[name] for name in LEFT] == [("58", "24", ""), ("", "0.25", ""), ("100.0%", "75.0%", "4")]
     assert summary is not None and "SU-F1" in str(summary.data) and page.as_uri() in str(summary.data)
     assert str(summary.data).startswith("**SU-F1 0.50 [0.50, 0.50], base model"), "what it came to stands first"
     assert str(summary.data).index("report.html") < str(summary.data).index("| refused on |")
