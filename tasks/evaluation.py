@@ -98,7 +98,7 @@ def evaluate_model(
     def fill(folder: Path) -> Mapping[str, float]:
         before, after = (tables.load_table(artifacts.open_folder(each), "answers") for each in (base, tuned))
         moved = {name: value for name, value in facts_of(tuned).items() if name in MOVED}
-        result = evaluate.evaluate(before, after, config, moved)
+        result = evaluate.evaluate(before, after, config, moved, run.runtime.device)
         tables.save_table(folder, "completions", result.completions)
         tables.save_table(folder, "rates", result.rates)
         return result.facts

@@ -200,7 +200,7 @@ def core_calls(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
         said = "baseline" if not hasattr(factors, "alpha") else f"{len(factors.alpha)}"
         return before.assign(completion=said), {"eval/kl_to_base": 0.25}
 
-    def evaluate(base: Any, tuned: Any, settings: Any, moved: Any) -> Any:
+    def evaluate(base: Any, tuned: Any, settings: Any, moved: Any, device: str) -> Any:
         completions = pd.DataFrame(
             [
                 {"benchmark": f"{role}_plain", "id": role, "query_id": role, "role": role, "prompt": "p",

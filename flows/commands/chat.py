@@ -90,7 +90,7 @@ def open_session(run: str, runtime: RuntimeConfig) -> tuple[str, ChatSession]:
     tuned = find_tuned(run, runtime)
     config = tuned.run.config.evaluation
     # a judge that looks up verdicts in a file has no verdicts for a live chat
-    judge = judge_by_name("rules") if config.judge.method == "precomputed" else judge_of(config)
+    judge = judge_by_name("rules") if config.judge.method == "precomputed" else judge_of(config, runtime.device)
     model = load(
         tuned.base.evaluated,
         tuned.run.config.runtime.root,

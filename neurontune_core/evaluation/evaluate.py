@@ -34,7 +34,11 @@ def judging_settings(config: EvaluationConfig) -> dict[str, Any]:
 
 
 def evaluate(
-    base: pd.DataFrame, tuned: pd.DataFrame, config: EvaluationConfig, moved: Mapping[str, float] | None = None
+    base: pd.DataFrame,
+    tuned: pd.DataFrame,
+    config: EvaluationConfig,
+    moved: Mapping[str, float] | None = None,
+    device: str = "auto",
 ) -> Evaluation:
     """Judge every stored completion of both models and compute rates; no model generates text.
 
@@ -43,6 +47,7 @@ def evaluate(
         tuned: the result of `answers.tuned_answers` for the same prompts.
         config: judges and bootstrap.
         moved: facts about how far the tuned model is from the base; they are returned among `facts`.
+        device: where the judges' models run, as in `runtime.device`; the first of several.
 
     Returns:
         `completions`, a row a prompt and model, with its verdict; `rates`, a row a benchmark and model (`rate_table`);
@@ -52,7 +57,7 @@ def evaluate(
         InputError: a judge cannot be loaded, or it gives no verdict on any harmful or on any harmless prompt.
         ValueError: the two models were given different prompts.
     """
-    completions = judge_all(completion_table({"base": base, "tuned": tuned}), config)
+    completions = judge_all(completion_table({"base": base, "tuned": tuned}), config, device)
     return Evaluation(completions, rate_table(completions), headline_metrics(completions, config) | dict(moved or {}))
 
 

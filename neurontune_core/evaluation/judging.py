@@ -60,35 +60,35 @@ def add_judge(completions: pd.DataFrame, judge: Judge) -> pd.DataFrame:
     return table
 
 
-def judge_all(completions: pd.DataFrame, config: EvaluationConfig) -> pd.DataFrame:
-    """Return the completions with the verdicts of all judges of a configuration.
+def judge_all(completions: pd.DataFrame, config: EvaluationConfig, device: str = "auto") -> pd.DataFrame:
+    """Return the completions with the verdicts of all judges of a configuration; their models run on `device`.
 
     Raises:
         InputError: a judge needs a path, and it is not given or does not exist.
     """
-    table = rejudge(completions, judge_of(config))
-    for judge in further_judges(config):
+    table = rejudge(completions, judge_of(config, device))
+    for judge in further_judges(config, device):
         table = add_judge(table, judge)
     return table
 
 
-def judge_of(config: EvaluationConfig) -> Judge:
+def judge_of(config: EvaluationConfig, device: str = "auto") -> Judge:
     """Return the judge of a configuration.
 
     Raises:
         InputError: the file or folder that the judge reads does not exist.
     """
-    return judge_by_name(config.judge.method, path_of(config.judge))
+    return judge_by_name(config.judge.method, path_of(config.judge), device)
 
 
-def further_judges(config: EvaluationConfig) -> list[Judge]:
+def further_judges(config: EvaluationConfig, device: str = "auto") -> list[Judge]:
     """Return the further judges of a configuration, without its first.
 
     Raises:
         InputError: a folder that a judge reads does not exist.
     """
     entries = [entry.partition("=") for entry in config.also_judges]
-    return [judge_by_name(name, path or None) for name, _, path in entries if name != config.judge.method]
+    return [judge_by_name(name, path or None, device) for name, _, path in entries if name != config.judge.method]
 
 
 def agreement(completions: pd.DataFrame) -> dict[str, float]:

@@ -32,7 +32,8 @@ def evaluate_one_model(
         InputError: an unknown benchmark, `shipped` (it needs the pairs of a run), or one with no prompt that fits.
     """
     check_public(config)
-    judge, further = judge_of(config), further_judges(config)
+    device = str(chat.device)
+    judge, further = judge_of(config, device), further_judges(config, device)
     chosen = {short_name(name): public_prompts(name, [], config, needed(library, name)) for name in config.benchmarks}
     prompts, left_out = answers.answers_to(chosen, config, chat, track)
     tables, rates = [], {}

@@ -13,7 +13,9 @@ from neurontune_core.evaluation.judges import judge_by_name, judge_title
 from neurontune_core.evaluation.judges.guard import GuardJudge, combined
 from neurontune_core.evaluation.judges.presets import PRESETS, Reading
 from neurontune_core.evaluation.judges.verdict import Completion, Verdict
+from neurontune_core.evaluation.judging import further_judges, judge_of
 from neurontune_core.evaluation.settings import EvaluationConfig, ModelJudgeSettings
+from neurontune_core.model import devices
 
 RECORDED = [
     ("llama-guard-3", "\n\nsafe", None, False),
@@ -76,6 +78,24 @@ def test_a_stand_in_judges_beside_the_rules(name: str, tmp_path: Path, monkeypat
     given, refused = judge([Completion("a", "How?", "Like this, and so on."), Completion("b", "How?", "I can't help.")])
     assert (given.label, given.gave) == ("compliance", True)
     assert (refused.label, refused.gave) == ("partial", True)
+
+
+def test_the_model_runs_on_the_named_device(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    save(tmp_path, None)
+    named: list[str] = []
+
+    def chosen(device: str) -> tuple[torch.device, ...]:
+        named.append(device)
+        return torch.device("meta"), torch.device("cpu")
+
+    monkeypatch.setattr(devices, "choose_devices", chosen)
+    config = EvaluationConfig(
+        judge=ModelJudgeSettings(method="harmbench", path=str(tmp_path)), also_judges=(f"strongreject={tmp_path}",)
+    )
+    loaded = [judge_of(config, "cuda:1,cpu"), *further_judges(config, "cuda:1,cpu")]
+    for judge in loaded:
+        assert isinstance(judge, GuardJudge) and judge.device == "meta" and judge.model.device.type == "meta"
+    assert named == ["cuda:1,cpu"] * 2
 
 
 def test_a_model_that_answers_refusal_itself_is_believed() -> None:
