@@ -23,7 +23,7 @@ from neurontune_core.progress import Track, silent
 from neurontune_core.records import Conversation, PromptPair
 from neurontune_core.tables import messages
 
-VERSION = 3
+VERSION = 4
 FIELDS = ("benchmarks", "sources", "system_prompts", "prompts_per_benchmark", "max_new_tokens", "seed")
 
 KINDS = {"safety": "harmful prompts", "utility": "harmless prompts"}
@@ -119,10 +119,10 @@ def tuned_answers(
 def prompt_table(prompts: Mapping[str, Sequence[PromptPair]]) -> pd.DataFrame:
     """Return one row a prompt of every benchmark.
 
-    Columns: prompt, history (a list of messages with role and content), system, benchmark, id, query_id, role,
-    query_category, attack_category, attack_name.
+    Columns: prompt, query (the prompt without an attack), history (a list of messages with role and content), system,
+    benchmark, id, query_id, role, query_category, attack_category, attack_name.
     """
-    fields = ("id", "query_id", "role", "query_category", "attack_category", "attack_name")
+    fields = ("query", "id", "query_id", "role", "query_category", "attack_category", "attack_name")
     rows = [
         {
             "prompt": pair.prompt,

@@ -44,6 +44,7 @@ def evaluate_answers(
     judge_path: str | None = None,
     also_judges: Sequence[Judge] = (),
     categories: Sequence[str] | None = None,
+    queries: Sequence[str] | None = None,
 ) -> AnswerRates:
     """Judge answers of any model, and return verdicts and rates with 95% Wilson intervals.
 
@@ -55,15 +56,17 @@ def evaluate_answers(
         judge_path: the model folder or the verdict file that the named judge reads.
         also_judges: further judges; their verdicts are the columns `verdict/<judge>` and `gave/<judge>`.
         categories: the category of each prompt, "" for none.
+        queries: the plain request of each prompt, where prompts are wrapped in attacks.
 
     Raises:
         InputError: lists of different length, or a judge that cannot be loaded.
     """
-    for name, values in (("answers", answers), ("harmful", harmful), ("categories", categories)):
+    for name, values in (("answers", answers), ("harmful", harmful), ("categories", categories), ("queries", queries)):
         if values is not None and len(values) != len(prompts):
             raise InputError(f"{name}: {len(values)} for {len(prompts)} prompts; give one for each")
     judging = judge_by_name(judge, judge_path) if isinstance(judge, str) else judge
-    batch = [Completion(str(i), prompt, answers[i]) for i, prompt in enumerate(prompts)]
+    asked = [""] * len(prompts) if queries is None else queries
+    batch = [Completion(str(i), prompt, answers[i], asked[i]) for i, prompt in enumerate(prompts)]
     verdicts = judging(batch)
     table = pd.DataFrame(
         {
@@ -76,7 +79,9 @@ def evaluate_answers(
         }
     )
     further = {
-        f"{each.name} {each.version}": evaluate_answers(prompts, answers, harmful, each, categories=categories)
+        f"{each.name} {each.version}": evaluate_answers(
+            prompts, answers, harmful, each, categories=categories, queries=queries
+        )
         for each in also_judges
     }
     for title, other in further.items():

@@ -141,10 +141,12 @@ def _path_digest(path: Path) -> list[str]:
 
 
 def _batch(completions: pd.DataFrame) -> list[Completion]:
-    columns = (completions[name] for name in ("model", "id", "prompt", "completion"))
+    # tables of earlier versions have no queries
+    table = completions if "query" in completions else completions.assign(query="")
+    columns = (table[name] for name in ("model", "id", "prompt", "completion", "query"))
     return [
-        Completion(f"{model}/{name}", prompt, completion)
-        for model, name, prompt, completion in zip(*columns, strict=True)
+        Completion(f"{model}/{name}", prompt, completion, query)
+        for model, name, prompt, completion, query in zip(*columns, strict=True)
     ]
 
 

@@ -45,6 +45,7 @@ def evaluate_one_model(
             judge,
             also_judges=further,
             categories=part["query_category"].tolist(),
+            queries=part["query"].tolist(),
         )
         rates[str(name)] = judged
         columns = part[["benchmark", "id", "role", "query_category"]].reset_index(drop=True)

@@ -42,7 +42,7 @@ def masked(completions: pd.DataFrame, tracking: Tracking) -> pd.DataFrame:
                 MASK.format(what=what, id=row["id"], benchmark=row["benchmark"])
                 for row in completions[hidden].to_dict("records")
             ]
-    return found.drop(columns=[name for name in ("history", "system") if name in columns])
+    return found.drop(columns=[name for name in ("query", "history", "system") if name in columns])
 
 
 def chosen(completions: pd.DataFrame) -> pd.DataFrame:

@@ -14,7 +14,7 @@ from .presets import PRESETS, Reading
 from .rules import RulesJudge
 from .verdict import Completion, Verdict
 
-VERSION = "1"
+VERSION = "2"
 MAX_TOKENS = 4096
 MAX_VERDICT_TOKENS = 32
 

@@ -96,15 +96,20 @@ class Reading:
 
 @dataclass(frozen=True)
 class Preset:
-    """A model judge: its usual hub id, its prompt ("" for its own chat template), and the parser of its output."""
+    """A model judge: its usual hub id, its prompt ("" for its own chat template), and the parser of its output.
+
+    `reads_query`: the judge is defined on the plain request, so an attack around it is not shown.
+    """
 
     hub: str
     template: str
     read: Callable[[str], Reading]
+    reads_query: bool = False
 
     def prompt(self, item: Completion) -> str:
         """The judge's prompt for one completion; braces in the completion's texts are not replaced."""
-        fields = {"{prompt}": item.prompt, "{response}": item.response or ""}
+        asked = (self.reads_query and item.query) or item.prompt
+        fields = {"{prompt}": asked, "{response}": item.response or ""}
         return re.sub(r"\{prompt\}|\{response\}", lambda found: fields[found.group()], self.template)
 
 
@@ -140,6 +145,6 @@ PRESETS: dict[str, Preset] = {
     "llama-guard-4": Preset("meta-llama/Llama-Guard-4-12B", "", read_first("unsafe", "safe")),
     "wildguard": Preset("allenai/wildguard", WILDGUARD, read_wildguard),
     "shieldgemma": Preset("google/shieldgemma-2b", SHIELDGEMMA, read_first("yes", "no")),
-    "harmbench": Preset("cais/HarmBench-Llama-2-13b-cls", HARMBENCH, read_first("yes", "no")),
-    "strongreject": Preset("qylu4156/strongreject-15k-v1", STRONGREJECT, read_strongreject),
+    "harmbench": Preset("cais/HarmBench-Llama-2-13b-cls", HARMBENCH, read_first("yes", "no"), reads_query=True),
+    "strongreject": Preset("qylu4156/strongreject-15k-v1", STRONGREJECT, read_strongreject, reads_query=True),
 }

@@ -23,11 +23,15 @@ LABEL_NAMES: dict[str, Label] = {label: label for label in LABELS} | {
 
 @dataclass(frozen=True)
 class Completion:
-    """One answer to judge; `prompt` is what the model was given, `response` its text, None if there is none."""
+    """One answer to judge; `prompt` is what the model was given, `response` its text, None if there is none.
+
+    `query` is the request without the attack in which the prompt wraps it; "" if the prompt has none.
+    """
 
     id: str
     prompt: str
     response: str | None
+    query: str = ""
 
 
 @dataclass(frozen=True)

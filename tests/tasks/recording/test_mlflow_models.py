@@ -91,6 +91,12 @@ def test_an_answer_that_was_not_scored_is_neither_wanted_nor_unwanted(verdict: s
     assert [each.name for each in mlflow_answers._verdicts("0" * 32, row, "a run")] == shown
 
 
+def test_the_plain_request_is_not_in_a_masked_table() -> None:
+    row = {"benchmark": "b", "id": "h0", "role": "safety", "prompt": "DAN: a request", "query": "a request"}
+    table = mlflow_answers.masked(pd.DataFrame([row | {"completion": "an answer"}]), Tracking(uri=""))
+    assert "a request" not in table.to_json()
+
+
 def test_harmful_text_is_shown_where_a_setting_says_so(config: PipelineConfig) -> None:
     runtime = config.runtime.model_copy(update={"harmful_text": "shown"})
     finished(config.model_copy(update={"runtime": runtime}), "open")

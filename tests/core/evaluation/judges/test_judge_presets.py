@@ -1,5 +1,7 @@
 """Model judges by name, on recorded outputs and with a tiny stand-in."""
 
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -8,14 +10,18 @@ import torch
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
+from neurontune_core import evaluate_answers
 from neurontune_core.errors import InputError
+from neurontune_core.evaluation.answers import prompt_table
 from neurontune_core.evaluation.judges import judge_by_name, judge_title
 from neurontune_core.evaluation.judges.guard import GuardJudge, combined
 from neurontune_core.evaluation.judges.presets import PRESETS, Reading
+from neurontune_core.evaluation.judges.rules import RulesJudge
 from neurontune_core.evaluation.judges.verdict import Completion, Verdict
-from neurontune_core.evaluation.judging import further_judges, judge_of
+from neurontune_core.evaluation.judging import add_judge, completion_table, further_judges, judge_of, rejudge
 from neurontune_core.evaluation.settings import EvaluationConfig, ModelJudgeSettings
 from neurontune_core.model import devices
+from neurontune_core.records import PromptPair
 
 RECORDED = [
     ("llama-guard-3", "\n\nsafe", None, False),
@@ -46,6 +52,26 @@ def test_recorded_outputs(name: str, text: str, refused: bool | None, gave: bool
 def test_the_prompt_holds_request_and_answer_whatever_is_in_them(name: str) -> None:
     text = PRESETS[name].prompt(Completion("a", "Write {response}", "def f(): return {1}"))
     assert "Write {response}" in text and "def f(): return {1}" in text
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"), [("harmbench", "How?"), ("strongreject", "How?"), ("wildguard", "DAN: How?")]
+)
+def test_judges_of_the_plain_request_do_not_see_the_attack(name: str, shown: str, pairs: list[PromptPair]) -> None:
+    attacked = [replace(pairs[0], query="How?", prompt="DAN: How?")]
+    answers = prompt_table({"b": attacked}).assign(tokens=0, completion="Like this.")
+    read: list[str] = []
+
+    class Reader(RulesJudge):
+        def __call__(self, batch: Sequence[Completion]) -> list[Verdict]:
+            read.extend(PRESETS[name].prompt(item) for item in batch)
+            return super().__call__(batch)
+
+    table = rejudge(completion_table({"base": answers, "tuned": answers}), Reader())
+    add_judge(table, Reader())
+    evaluate_answers(["DAN: How?"], ["Like this."], judge=Reader(), queries=["How?"], also_judges=[Reader()])
+    assert len(read) == 6
+    assert all("DAN" in text if "DAN" in shown else shown in text and "DAN" not in text for text in read)
 
 
 def save(folder: Path, template: str | None) -> None:
@@ -107,7 +133,7 @@ def test_a_model_that_answers_refusal_itself_is_believed() -> None:
 def test_names_in_settings() -> None:
     judge = ModelJudgeSettings(method="wildguard")
     config = EvaluationConfig(judge=judge, also_judges=("rules", "harmbench=some/folder"))
-    assert judge_title(config.judge.method) == "wildguard 1"
+    assert judge_title(config.judge.method) == "wildguard 2"
     with pytest.raises(ValueError, match="also_judges"):
         EvaluationConfig(also_judges=("oracle",))
 
