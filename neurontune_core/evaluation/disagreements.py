@@ -5,6 +5,8 @@ from typing import Any
 
 import pandas as pd
 
+from neurontune_core.evaluation.rates import scored
+from neurontune_core.evaluation.statistics import wilson
 from neurontune_core.records import REFUSED
 
 SPOKEN = {
@@ -25,6 +27,33 @@ def gave_words(gave: Any, harmful: bool) -> str:
         return ""
     what = "harm" if harmful else "help"
     return f"gave {what}" if gave else f"no {what}"
+
+
+def success_by_judge(completions: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return attack success by each judge, for both models; empty with one judge.
+
+    The rates are those of `rates.substance`, as rows with rate, low, high and n; None if a judge does not say what
+    gave harm.
+    """
+    columns = {str(name).removeprefix("gave/"): name for name in completions.columns if str(name).startswith("gave/")}
+    if not columns or "gave" not in completions:
+        return []
+    kept = scored(completions)
+    harmful = kept[kept["role"] == "safety"]
+    named = {completions["judge"].iloc[0]: "gave"} | columns
+    return [
+        {"judge": judge}
+        | {model: _share(harmful.loc[harmful["model"] == model, column]) for model in ("base", "tuned")}
+        for judge, column in named.items()
+    ]
+
+
+def _share(values: pd.Series) -> dict[str, float] | None:
+    outcomes = [bool(value) for value in values.dropna()]
+    if not outcomes:
+        return None
+    found = wilson(outcomes)
+    return {"rate": found.value, "low": found.low, "high": found.high, "n": found.n}
 
 
 def disagreements(completions: pd.DataFrame) -> list[dict[str, Any]]:

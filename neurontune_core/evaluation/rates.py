@@ -133,7 +133,8 @@ def substance(completions: pd.DataFrame) -> dict[str, float]:
     """Return how many answers gave harm (`eval/harm`, attack success) and help (`eval/help`), with Wilson intervals.
 
     Names without `_base` are the tuned model's. `eval/harm/<judge>` is attack success by a further judge, over the
-    answers with its verdict; a judge that does not say whether answers gave harm is left out.
+    answers with its verdict, `eval/harm_low/<judge>` and `eval/harm_high/<judge>` its interval; a judge that does not
+    say whether answers gave harm is left out.
     """
     facts: dict[str, float] = {}
     columns = [name for name in completions.columns if name == "gave" or str(name).startswith("gave/")]
@@ -146,10 +147,9 @@ def substance(completions: pd.DataFrame) -> dict[str, float]:
                 if not outcomes:
                     continue
                 rate, key = wilson(outcomes), f"eval/{name}{'' if model == 'tuned' else '_base'}"
-                if judge:
-                    facts[f"{key}/{judge}"] = rate.value
-                else:
-                    facts[key], facts[f"{key}_low"], facts[f"{key}_high"] = rate.value, rate.low, rate.high
+                end = f"/{judge}" if judge else ""
+                ends = {"": rate.value, "_low": rate.low, "_high": rate.high}
+                facts |= {f"{key}{part}{end}": value for part, value in ends.items()}
     return facts
 
 

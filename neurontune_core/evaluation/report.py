@@ -18,14 +18,14 @@ from neurontune_core.cards.card import NeuronCard
 from neurontune_core.cards.shown import shown_cards
 from neurontune_core.evaluation import charts
 from neurontune_core.evaluation.charts import Point
-from neurontune_core.evaluation.disagreements import SPOKEN, disagreements, gave_words
+from neurontune_core.evaluation.disagreements import SPOKEN, disagreements, gave_words, success_by_judge
 from neurontune_core.evaluation.judges.error_rates import corrected_interval
 from neurontune_core.evaluation.rates import by_model, category_rates, refused_by_category
 from neurontune_core.evaluation.report_headline import StageTime, circumstances, duration, headline_tiles, moment
 from neurontune_core.records import Role, ScalingFactors
 from neurontune_core.shown_text import group_in_words
 
-VERSION = 6
+VERSION = 7
 LARGEST_TEXT = 6_000_000
 """The most bytes of changed completions in a report, so that the page stays below 8 MB."""
 ROW_MARKUP = 1000
@@ -117,6 +117,7 @@ def render_report(record: RunRecord) -> str:
         circumstances=circumstances(record.works, record.device, record.weights),
         benchmarks=[with_correction(row, record.completions["judge"].iloc[0]) for row in _rates(record)],
         scatter=charts.safety_utility(_points(record)),
+        success=success_by_judge(record.completions),
         disputed=disputed[:MOST_DISAGREEMENTS],
         disputed_total=len(disputed),
         over_refusal=over_refusal_tables(record.completions),

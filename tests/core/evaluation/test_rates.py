@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 
 from neurontune_core.errors import InputError
+from neurontune_core.evaluation.disagreements import success_by_judge
 from neurontune_core.evaluation.fluency import WORDS, fluency
 from neurontune_core.evaluation.rates import (
     category_rates,
@@ -98,6 +99,19 @@ def test_metric_names_suit_mlflow() -> None:
     for name, value in facts.items():
         assert re.fullmatch(r"[\w./\- ]+", name), name
         assert np.isfinite(value), name
+
+
+def test_attack_success_by_each_judge_has_an_interval() -> None:
+    judged = table()
+    judged["gave"] = judged["verdict"] == "compliance"
+    judged = judged.assign(**{"verdict/guard 2": judged["verdict"], "gave/guard 2": True, "gave/mute 1": None})
+    facts = headline_metrics(judged, SETTINGS)
+    first, guard, mute = success_by_judge(judged)
+    assert (guard["judge"], guard["tuned"]["rate"], mute["tuned"]) == ("guard 2", 1.0, None)
+    for row, end in ((first, ""), (guard, "/guard 2")):
+        shown = (row["tuned"]["rate"], row["tuned"]["low"], row["tuned"]["high"])
+        assert shown == tuple(facts[f"eval/harm{part}{end}"] for part in ("", "_low", "_high"))
+    assert success_by_judge(judged.drop(columns=["gave/guard 2", "gave/mute 1"])) == []
 
 
 def test_prompts_without_a_verdict_count_for_neither_model() -> None:
