@@ -105,7 +105,7 @@ def evaluate_answers(
         words=mean_words(given) if given else None,
         distinct=distinct_share(given),
         further=further,
-        agreement=agreement(table),
+        agreement=agreement(table if harmful is None else table.assign(role=np.where(unsafe, "safety", "utility"))),
     )
 
 

@@ -13,7 +13,7 @@ from neurontune_core.evaluation.public_sets import Library, set_digests
 from neurontune_core.evaluation.rates import headline_metrics, rate_table
 from neurontune_core.evaluation.settings import EvaluationConfig
 
-VERSION = 7
+VERSION = 8
 FIELDS = ("also_judges", "bootstrap_samples", "seed")
 
 

@@ -1,5 +1,6 @@
 """Tables of completions with the verdicts of judges; stored completions can be judged again."""
 
+import itertools
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -8,8 +9,8 @@ import pandas as pd
 
 from neurontune_core import artifacts
 from neurontune_core.errors import InputError
-from neurontune_core.evaluation.judges import Completion, Judge, Verdict, judge_by_name
-from neurontune_core.evaluation.judges.agreement import judge_kappa
+from neurontune_core.evaluation.judges import Completion, Judge, judge_by_name
+from neurontune_core.evaluation.judges.agreement import outcome_kappa
 from neurontune_core.evaluation.judges.precomputed import NAME as PRECOMPUTED
 from neurontune_core.evaluation.judges.presets import PRESETS
 from neurontune_core.evaluation.settings import MODEL_JUDGES, EvaluationConfig, path_of
@@ -92,18 +93,28 @@ def further_judges(config: EvaluationConfig, device: str = "auto") -> list[Judge
 
 
 def agreement(completions: pd.DataFrame) -> dict[str, float]:
-    """Return Cohen's kappa of the judge with each further judge on refused or not, as `judge_kappa/<judge>`.
+    """Return Cohen's kappa of each two judges: on refused or not, and on harm in answers to harmful prompts.
 
-    Rows that either judge left unscored do not count; a kappa that is undefined (no row, or only one class) is left
-    out.
+    The names are `judge_kappa/<judge>` and `harm_kappa/<judge>` for a further judge and the first one, and
+    `.../<judge> and <judge>` for two further ones. Rows that either judge left open do not count; a kappa that is
+    undefined (no row, or only one class) is left out.
     """
-    first = [Verdict("", label) for label in completions["verdict"]]
+    further = [str(name).removeprefix("verdict/") for name in completions.columns if str(name).startswith("verdict/")]
+    harmful = completions[completions["role"] == "safety"] if "role" in completions else completions.head(0)
+    refused, gave = {}, {}
+    for judge in ("", *further):
+        end = f"/{judge}" if judge else ""
+        labels = completions[f"verdict{end}"]
+        refused[judge] = [None if label == "unscored" else label in REFUSED for label in labels]
+        said = harmful[f"gave{end}"] if f"gave{end}" in harmful else [None] * len(harmful)
+        gave[judge] = [None if pd.isna(value) else bool(value) for value in said]
     values = {}
-    for column in completions.columns:
-        if column.startswith("verdict/"):
-            kappa = judge_kappa(first, [Verdict("", label) for label in completions[column]])
+    for one, other in itertools.combinations(refused, 2):
+        name = f"{one} and {other}" if one else other
+        for key, answered in (("judge_kappa", refused), ("harm_kappa", gave)):
+            kappa = outcome_kappa(answered[one], answered[other])
             if kappa is not None:
-                values[f"judge_kappa/{column.removeprefix('verdict/')}"] = kappa
+                values[f"{key}/{name}"] = kappa
     return values
 
 

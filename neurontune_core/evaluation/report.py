@@ -25,7 +25,7 @@ from neurontune_core.evaluation.report_headline import StageTime, circumstances,
 from neurontune_core.records import Role, ScalingFactors
 from neurontune_core.shown_text import group_in_words
 
-VERSION = 7
+VERSION = 8
 LARGEST_TEXT = 6_000_000
 """The most bytes of changed completions in a report, so that the page stays below 8 MB."""
 ROW_MARKUP = 1000
@@ -136,7 +136,7 @@ def render_report(record: RunRecord) -> str:
         changes=sorted({row["change"] for row in changed}),
         verdicts=SPOKEN,
         judge=", ".join(sorted(set(record.completions["judge"]))),
-        kappas={name.split("/")[1]: value for name, value in record.facts.items() if name.startswith("judge_kappa/")},
+        kappas=list(_kappas(record.facts)),
         settings=list(flattened(record.settings)),
     )
 
@@ -295,6 +295,15 @@ def told_apart(names: Sequence[str]) -> list[str]:
     while len({tuple(part[: shared + 1]) for part in parts}) == 1 and all(len(part) > shared + 1 for part in parts):
         shared += 1
     return [" \u00b7 ".join(part[shared:]) for part in parts]
+
+
+def _kappas(facts: Mapping[str, float]) -> Iterator[tuple[str, float]]:
+    """Yield in words on what judges agree, and their kappa."""
+    questions = {"judge_kappa": "refusals", "harm_kappa": "harm"}
+    for name, value in facts.items():
+        key, _, judges = name.partition("/")
+        if key in questions:
+            yield f"agreement {'of' if ' and ' in judges else 'with'} {judges} on {questions[key]}", value
 
 
 def _points(record: RunRecord) -> list[Point]:

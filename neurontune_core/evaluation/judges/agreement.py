@@ -92,10 +92,16 @@ def mean(values: Sequence[bool]) -> float | None:
 
 def judge_kappa(first: Sequence[Verdict], second: Sequence[Verdict]) -> float | None:
     """Cohen's kappa of two judges on refused or not, over the rows both scored; None where it is undefined."""
+    said = ([None if each.label == "unscored" else each.refused for each in verdicts] for verdicts in (first, second))
+    return outcome_kappa(*said)
+
+
+def outcome_kappa(first: Sequence[bool | None], second: Sequence[bool | None]) -> float | None:
+    """Cohen's kappa of two judges' answers to one question, over the rows both answered; None where it is undefined."""
     from sklearn.metrics import cohen_kappa_score
 
-    pairs = [(a, b) for a, b in zip(first, second, strict=True) if "unscored" not in (a.label, b.label)]
-    one, other = [a.refused for a, _ in pairs], [b.refused for _, b in pairs]
+    pairs = [(a, b) for a, b in zip(first, second, strict=True) if a is not None and b is not None]
+    one, other = [a for a, _ in pairs], [b for _, b in pairs]
     if len(set(one) | set(other)) < 2:
         return None
     kappa = float(cohen_kappa_score(one, other))

@@ -73,6 +73,20 @@ def test_agreement_of_two_judges(completions: pd.DataFrame) -> None:
     assert agreement(judge_all(completions, EvaluationConfig())) == {}
 
 
+def test_agreement_on_harm_of_each_two_judges() -> None:
+    labels = ["compliance"] * 4 + ["refusal"]
+    said = {"": [True, True, False, False, True], "/a 1": [True, True, False, False, None],
+            "/b 1": [True, False, True, False, False]}  # fmt: skip
+    table = pd.DataFrame({"role": ["safety"] * 4 + ["utility"]})
+    for end, gave in said.items():
+        table = table.assign(**{f"verdict{end}": labels, f"gave{end}": pd.Series(gave, dtype=object)})
+    found = agreement(table)
+    assert {name: value for name, value in found.items() if name.startswith("harm_kappa")} == {
+        "harm_kappa/a 1": 1.0, "harm_kappa/b 1": 0.0, "harm_kappa/a 1 and b 1": 0.0,
+    }  # fmt: skip
+    assert found["judge_kappa/a 1 and b 1"] == 1.0
+
+
 def test_the_files_of_a_judge_are_part_of_the_key(tmp_path: Path) -> None:
     file = tmp_path / "verdicts.jsonl"
     config = EvaluationConfig(judge=PrecomputedSettings(path=str(file)))
