@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Union, get_args
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -72,6 +73,14 @@ def as_list(value: Any) -> Any:
 
 Names = Annotated[tuple[str, ...], BeforeValidator(as_list)]
 """A list of names; `a,b` and a single name are accepted as well."""
+
+
+def _whole_as_int(value: int | float) -> int | float:
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+CountOrFraction = Annotated[int | float, AfterValidator(_whole_as_int)]
+"""A count, or a fraction below 1. Prefect's form gives 500 as 500.0, which would change the key of the stage."""
 
 
 def methods_of(forms: Any) -> dict[str, type[Section]]:

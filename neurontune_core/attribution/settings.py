@@ -5,7 +5,7 @@ from typing import Literal
 from pydantic import Field
 
 from neurontune_core.errors import InputError
-from neurontune_core.section import Section
+from neurontune_core.section import CountOrFraction, Section
 
 AttributionMethod = Literal["integrated_gradients", "gradient", "mask", "activation"]
 """The methods that compute contribution scores."""
@@ -25,7 +25,7 @@ class AttributionConfig(Section):
     pairs_per_role: int = Field(
         default=24, ge=2, description="Most pairs attributed for each of the two roles, safety and utility."
     )
-    first_layer: int | float = Field(
+    first_layer: CountOrFraction = Field(
         default=0,
         ge=0,
         description="First attributed layer; no neurons of lower layers are selected. A number below 1 is a fraction "

@@ -4,16 +4,16 @@ from typing import Literal
 
 from pydantic import Field
 
-from neurontune_core.section import Section
+from neurontune_core.section import CountOrFraction, Section
 
 
 class SelectionConfig(Section):
     """Settings of how many neurons are tuned, and which."""
 
-    safety_neurons: int | float = Field(
+    safety_neurons: CountOrFraction = Field(
         default=0.03, ge=0, description="Safety neurons: a count, or a fraction of all neurons if below 1."
     )
-    utility_neurons: int | float = Field(
+    utility_neurons: CountOrFraction = Field(
         default=0.03, ge=0, description="Utility neurons: a count, or a fraction of all neurons if below 1."
     )
     safety_set: Literal["carries_refusal", "opposes_refusal"] = Field(

@@ -3,7 +3,7 @@
 import os
 from itertools import permutations
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from pydantic import ValidationError
@@ -164,6 +164,8 @@ def test_a_configuration_survives_json() -> None:
         ("attribution.normalise=false", False),
         ("selection.safety_neurons=0.02", 0.02),
         ("selection.safety_neurons=64", 64),
+        ("selection.safety_neurons=64.0", 64),
+        ("attribution.first_layer=2.0", 2),
         ("model.name=meta-llama/Llama-3.1-8B-Instruct", "meta-llama/Llama-3.1-8B-Instruct"),
         ("model.name='random:qwen3'", "random:qwen3"),
         ("model.system_prompt=You are terse.", "You are terse."),
@@ -216,6 +218,22 @@ def test_errors_name_field_value_and_remedy(setting: str, parts: list[str]) -> N
     message = error_of(setting)
     assert message.startswith(parts[0] + ":")
     assert all(part in message for part in parts)
+
+
+def test_a_field_that_takes_counts_and_fractions_keeps_whole_numbers_as_counts() -> None:
+    forms = [form for name, form in PipelineConfig.model_fields.items() if name not in METHODS]
+    sections = [form.annotation for form in forms] + [form for forms in METHODS.values() for form in forms.values()]
+    mixed = [
+        (section, name)
+        for section in sections
+        if isinstance(section, type) and issubclass(section, Section)
+        for name, field in section.model_fields.items()
+        if {int, float} <= set(get_args(field.annotation))
+    ]
+    assert len(mixed) >= 3
+    for section, name in mixed:
+        assert type(getattr(section.model_validate({name: 2.0}), name)) is int
+        assert getattr(section.model_validate({name: 0.5}), name) == 0.5
 
 
 def test_a_field_of_two_types_gives_one_error() -> None:

@@ -47,6 +47,8 @@ def test_fields_and_settings_change_the_preset() -> None:
     assert (config.model.name, config.pairs.harmful, config.scaling.steps) == ("random:qwen2", ("advbench",), 7)
     assert (config.selection.safety_neurons, config.attribution.shards, config.runtime.name) == (9, 3, "my run")
     assert config.evaluation.benchmarks == ("shipped", "advbench/heldout")
+    typed = load_config("tiny", ["selection.safety_neurons=9"]).selection
+    assert config.selection.model_dump_json() == typed.model_dump_json(), "of the same key, so selection is reused"
     with pytest.raises(InputError, match=r"scaling\.step: unknown field"):
         config_of(EMPTY | {"settings": ["scaling.step=7"]})
 
