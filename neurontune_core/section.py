@@ -62,7 +62,12 @@ def _types_in(annotation: Any) -> set[Any]:
 
 
 def as_list(value: Any) -> Any:
-    """Return a list that is given as text, with or without brackets, split at its commas; other values unchanged."""
+    """Return a list that is given as text, with or without brackets, split at its commas, or as a single number.
+
+    Other values are returned unchanged.
+    """
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return (value,)
     if not isinstance(value, str):
         return value
     inner = value.strip()

@@ -1,9 +1,10 @@
 """Configuration: presets, changes by `section.field=value`, and errors that name field, value and remedy."""
 
 import os
+from collections.abc import Callable
 from itertools import permutations
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, get_args, get_origin
 
 import pytest
 from pydantic import ValidationError
@@ -206,7 +207,10 @@ def test_two_settings_of_one_source_add_up() -> None:
         ("scaling.steps=", ["scaling.steps", "valid integer", "''"]),
         ("scaling.steps=-1", ["scaling.steps", "greater than or equal to 0", "-1"]),
         ("scaling.sign=both", ["scaling.sign", "'free', 'by_role' or 'against_role'", "'both'"]),
-        ("evaluation.benchmarks=3", ["evaluation.benchmarks", "valid tuple", "3"]),
+        ("pairs.harmful.x=1", ["pairs.harmful", "valid tuple", "write a list as a,b"]),
+        ("evaluation.benchmarks=3", ["evaluation.benchmarks.0", "valid string", "3"]),
+        ("robustness.shots=1.5", ["robustness.shots.0", "valid integer", "1.5"]),
+        ("robustness.bits=9", ["robustness.bits.0", "less than or equal to 8", "9"]),
         ("pairs.sources.advbench=3", ["pairs.sources.advbench", "valid dictionary", "3"]),
         ("pairs.validation_fraction=1.5", ["pairs.validation_fraction", "less than 1", "1.5"]),
         ("scaling.utility_weight=nan", ["scaling.utility_weight", "nan"]),
@@ -220,20 +224,32 @@ def test_errors_name_field_value_and_remedy(setting: str, parts: list[str]) -> N
     assert all(part in message for part in parts)
 
 
+def fields_of(wanted: Callable[[Any], bool]) -> list[tuple[type[Section], str]]:
+    """Return the fields, of all sections and methods, whose annotation is wanted."""
+    forms = [field.annotation for name, field in PipelineConfig.model_fields.items() if name not in METHODS]
+    forms += [form for methods in METHODS.values() for form in methods.values()]
+    sections = [form for form in forms if isinstance(form, type) and issubclass(form, Section)]
+    return [(each, name) for each in sections for name, field in each.model_fields.items() if wanted(field.annotation)]
+
+
 def test_a_field_that_takes_counts_and_fractions_keeps_whole_numbers_as_counts() -> None:
-    forms = [form for name, form in PipelineConfig.model_fields.items() if name not in METHODS]
-    sections = [form.annotation for form in forms] + [form for forms in METHODS.values() for form in forms.values()]
-    mixed = [
-        (section, name)
-        for section in sections
-        if isinstance(section, type) and issubclass(section, Section)
-        for name, field in section.model_fields.items()
-        if {int, float} <= set(get_args(field.annotation))
-    ]
+    mixed = fields_of(lambda annotation: {int, float} <= set(get_args(annotation)))
     assert len(mixed) >= 3
     for section, name in mixed:
         assert type(getattr(section.model_validate({name: 2.0}), name)) is int
         assert getattr(section.model_validate({name: 0.5}), name) == 0.5
+
+
+def test_a_single_number_is_a_list_of_one() -> None:
+    def is_of_numbers(annotation: Any) -> bool:
+        return get_origin(annotation) is tuple and get_args(get_args(annotation)[0])[:1] in ((int,), (float,))
+
+    lists = fields_of(is_of_numbers)
+    assert {name for _, name in lists} >= {"counts", "factors", "shots", "fractions", "bits", "safety_factors"}
+    for section, name in lists:
+        first = getattr(section(), name)[0]
+        assert getattr(section.model_validate({name: first}), name) == (first,)
+    assert load_config("tiny", ["causal.counts=0.01"]).causal.counts == (0.01,)
 
 
 def test_a_field_of_two_types_gives_one_error() -> None:
