@@ -21,6 +21,7 @@ from neurontune_core.records import Artifact
 from tasks import attribution, progress, retries
 from tasks.recording import step_runs
 from tasks.recording.mlflow_spool import is_kept
+from tasks.recording.runs import places
 from tasks.stage import configured, with_key
 
 logger = logging.getLogger("neurontune")
@@ -183,22 +184,15 @@ def _remedy(run: PipelineRun, numbers: Sequence[int]) -> str:
     again = "A retry, or the same run again, computes only what failed"
     if not run.record.run_id or is_kept(run.record.run_id):  # a run that MLflow does not have cannot be found by its id
         return again
-    places = _places(run.runtime)
+    settings = places(run.runtime)
     command = " && ".join(
-        " ".join(["neurontune shard", run.record.run_id, str(number), *(f"--set {place}" for place in places)])
+        " ".join(["neurontune shard", run.record.run_id, str(number), *(f"--set {place}" for place in settings)])
         for number in numbers
     )
     parameters: dict[str, Any] = {"run": run.record.run_id, "shard": numbers[0]}
-    if places:
-        parameters["settings"] = places
+    if settings:
+        parameters["settings"] = settings
     return f"{again}; so does `{command}`, and the deployment attribution-shard with {parameters}".replace("'", '"')
-
-
-def _places(runtime: RuntimeConfig) -> list[str]:
-    """Return the settings that another process needs to find the run."""
-    usual = artifacts.absolute_root(RuntimeConfig().root)
-    places = [f"runtime.root={runtime.root}"] if runtime.root != usual else []
-    return places + ([f"runtime.experiment={runtime.experiment}"] if runtime.experiment != "neurontune" else [])
 
 
 def _told(facts: Mapping[str, float], reused: int) -> str:

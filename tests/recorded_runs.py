@@ -8,6 +8,8 @@ import numpy as np
 import pandas as pd
 
 from neurontune_core import artifacts, tables
+from neurontune_core.baselines.storage import save_baseline
+from neurontune_core.baselines.system_prompt import SystemPrompt
 from neurontune_core.config import PipelineConfig
 from neurontune_core.evaluation.judges import judge_by_name
 from neurontune_core.evaluation.rates import headline_metrics, rate_table
@@ -24,7 +26,8 @@ INPUTS = {
     "scores": ("pairs",),
     "selection": ("scores",),
     "scaling": ("pairs", "selection"),
-    "evaluation": ("pairs", "scaling"),
+    "baseline": ("pairs", "selection"),
+    "evaluation": ("pairs", "scaling", "baseline"),
 }
 
 
@@ -40,6 +43,7 @@ def record_run(
 ) -> str:
     """Record a run whose tuned model refuses the named prompts of `h0` to `h3` and `b0` to `b3`; return its id.
 
+    If the settings name a baseline, the run fitted a system prompt.
     One that is not `ranked` is by an earlier version, whose selection did not rank its neurons.
     """
     uri, root = tracking_uri(config.runtime), config.runtime.root
@@ -53,7 +57,7 @@ def record_run(
     for stage, fill in _stages(config, name, refused, judge, seed, own_refusals, ranked).items():
         if stage == "evaluation" and not evaluated:
             continue
-        inputs = [made[one] for one in INPUTS[stage]] if stage in INPUTS else DATA
+        inputs = [made[one] for one in INPUTS[stage] if one in made] if stage in INPUTS else DATA
         settings = getattr(config, stage).model_dump(mode="json") if hasattr(config, stage) else {}
         made[stage] = artifacts.write(root, stage, artifacts.text_digest(name + stage)[:32], fill, settings, inputs)
         tags = {"mlflow.parentRunId": parent, "step.name": stage, "step.outcome": "executed"}
@@ -155,9 +159,14 @@ def _stages(
         tables.save_scaling(folder, scaling, source.describe(config.model).identity)
         return {"loss_last": 1.0}
 
+    def fitted(folder: Any) -> Mapping[str, float]:
+        save_baseline(folder, SystemPrompt("Refuse."), source.describe(config.model).identity)
+        return {"parameters": 0.0}
+
     def evaluation(folder: Any) -> Mapping[str, float]:
         tables.save_table(folder, "completions", judged)
         tables.save_table(folder, "rates", rate_table(judged))
         return headline_metrics(judged, EvaluationConfig(bootstrap_samples=100))
 
-    return {"pairs": pairs, "scores": scores, "selection": selection, "scaling": learned, "evaluation": evaluation}
+    change = {"scaling": learned} if config.baseline.method == "none" else {"baseline": fitted}
+    return {"pairs": pairs, "scores": scores, "selection": selection, **change, "evaluation": evaluation}

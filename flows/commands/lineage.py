@@ -24,6 +24,7 @@ MEANING = {
     "ability": "ability: four-option questions before and after",
     "triggers": "triggers: words that trigger false refusals",
     "scaling": "scaling: the factors",
+    "baseline": "baseline: another method, in place of factors",
     "cards": "cards: the strongest neurons",
     "selection": "selection: the selected neurons",
     "scores": "scores: of all shards",
@@ -116,11 +117,14 @@ def _tree(run: "RecordedRun", nodes: "Sequence[Node]") -> Tree:
 
 
 def _base(run: "RecordedRun") -> dict[str, str]:
-    """The identity of the base model as recorded with the factors, so the model itself is not needed."""
-    from neurontune_core import artifacts, tables
+    """The identity of the base model as recorded with its change, so the model itself is not needed."""
+    from neurontune_core import artifacts
+    from neurontune_core.baselines.storage import changed_model
+    from tasks.baseline import changing_stage
     from tasks.recording.lineage import dequantised_from
 
-    weights = tables.scaling_model(artifacts.open_folder(run.artifact("scaling"))).split(":")[0]
+    change = artifacts.open_folder(run.artifact(changing_stage(run.stages)))
+    weights = changed_model(change).split(":")[0]
     dequantised = dequantised_from(weights, run.config.runtime.root)
     known = {"dequantised": dequantised} if dequantised else {}
     return {"revision": run.config.model.revision or "-", "weights": weights} | known

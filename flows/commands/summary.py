@@ -1,7 +1,7 @@
 """The end of a run: the result table for the terminal and the Prefect UI, and where to find everything."""
 
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
@@ -22,6 +22,7 @@ from neurontune_core.selection.knockout import silencing_statement
 from neurontune_core.shown_text import group_in_words, markdown_code, markdown_table, printable
 from tasks.recording import tracking
 from tasks.recording.mlflow_store import Tracking, without_password
+from tasks.recording.runs import places
 from tasks.report import FILE
 
 Row = dict[str, str]
@@ -124,7 +125,7 @@ def show(made: Mapping[str, Artifact], runtime: RuntimeConfig, console: Console)
     places = {stage: made[stage].uri for stage in ("scaling", "baseline", "evaluation") if stage in made}
     for name, uri in (places | {"report": f"{made['report'].uri}/{FILE}"}).items():
         console.print(printable(f"{name + ':':<12} {uri.removeprefix('file://')}"), soft_wrap=True, highlight=False)
-    for name, command in next_commands(runtime).items():
+    for name, command in next_commands(made, runtime).items():
         console.print(printable(f"{name + ':':<12} {command}"), soft_wrap=True, highlight=False)
     for name, command in ui_commands(runtime).items():
         console.print(f"{name + ':':<12} {command}", soft_wrap=True, highlight=False)
@@ -141,16 +142,15 @@ def study_table(rows: Sequence[Mapping[str, str]]) -> Table:
     return table
 
 
-def next_commands(runtime: RuntimeConfig) -> dict[str, str]:
-    """Return the usual next commands after a run, with the settings that they need to find it."""
-    places = [f" --set {shlex.quote(f'runtime.{name}={value}')}" for name, value, usual in (
-        ("root", runtime.root, artifacts.absolute_root(RuntimeConfig().root)),
-        ("experiment", runtime.experiment, RuntimeConfig().experiment),
-    ) if value != usual]  # fmt: skip
-    where = "".join(places)
+def next_commands(made: Container[str], runtime: RuntimeConfig) -> dict[str, str]:
+    """Return the usual next commands after a run that made these stages, with the settings that they need to find it.
+
+    Chat and export need factors, which a run with a baseline does not have.
+    """
+    where = "".join(f" --set {shlex.quote(place)}" for place in places(runtime))
+    of_factors = {"chat": f"neurontune chat latest{where}", "export": f"neurontune export latest --to FOLDER{where}"}
     return {
-        "chat": f"neurontune chat latest{where}",
-        "export": f"neurontune export latest --to FOLDER{where}",
+        **(of_factors if "scaling" in made else {}),
         "compare": f"neurontune runs{where}, then neurontune compare RUN RUN{where}",
         "UIs": f"neurontune up{where}",
     }

@@ -18,6 +18,7 @@ from neurontune_core.config import RuntimeConfig
 from neurontune_core.errors import ArtifactError, InputError
 from neurontune_core.model.source import CONVERSION, conversion_key
 from neurontune_core.records import Artifact
+from tasks.recording.mlflow_models import CHANGES
 from tasks.recording.mlflow_store import client_of, tracking_uri
 from tasks.recording.runs import RecordedRun
 
@@ -58,13 +59,13 @@ class MadeFrom:
 
 
 def trace(run: RecordedRun) -> list[Node]:
-    """Return the lineage of a run's result: of its evaluation if there is one, else of its factors.
+    """Return the lineage of a run's result: of its evaluation if there is one, else of its factors or its baseline.
 
     Raises:
-        InputError: the run learned no factors.
+        InputError: the run learned no factors and fitted no baseline.
     """
-    last = "evaluation" if "evaluation" in run.stages else "scaling"
-    if last not in run.stages:
+    last = next((stage for stage in ("evaluation", *CHANGES) if stage in run.stages), None)
+    if last is None:
         raise InputError(f"run {run.name} ({run.run_id}) has no scaling: it ended {run.status}; run it again")
     history = _History(run)
     traced = history.trace(run.stages[last])
@@ -195,15 +196,16 @@ def _is_named(node: Node, dataset: str) -> bool:
 
 
 def _runs_with(pairs: set[str], runtime: RuntimeConfig) -> list[tuple[str, str]]:
-    """Return id and name of the pipeline runs that learned factors on pairs with these keys, oldest first."""
+    """Return id and name of the pipeline runs with a tuned model made from pairs with these keys, oldest first."""
     client = client_of(tracking_uri(runtime))
     experiment = client.get_experiment_by_name(runtime.experiment)
     if experiment is None:
         return []
-    learned, made = (_steps(client, str(experiment.experiment_id), stage) for stage in ("scaling", "pairs"))
+    made, *learned = (_steps(client, str(experiment.experiment_id), stage) for stage in ("pairs", *CHANGES))
     having = {step["mlflow.parentRunId"] for step in made if step["step.cache_key"] in pairs}
-    parents = dict.fromkeys(step["mlflow.parentRunId"] for step in learned)
-    return [(parent, str(client.get_run(parent).info.run_name)) for parent in parents if parent in having]
+    parents = {step["mlflow.parentRunId"] for steps in learned for step in steps} & having
+    runs = sorted((client.get_run(parent).info for parent in parents), key=lambda info: int(info.start_time))
+    return [(str(info.run_id), str(info.run_name)) for info in runs]
 
 
 def _steps(client: "MlflowClient", experiment: str, stage: str) -> list[dict[str, str]]:

@@ -51,6 +51,11 @@ class RecordedRun:
             InputError: the run did not finish that stage.
             ArtifactError: the artifact has been deleted, or its manifest is damaged.
         """
+        if stage == "scaling" and "baseline" in self.stages:
+            raise InputError(
+                f"run {self.name} ({self.run_id}) has no scaling: it fitted the baseline {self.config.baseline.method}; "
+                f"name a run without a baseline (`neurontune runs` lists them)"
+            )
         if stage not in self.stages:
             raise InputError(f"run {self.name} ({self.run_id}) has no {stage}: it ended {self.status}; run it again")
         found = self.stages[stage]
@@ -88,6 +93,18 @@ def find_run(run: str, runtime: RuntimeConfig, finished: bool = False) -> Record
         stages=_stages_of(steps, config.runtime.root),
         made=tuple(_made_by(steps, config.runtime.root, uri)),
     )
+
+
+def places(runtime: RuntimeConfig) -> list[str]:
+    """Return the settings, as `runtime.field=value`, that another process needs to find runs with these settings."""
+    usual = RuntimeConfig()
+    root, uri = artifacts.absolute_root(runtime.root), runtime.mlflow_uri
+    elsewhere = uri and uri != os.environ.get("MLFLOW_TRACKING_URI") and not is_beside(uri, root)
+    return [
+        *([f"runtime.root={root}"] if root != artifacts.absolute_root(usual.root) else []),
+        *([f"runtime.mlflow_uri={uri}"] if elsewhere else []),
+        *([f"runtime.experiment={runtime.experiment}"] if runtime.experiment != usual.experiment else []),
+    ]
 
 
 def _find(run: str, runtime: RuntimeConfig, finished: bool) -> "Run | None":

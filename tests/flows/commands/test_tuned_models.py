@@ -15,7 +15,9 @@ from transformers import AutoModelForCausalLM
 
 from flows.commands import cli
 from flows.commands.chat import chat_with, keys_unseen
+from flows.commands.summary import next_commands
 from neurontune_core import artifacts
+from neurontune_core.baselines.settings import SystemPromptSettings
 from neurontune_core.chat.session import shipped_attacks
 from neurontune_core.comparison.neuron_sets import jaccard
 from neurontune_core.config import PipelineConfig
@@ -61,6 +63,24 @@ def test_export_of_the_latest_run_and_of_its_factors(call, config: PipelineConfi
     assert code == 2 and "is not empty" in err
     code, _, err = call("export", run, "--to", str(tmp_path / "new"), "--format", "gguf")
     assert code == 2 and "'gguf' is unknown" in err
+
+
+def test_a_run_with_a_baseline_says_so_and_has_a_lineage(call, config: PipelineConfig, tmp_path: Path) -> None:
+    record_run(config.model_copy(update={"baseline": SystemPromptSettings()}), "other")
+    for arguments in (("chat", "latest"), ("export", "latest", "--to", str(tmp_path / "tuned"))):
+        code, _, err = call(*arguments)
+        assert code == 2 and "has no scaling: it fitted the baseline system_prompt; name a run without" in err
+    code, out, err = call("lineage", "latest")
+    assert (code, err) == (0, "") and "baseline: another method, in place of factors" in out
+    assert json.loads(call("lineage", "latest", "--json")[1])["base"]["weights"]
+    assert out.partition("weights ")[2].split()[0] == source.describe(config.model).weights
+    _, forward, _ = call("lineage", "--dataset", "shipped")
+    assert "1 runs ended with a model made from it:" in forward and "other" in forward
+
+
+def test_after_a_run_only_commands_that_work_on_it_are_named(config: PipelineConfig) -> None:
+    assert list(next_commands(("pairs", "scaling"), config.runtime)) == ["chat", "export", "compare", "UIs"]
+    assert list(next_commands(("pairs", "baseline"), config.runtime)) == ["compare", "UIs"]
 
 
 def test_the_card_warns_where_the_model_refuses_too_little(config: PipelineConfig) -> None:

@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 
 from flows.pipeline import pairs_only, pipeline
-from neurontune_core.config import PipelineConfig
+from neurontune_core.config import PipelineConfig, RuntimeConfig, load_config
 from neurontune_core.errors import ArtifactError, InputError
 from neurontune_core.run_name import run_name
 from tasks import evaluation
 from tasks.recording.mlflow_store import client_of, tracking_uri
-from tasks.recording.runs import find_run
+from tasks.recording.runs import find_run, places
 
 
 @pytest.mark.usefixtures("prefect_server")
@@ -52,6 +52,21 @@ def test_run_is_found_by_each_of_its_names(
     for name in ("nonsense", "it's"):
         with pytest.raises(InputError, match=name):
             find_run(name, config.runtime)
+
+
+def test_only_unusual_places_are_named_and_all_of_them(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in ("NEURONTUNE_ROOT", "MLFLOW_TRACKING_URI"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.chdir(tmp_path)
+    root, server = str(tmp_path / "neurontune-artifacts"), "http://127.0.0.1:5000"
+    beside = f"sqlite:///{root}/mlflow.db"
+    for usual in (RuntimeConfig(), RuntimeConfig(root=root), RuntimeConfig(root=root, mlflow_uri=beside)):
+        assert places(usual) == []
+    unusual = RuntimeConfig(root="mine", mlflow_uri=server, experiment="own")
+    found = load_config(settings=places(unusual)).runtime
+    assert (found.root, found.mlflow_uri, found.experiment) == (str(tmp_path / "mine"), server, "own")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", server)
+    assert not any("mlflow_uri" in place for place in places(unusual))
 
 
 def test_where_nothing_is_recorded_is_said_and_nothing_made(config: PipelineConfig, tmp_path: Path) -> None:
