@@ -12,7 +12,6 @@ from flows.stage_names import Stage
 from flows.stages import NotStoredError, PipelineRun, noted, recorded, run_stage
 from neurontune_core.baselines.fit import check_packages, check_peft
 from neurontune_core.config import PipelineConfig, change_runtime, check_dial, load_config
-from neurontune_core.errors import InputError
 from neurontune_core.evaluation.vllm_engine import check_engine
 from neurontune_core.records import Artifact
 from neurontune_core.run_name import run_name
@@ -236,10 +235,7 @@ def attribution_shard(
     """
     found = find_run(run, change_runtime(DEFAULTS, settings).runtime)
     config = change_runtime(found.config, settings)
-    if not 1 <= shard <= config.attribution.shards:
-        raise InputError(
-            f"shard: {shard} does not exist; choose one of 1 to {config.attribution.shards}, the shards of {found.name}"
-        )
+    found.check_shard(shard)
     inputs = check_inputs(config)
     name = rename(f"{found.name} shard {shard}", f"{run} shard {shard}")
     with recorded(config, name, inputs.model.identity, ("attribution",) if force else ()) as record:

@@ -16,7 +16,14 @@ from rich.text import Text
 from flows.commands import chat_page
 from flows.commands.console import TextConsole
 from flows.services import environment
-from neurontune_core.chat.session import NO_ATTACK, NO_SYSTEM, ChatSession, shipped_attacks, unknown_attack
+from neurontune_core.chat.session import (
+    NO_ATTACK,
+    NO_SYSTEM,
+    ChatSession,
+    shipped_attacks,
+    strength_of,
+    unknown_attack,
+)
 from neurontune_core.config import RuntimeConfig
 from neurontune_core.errors import InputError
 from neurontune_core.evaluation.judges import Verdict
@@ -50,10 +57,11 @@ def chat_with(
     known = shipped_attacks()
     if attack != NO_ATTACK and attack not in known:
         raise unknown_attack(attack, known)
+    used = strength_of(strength)
     runtime = environment.ready(settings, debug)
     name, session = open_session(run, runtime)
     session.max_new_tokens = tokens
-    session.set_strength(strength)
+    session.strength = used
     session.set_attack(attack)
     if web:
         chat_page.serve_chat(session, name, environment.prefect_home(runtime))

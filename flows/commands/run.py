@@ -5,6 +5,7 @@ import shlex
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from operator import methodcaller
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -87,7 +88,8 @@ def run_one_shard(run: str, index: int, settings: Sequence[str], force: bool, de
     Raises:
         InputError: no such run or shard.
     """
-    with _recorded_run(run, settings, ("runtime",), debug, finished=False) as found:
+    has_shard = methodcaller("check_shard", index)
+    with _recorded_run(run, settings, ("runtime",), debug, finished=False, check=has_shard) as found:
         from flows.pipeline import attribution_shard
 
         made = attribution_shard(found.run_id, index, tuple(settings), force)
@@ -105,7 +107,8 @@ def run_ability(
     from neurontune_core.evaluation import harness
 
     harness.check_tasks(harness.HarnessTasks(tuple(tasks), folder, limit))
-    with _recorded_run(run, settings, ("runtime",), debug) as found:
+    is_evaluated = methodcaller("artifact", "evaluation")
+    with _recorded_run(run, settings, ("runtime",), debug, check=is_evaluated) as found:
         from flows.ability import ability
         from neurontune_core.artifacts import read_manifest
         from tasks.report import FILE
@@ -119,20 +122,27 @@ def run_ability(
 
 @contextmanager
 def _recorded_run(
-    run: str, settings: Sequence[str], sections: Sequence[str], debug: bool, finished: bool = True
+    run: str,
+    settings: Sequence[str],
+    sections: Sequence[str],
+    debug: bool,
+    finished: bool = True,
+    check: "Callable[[RecordedRun], object]" = bool,
 ) -> "Iterator[RecordedRun]":
     """Yield a recorded run, with a Prefect API for a flow on it; `settings` may change only these `sections`.
 
-    `latest` is the newest run that ended well, or with `finished=False` the newest of all.
+    `latest` is the newest run that ended well, or with `finished=False` the newest of all. `check` raises if the run
+    does not have what the flow needs; it is called before the server is started.
 
     Raises:
-        InputError: no such run, or a setting that cannot be changed.
+        InputError: no such run, a setting that cannot be changed, or what `check` raises.
     """
     config = change_runtime(load_config(), runtime_alone(settings))
     environment.apply(config.runtime, quiet=not debug)
     from tasks.recording.runs import find_run
 
     found = find_run(run, config.runtime, finished)
+    check(found)
     changed = change_sections(found.config, settings, sections)
     with embedded(changed, found.config.runtime.preset or "default", debug):
         yield found

@@ -30,6 +30,21 @@ def unknown_attack(name: str, attacks: Iterable[str]) -> InputError:
     return InputError(f"attack: unknown name {name!r}; choose {NO_ATTACK} or one of {nearest_first(name, attacks)}")
 
 
+def strength_of(text: str) -> float:
+    """Return a strength that is given as text.
+
+    Raises:
+        InputError: it is not a number from 0 to 1.
+    """
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 <= value <= 1:
+        raise InputError(f"strength: {text!r} is not a number from 0 (base model) to 1 (tuned model)")
+    return value
+
+
 @dataclass
 class ChatSession:
     """One person's conversation with a tuned model and its base. Each of the two remembers its own answers.
@@ -62,13 +77,7 @@ class ChatSession:
         Raises:
             InputError: it is not a number from 0 to 1.
         """
-        try:
-            value = float(text)
-        except ValueError:
-            value = math.nan
-        if not 0 <= value <= 1:
-            raise InputError(f"strength: {text!r} is not a number from 0 (base model) to 1 (tuned model)")
-        self.strength = value
+        self.strength = strength_of(text)
 
     def set_attack(self, name: str) -> None:
         """Wrap messages in an attack from now on, or in none.

@@ -52,14 +52,25 @@ class RecordedRun:
             ArtifactError: the artifact has been deleted, or its manifest is damaged.
         """
         if stage == "scaling" and "baseline" in self.stages:
+            method = self.config.baseline.method
             raise InputError(
-                f"run {self.name} ({self.run_id}) has no scaling: it fitted the baseline {self.config.baseline.method}; "
+                f"run {self.name} ({self.run_id}) has no scaling: it fitted the baseline {method}; "
                 f"name a run without a baseline (`neurontune runs` lists them)"
             )
         if stage not in self.stages:
             raise InputError(f"run {self.name} ({self.run_id}) has no {stage}: it ended {self.status}; run it again")
         found = self.stages[stage]
         return replace(found, digest=artifacts.read_manifest(found)["digest"])
+
+    def check_shard(self, number: int) -> None:
+        """Check that the run has a shard of attribution of this number, counted from 1.
+
+        Raises:
+            InputError: it has not.
+        """
+        shards = self.config.attribution.shards
+        if not 1 <= number <= shards:
+            raise InputError(f"shard: {number} does not exist; choose one of 1 to {shards}, the shards of {self.name}")
 
 
 def find_run(run: str, runtime: RuntimeConfig, finished: bool = False) -> RecordedRun:

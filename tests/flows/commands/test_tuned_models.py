@@ -21,6 +21,7 @@ from neurontune_core.baselines.settings import SystemPromptSettings
 from neurontune_core.chat.session import shipped_attacks
 from neurontune_core.comparison.neuron_sets import jaccard
 from neurontune_core.config import PipelineConfig
+from neurontune_core.evaluation import harness
 from neurontune_core.export.alpha import load_alpha
 from neurontune_core.model import quantised, source
 from neurontune_core.records import Artifact
@@ -265,6 +266,26 @@ def test_chat_takes_another_length_and_lists_attacks_in_columns(
 def test_chat_refuses_an_attack_before_it_looks_for_the_run(call) -> None:
     code, _, err = call("chat", "nothing", "--attack", "two_mask")
     assert code == 2 and "choose none or one of two_masks, " in err and len(err) < 400
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("chat", "nothing", "--strength", "2"), "strength: '2' is not a number from 0"),
+        (("shard", "first", "0"), "shard: 0 does not exist; choose one of 1 to 3, the shards of first"),
+        (("shard", "first", "4"), "shard: 4 does not exist"),
+        (("ability", "first", "--tasks", "mmlu"), "has no evaluation"),
+    ],
+    ids=lambda value: value[0] if isinstance(value, tuple) else "",
+)
+def test_a_bad_value_is_told_before_a_model_or_a_server_starts(
+    call, config: PipelineConfig, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...], words: str
+) -> None:
+    record_run(config, "first", evaluated=False)
+    monkeypatch.setattr(harness, "check_tasks", lambda asked: None)
+    monkeypatch.setattr("flows.commands.run.embedded", None)
+    code, out, err = call(*arguments)
+    assert (code, out) == (2, "") and words in err
 
 
 def test_a_byte_that_is_no_utf8_does_not_end_the_chat(
