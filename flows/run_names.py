@@ -3,29 +3,51 @@
 import re
 from collections.abc import Callable, Iterator, Mapping
 from functools import cache
+from pathlib import Path
 from typing import Any
 
+import prefect
 import prefect.runtime
 from prefect.client.orchestration import get_client
 
 from neurontune_core.config import PipelineConfig
 from neurontune_core.run_name import run_name
 
-STARS = re.compile(
+GREEK = re.compile(
     "(alpha|beta|gamma|delta|epsilon|zeta|eta|theta|iota|kappa|lambda|mu|nu|xi|omicron|pi|rho|sigma|tau|upsilon|phi|chi"
-    r"|psi|omega)\d*(-[a-z]+)+"
+    r"|psi|omega)\d{0,3}"
 )
-"""Names that the form of Prefect's first UI fills in, such as `gamma3-crucis-void`."""
-CAPITALS = re.compile("[A-Z][a-z]+-[A-Z][a-z]+")
-"""Names that the form of its second UI fills in, such as `Licensed-Saiga`; its word lists are not in this package."""
+ADJECTIVES = (
+    "Awesome", "Rustic", "Small", "Gorgeous", "Fantastic", "Sleek", "Intelligent", "Unbranded", "Refined", "Licensed",
+    "Generic", "Practical", "Ergonomic", "Handcrafted", "Tasty", "Handmade", "Incredible",
+)  # fmt: skip
+"""The first words of the names that the form of Prefect's second UI fills in."""
 
 
 def is_made_up(name: str) -> bool:
     """Tell whether Prefect made up a name: its server (`daffy-duck`) or the form of a UI."""
     words = name.split("-")
-    return bool(STARS.fullmatch(name) or CAPITALS.fullmatch(name)) or (
-        len(words) == 2 and all(word in known for word, known in zip(words, _vocabulary(), strict=True))
+    return (
+        _is_star(name)
+        or _is_animal(name)
+        or (len(words) == 2 and all(word in known for word, known in zip(words, _vocabulary(), strict=True)))
     )
+
+
+def _is_star(name: str) -> bool:
+    """Tell whether the form of Prefect's first UI made up a name, such as `gamma3-crucis-void`."""
+    letter, _, rest = name.partition("-")
+    star, _, end = rest.rpartition("-")
+    if not GREEK.fullmatch(letter):
+        return False
+    stars, ends = (_listed(prefect.__ui_static_path__, word) for word in ("camelopardalis", "adjunct"))
+    return rest in stars or (star in stars and end in ends)
+
+
+def _is_animal(name: str) -> bool:
+    """Tell whether the form of Prefect's second UI made up a name, such as `Licensed-Saiga`."""
+    adjective, _, animal = name.partition("-")
+    return adjective in ADJECTIVES and animal in _listed(prefect.__ui_v2_static_path__, "Aardwolf")
 
 
 def typed_name() -> str:
@@ -65,6 +87,16 @@ def rename(wanted: str, instead_of: str) -> str:
     with get_client(sync_client=True) as client:
         client.update_flow_run(prefect.runtime.flow_run.id, name=wanted)
     return wanted
+
+
+@cache
+def _listed(ui: Path, word: str) -> frozenset[str]:
+    """Return the list of words, of an installed UI's scripts, that has this word; empty if no script has it."""
+    for script in ui.glob("assets/*.js"):
+        text = script.read_text(encoding="utf-8")
+        if (place := text.find(f".{word}.")) >= 0:
+            return frozenset(text[text.rfind("`", 0, place) + 1 : text.find("`", place)].split(".")) - {""}
+    return frozenset()
 
 
 @cache

@@ -18,8 +18,17 @@ from tasks.recording.run_list import listed, search
 
 def test_made_up_names_are_told_from_typed_ones() -> None:
     assert all(is_made_up(generate_slug(2)) for _ in range(300))
-    assert is_made_up("gamma3-crucis-void") and is_made_up("xi1234-canis-majoris")
-    assert is_made_up("Licensed-Saiga") and is_made_up("Ergonomic-Coral")
+    for name in (
+        "gamma3-crucis-void",
+        "xi123-canis-majoris",
+        "alpha-ursae-minoris-x",
+        "pi6-rhovanion",
+        "beta-copernicus-nebula",
+        "Licensed-Saiga",
+        "Ergonomic-Coral",
+        "Small-Sable",
+    ):
+        assert is_made_up(name), name
     for name in (
         "first try",
         "llama-tiny",
@@ -32,8 +41,17 @@ def test_made_up_names_are_told_from_typed_ones() -> None:
         "Llama-tiny",
         "SmolLM2-Safe",
         "Safe llama",
+        "alpha-sweep",
+        "beta-test",
+        "pi-run",
+        "alpha2-sweep-void",
+        "alpha-orion-sweep",
+        "Safe-Llama",
+        "Seed-Test",
+        "Baseline-Lora",
+        "Small-Qwen",
     ):
-        assert not is_made_up(name)
+        assert not is_made_up(name), name
 
 
 @pytest.mark.usefixtures("prefect_server")
