@@ -25,7 +25,7 @@ from neurontune_core import artifacts
 from neurontune_core.config import RuntimeConfig
 from tasks.recording.mlflow_models import withdraw
 from tasks.recording.mlflow_spool import waiting
-from tasks.recording.mlflow_store import Tracking, client_of, tracking_uri, without_password
+from tasks.recording.mlflow_store import Tracking, client_of, is_named, store_name, tracking_uri
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
@@ -57,7 +57,7 @@ def at_work(runtime: RuntimeConfig) -> Iterator[None]:
         yield
         return
     above = {str(one) for one in (this.parent_flow_run_id, this.root_flow_run_id) if one and one != this.id}
-    store = without_password(tracking_uri(runtime))
+    store = store_name(tracking_uri(runtime), runtime.root)
     note = Note(str(this.id), int(this.run_count), tuple(sorted(above)), store, runtime.experiment)
     file = _file(lock)
     file.write_text(json.dumps(asdict(note)))
@@ -121,7 +121,7 @@ def _end_in_mlflow(note: Note, runtime: RuntimeConfig) -> bool:
     client = client_of(uri)
     experiment = client.get_experiment_by_name(note.experiment)
     if experiment is None:
-        return note.store == without_password(uri)
+        return is_named(note.store, uri, runtime.root)
     runs = client.search_runs([experiment.experiment_id], f"tags.`prefect.flow_run_id` = '{note.flow_run}'")
     last = max((run.info.end_time or run.info.start_time for run in runs), default=0)
     for run in runs:
@@ -129,7 +129,7 @@ def _end_in_mlflow(note: Note, runtime: RuntimeConfig) -> bool:
             client.set_tag(run.info.run_id, "step.error", WHY)
             client.set_terminated(run.info.run_id, "KILLED", end_time=last)
             withdraw(Tracking(uri=uri, experiment_id=str(experiment.experiment_id), run_id=str(run.info.run_id)))
-    return bool(runs) or note.store == without_password(uri)
+    return bool(runs) or is_named(note.store, uri, runtime.root)
 
 
 def _end_in_prefect(note: Note, client: "SyncPrefectClient") -> None:

@@ -28,14 +28,17 @@ from neurontune_core.errors import ArtifactError
 from neurontune_core.records import Artifact
 from neurontune_core.storage import problem
 from tasks.recording.mlflow_store import (
+    BESIDE,
     StoreError,
     Tracking,
     client_of,
+    is_named,
     is_of_database,
     open_experiment,
     reason_of,
+    store_name,
     tracking_uri,
-    without_password,
+    uri_beside,
 )
 
 FOLDER = ".unrecorded"
@@ -196,9 +199,10 @@ def _send(runtime: RuntimeConfig, of_every_store: bool) -> Sent:
     away, elsewhere, reason = False, set(), ""
     filesystem, _ = fsspec.url_to_fs(runtime.root)
     for path, record in _kept(runtime.root):
-        moved = record.store != without_password(uri)
+        moved = not is_named(record.store, uri, runtime.root)
+        address = uri_beside(runtime.root) if record.store == BESIDE else record.store
         if moved and not of_every_store:
-            elsewhere.add(record.store)
+            elsewhere.add(address)
         if away or (moved and not of_every_store):
             left.append(record.words)
             continue
@@ -213,7 +217,7 @@ def _send(runtime: RuntimeConfig, of_every_store: bool) -> Sent:
                 left.append(record.words)
                 continue
             if moved:  # only the record's own store has the run that it belongs to
-                elsewhere.add(record.store)
+                elsewhere.add(address)
                 left.append(record.words)
                 continue
             refused.append(f"{record.words} ({_told(error)})")
@@ -267,7 +271,7 @@ def _describe(call: str, tracking: Tracking, args: Any, kwargs: Any) -> Record:
     named = [value.stage if isinstance(value, Artifact) else value for value in args]
     words = [call.replace("_", " "), *(name for name in named if isinstance(name, str) and name.isalpha())]
     where = tracking.model_dump(exclude={"uri", "root"})  # an address may contain a password, and a root can be moved
-    store = without_password(tracking.uri)
+    store = store_name(tracking.uri, tracking.root)
     return Record(uuid.uuid4().hex, now(), call, " ".join(words), store, prefect_tags(), where, arguments)
 
 

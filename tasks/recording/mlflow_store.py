@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 SQLITE = "sqlite:///"
 _DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
 DATABASE = "mlflow.db"
+BESIDE = "beside"
+"""Name of the store that is the SQLite file in the artifact root."""
 REGISTRY = "MLFLOW_REGISTRY_URI"
 _LOGIN = ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD")
 LOCKED_SECONDS = 20
@@ -111,19 +113,37 @@ def _check_uri(field: str, uri: str) -> None:
 
 
 def _uri_in(runtime: RuntimeConfig) -> str:
-    filesystem, base = fsspec.url_to_fs(runtime.root)
-    if not isinstance(filesystem, LocalFileSystem):
+    uri = uri_beside(runtime.root)
+    if not uri:
         raise InputError(
             f"runtime.mlflow_uri: a SQLite file cannot be stored in {runtime.root}; set the field to the address of an "
             f"MLflow server or to sqlite:///FILE"
         )
-    return f"{SQLITE}{database_path(Path(base) / DATABASE)}"
+    return uri
+
+
+def uri_beside(root: str) -> str:
+    """Return the tracking URI of the SQLite file in an artifact root; "" if the root is not a local folder."""
+    filesystem, base = fsspec.url_to_fs(root)
+    return f"{SQLITE}{database_path(Path(base) / DATABASE)}" if isinstance(filesystem, LocalFileSystem) else ""
 
 
 def is_beside(uri: str, root: str) -> bool:
     """Tell whether a tracking URI is that of the SQLite file in an artifact root, which moves with the root."""
-    filesystem, base = fsspec.url_to_fs(root)
-    return isinstance(filesystem, LocalFileSystem) and uri == f"{SQLITE}{database_path(Path(base) / DATABASE)}"
+    return bool(uri) and uri == uri_beside(root)
+
+
+def store_name(uri: str, root: str) -> str:
+    """Return the name of a store in files under an artifact root: its URI without password, or `beside`.
+
+    The URI of the SQLite file in the root contains the root's path, which is wrong after the root has been moved.
+    """
+    return BESIDE if is_beside(uri, root) else without_password(uri)
+
+
+def is_named(name: str, uri: str, root: str) -> bool:
+    """Tell whether a file under an artifact root names this store; earlier versions always wrote the URI."""
+    return name in (store_name(uri, root), without_password(uri))
 
 
 def database_path(file: Path) -> str:

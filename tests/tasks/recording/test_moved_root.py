@@ -10,8 +10,10 @@ import pytest
 from flows.pipeline import pipeline
 from neurontune_core import artifacts
 from neurontune_core.config import PipelineConfig, RuntimeConfig
+from tasks.recording import mlflow_spool, tracking
+from tasks.recording.killed_runs import at_work
 from tasks.recording.lineage import trace
-from tasks.recording.mlflow_store import client_of, tracking_uri
+from tasks.recording.mlflow_store import BESIDE, Tracking, client_of, tracking_uri
 from tasks.recording.moved_root import readdress
 from tasks.recording.runs import find_run
 
@@ -59,6 +61,30 @@ def _names(root: Path, place: Path) -> list[str]:
         for file in root.rglob("*")
         if file.is_file() and ".prefect" not in str(file.relative_to(root)) and wanted in file.read_bytes()
     ]
+
+
+def test_records_that_were_kept_move_with_the_root(
+    config: PipelineConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root, moved = Path(config.runtime.root), tmp_path / "moved"
+    place = Tracking(uri=tracking_uri(config.runtime), root=str(root), experiment="neurontune")
+    with monkeypatch.context() as away:
+        away.setattr(mlflow_spool, "client_of", lambda _: 1 / 0)
+        tracking.open_run(place, "kept", {})
+    assert _names(root, root) == []
+    root.rename(moved)
+    there = at(config.runtime, moved)
+    other = there.model_copy(update={"mlflow_uri": f"sqlite:///{tmp_path}/other.db"})
+    assert mlflow_spool.send(other).elsewhere == (f"sqlite:///{moved}/mlflow.db",), "where they are wanted is told"
+    assert mlflow_spool.send(there) == mlflow_spool.Sent(1, [], [])
+    (run,) = client_of(tracking_uri(there)).search_runs(["1"])
+    assert run.info.run_name == "kept"
+
+
+def test_a_note_of_a_run_at_work_names_no_place(config: PipelineConfig) -> None:
+    with at_work(config.runtime):
+        (note,) = Path(config.runtime.root).rglob("run-*.json")
+        assert json.loads(note.read_text())["store"] == BESIDE
 
 
 def test_a_moved_database_names_its_own_files_and_no_others(config: PipelineConfig, tmp_path: Path) -> None:
