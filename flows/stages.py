@@ -4,7 +4,6 @@ import inspect
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar
@@ -51,7 +50,6 @@ KEY_FACTS: dict[str, tuple[str, ...]] = {
 """Facts that a stage's line on screen shows, if the stage has them."""
 
 logger = logging.getLogger("neurontune")
-_variant: ContextVar[str] = ContextVar("variant", default="")
 
 
 @dataclass(frozen=True)
@@ -160,7 +158,7 @@ def run_stage(run: PipelineRun, stage: Task[..., Artifact], **arguments: Any) ->
     manifest = artifacts.read_manifest(artifact)
     say(stage.name, reused, manifest["seconds"], _told(artifact.stage, manifest["facts"]))
     if artifact.stage == "pairs" and (text := warning(manifest["facts"])):
-        logger.warning("warning: %s", text)
+        logger.warning("%s", progress.named_line(f"warning: {text}"))
     return artifact
 
 
@@ -206,17 +204,7 @@ def _told(stage: str, facts: Mapping[str, float]) -> str:
     return ", ".join([*([silenced] if silenced else []), *told])
 
 
-@contextmanager
-def of_variant(name: str) -> Iterator[None]:
-    """Inside this context the stages' lines on screen begin with the name of a study's variant."""
-    token = _variant.set(name)
-    try:
-        yield
-    finally:
-        _variant.reset(token)
-
-
 def say(stage: str, reused: bool, seconds: float, facts: str) -> None:
     """Write a stage's line on screen."""
-    variant = f"{_variant.get()}: " if _variant.get() else ""
-    logger.info("%s%-12s %-16s %s", variant, stage, "reused" if reused else f"done in {seconds:.1f} s", facts)
+    ended = "reused" if reused else f"done in {seconds:.1f} s"
+    logger.info("%s", progress.named_line(f"{stage:<12} {ended:<16} {facts}"))

@@ -12,7 +12,7 @@ from flows.inputs import check_inputs, data_read_once
 from flows.pipeline import check_answers, check_fit, pipeline, selection_only
 from flows.robustness import check_attacked, robustness_study
 from flows.run_names import named, typed_name
-from flows.stages import noted, of_variant, recorded
+from flows.stages import noted, recorded
 from flows.trials import Row, run_trials
 from neurontune_core import artifacts, tables
 from neurontune_core.baselines.settings import SearchedSettings
@@ -22,6 +22,7 @@ from neurontune_core.records import Artifact
 from neurontune_core.studies.catalogue import SEARCHED, Study, choose
 from neurontune_core.studies.page import study_rows
 from tasks.models import describe
+from tasks.progress import of_variant
 from tasks.recording import reproduce
 from tasks.study import PAGE, TABLE, Variant, write_study
 

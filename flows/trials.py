@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import count
 
 from flows.pipeline import scaling_only, selection_only
 from neurontune_core import artifacts
@@ -11,6 +12,7 @@ from neurontune_core.search import Values, check_optuna, search
 from neurontune_core.studies.catalogue import Searched
 from neurontune_core.studies.search_space import search_space, settings_of_trial
 from tasks.models import describe
+from tasks.progress import of_variant
 
 Row = Mapping[str, float]
 
@@ -38,11 +40,14 @@ def run_trials(config: PipelineConfig, searched: Searched, trials: int) -> tuple
     if not getattr(config.scaling, "validations", 1):
         raise InputError("scaling.validations: is 0, but trials are compared on validation data; set it to 1 or more")
     space = search_space(config, describe(config.model).neurons_per_layer, searched)
-    selection_only(config)  # an error before scaling is raised here; inside a trial it would count as diverged learning
+    with of_variant("trials"):
+        selection_only(config)  # an error before scaling is raised here; in a trial it would count as diverged learning
+    numbers = count()
 
     def attempt(values: Values) -> Trial:
         changed = change_sections(config, settings_of_trial(config, values), ("selection", "scaling"))
-        made = scaling_only(changed)
+        with of_variant(f"trial {next(numbers)}"):
+            made = scaling_only(changed)
         return Trial(changed, float(artifacts.read_manifest(made["scaling"])["facts"]["best_score"]))
 
     best, rows = search(attempt, space, trials, config.scaling.seed)

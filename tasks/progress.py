@@ -7,6 +7,8 @@ import threading
 import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import CancelledError
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, TypeVar
 
 from tqdm import tqdm
@@ -27,13 +29,29 @@ stop_requested = threading.Event()
 """Set when the run is interrupted. Signals do not reach other threads, so their loops check it at every item."""
 
 Item = TypeVar("Item")
+_variant: ContextVar[str] = ContextVar("variant", default="")
+
+
+@contextmanager
+def of_variant(name: str) -> Iterator[None]:
+    """Inside this context the lines on screen begin with the name of a study's variant or trial."""
+    token = _variant.set(name)
+    try:
+        yield
+    finally:
+        _variant.reset(token)
+
+
+def named_line(text: str) -> str:
+    """Return a line of a stage, after the name of the study's variant if there is one."""
+    return f"{_variant.get()}: {text}" if _variant.get() else text
 
 
 def tracker(label: str) -> Track:
     """Return the progress reporter of one stage or shard, called `label` on screen and in the logs."""
 
     def track(items: Iterable[Item], description: str, total: int) -> Iterator[Item]:
-        title = f"{label}: {description}"
+        title = named_line(f"{label}: {description}")
         started = announced = time.monotonic()
         published = _Published(title)
         with tqdm(total=total, desc=title, leave=False, disable=None, dynamic_ncols=True) as bar:

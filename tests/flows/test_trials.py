@@ -10,14 +10,17 @@ from neurontune_core import search
 from neurontune_core.config import PipelineConfig, load_config
 from neurontune_core.errors import NumericalError
 from neurontune_core.studies.catalogue import STUDIES
+from tasks.progress import named_line
 
 
 def test_a_trial_that_diverges_counts_as_0_and_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     tried: list[PipelineConfig] = []
     said: list[str] = []
+    lines: list[str] = []
 
     def learn(config: PipelineConfig) -> dict[str, Any]:
         tried.append(config)
+        lines.append(named_line("scaling"))
         if len(tried) == 2:
             raise NumericalError("scaling: the loss at step 3 is not finite")
         return {"scaling": None}
@@ -30,6 +33,7 @@ def test_a_trial_that_diverges_counts_as_0_and_is_told(monkeypatch: pytest.Monke
     assert [row["validation_score"] for row in rows] == [0.5, 0.0, 0.5]
     assert said == ["trial 1 counts as 0: scaling: the loss at step 3 is not finite"]
     assert best in (tried[0], tried[2])
+    assert lines == ["trial 0: scaling", "trial 1: scaling", "trial 2: scaling"], "numbered as in the table"
 
 
 def test_the_help_of_trials_names_every_study_that_searches() -> None:

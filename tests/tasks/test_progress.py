@@ -29,6 +29,19 @@ def test_line_every_half_minute_with_time_left(
     assert all(record.progress_line for record in caplog.records)
 
 
+def test_bars_and_lines_of_a_variant_begin_with_its_name(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    clock = count(0, 40)
+    monkeypatch.setattr(progress.time, "monotonic", lambda: float(next(clock)))
+    with caplog.at_level(logging.INFO, logger="neurontune"):
+        with progress.of_variant("trial 2"):
+            list(progress.tracker("scaling")(range(2), "learning alpha", 2))
+        list(progress.tracker("scaling")(range(2), "learning alpha", 2))
+    starts = [record.getMessage().partition(" learning")[0] for record in caplog.records]
+    assert starts == ["trial 2: scaling:"] * 2 + ["scaling:"] * 2
+
+
 def test_stop_request_ends_the_loop() -> None:
     track = progress.tracker("scaling")(range(5), "steps", 5)
     assert next(track) == 0

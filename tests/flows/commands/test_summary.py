@@ -14,6 +14,7 @@ from flows.pipeline import pipeline
 from neurontune_core.config import PipelineConfig
 from neurontune_core.run_name import run_name
 from tasks import pairs, report
+from tasks.progress import of_variant
 
 LEFT = ("words an answer, harmless", "KL from base, nats a token", "general knowledge")
 pytestmark = pytest.mark.usefixtures("prefect_server", "untracked")
@@ -61,10 +62,11 @@ def test_a_model_that_refuses_too_little_is_told_with_every_run(
     try:
         for way in ("done", "reused"):
             lines.clear()
-            made = pipeline(config)
-            (place,) = [number for number, line in enumerate(lines) if line.startswith("pairs ")]
+            with of_variant("one"):
+                made = pipeline(config)
+            (place,) = [number for number, line in enumerate(lines) if line.startswith("one: pairs ")]
             assert way in lines[place] and f"own refusals {own}" in lines[place]
-            told = [line for line in lines if line.startswith("warning: the model refuses")]
+            told = [line for line in lines if line.startswith("one: warning: the model refuses")]
             page = (folder(made["report"]) / "report.html").read_text()
             if own == 6:
                 assert not told and page == "<p></p>"
@@ -73,6 +75,6 @@ def test_a_model_that_refuses_too_little_is_told_with_every_run(
             assert "refuses 8 of 48 plain harmful queries, and answers 5 of these" in told[0] and told[0].endswith(
                 "are not established"
             )
-            assert page == f"<p>{told[0].removeprefix('warning: ')}</p>"
+            assert page == f"<p>{told[0].removeprefix('one: warning: ')}</p>"
     finally:
         logger.removeHandler(handler)
