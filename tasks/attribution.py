@@ -11,7 +11,7 @@ from neurontune_core.records import Artifact
 from tasks.models import loaded, with_device
 from tasks.progress import tracker
 from tasks.recording import step_runs
-from tasks.recording.system_metrics import sampled
+from tasks.recording.system_metrics import Sample, sampled
 from tasks.stage import StageRun, stage_task
 
 STAGE = "attribution"
@@ -61,8 +61,14 @@ def attribute_shard(
     if found := artifacts.find(run.runtime.root, STAGE, run.key):
         return found
     settings = with_device(config, run.runtime) | {"shard": shard}
-    with sampled() as samples:
-        artifact = artifacts.write(run.runtime.root, STAGE, run.key, fill, settings, [pairs])
-    step_runs.record_executed(run.record, run.record.step_run_id or None, {shard: artifact}, True)
+    step = run.record.step_run_id or None
+    samples: list[Sample] = []
+    try:
+        with sampled() as samples:
+            artifact = artifacts.write(run.runtime.root, STAGE, run.key, fill, settings, [pairs])
+    except BaseException:  # a failed shard has no run of its own
+        step_runs.record_samples(run.record, step, samples)
+        raise
+    step_runs.record_executed(run.record, step, {shard: artifact}, True)
     step_runs.record_shard(run.record, shard, shard_name(shard, config), artifact, samples)
     return artifact

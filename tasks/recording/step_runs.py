@@ -45,10 +45,12 @@ def step(
     Yields the run's id, None if it could not be recorded.
     """
     run_id = open_step(tracking, stage, key, settings, inputs)
+    samples: Sequence[Mapping[str, float]] = []
     try:
         with system_metrics.sampled() as samples:
             yield run_id
     except BaseException as error:
+        record_samples(tracking, run_id, samples)  # they show, for example, how the memory ran out
         close_step(tracking, run_id, "FAILED" if isinstance(error, Exception) else "KILLED", str(error))
         raise
     record_samples(tracking, run_id, samples)

@@ -4,8 +4,8 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any
 
 import psutil
 
@@ -57,8 +57,20 @@ def _sample(samples: list[Sample], over: threading.Event) -> None:
         }
         torch = sys.modules.get("torch")
         if torch is not None and torch.cuda.is_initialized():
-            free, total = torch.cuda.mem_get_info()
-            sample["gpu_0_memory_usage_percentage"] = 100 * (1 - free / total)
+            sample |= _of_gpus(torch.cuda)
         samples.append(sample)
         if len(samples) >= 2 * MOST_SAMPLES:
             samples[:], interval = samples[::2], 2 * interval
+
+
+def _of_gpus(cuda: Any) -> Sample:
+    """Return memory use and utilisation of the GPUs that this process uses; looking at another would occupy it."""
+    sample: Sample = {}
+    for number in range(cuda.device_count()):
+        if not cuda.memory_reserved(number):
+            continue
+        free, total = cuda.mem_get_info(number)
+        sample[f"gpu_{number}_memory_usage_percentage"] = 100 * (1 - free / total)
+        with suppress(Exception):  # of any type: nvidia-ml-py is not installed, or the GPU does not measure it
+            sample[f"gpu_{number}_utilization_percentage"] = float(cuda.utilization(number))
+    return sample
