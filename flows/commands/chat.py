@@ -15,7 +15,7 @@ from rich.text import Text
 
 from flows.commands import chat_page
 from flows.commands.console import TextConsole
-from flows.services import environment
+from flows.services import ending, environment
 from neurontune_core.chat.session import (
     NO_ATTACK,
     NO_SYSTEM,
@@ -27,6 +27,7 @@ from neurontune_core.chat.session import (
 from neurontune_core.config import RuntimeConfig
 from neurontune_core.errors import InputError
 from neurontune_core.evaluation.judges import Verdict
+from tasks.progress import stop_requested
 
 HELP = """/strength 0.5   use this much of the tuning: 0 is the base model, 1 the tuned one
 /attack NAME    wrap every message in this attack; /attack none stops that
@@ -71,20 +72,28 @@ def chat_with(
         sys.stdin.reconfigure(errors="replace")
     if sys.stdin.isatty():
         console.print(f"{name}: base and tuned model. /help lists the commands. Answers may be harmful.")
-    for line in _lines():
-        if line in ("/quit", "/exit"):
-            return
-        try:
-            if line.startswith("/"):
-                console.print(obey(session, line), markup=False, soft_wrap=True)
-            elif line:
-                _answer(session, line, console)
-                if session.full:
-                    console.print("The conversation fills the model's positions: /new starts a new one.")
-        except InputError as error:
-            console.print(f"neurontune: error: {error}", markup=False, soft_wrap=True)
-        except KeyboardInterrupt:
-            console.print("(stopped)")
+    with ending.sigint_only_raises():
+        for line in _lines():
+            if line in ("/quit", "/exit"):
+                return
+            _reply(session, line, console)
+
+
+def _reply(session: ChatSession, line: str, console: Console) -> None:
+    """Answer a message or carry out a command; Ctrl-C stops only this, while SIGTERM ends the chat."""
+    try:
+        if line.startswith("/"):
+            console.print(obey(session, line), markup=False, soft_wrap=True)
+        elif line:
+            _answer(session, line, console)
+            if session.full:
+                console.print("The conversation fills the model's positions: /new starts a new one.")
+    except InputError as error:
+        console.print(f"neurontune: error: {error}", markup=False, soft_wrap=True)
+    except KeyboardInterrupt:
+        if stop_requested.is_set():
+            raise
+        console.print("(stopped)")
 
 
 def open_session(run: str, runtime: RuntimeConfig) -> tuple[str, ChatSession]:
@@ -178,9 +187,15 @@ def _lines() -> Iterator[str]:
 
     while True:
         try:
-            yield input("> ").strip()
+            line = input("> ").strip()
         except EOFError:
             return
+        except KeyboardInterrupt:  # Ctrl-C drops the line, as in a shell
+            if stop_requested.is_set():
+                raise
+            print()
+            continue
+        yield line
 
 
 @contextmanager

@@ -9,6 +9,8 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 IDLE_SECONDS = 20.0
 """Seconds with almost no processor time after the request to end, after which a process counts as hanging."""
@@ -28,6 +30,9 @@ _LOST = (
 )
 _well: list[int] = []
 """Pipe to the waiting process; a byte means that this process has reported its own end."""
+
+_asking = {signal.SIGINT, signal.SIGTERM}
+"""The signals that ask this process to end."""
 
 bounded = threading.Event()
 """Set by code that ends within a time limit of its own and must not be interrupted, such as stopping services."""
@@ -67,6 +72,22 @@ def leave(line: bytes, code: int) -> None:
     os._exit(code)
 
 
+@contextmanager
+def sigint_only_raises() -> Iterator[None]:
+    """Inside this context SIGINT (Ctrl-C) raises KeyboardInterrupt, and the process goes on; SIGTERM still ends it."""
+
+    def interrupt(number: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGINT, interrupt)
+    _asking.discard(signal.SIGINT)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+        _asking.add(signal.SIGINT)
+
+
 def watch_signals() -> None:
     """Watch for signals to end, in a thread: the main thread may hang in a call where Python runs no handler."""
     reading, writing = os.pipe()
@@ -78,7 +99,7 @@ def watch_signals() -> None:
 def _watch(reading: int) -> None:
     asked = False
     while not asked:
-        asked = os.read(reading, 1)[0] in (signal.SIGINT, signal.SIGTERM)
+        asked = os.read(reading, 1)[0] in _asking
     asked_at = idle_since = time.monotonic()
     used = time.process_time()
     while (now := time.monotonic()) - asked_at < MOST_SECONDS and now - idle_since < IDLE_SECONDS:
