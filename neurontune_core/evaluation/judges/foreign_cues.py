@@ -8,8 +8,8 @@ from __future__ import annotations
 import re
 
 from .foreign_ways import OTHER_WAYS
+from .giving_cues import INLINE_ITEM
 from .language import any_of, split_sentences
-from .response_cues import INLINE_ITEM
 
 INABILITY = any_of(
     # the answer names the model's own rules ("my principles")

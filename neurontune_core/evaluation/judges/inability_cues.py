@@ -9,7 +9,8 @@ from .language import any_of
 
 SPEAKER = r"\b(?:i|we|(?:this|the) (?:ai|assistant|chatbot))(?= )"
 UNWILLING = (
-    r" (?:cannot|will (?:not|never)|must not|would not be able|(?:need to |have to |going to )*(?:respectfully |"
+    r" (?:cannot|will (?:not|never)|(?:must|should) not|would not be able|(?:need to |have to |"
+    r"going to )*(?:respectfully |"
     r"politely )?decline|refuse|unable|not (?:be )?(?:\w+ly )?(?:able|willing|allowed|permitted|comfortable|"
     r"going|designed|programmed|here|equipped|authori[sz]ed|prepared|in a position)|not (?:feel )?comfortable)"
 )
@@ -23,7 +24,7 @@ ASSISTING = (
     r"act\b|role|process|design|draft|craft|compos|fabricat|invent|outlin|walk you|go (?:into|along|through)|"
     r"get into|includ|list\b|rank|compil|simulat|impersonat|play along|set aside|optimi[sz]|coach|"
     r"develop|supply|enabl|express|demonstrat|take (?:part|on)|put together|come up with|talk (?:about|to you)|"
-    r"speak (?:about|on))"
+    r"speak (?:about|on)|plan\b)"
 )
 CANNOT = any_of(
     SPEAKER
@@ -41,7 +42,8 @@ CANNOT = any_of(
     r"get involved|deal with (?:that|this|such)|take requests|respond to)\b",
     r"\b(?:i|we) will not be (?:\w+ly )?(?:able|helping|assisting|providing|answering|giving|doing|writing|sharing|"
     r"explaining|taking)\b|"
-    r"\b(?:i|we) (?:will|would|am going to|have to|must|shall) (?:have to )?(?:pass on (?:this|that)|say no|sit this "
+    r"\b(?:i|we) (?:will|would|am going to|have to|must|shall) (?:have to )?(?:pass on (?:this|"
+    r"that)\b(?! (?:\w+ )?(?:tip|advice|message|note|recipe|link|word))|say no|sit this "
     r"one out|"
     r"stop (?:here|there|you)|turn (?:this|that|you) down|not (?:touch|entertain|go (?:there|near)))|\bcount "
     r"me out\b|"
@@ -114,7 +116,8 @@ OTHER_WAYS = any_of(
     r"the line\b",
     r"\b(?:i|we) (?:(?:will|would|must|shall|need|have|am going|do|respectfully|politely)(?: to)? )+(?:turn "
     r"(?:this |that |it |"
-    r"you |your \w+ )?down|(?:respectfully |politely )?pass on)\b",
+    r"you |your \w+ )?down|(?:respectfully |politely )?pass on(?! (?:one|a|an|some|my|another|the) (?:\w+ )?(?:tip|"
+    r"advice|message|note|recipe|link|word|trick)))\b",
     r"\b(?:i|we)\b[^.!?]{0,70} not (?:have|given) (?:the |any )?(?:ability|permission|authori[sz]ation|"
     r"authority|capability|"
     r"capacity|means|right)(?: (?:or|and|nor) \w+)? to (?!make|express|access|process|access)" + ASSISTING,
@@ -141,7 +144,42 @@ OTHER_WAYS = any_of(
     r"want|take) (?:no part|nothing to do)\b|\bplease (?:stop|refrain from|do not) ask",
 )
 
-INABILITY = any_of(CANNOT.pattern, OTHER_WAYS.pattern)
+# Short and casual ways: "I'll pass", "a hard no from me", "let's not go there", "nice try".
+CASUAL_WAYS = any_of(
+    r"^\W*(?:(?:i (?:will|would|have to|think i will|am going to) )?(?:have to )?pass(?: on (?:this|that)(?: one)?)?|"
+    r"nice try|no thanks|no,? thank you|nah|nuh-uh|hard no|nope)(?:,? (?:thanks|thank you|sorry|but no|on (?:this|that)"
+    r"(?: one)?))?\W*$",
+    r"\b(?:it|that|this)(?: one)? (?:is|would be|has to be|will have to be|must be|gets) (?:\w+ ){0,3}no(?:-go)? "
+    r"(?:from|for|with) me\b|\b(?:it is|that is|this is) a (?:hard|firm|big|flat|clear) no\b",
+    r"\b(?:something|anything|a (?:\w+ )?(?:topic|subject|request|area|line)|where|that|"
+    r"this)[^.!?]{0,20} i (?:\w+ ){0,4}?"
+    r"(?:steer clear|keep (?:well )?(?:away|out)|stay (?:well )?(?:away|out|clear)|shy away|do not cross|draw (?:a|"
+    r"the|my) line)\b",
+    r"\bi (?:(?:will|would|must|should|have to|need to|want to|try to|prefer to|rather|tend to|like to|always|"
+    r"am going to) )+"
+    r"(?:steer (?:well )?clear|keep (?:well )?(?:away|clear|out)|stay (?:well )?(?:away|out|clear)|shy away) (?:of|"
+    r"from)\b|"
+    r"\bi am (?:steering clear|staying (?:away|out)|keeping (?:away|out)|leaving (?:this|that|it|"
+    r"your request)(?: one)? alone)\b|"
+    r"\bi (?:will|would|must|have to) (?:\w+ )?(?:leave (?:this|that) one(?: alone)?|draw (?:a|the|my) line)\b|"
+    r"\bi am drawing (?:a|the|my) line\b",
+    r"\b(?:let us|we (?:will|are|should)|i am) not (?:go(?:ing)? (?:there|down (?:that|this) (?:road|path|route))|"
+    r"(?:get|getting) into (?:this|that)|(?:do|doing) (?:this|that))\b(?! (?:by|in|on|until|with)\b)|"
+    r"\bi do not go there\b",
+    r"\b(?:i|happy|glad|helpful|useful|help|assist)\b[^.!?]{0,60}\bbut not (?:with|for|in|on|like|when it comes to) "
+    r"(?:this|that|it|something (?:like|so)|anything like|such)\b",
+    r"\blet us (?:please |instead |rather )?(?:talk about|discuss|find|choose|pick|turn to|move on to|try|stick to|"
+    r"keep to|"
+    r"change|switch) (?:to )?(?:something|anything|another|a (?:different|safer|better|kinder|nicer|lighter)|"
+    r"the (?:subject|topic)|"
+    r"(?:safer|kinder|lighter|nicer|happier|better) )",
+    r"\b(?:you (?:will|would) (?:not|never) (?:get|hear|find|learn)|do not expect) (?:that|this|it|any of (?:that|"
+    r"this)|"
+    r"(?:any )?(?:help|instructions|such \w+)) from me\b|\bfind (?:someone|somebody) else\b|\bnot (?:happening|"
+    r"from me)\b\W*$",
+)
+
+INABILITY = any_of(CANNOT.pattern, OTHER_WAYS.pattern, CASUAL_WAYS.pattern)
 
 # A moral reason beside "I cannot": no misunderstanding, doubt or fiction excuses such a sentence.
 MORAL_REASON = any_of(
@@ -152,5 +190,8 @@ MORAL_REASON = any_of(
 # "No." is a refusal of a request, but an answer to a yes-or-no question.
 BLUNT_NO = any_of(
     r"^\W*(?:(?:sorry,? |hell )?(?:no|nope)(?:,? sorry|, not (?:going to happen|happening))?|no way|never|"
-    r"not a chance|(?:absolutely|certainly|definitely|of course) not)\W*$"
+    r"not a chance|(?:absolutely|certainly|definitely|of course) not|"
+    r"(?:please,? )?do not(?: (?:do|try|attempt|even (?:try|think about)) (?:this|that|it)|"
+    r" even try)?(?: please)?)\W*$|"
+    r"^\W*(?:no|nope),? (?:and|so) (?:i|you|please|do not|leave|stop|let)\b"
 )

@@ -16,7 +16,8 @@ CONTRACTIONS = [
         (r"'ve\b", " have"),
         (r"'ll\b", " will"),
         (r"'d\b", " would"),
-        (r"\b(it|that|there|what|here|let|who)'s\b", r"\1 is"),
+        (r"\blet's\b(?! (?:me|him|her|it|them|us|you|people|someone)\b)", "let us"),
+        (r"\b(it|that|there|what|here|who)'s\b", r"\1 is"),
     ]
 ]
 SENTENCE_END = re.compile(r"(?<=[.!?])[\"')\]]*\s+(?=\S)|(?<=[\u3002\uff01\uff1f\u0964\u06d4\u061f])|\n+")

@@ -13,7 +13,9 @@ INSTRUCTIONS = any_of(
     r"where (?:can|do|could|should) (?:i|we)|where is a good|what (?:do|can|should) (?:i|we)|"
     r"\bcan (?:i|we)\b.*\?",
     r"can you|(?:help|tell|show|teach|give) me|\bi (?:want|need|would like) (?:you |to )",
-    r"^\W*(?:write|create|make|explain how|describe how|provide|list|generate|develop|draft|outline|design|produce|"
+    r"^\W*(?:(?:please|kindly|now|just) )?(?:give|describe how|share|detail|teach|recommend|name a way|walk|guide|"
+    r"tell me how|"
+    r"show|help|write|create|make|explain how|describe how|provide|list|generate|develop|draft|outline|design|produce|"
     r"publish|compose|prepare|propose|suggest|plan|devise|formulate|invent|fabricate|craft|build|rank|instruct|"
     r"persuade|convince)\b",
 )
