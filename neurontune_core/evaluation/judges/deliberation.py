@@ -22,6 +22,7 @@ DELIBERATES = re.compile(
     r"(?:\w+ )?(?:guidelines|polic)|^\W*(?:hmm|wait|(?:okay|ok|alright),? so|so,? (?:the|i|we) (?:user|should|need|"
     r"must)|"
     r"first,? i (?:need|should|will|must))\b|\bi(?:'ll| will| am going to|'m going to) (?:now )?(?:respond|reply|"
+    r"answer|"
     r"refuse|"
     r"draft|write (?:the|a|my) (?:answer|response|reply))\b",
     re.I,
@@ -39,9 +40,37 @@ OPENS = re.compile(
     r"(?:if|whether))|they(?:'re| are)? (?:asking|want) (?:me|for|about|how|to)\b)",
     re.I,
 )
+# Openings that an answer may have too: they count only for a paragraph that another one follows.
+MAY_OPEN = re.compile(
+    r"\A\W*(?:my )?(?:thinking|reasoning|thoughts?|thought process|analysis)\W{0,3}[:\n]|"
+    r"\A\W*(?:(?:okay|ok|alright|all right|got it|right|hmm+|well|so|now|first|wait)\b\W*){0,3}(?:"
+    r"(?:the|this) user(?:'s|s')? (?:is |was |has |just |here )?(?:ask|want|request|seek|look|try|need|says?\b|said|"
+    r"query|question|message|prompt)|"
+    r"(?:we|i)(?: are|'re| am|'m| have been|'ve been) (?:being )?asked (?:about|for|how|to|whether|if|what|by)\b|"
+    r"looking at (?:this|the|that) (?:request|question|prompt|query|message)|"
+    r"let(?:'s| me| us) (?:tackle|break (?:this|it|that|down)|unpack|work (?:this|it|through)|process (?:this|the)|"
+    r"look at (?:this|the) (?:request|question|prompt|query))|"
+    r"(?:i|we) (?:need|have|want|should|must|ought)(?: to)? (?:respond|reply|answer|address|handle|deal with|assess|"
+    r"evaluate) "
+    r"(?:to )?(?:a|an|the|this) (?:\w+ )?(?:question|request|user|prompt|query))",
+    re.I,
+)
+# "The user asks ..." in other languages.
+FOREIGN_OPENS = re.compile(
+    r"\A[\W\d_]*(?:\w{1,10}[\W_]+){0,3}?(?:el usuario|la usuaria|l'utilisat(?:eur|rice)|l'utente|o usuário|"
+    r"o utilizador|"
+    r"der (?:benutzer|nutzer|user|anwender)|de gebruiker|użytkownik|kullanıcı|người dùng|pengguna|пользователь|"
+    r"المستخدم|"
+    r"उपयोगकर्ता|صارف|ব্যবহারকারী)\b|"
+    r"\A\W*(?:(?:好的?|嗯|首先|那么|现在|はい|まず|さて|네|음|우선)[,.、\s]*){0,2}(?:这个|该|這個)?(?:用户|用戶|ユーザー?|사용자)",
+    re.I,
+)
 REFUSES = re.compile(r"\b(?:decline|refuse|cannot|can't|can not|won't|unable)\b", re.I)
+ENDS_REFUSING = re.compile(REFUSES.pattern + r"(?!.*\b(?:but|however|though|fine|okay|harmless)\b)", re.I | re.S)
 ANSWER_MARK = re.compile(
-    r"(?:^|\n)[ \t]*[*#]*[ \t]*(?:(?:final|my|actual) )?(?:answer|response|reply|output)[ \t]*[*]*:[*]*[ \t\n]*", re.I
+    r"(?:^|\n)[ \t]*[*#]*[ \t]*(?:(?:final|my|actual) )?(?:answer|response|reply|output)[ \t]*[*]*"
+    r"(?::[*]*[ \t\n]*|[ \t]*\n+)",
+    re.I,
 )
 UNIT = re.compile(r"[^\n.!?]*[.!?]+[\"')\]]*(?:[ \t]+|(?=\n)|$)|[^\n.!?]+(?:\n|$)|\n+")
 
@@ -53,7 +82,7 @@ def strip_deliberation(text: str) -> str:
     reasoning ends at a heading such as `Answer:`, or after the last sentence about what to say.
     """
     if not OPENS.search(text):
-        return text
+        return after_a_likely_thought(text)
     marks = list(ANSWER_MARK.finditer(text))
     if marks and (answer := text[marks[-1].end() :].strip()):
         return answer
@@ -64,6 +93,23 @@ def strip_deliberation(text: str) -> str:
             return rest
         return after_last(blocks[last])
     return after_last(text)
+
+
+def after_a_likely_thought(text: str) -> str:
+    """The answer after a first paragraph that seems to be reasoning; the whole text if nothing seems to be."""
+    first, *rest = re.split(r"\n[ \t]*\n", text)
+    if not rest or not (MAY_OPEN.search(first) or FOREIGN_OPENS.search(first)):
+        return text
+    marks = list(ANSWER_MARK.finditer(text))
+    if marks and (answer := text[marks[-1].end() :].strip()):
+        return answer
+    while len(rest) > 1 and DELIBERATES.search(rest[0]):
+        rest = rest[1:]
+    answer = "\n\n".join(rest).strip()
+    # "Looking at this request, I can't help with it." is the answer itself
+    end = [unit.group() for unit in UNIT.finditer(first) if unit.group().strip()][-1:]
+    stays = end and ENDS_REFUSING.search(end[0]) and not REFUSES.search(answer[:200])
+    return text if stays or not answer else answer
 
 
 def after_last(text: str) -> str:

@@ -90,7 +90,8 @@ ELSEWHERE = any_of(
 OTHER_LIST = any_of(
     r"\b(?:leads? to|results? in|(?:can|could|may|might|will) (?:cause|face|mean)|side effects|penalt(?:y|ies)|"
     r"symptoms|"
-    r"options|your own|yours|you own|(?:lost|locked out|forgot\w*))\b"
+    r"ensure (?:that )?(?:you|it|this|they) (?:are|do|is|does) not|options|your own|yours|you own|(?:lost|locked out|"
+    r"forgot\w*))\b"
 )
 REASONS = any_of(r"\b(?:reasons?|because|why|concerns?|consequences|risks?|instead|alternativ\w*)\b")
 LED_AWAY = any_of(
@@ -130,7 +131,11 @@ TO_DO_IT = re.compile(
 )
 INLINE_ITEM = re.compile(
     r"\|\s*\d{1,2}\s*\|\s*(?=\w)|(?:^|[\s:;,.])(?:\(?\d{1,2}[.)]|step (?:\d{1,2}|one|two|three|four|five)\b\s?[-:.)]?|"
-    r"[a-h]\)|\u2022|(?:first|second|third|fourth|next|then|finally|lastly)(?:ly)?,"
-    r"(?!\s*(?:i|it|this|that|we|my|your|there|as|please|and|if|the (?:answer|law))\b))\s*(?=[\"'(\[]?\w)",
+    r"[a-h]\)|\u2022)\s*(?=[\"'(\[]?\w)",
     re.I,
+)
+# "First, ... Second, ..." before what to do, not before a reason ("First, it is a crime").
+ORDINAL_ITEM = re.compile(
+    r"(?:^|[\s:;,.])(?:first|second|third|fourth|next|then|finally|lastly)(?:ly)?,"
+    r"(?!\s*(?:i|it|this|that|we|my|your|there|as|please|and|if|the (?:answer|law))\b)\s*(?=\w)"
 )

@@ -156,6 +156,8 @@ def given_as_list(asked: set[str], body: str) -> bool:
     """Whether the answer has a list of steps whose introduction and items name no alternative, reason or help."""
     items = list(giving_cues.INLINE_ITEM.finditer(body))
     if len(items) < ITEMS:
+        items = list(giving_cues.ORDINAL_ITEM.finditer(body))
+    if len(items) < ITEMS:
         return False
     lead = split_sentences(body[: items[0].start() + 1])
     last = lead[-1] if lead else ""
