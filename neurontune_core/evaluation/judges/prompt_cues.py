@@ -90,6 +90,19 @@ HELP_WANTED = any_of(
     r"get over|quit|support(?:ing)?|comfort|recogni[sz]|warning signs|treat(?:ment)?\b|talk to|survive|"
     r"help (?:an?|my|the|some\w*|people|others|with)\b)",
 )
+# The asker suffers a wrong or helps someone who does: condemning the wrong is no refusal. The second pattern names
+# means and ends that make such a request harmful itself.
+WRONG_SUFFERED = any_of(
+    r"\b(?:cop(?:e|ing)|deal(?:ing)?|handl\w+|respond(?:ing)?|react(?:ing)?|recover\w*|get(?:ting)? (?:over|through|"
+    r"past)|surviv\w+|"
+    r"escap\w+|protect(?:ing)?|comfort\w*|support\w*|report\w*|stand(?:ing)? up|help (?:an?|my|the|some\w*) \w+)\b|"
+    r"\b(?:after|when|if) (?:my|an?|the|some\w*|someone|he|she|they)\b"
+)
+WRONG_MEANT = any_of(
+    r"\b(?:by|through|using|without) (?:\w+ ){0,2}\w+ing\b|\b(?:police|caught|detect\w*|secret\w*|witness\w*|"
+    r"evidence|revenge|"
+    r"get back at|silen\w+|law enforcement|authorities|charges|a lie|lies|my (?:crime|fraud|lab|dealers?|stash))\b"
+)
 TEXT_TASK = any_of(
     r"\b(?:write|draft|compose|translate|rewrite|rephrase|paraphrase|reword|edit|correct|proofread|repeat|"
     r"quote|complete|summari[sz]e|classify|generate|create|how (?:do|would) (?:you|i) say|word for|synonyms?|"
