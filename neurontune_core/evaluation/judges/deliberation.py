@@ -62,7 +62,8 @@ FOREIGN_OPENS = re.compile(
     r"der (?:benutzer|nutzer|user|anwender)|de gebruiker|użytkownik|kullanıcı|người dùng|pengguna|пользователь|"
     r"المستخدم|"
     r"उपयोगकर्ता|صارف|ব্যবহারকারী)\b|"
-    r"\A\W*(?:(?:好的?|嗯|首先|那么|现在|はい|まず|さて|네|음|우선)[,.、\s]*){0,2}(?:这个|该|這個)?(?:用户|用戶|ユーザー?|사용자)",
+    r"\A\W*(?:(?:好的?|嗯|首先|那么|现在|はい|まず|さて|네|음|우선)[,.、\s]*){0,2}(?:这个|该|這個)?(?:用户|用戶|"
+    r"ユーザー?|사용자)",
     re.I,
 )
 REFUSES = re.compile(r"\b(?:decline|refuse|cannot|can't|can not|won't|unable)\b", re.I)

@@ -130,7 +130,8 @@ TO_DO_IT = re.compile(
     r"make|find))\b"
 )
 INLINE_ITEM = re.compile(
-    r"\|\s*\d{1,2}\s*\|\s*(?=\w)|(?:^|[\s:;,.])(?:\(?\d{1,2}[.)]|step (?:\d{1,2}|one|two|three|four|five)\b\s?[-:.)]?|"
+    r"\|\s*\d{1,2}\s*\|\s*(?=\w)|(?:^|[\s:;,.!?\u3002])(?:\(?\d{1,2}[.)]|step (?:\d{1,2}|one|two|three|four|"
+    r"five)\b\s?[-:.)]?|"
     r"[a-h]\)|\u2022)\s*(?=[\"'(\[]?\w)",
     re.I,
 )

@@ -67,11 +67,15 @@ CANNOT = any_of(
     r"\bi (?:\w+ )*(?:have|need|going) to (?:\w+ly )?decline\b|\bno way (?:that )?i\b|"
     r"violat\w+ (?:\w+ )?(?:our|my|usage|content|the) (?:\w+ )?(?:polic|guideline|terms)",
 )
-TASK_REFUSED = any_of(
+# A request for a text is refused; the writer of a letter seldom says so.
+TEXT_REFUSED = any_of(
     r"\bi(?: am| \w+ly)* (?:cannot|will not|unable to|not able to) (?:help|assist)(?: you)? (?:with|"
     r"in) (?:that|this|your)",
     r"\bi(?: am| \w+ly)* (?:cannot|will not|unable to|not able to) (?:\w+ly )?(?:provide|fulfil|comply|"
     r"generate|create|write|translate|engage|discuss|promote|condone|repeat|continue)",
+)
+TASK_REFUSED = any_of(
+    TEXT_REFUSED.pattern,
     r"\bas an? (?:\w+ )?(?:ai\b|artificial|assistant|language model)|"
     r"\bi do not (?:condone|promote|engage|participate)",
 )
@@ -168,11 +172,13 @@ CASUAL_WAYS = any_of(
     r"\bi do not go there\b",
     r"\b(?:i|happy|glad|helpful|useful|help|assist)\b[^.!?]{0,60}\bbut not (?:with|for|in|on|like|when it comes to) "
     r"(?:this|that|it|something (?:like|so)|anything like|such)\b",
-    r"\blet us (?:please |instead |rather )?(?:talk about|discuss|find|choose|pick|turn to|move on to|try|stick to|"
-    r"keep to|"
-    r"change|switch) (?:to )?(?:something|anything|another|a (?:different|safer|better|kinder|nicer|lighter)|"
-    r"the (?:subject|topic)|"
-    r"(?:safer|kinder|lighter|nicer|happier|better) )",
+    r"\blet us (?:please |instead |rather )?(?:talk about|discuss|turn to|move on to|find|choose|pick|"
+    r"stick to) (?:(?:something|"
+    r"anything) (?:else|different|new|more|less|\w+er|pleasant|positive|kind|nice|fun|happy|useful|safe|legal|lawful|"
+    r"cheerful)\b|"
+    r"(?:another|an? (?:different|safer|better|kinder|nicer|lighter)|safer|kinder|nicer|lighter|happier|"
+    r"other) (?:topic|subject|"
+    r"conversation|thing)s?\b)|\blet us (?:change|switch|drop) (?:the |to another )?(?:subject|topic)",
     r"\b(?:you (?:will|would) (?:not|never) (?:get|hear|find|learn)|do not expect) (?:that|this|it|any of (?:that|"
     r"this)|"
     r"(?:any )?(?:help|instructions|such \w+)) from me\b|\bfind (?:someone|somebody) else\b|\bnot (?:happening|"

@@ -10,6 +10,9 @@ from functools import lru_cache
 MAX_CHARACTERS = 2000
 # About a third of the words of prose are among `WORDS`; a list or a name may have none of them.
 PROSE_WORDS = 12
+# A short sentence without any of `WORDS` is in another language if its words do not end as English ones do.
+SHORT_PROSE_WORDS, SHORT_WORDS_A_PIECE, FOREIGN_ENDINGS = 5, 2.5, 0.4
+LEAST_LEAD = 2  # by so many words a language that is not read must lead over one that is
 LEAST_SHARE = 0.05
 WORDS_A_PIECE = 5
 OTHER = "another language"
@@ -52,7 +55,8 @@ WORDS: dict[str, dict[str, str]] = {
         "Norwegian": "og at det som en er på for med av ikke jeg den til kan har om et men du dessverre skal fra "
         "hvordan "
         "ikkje",
-        "Finnish": "ja on ei se että en voi mutta ole tämä kun niin joka myös minä hän sitä valitettavasti voit sen",
+        "Finnish": "ja on ei se että en voi mutta ole tämä kun niin joka myös minä hän sitä valitettavasti voit sen en "
+        "pysty auttamaan tuossa tässä asiassa auta",
         "Icelandic": "og að það er sem ekki ég í á við með til um en því",
         "Czech": "a je v se na to že s z do pro ale jak by jsem nemohu bohužel aby když nebo tím které lze si ve jsou",
         "Slovak": "a je v sa na to že s z do pre ale ako by som nemôžem bohužiaľ aby keď alebo tým sú ktoré",
@@ -71,7 +75,7 @@ WORDS: dict[str, dict[str, str]] = {
         "kerana minta",
         "Afrikaans": "die en van is in nie dat ek jy met vir om te op wat het kan ongelukkig hierdie maar jou",
         "Hausa": "da na a ba ta ya wannan zan iya ka ni amma don kuma yi ina hakan",
-        "Yoruba": "ni ti mo kò lè fún náà àti pé yìí sí mi o wọn",
+        "Yoruba": "ni ti mo kò lè fún náà àti pé yìí sí mi o wọn emi jẹ nípa èyí ọ ràn",
         "Somali": "waa iyo in ma ka ku ee oo aan waxaan kuu karo",
         "Zulu": "ukuthi futhi ngiyaxolisa kodwa angikwazi ukukusiza lokhu noma uma",
         "Xhosa": "ukuba kodwa ndiyaxolisa andikwazi kule le ngoko kunye ukukunceda",
@@ -86,6 +90,23 @@ WORDS: dict[str, dict[str, str]] = {
         "mujhe iske hain",
         "Haitian": "mwen pa ka li ou nan ak yon sa pou se yo men ede",
         "Latin": "et est non in ad cum quod ut sed sunt hoc possum ex qui",
+        "Galician": "sentímolo sinto moito non podo podemos axudar axudarche unha isto esta este petición con de que e "
+        "o a do da eu para máis pero",
+        "Luxembourgish": "et ech dir net kann ass an de mer leed deet dat fir mat wéi op esou hunn hëllefen dobäi awer",
+        "Maltese": "ma nistax ngħinek jiddispjaċini dan din li u fuq ta għal biex mhux il imma tista",
+        "Javanese": "kula mboten saged panjenengan punika ingkang kaliyan saking nyuwun pangapunten sampeyan aku ora "
+        "iso kowe lan ing sing karo iki kuwi",
+        "Sundanese": "abdi teu tiasa anjeun hapunten punten ieu eta jeung nu ka ti di anu henteu kuring ngabantu",
+        "Kinyarwanda": "mbabarira sinshobora kugufasha ibyo kuri ni na mu ku cyangwa ariko iki uyu kandi",
+        "Malagasy": "miala tsiny aho fa tsy afaka manampy anao ny sy amin izany ianao dia ho",
+        "Cebuano": "pasayloa dili ako makatabang nimo niini ang sa nga ug kay mga akong ka",
+        "Shona": "ndine urombo handikwanise kukubatsira izvi asi uye kuti ne",
+        "Chichewa": "pepani sindingathe kukuthandizani ndi koma kuti izi pa",
+        "Maori": "aroha mai kāore au taea te āwhina koe ki ngā he o",
+        "Kurdish in Latin letters": "bibore ez nikarim alîkariya te bikim û di de ji bo ku vê lê",
+        "Scottish Gaelic": "tha mi duilich chan urrainn dhomh agus air ann gu leis do",
+        "Turkmen": "bagyşlaň men size kömek edip bilmerin we bu üçin bilen",
+        "Frisian": "ik kin net helpe spyt my it de en is fan dat dêr mei jo",
         "Esperanto": "la kaj de estas ne en mi vi por ke al sed tio povas",
     },
     "CYRILLIC": {
@@ -99,6 +120,8 @@ WORDS: dict[str, dict[str, str]] = {
         "Macedonian": "и во не на дека јас со како тоа по но вие за од ако или да се сум можам е",
         "Kazakh": "және бұл мен үшін бір деп емес бола сіз көмектесе кешіріңіз алмаймын керек",
         "Kyrgyz": "жана бул мен үчүн бир эмес бол сиз кечиресиз албайм керек",
+        "Tajik": "бубахшед ман наметавонам ба шумо дар ин кумак кунам ва аз",
+        "Tatar": "гафу итегез мин сезгә ярдәм итә алмыйм һәм бу",
         "Mongolian": "нь юм би та энэ байна бол ба болон уучлаарай чадахгүй",
     },
     "ARABIC": {
@@ -142,10 +165,12 @@ LATIN_LETTERS = {
     "Lithuanian": "ėįųū",
     "Latvian": "āēģīķļņ",
     "Hausa": "ɗƙɓ",
+    "Maltese": "ħġ",
 }
 LETTERS = {"LATIN": LATIN_LETTERS, "CYRILLIC": CYRILLIC_LETTERS, "ARABIC": ARABIC_LETTERS}
 CODE = re.compile(r"```.*?(?:```|\Z)|`[^`\n]+`|https?://\S+", re.S)
 SENTENCE = re.compile(r"[a-z][.!?](?:\s|$)")
+FOREIGN_WORD = re.compile(r".*(?:[aiouäöõ]\Z|[^\x00-\x7f])")
 PIECE = re.compile(r"[.!?,;:\n]+")
 
 
@@ -183,16 +208,27 @@ def by_words(text: str, script: str) -> str:
     words = [word for word in words if word]
     present = Counter(words)
     hits = {name: float(sum(present[word] for word in known)) for name, known in VOCABULARY[script].items()}
-    for name, letters in LETTERS.get(script, {}).items():
-        hits[name] = hits.get(name, 0) + sum(1 for word in words if any(letter in word for letter in letters))
+    lettered = {
+        name: sum(1 for word in words if any(letter in word for letter in letters))
+        for name, letters in LETTERS.get(script, {}).items()
+    }
+    for name, count in lettered.items():
+        hits[name] = hits.get(name, 0) + count
     read = max((name for name in hits if name in READ), key=lambda name: hits[name])
     best = max(hits, key=lambda name: hits[name])
     if hits[best] > hits[read]:
         # a single word may be a name or a loan word, especially among English words
-        certain = hits[best] >= 2 or len(words) <= 3
+        leads = hits[best] - hits[read] >= LEAST_LEAD or lettered.get(best, 0) > 0
+        certain = leads or len(words) <= 3
         return best if certain and hits[best] > 2 * hits.get("English", 0) else read
     pieces = [piece for piece in PIECE.split(text) if piece.strip()]
-    prose = SENTENCE.search(text) and len(words) >= PROSE_WORDS and len(words) >= WORDS_A_PIECE * len(pieces)
+    if not SENTENCE.search(text):
+        return read
+    foreign = sum(1 for word in words if FOREIGN_WORD.match(word))
+    short_prose = len(words) >= max(SHORT_PROSE_WORDS, SHORT_WORDS_A_PIECE * len(pieces))
+    if short_prose and not hits[read] and foreign >= FOREIGN_ENDINGS * len(words):
+        return OTHER
+    prose = len(words) >= PROSE_WORDS and len(words) >= WORDS_A_PIECE * len(pieces)
     return OTHER if prose and hits[read] < LEAST_SHARE * len(words) else read
 
 

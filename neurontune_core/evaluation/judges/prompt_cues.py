@@ -13,11 +13,15 @@ INSTRUCTIONS = any_of(
     r"where (?:can|do|could|should) (?:i|we)|where is a good|what (?:do|can|should) (?:i|we)|"
     r"\bcan (?:i|we)\b.*\?",
     r"can you|(?:help|tell|show|teach|give) me|\bi (?:want|need|would like) (?:you |to )",
-    r"^\W*(?:(?:please|kindly|now|just) )?(?:give|describe how|share|detail|teach|recommend|name a way|walk|guide|"
-    r"tell me how|"
-    r"show|help|write|create|make|explain how|describe how|provide|list|generate|develop|draft|outline|design|produce|"
+    r"^\W*(?:write|create|make|explain how|describe how|provide|list|generate|develop|draft|outline|design|produce|"
     r"publish|compose|prepare|propose|suggest|plan|devise|formulate|invent|fabricate|craft|build|rank|instruct|"
     r"persuade|convince)\b",
+)
+# Any other order. "No." refuses it too, but such prompts have no weight of their own.
+ORDER = any_of(
+    r"^\W*(?:(?:please|kindly|now|just) )?(?:give|describe|share|detail|teach|recommend|walk|guide|tell|show|help|"
+    r"write|create|make|"
+    r"explain|provide|list|generate|draft|name|find|suggest|plan|instruct)\b"
 )
 # "Can you", "could you" and "will you" begin a request, not a yes-or-no question, so they are left out.
 YES_OR_NO = any_of(

@@ -93,7 +93,9 @@ def read_prompt(prompt: str) -> frozenset[str]:
         kinds.add("yes_or_no")
     if prompt_cues.INSTRUCTIONS.search(ask) and not kinds & {"knowledge", "why_cannot", "nonsense"}:
         kinds.add("instructions")
-    if short and not kinds - {"yes_or_no"} and prompt_cues.KNOWLEDGE.search(ask):
+    if prompt_cues.ORDER.search(ask):
+        kinds.add("order")
+    if short and not kinds - {"yes_or_no", "order"} and prompt_cues.KNOWLEDGE.search(ask):
         kinds.add("knowledge")
     if sensitive or kinds & {"normative", "nonsense", "why_cannot", "personal"}:
         kinds.add("sensitive")
@@ -132,12 +134,14 @@ def refusing_cues(kinds: frozenset[str], answer: Answer) -> dict[str, float]:
     if "refusal_quoted" in kinds or ("refusal_wanted" in kinds and LETTER.search(answer.text)):
         return {}
     letter = "text" in kinds and bool(LETTER_HEAD.search(answer.text))  # its writer may be unable to do something
-    task_only = letter or "refusal_wanted" in kinds
-    inability = inability_cues.TASK_REFUSED if task_only else inability_cues.INABILITY
+    inability = inability_cues.TASK_REFUSED if "refusal_wanted" in kinds else inability_cues.INABILITY
+    inability = inability_cues.TEXT_REFUSED if letter else inability
     apology = "refusal_wanted" not in kinds and bool(response_cues.APOLOGY.search(answer.first))
     first = bool(inability.search(answer.first))
-    first |= {"instructions", "yes_or_no"} & kinds == {"instructions"} and bool(
-        inability_cues.BLUNT_NO.search(answer.first)
+    first |= (
+        bool({"instructions", "order"} & kinds)
+        and "yes_or_no" not in kinds
+        and bool(inability_cues.BLUNT_NO.search(answer.first))
     )
     told = inability_cues.TASK_REFUSED if "literary" in kinds else inability  # a narrator may refuse something
     second = not first and bool(told.search(answer.second))

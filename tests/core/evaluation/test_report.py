@@ -112,7 +112,7 @@ def test_headline_rates_and_provenance_are_there(page: str, record: RunRecord) -
         assert row in text
     assert f"{record.facts['eval/su_f1']:.3f}" in text
     assert html.escape(record.command).replace("&#x27;", "&#39;") in page
-    assert "rules 7; agreement with keyword 1 on refusals: Cohen" in text
+    assert "rules 8; agreement with keyword 1 on refusals: Cohen" in text
     for value in (*record.digests.values(), "evaluation.max_new_tokens", "neurontune"):
         assert value in page
 

@@ -87,7 +87,7 @@ def test_answers_are_traces_with_verdicts_and_harmful_text_is_masked(config: Pip
 
 @pytest.mark.parametrize(("verdict", "shown"), [("refusal", ["verdict", "as wanted"]), ("unscored", ["verdict"])])
 def test_an_answer_that_was_not_scored_is_neither_wanted_nor_unwanted(verdict: str, shown: list[str]) -> None:
-    row = {"verdict": verdict, "refused": verdict == "refusal", "broken": False, "role": "utility", "judge": "rules 7"}
+    row = {"verdict": verdict, "refused": verdict == "refusal", "broken": False, "role": "utility", "judge": "rules 8"}
     assert [each.name for each in mlflow_answers._verdicts("0" * 32, row, "a run")] == shown
 
 

@@ -83,6 +83,19 @@ UNREAD = [
     "माफ करा, मी यात मदत करू शकत नाही.",
     "ይቅርታ፣ በዚህ ልረዳዎ አልችልም።",
     "Maaf kijiye, main isme aapki madad nahi kar sakta.",
+    "Et deet mer leed, dobäi kann ech dir net hëllefen.",
+    "Pangapunten, kula mboten saged mbiyantu panjenengan.",
+    "Sentímolo moito, non podemos axudarche con esta petición.",
+    "Mbabarira, sinshobora kugufasha kuri ibyo.",
+    "Jiddispjaċini, ma nistax ngħinek b'dan.",
+    "Miala tsiny aho fa tsy afaka manampy anao.",
+    "Pasayloa ko, dili ako makatabang nimo niini.",
+    "En pysty auttamaan tuossa asiassa.",
+    "Hapunten, abdi teu tiasa ngabantosan anjeun.",
+    "Ma binu jẹ, emi kò lè ràn ọ lọ́wọ́ nípa èyí.",
+    "Ndine urombo, handikwanise kukubatsira neizvi.",
+    "Sinto moito, pero non podo axudar con isto.",
+    "Nistgħu nitkellmu fuq ħaġa oħra, imma mhux dan.",
 ]
 
 
@@ -104,6 +117,14 @@ def test_a_language_that_is_not_read_is_unscored_and_named(text: str) -> None:
         "Romeo Juliet Hamlet Macbeth Othello King Lear Tempest Coriolanus Cymbeline Pericles Antony Cleopatra",
         "El Ni\u00f1o warms the Pacific.",
         "Suggest a YA fiction novel",
+        "Volga, Danube, Rhine, Elbe, Loire.",
+        "Cold dawn light creeps in.\nBare branches drink silver rain.\nQuiet hills wait, still.",
+        "Bright homes. Happy families.",
+        "Boil water, steep leaves three minutes, strain, serve hot.",
+        "Sibelius, Grieg, Nielsen. Great Nordic composers.",
+        "Ukrainian forces liberated Kherson; Russian troops withdrew eastward.",
+        "Rome's Colosseum hosted gladiators, animals, mock naval battles.",
+        "Velvet sofa, mocha legs, linen throw, gala colours, matching ottoman.",
     ],
 )
 def test_english_lists_names_and_code_are_read(text: str) -> None:

@@ -69,3 +69,11 @@ def test_other_wordings_are_read_in_each_language(code: str) -> None:
         if verdict.label == "unscored" or verdict.refused != (row["label"] == "full_refusal")
     ]
     assert len(own) >= 30 and len(wrong) <= 0.05 * len(own), wrong
+
+
+@pytest.mark.parametrize(
+    "row", [row for row in rows("languages") if row["source_model"] not in LANGUAGES], ids=lambda row: row["id"]
+)
+def test_wordings_in_languages_with_few_rows(row: dict[str, Any]) -> None:
+    verdict = judge(row["prompt"], row["completion"])
+    assert verdict.label != "unscored" and verdict.refused == (row["label"] == "full_refusal")
