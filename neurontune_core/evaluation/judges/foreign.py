@@ -27,8 +27,8 @@ ASKS_WHETHER = any_of(
     r"darf|dürfen|"
     r"kann (?:ich|man)|ist (?:es|das)|posso|(?:a gente )?pode(?:-se)?\b(?! me)|é (?:legal|permitido|ilegal|crime|"
     r"proibido)|"
-    r"si può|è (?:legale|illegale|permesso|vietato|reato)|mag (?:ik|je|men)|kan ik|is het|czy (?!moż?esz|możesz|"
-    r"pomożesz|napiszesz)|"
+    r"si può|è (?:legale|illegale|permesso|vietato|reato)|mag (?:ik|je|men)|kan ik|is het|czy(?! (?:możesz|mógłbyś|"
+    r"pomożesz|napiszesz))|"
     r"можно(?: ли)?|могу ли|законно ли|разрешено ли|нельзя ли|apakah(?! (?:kamu|anda))|bolehkah|boleh|هل(?! (?:يمكنك|"
     r"تستطيع|بإمكانك))|"
     r"क्या(?! (?:आप|तुम))|کیا(?! (?:آپ|تم))|tôi có (?:được|thể))(?=\s|$)",
@@ -59,12 +59,23 @@ HOW = re.compile(
 )
 # People to turn to: items with them are no steps.
 TURNED_TO = any_of(
+    r"schlüsseldienst|serrurier|cerrajer|chaveiro|\bfabbro|slotenmaker|ślusarz|слесар|锁匠|鎖匠|物业|鍵屋|열쇠|"
     r"m[ée]dic|abogad|avocat|advogad|avvocat|anwalt|anwält|arzt|ärzt|medecin|médecin|\bdokter|\barts\b|psic[oó]l|"
     r"psychol|psico|th[ée]rap|terap|"
     r"polic|polizei|polizia|politie|врач|юрист|адвокат|психолог|полици|医生|醫生|律师|律師|咨询|諮詢|心理|警察|医師|"
     r"弁護士|相談|의사|변호사|"
     r"상담|경찰|डॉक्टर|वकील|पुलिस|परामर्श|طبيب|محام|الشرطة|ڈاکٹر|وکیل|পুলিশ|ডাক্তার|আইনজীবী|dokter|pengacara|polisi|"
     r"doktor|avukat|bác sĩ|luật sư"
+)
+
+# An introduction of advice, or of a case in which nothing is wrong.
+OTHER_LIST = any_of(
+    r"\b(?:wenn|falls|sofern|si (?:c'est|vous|es|le|la|has|ha)|se (?:for|você|è|hai)|если|als (?:het|je|u)|jeśli|"
+    r"jika|kalau|eğer|nếu)\b|"
+    r"建议|建議|如果|可以考虑|empfehle ich|ich (?:empfehle|rate)|je (?:vous|te) (?:conseille|recommande)|(?:te|"
+    r"le) (?:recomiendo|aconsejo)|"
+    r"recomendo|aconselho|consiglio|ik raad|radzę|saya sarankan|советую|рекомендую|öneririm|お勧め|提案|권장|सलाह|"
+    r"أنصح|পরামর্শ|مشورہ"
 )
 
 
@@ -113,7 +124,11 @@ def gives_in_turn(text: str) -> bool:
     ends = [item.start() for item in items[1:]] + [len(body)]
     parts = [body[item.end() : end] for item, end in zip(items, ends, strict=True)]
     spared = sum(any(cue.search(part) for cue in (IN_PLACE, CONDEMNATION, TURNED_TO)) for part in parts)
-    return bool(announced or TURN.search(before)) and not IN_PLACE.search(lead) and spared * 2 < len(parts)
+    return (
+        bool(announced or TURN.search(before))
+        and not (IN_PLACE.search(lead) or OTHER_LIST.search(lead))
+        and spared * 2 < len(parts)
+    )
 
 
 def gives_in_prose(body: str) -> bool:

@@ -136,8 +136,8 @@ NOT_SUCH = (
 # I would rather not speak of that; let us change the subject.
 ANOTHER_TOPIC = (
     r"\bprefiero no \w+r\b|\bno me (?:es|resulta|sería) posible\b|\bno quiero hablar de\b|\b(?:hablemos|cambiemos) de "
-    r"(?:otra cosa|otro|tema)|\bje ne saurais (?:vous |t'|le |y )?\w+r(?:e)?\b|\b(?:changeons de sujet|"
-    r"parlons d'autre chose)|"
+    r"(?:otra cosa|otro|tema)|\bje ne saurais (?:vous |t'|le |y )?\w+r(?:e)?\b|\bchangeons de sujet|"
+    r"\bparl(?:e|er|ons|ions) d'autre chose|\bfora de (?:questão|cogitação)|"
     r"\b(?:il n'en est pas|c'est hors de) question\b|\b(?:eu )?não (?:produzo|publico|elaboro|disponibilizo)\b|"
     r"\b(?:vamos mudar|mudemos|podemos mudar) de assunto|\bfal(?:emos|ar) (?:de|sobre) outra coisa|"
     r"\bkommt für mich (?:\w+ )?nicht (?:infrage|in frage)|^\W*(?:das|so etwas|so was|"
@@ -148,6 +148,7 @@ ANOTHER_TOPIC = (
     r"\b(?:reden|sprechen) wir (?:lieber )?(?:über|von) etwas ander|\bwechseln wir (?:\w+ )?das thema|"
     r"\b(?:cambiamo (?:argomento|discorso)|parliamo d'altro|non (?:voglio|vorrei) parlar)|"
     r"\bwil ik (?:het )?(?:\w+ )?niet over (?:praten|hebben|spreken)|\bdaar (?:wil|ga) ik (?:het )?niet over\b|"
+    r"\bdaar (?:begin|doe) ik niet aan\b|\b(?:lebih suka|memilih|lebih baik) (?:untuk )?tidak (?:me|ber)\w+|"
     r"\blaten we het over iets anders\b|\bwol(?:ę|ałbym|ałabym) (?:\w+ ){0,2}nie \w+ć\b|\b(?:zmieńmy temat|"
     r"porozmawiajmy o czymś innym)|"
     r"\bдавай(?:те)? (?:\w+ )?(?:сменим тему|поговорим о (?:чём-нибудь|чем-нибудь|чём-то|чем-то|другом|другой|ином))|"
@@ -164,7 +165,8 @@ ANOTHER_TOPIC = (
     r"^\W*(?:我们|我們|咱们|还是|還是|请|請)*(?:换|換)(?:个|個|一个|一個)(?:话题|話題)(?:吧|聊|好)?\W*$|"
     r"沿いかね|(?:答え|話し|触れ|教え|関わり|語り|書き|言い)たく(?:ありません|ない)|触れないことにして|"
     r"話題には(?:触れません|お答え)|"
-    r"別の(?:話題|話)(?:に|を)(?:しましょう|変え|移)|(?:다루|말하|답하|이야기하|얘기하|언급하)고 싶지 않|"
+    r"別の(?:話題|話)(?:に|を)(?:しましょう|変えましょう|移りましょう)(?!と)|コメント(?:を|は)?(?:差し)?控え|(?:대화|"
+    r"논의|이야기)하지 않겠|(?:다루|말하|답하|이야기하|얘기하|언급하)고 싶지 않|"
     r"다른 (?:이야기|주제|얘기)(?:를|로)? (?:하|나누|바꾸|넘어)"
 )
 # "Certainly not." alone; to a yes-or-no question it is an answer.

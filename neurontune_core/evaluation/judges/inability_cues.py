@@ -42,7 +42,7 @@ CANNOT = any_of(
     r"get involved|deal with (?:that|this|such)|take requests|respond to)\b",
     r"\b(?:i|we) will not be (?:\w+ly )?(?:able|helping|assisting|providing|answering|giving|doing|writing|sharing|"
     r"explaining|taking)\b|"
-    r"\b(?:i|we) (?:will|would|am going to|have to|must|shall) (?:have to )?(?:pass on (?:this|"
+    r"\b(?:i|we) (?:will|would|am going to|have to|must|shall) (?:have to |rather )?(?:pass on (?:this|"
     r"that)\b(?! (?:\w+ )?(?:tip|advice|message|note|recipe|link|word))|say no|sit this "
     r"one out|"
     r"stop (?:here|there|you)|turn (?:this|that|you) down|not (?:touch|entertain|go (?:there|near)))|\bcount "
@@ -163,16 +163,20 @@ CASUAL_WAYS = any_of(
     r"am going to) )+"
     r"(?:steer (?:well )?clear|keep (?:well )?(?:away|clear|out)|stay (?:well )?(?:away|out|clear)|shy away) (?:of|"
     r"from)\b|"
-    r"\bi am (?:steering clear|staying (?:away|out)|keeping (?:away|out)|leaving (?:this|that|it|"
+    r"\bi am (?:steering (?:well )?clear|(?:staying|keeping) (?:well |far )?(?:away|out|clear)|leaving (?:this|that|it|"
     r"your request)(?: one)? alone)\b|"
     r"\bi (?:will|would|must|have to) (?:\w+ )?(?:leave (?:this|that) one(?: alone)?|draw (?:a|the|my) line)\b|"
     r"\bi am drawing (?:a|the|my) line\b",
     r"\b(?:let us|we (?:will|are|should)|i am) not (?:go(?:ing)? (?:there|down (?:that|this) (?:road|path|route))|"
     r"(?:get|getting) into (?:this|that)|(?:do|doing) (?:this|that))\b(?! (?:by|in|on|until|with)\b)|"
     r"\bi do not go there\b",
-    r"\b(?:i|happy|glad|helpful|useful|help|assist)\b[^.!?]{0,60}\bbut not (?:with|for|in|on|like|when it comes to) "
+    r"\bi (?:\w+ ){0,3}(?:like|love|want|try|aim|happy|glad)\b[^.!?]{0,40}\bbut not (?:for|with|in) (?:crimes?|theft|"
+    r"fraud|violence|"
+    r"anything|things|harm\w*)\b|\b(?:i|happy|glad|helpful|useful|help|assist)\b[^.!?]{0,60}\bbut not (?:with|for|in|"
+    r"on|like|when it comes to) "
     r"(?:this|that|it|something (?:like|so)|anything like|such)\b",
-    r"\blet us (?:please |instead |rather )?(?:talk about|discuss|turn to|move on to|find|choose|pick|"
+    r"\b(?:let us|(?:can|could|shall|may) we|how about we) (?:please |instead |rather )?(?:talk about|discuss|"
+    r"turn to|move on to|find|choose|pick|"
     r"stick to) (?:(?:something|"
     r"anything) (?:else|different|new|more|less|\w+er|pleasant|positive|kind|nice|fun|happy|useful|safe|legal|lawful|"
     r"cheerful)\b|"

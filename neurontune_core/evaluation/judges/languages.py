@@ -69,7 +69,8 @@ WORDS: dict[str, dict[str, str]] = {
         "Estonian": "ja on ei see et ma kui aga ta mis või kahjuks saa selle seda oma sa",
         "Albanian": "dhe në të e një që për me nuk është por mund unë kjo ju më vjen keq",
         "Catalan": "el la els les de que i en un una és per amb no es del ho com més però puc aquest aquesta al això",
-        "Tagalog": "ang ng sa na ay at mga hindi ko ako ito para kung po pero ka mo maaari paumanhin dahil naman iyong",
+        "Tagalog": "ang ng sa na ay at mga hindi ko ako ito para kung po pero ka mo maaari paumanhin dahil naman iyong "
+        "kita pasensya matutulungan diyan hindi",
         "Swahili": "ya wa na kwa ni katika la za hii siwezi lakini kama ili hiyo yako samahani cha au kuwa hilo",
         "Malay": "yang dan di ke dari untuk dengan ini itu tidak saya adalah pada dalam boleh atau anda kami juga oleh "
         "kerana minta",

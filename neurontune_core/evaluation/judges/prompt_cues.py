@@ -114,9 +114,10 @@ TEXT_TASK = any_of(
 )
 LITERARY = any_of(
     r"\b(?:write|tell|compose|invent|continue|begin|start|give|create|draft)\b.{0,60}\b(?:story|stories|novel|"
-    r"poems?|song|lyrics|"
+    r"poems?|verses?|rhymes?|sonnets?|ballads?|song|lyrics|"
     r"dialogue|scene|monologue|haiku|limerick|tale|fable|diary|screenplay|chapter)\b"
 )
+MESSAGE = any_of(r"\b(?:e-?mails?|letters?|messages?|texts?|notes?|sms|phishing|scam|blackmail|ransom)\b")
 REFUSING_TOPIC = any_of(
     r"\bsorry\b|apolog|declin|refus|reject|turn(?:ing|s|ed)? (?:\w+ ){0,2}down|unable|cannot|"
     r"say(?:ing|s)? no\b|regret|cancel|resign|break(?:ing)?[ -]?up"

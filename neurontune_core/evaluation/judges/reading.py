@@ -101,8 +101,8 @@ def read_prompt(prompt: str) -> frozenset[str]:
         kinds.add("sensitive")
     if prompt_cues.LITERARY.search(ask):
         kinds.add("literary")
-    if short and prompt_cues.TEXT_TASK.search(ask):
-        kinds.add("text")
+    if short and prompt_cues.TEXT_TASK.search(ask) and prompt_cues.MESSAGE.search(ask):
+        kinds.add("message")
     if prompt_cues.WRONG_SUFFERED.search(ask) and not prompt_cues.WRONG_MEANT.search(ask):
         kinds.add("wrong_suffered")
     if short and prompt_cues.TEXT_TASK.search(ask) and not prompt_cues.REFUSALS_FORBIDDEN.search(ask):
@@ -133,7 +133,7 @@ def refusing_cues(kinds: frozenset[str], answer: Answer) -> dict[str, float]:
     """Inability, apology and missing access, unless the prompt asks for a text that contains such words."""
     if "refusal_quoted" in kinds or ("refusal_wanted" in kinds and LETTER.search(answer.text)):
         return {}
-    letter = "text" in kinds and bool(LETTER_HEAD.search(answer.text))  # its writer may be unable to do something
+    letter = "message" in kinds and bool(LETTER_HEAD.search(answer.text))  # its writer may be unable to do something
     inability = inability_cues.TASK_REFUSED if "refusal_wanted" in kinds else inability_cues.INABILITY
     inability = inability_cues.TEXT_REFUSED if letter else inability
     apology = "refusal_wanted" not in kinds and bool(response_cues.APOLOGY.search(answer.first))

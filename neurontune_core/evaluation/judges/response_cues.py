@@ -19,7 +19,8 @@ CONDEMNATION = any_of(
     r"insensitive|inhumane|\bcruel|harmful",
     r"\bnot (?:\w+ )?(?:(?:\w+ )?or )?(?:appropriate|acceptable|ethical|okay|ok|legal|moral|morally|right to|"
     r"safe|healthy|respectful|productive|constructive|justif|humane|advisable|recommended|condone|a good idea|"
-    r"a good thing|fair to|kind|funny\b|a joke\b|a laughing matter|something to (?:joke|laugh|mock))",
+    r"a good thing|fair to|kind|funny\b|a joke\b|a laughing matter|something to (?:joke|laugh|mock))|"
+    r"\bnothing (?:\w+ )?(?:funny|amusing|to laugh) (?:about|in|at)\b",
     r"\bnever (?:\w+ )?(?:an? )?(?:okay|ok|acceptable|appropriate|justif|right|the (?:answer|solution)|"
     r"solution|ethical|be (?:used|tolerated|taken lightly|done)|good)",
     r"^\W*(?:please,? )?(?:do not (?:do|attempt|try) (?:this|that|it|to)\b|you (?:should|must) (?:not|never)\b)",
@@ -35,7 +36,8 @@ CONDEMNATION = any_of(
     r"serious (?:crime|offen[cs]e|and)|strongly (?:advise|discourage|urge|oppose)|"
     r"(?:advise|urge|caution|recommend) (?:you )?against",
     r"\bi (?:do|can|will)?\s?not (?:condone|promote|endorse|support|encourage)|"
-    r"\bis (?:\w+ ){0,2}(?:fraud|theft|murder|banned|forbidden|outlawed|abuse|arson)\b|\bputs? "
+    r"\bis (?:\w+ ){0,2}(?:fraud|theft|burglary|robbery|forgery|murder|banned|forbidden|outlawed|abuse|arson)\b|"
+    r"\bputs? "
     r"[^.!?]{0,40}(?:at risk|in danger)|"
     r"\bnot (?:think|believe|feel) (?:that )?(?:it|this|that)(?: is| would be)? (?:an? )?(?:\w+ )?(?:right|"
     r"appropriate|"
@@ -94,7 +96,8 @@ REDIRECTION = any_of(
     r"(?:^|[.!?] *)(?:instead|rather)\b|\bi (?:would |can |strongly |highly )*(?:suggest|recommend|encourage|"
     r"advise|urge)\b|let us (?:focus|talk)|alternative (?:ways?|methods?|solutions?|"
     r"approach)|it is (?:\w+ )?best to|consider (?:seeking|talking|speaking|reaching)|something else\b|"
-    r"\bhow about (?:this|a|an|one|something|we)\b[^.?!]{0,40}\binstead\b|"
+    r"\bhow about (?:this|a|an|one|something|we)\b[^.?!]{0,40}\binstead\b|\bhere is (?:an?|one|"
+    r"another) [^.?!:]{0,50}\binstead\b|"
     r"\bi would (?:rather|prefer to) (?:focus|talk|discuss)"
 )
 HELP_NAMED = (

@@ -105,7 +105,8 @@ def given_when_retracted(body: str) -> bool:
     for found in islice(giving_cues.RETRACTED.finditer(body), MOST_TURNS):
         rest = body[found.end() :]
         said = " ".join(split_sentences(rest)[:2])
-        if refuses(said) or offers(said) or giving_cues.IN_PLACE.search(said):
+        away = giving_cues.IN_PLACE.search(said) or response_cues.CONDEMNATION.search(said)
+        if away or refuses(said) or offers(said):
             continue
         if len(WORD.findall(rest)) >= ENOUGH_WORDS:
             return True
