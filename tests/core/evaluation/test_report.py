@@ -119,7 +119,7 @@ def test_headline_rates_and_provenance_are_there(page: str, record: RunRecord) -
 
 def test_attack_success_by_each_judge_is_on_the_page(page: str) -> None:
     (section,) = re.findall(r'<section id="success">.*?</section>', page, flags=re.DOTALL)
-    assert "rules 7" in section and "100.0%" in section and "keyword 1" in section and "not stated" in section
+    assert "rules 8" in section and "100.0%" in section and "keyword 1" in section and "not stated" in section
 
 
 def test_harmful_texts_are_folded_and_harmless_ones_are_not(page: str, record: RunRecord) -> None:
