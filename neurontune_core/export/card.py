@@ -15,7 +15,7 @@ from neurontune_core.evaluation import harness
 from neurontune_core.export.hub_fields import base_fields, dataset_ids, model_index
 from neurontune_core.model.source import ModelReference
 from neurontune_core.records import ScalingFactors
-from neurontune_core.shown_text import markdown_block, markdown_code, markdown_text
+from neurontune_core.shown_text import group_in_words, markdown_block, markdown_code, markdown_text
 
 NOT_EVALUATED = "This model has not been evaluated: nothing is known of how it behaves."
 
@@ -150,7 +150,7 @@ def _results(card: CardFacts) -> str:
     for name in dict.fromkeys(card.rates["benchmark"]):
         models = {row["model"]: row for row in card.rates[card.rates["benchmark"] == name].to_dict("records")}
         shown = " | ".join(_rate(models[model]) for model in ("base", "tuned"))
-        lines.append(f"| {markdown_text(str(name))} | {shown} | {models['tuned']['n']} |")
+        lines.append(f"| {markdown_text(group_in_words(str(name)))} | {shown} | {models['tuned']['n']} |")
     scores = [_score(card.facts, f"eval/su_f1{suffix}") for suffix in ("_base", "")]
     if all(scores):
         lines.append(f"| Safety-Utility F1 | {scores[0]} | {scores[1]} | |")

@@ -15,6 +15,7 @@ from neurontune_core.model import gguf
 from neurontune_core.model.hub import model_card
 from neurontune_core.model.packaged import PACKAGED
 from neurontune_core.model.source import ModelReference
+from neurontune_core.shown_text import group_in_words
 
 UNKNOWN = "unknown"
 """The hub's own word for a licence that is not known."""
@@ -76,7 +77,7 @@ def _result(
         task_type="text-generation",
         task_name="Refusal of harmful and harmless requests",
         dataset_type=f"neurontune/{dataset}",
-        dataset_name=dataset.replace("_", " "),
+        dataset_name=group_in_words(dataset),
         metric_type=metric,
         metric_name=f"{name}, 95% interval [{low:.3f}, {high:.3f}]",
         metric_value=round(float(value), 4),
