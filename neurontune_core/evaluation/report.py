@@ -25,7 +25,7 @@ from neurontune_core.evaluation.report_headline import StageTime, circumstances,
 from neurontune_core.records import Role, ScalingFactors
 from neurontune_core.shown_text import group_in_words
 
-VERSION = 8
+VERSION = 9
 LARGEST_TEXT = 6_000_000
 """The most bytes of changed completions in a report, so that the page stays below 8 MB."""
 ROW_MARKUP = 1000
@@ -104,7 +104,8 @@ def render_report(record: RunRecord) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"percent": percent, "spoken": spoken, "moment": moment, "duration": duration}
+    environment.filters |= {"percent": percent, "spoken": spoken, "anchor": anchor}
+    environment.filters |= {"moment": moment, "duration": duration}
     script = (folder / "report.js").read_text(encoding="utf-8")
     changed, left_out = changed_completions(record.completions)
     disputed = disagreements(record.completions)
@@ -132,6 +133,7 @@ def render_report(record: RunRecord) -> str:
         ],
         curves=list(_curves(record.curve)),
         changed=changed,
+        anchors={row["anchor"] for row in changed},
         left_out=left_out,
         changes=sorted({row["change"] for row in changed}),
         verdicts=SPOKEN,
@@ -209,11 +211,10 @@ def trigger_rows(triggers: pd.DataFrame | None) -> list[dict[str, Any]] | None:
     if triggers is None:
         return None
     rows = []
-    for (name, benchmark), part in triggers.groupby(["id", "benchmark"], sort=False):
+    for _, part in triggers.groupby(["id", "benchmark"], sort=False):
         whole, words = part[part["word"] == ""].iloc[0].to_dict(), part[part["word"] != ""]
         freed = words[~words["refused"]].to_dict("records")
-        address = anchor({"benchmark": benchmark, "id": name})
-        rows.append({"prompt": whole, "tried": len(words), "words": freed, "anchor": address})
+        rows.append({"prompt": whole, "tried": len(words), "words": freed})
     return sorted(rows, key=lambda row: not row["words"])
 
 

@@ -33,11 +33,13 @@ class Outline(HTMLParser):
         super().__init__()
         self.open: list[str] = []
         self.links: list[str] = []
+        self.places: set[str] = set()
         self.scripts = 0
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.scripts += tag == "script"
         self.links += [value or "" for name, value in attrs if name in ("src", "href", "action")]
+        self.places |= {value or "" for name, value in attrs if name == "id"}
         if tag not in self.EMPTY:
             self.open.append(tag)
 
@@ -56,6 +58,29 @@ def test_the_page_is_whole_and_needs_nothing_else(page: str) -> None:
     assert all(link.startswith("#") or link == "data:," for link in outline.links)
     assert "url(" not in page and "@import" not in page
     assert len(page.encode()) < 200_000
+
+
+def test_every_link_leads_to_a_place_on_the_page(record: RunRecord, monkeypatch: pytest.MonkeyPatch) -> None:
+    told = record.completions
+    disputed = told["verdict"].where(told["benchmark"] != "benign_ordinary", "broken")
+    completions = told.assign(**{"verdict/keyword": disputed.replace({"refusal": "compliance"})})
+    tuned = completions[(completions["model"] == "tuned") & (completions["role"] == "utility")]
+    triggers = tuned[["id", "benchmark", "prompt"]].assign(word="", opening="", refused=True)
+    whole = dataclasses.replace(record, completions=completions, triggers=triggers)
+    changed = {row["anchor"] for row in changed_completions(completions)[0]}
+    assert 0 < len(changed & {report.anchor(row) for row in triggers.to_dict("records")}) < len(triggers)
+    for largest in (report.LARGEST_TEXT, 8000):
+        monkeypatch.setattr(report, "LARGEST_TEXT", largest)
+        outline = Outline()
+        page = render_report(whole)
+        outline.feed(page)
+        assert {link[1:] for link in outline.links if link.startswith("#")} <= outline.places
+        part = page.partition('<section id="disputed">')[2].partition("</section>")[0]
+        assert set(re.findall('href="#(prompt-.*?)"', part)) == {
+            row["anchor"] for row in changed_completions(completions)[0]
+        }
+        part = page.partition("Words that trigger")[2].partition("</section>")[0]
+        assert 'href="#prompt-' in part or largest == 8000
 
 
 def test_quantised_formats_are_named_where_there_were_any(record: RunRecord, page: str) -> None:
