@@ -108,8 +108,18 @@ def _gathered(
         device=devices_in_words(choose_devices(config.runtime.device)),
         weights=model.weights,
         triggers=tables.load_table(artifacts.open_folder(made["triggers"]), "words") if "triggers" in made else None,
-        causal=(artifacts.open_folder(made["causal"]) / causal.PLOT).read_bytes() if "causal" in made else b"",
+        causal=_curves(made["causal"]) if "causal" in made else {},
     )
+
+
+def _curves(study: Artifact) -> dict[str, bytes]:
+    """Return the drawings of a causal study by name, a panel each."""
+    # matplotlib, which other reports do not need
+    from neurontune_core.causal.drawing import draw_panels
+    from neurontune_core.studies.plots import as_svg
+
+    panels = draw_panels(tables.load_table(artifacts.open_folder(study), causal.TABLE))
+    return {name: as_svg(figure).encode() for name, figure in panels.items()}
 
 
 def _works(made: Mapping[str, Artifact]) -> list[StageTime]:

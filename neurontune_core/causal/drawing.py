@@ -22,29 +22,52 @@ def draw_responses(table: pd.DataFrame, title: str) -> Figure:
 
     The band is the range of the matched random sets, the dashed line the model without a change.
     """
-    sized = table[(table["share"] > 0) & table["neurons"].isin(list(COLOURS))]
-    panels = list(sized.groupby(["intervention", "group"], sort=False))
+    panels = _panels(table)
     columns = min(COLUMNS, max(1, len(panels)))
     rows = -(-len(panels) // columns) or 1
     figure = Figure(figsize=(WIDTH * columns, HEIGHT * rows + (1.6 if columns == 1 else 0.8)), layout="constrained")
     grid = figure.subplots(rows, columns, sharey=True, squeeze=False)
     for axes in grid.flat[len(panels) :]:
         axes.set_visible(False)
-    for axes, ((intervention, group), part) in zip(grid.flat, panels, strict=False):
-        base = table[(table["intervention"] == BASE) & (table["group"] == group)]
-        _panel(axes, part, float(base["refused"].iloc[0]))
-        axes.set_title(textwrap.fill(f"{group_in_words(str(group))}: {intervention}", 34), fontsize=9, loc="left")
-    handles = {
-        label: handle for axes in grid.flat for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)
-    }
-    across = 1 if columns == 1 else columns + 1
-    figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=across, frameon=False, fontsize=9)
+    for axes, (name, part, base) in zip(grid.flat, panels, strict=False):
+        _panel(axes, name, part, base)
+    _legend(figure, 1 if columns == 1 else columns + 1)
     text = f"{title}: prompts refused, by the share of all neurons that is changed"
     figure.suptitle(textwrap.fill(text, 34 * columns), x=0.01, ha="left", fontsize=11)
     return figure
 
 
-def _panel(axes: Axes, part: pd.DataFrame, base: float) -> None:
+def draw_panels(table: pd.DataFrame) -> dict[str, Figure]:
+    """Return each panel of `draw_responses` as its own drawing by its name, for a page as narrow as a phone's."""
+    drawings = {}
+    for name, part, base in _panels(table):
+        figure = Figure(figsize=(WIDTH, HEIGHT + 0.5), layout="constrained")
+        _panel(figure.add_subplot(), name, part, base)
+        _legend(figure, 2, fontsize=FONT, columnspacing=1.0, handlelength=1.5)
+        drawings[name] = figure
+    return drawings
+
+
+def _panels(table: pd.DataFrame) -> list[tuple[str, pd.DataFrame, float]]:
+    """Return the name of each panel, its rows, and the share refused without a change."""
+    sized = table[(table["share"] > 0) & table["neurons"].isin(list(COLOURS))]
+    base = table[table["intervention"] == BASE].groupby("group")["refused"].first().to_dict()
+    return [
+        (f"{group_in_words(str(group))}: {intervention}", part, float(base[group]))
+        for (intervention, group), part in sized.groupby(["intervention", "group"], sort=False)
+    ]
+
+
+def _legend(figure: Figure, across: int, **look: float) -> None:
+    handles = {
+        label: handle for axes in figure.axes for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)
+    }
+    look = {"fontsize": 9} | look
+    figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=across, frameon=False, **look)
+
+
+def _panel(axes: Axes, name: str, part: pd.DataFrame, base: float) -> None:
+    axes.set_title(textwrap.fill(name, 34), fontsize=9, loc="left")
     for neurons, colour in COLOURS.items():
         own = part[part["neurons"] == neurons].sort_values("share")
         if own.empty:

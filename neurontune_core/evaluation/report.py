@@ -4,7 +4,7 @@ import base64
 import hashlib
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -65,8 +65,8 @@ class RunRecord:
     if there are any.
     A baseline has neither factors nor a curve. `completions` may have the column `cut`: the answer reached the length
     limit. `works` are the computations of the stages, `device` the device of the run, `weights` the digest of the
-    model's weights, `triggers` the table of `over_refusal.measure_triggers`, `causal` the drawing of a causal study of
-    the run's neurons, as SVG (empty without one).
+    model's weights, `triggers` the table of `over_refusal.measure_triggers`, `causal` the drawings of a causal study of
+    the run's neurons by name, as SVG (none without one).
     """
 
     title: str
@@ -91,7 +91,7 @@ class RunRecord:
     device: str = ""
     weights: str = ""
     triggers: pd.DataFrame | None = None
-    causal: bytes = b""
+    causal: Mapping[str, bytes] = field(default_factory=dict)
 
 
 def render_report(record: RunRecord) -> str:
@@ -123,7 +123,7 @@ def render_report(record: RunRecord) -> str:
         disputed_total=len(disputed),
         over_refusal=over_refusal_tables(record.completions),
         triggers=trigger_rows(record.triggers),
-        causal=base64.b64encode(record.causal).decode(),
+        causal={name: base64.b64encode(drawing).decode() for name, drawing in record.causal.items()},
         categories=[(title, rows) for title, rows in _categories(record.completions) if rows],
         factors=factor_charts(record.scaling, record.neurons_per_layer) if record.scaling else {},
         factor_counts=factor_counts(record.scaling) if record.scaling else [],

@@ -99,10 +99,12 @@ def test_the_report_says_what_silencing_the_safety_set_does(record: RunRecord, p
     assert "plain refusals 56% -&gt; 2%, matched random neurons 55%" in told and "n = 32 plain harmful prompts" in told
 
 
-def test_causal_curves_are_an_image_that_can_run_nothing(record: RunRecord, page: str) -> None:
-    drawing = b"<svg><script>alert(1)</script></svg>"
-    shown = render_report(dataclasses.replace(record, causal=drawing))
-    assert f'src="data:image/svg+xml;base64,{base64.b64encode(drawing).decode()}"' in shown
+def test_causal_curves_are_images_that_can_run_nothing(record: RunRecord, page: str) -> None:
+    drawings = {"harmful <plain>": b"<svg><script>alert(1)</script></svg>", "harmless": b"<svg></svg>"}
+    shown = render_report(dataclasses.replace(record, causal=drawings))
+    for drawing in drawings.values():
+        assert f'src="data:image/svg+xml;base64,{base64.b64encode(drawing).decode()}"' in shown
+    assert 'alt="harmful &lt;plain&gt;: share' in shown
     assert "alert(1)" not in shown and 'id="causal"' not in page
 
 

@@ -10,8 +10,10 @@ import pytest
 from headless import Browser
 from report_sample import material
 
+from neurontune_core.causal.drawing import draw_panels
 from neurontune_core.evaluation.report import RunRecord, render_report
 from neurontune_core.records import PromptPair, ScalingFactors
+from neurontune_core.studies.plots import as_svg
 
 pytestmark = pytest.mark.browser
 
@@ -66,7 +68,19 @@ def large(pairs: list[PromptPair], scaling: ScalingFactors) -> RunRecord:
     known = {"id": "utility-test-0/0", "benchmark": "xstest", "query_category": "c", "prompt": "Do I kill it?"}
     words = [known | {"word": word, "opening": "Yes" * 30, "refused": word != "kill"} for word in ("", "kill", "it")]
     completions = pd.concat(parts, ignore_index=True).sort_values("model", kind="stable", ignore_index=True)
-    return dataclasses.replace(record, completions=completions, triggers=pd.DataFrame(words), weights="f" * 64)
+    curves = {name: as_svg(figure).encode() for name, figure in draw_panels(responses()).items()}
+    shown = {"triggers": pd.DataFrame(words), "weights": "f" * 64, "causal": curves}
+    return dataclasses.replace(record, completions=completions, **shown)
+
+
+def responses() -> pd.DataFrame:
+    """A causal table with two interventions."""
+    columns = ["intervention", "group", "neurons", "share", "refused", "low", "high"]
+    rows = [("no change", "harmful_plain", "no change", 0.0, 0.8, 0.6, 0.9)]
+    for intervention in ("zero", "x 2"):
+        for share, refused in ((0.001, 0.4), (0.01, 0.1)):
+            rows.append((intervention, "harmful_plain", "safety", share, refused, 0.0, 1.0))
+    return pd.DataFrame(rows, columns=columns).assign(random=0.7, random_low=0.6, random_high=0.8)
 
 
 @pytest.mark.parametrize(("width", "height"), [(390, 844), (1280, 900)])
@@ -97,6 +111,10 @@ def test_nothing_is_wider_than_the_window(
         return [parseFloat(getComputedStyle(each).fontSize) * scale, each.outerHTML.slice(0, 100)];
     }).filter(([size]) => size < 9)"""
     assert browser.run(small) == []
+    smaller = """return [...document.querySelectorAll('.drawings img')].map(
+        (each) => each.getBoundingClientRect().width / each.naturalWidth)"""
+    scales = browser.run(smaller)
+    assert len(scales) == 2 and min(scales) > 0.85, "their letters of 8 points are no smaller than 9 pixels"
     browser.run("window.scrollTo(0, 3000)")
     assert browser.run("return document.querySelector('nav').getBoundingClientRect().top") == 0, "it stays"
 

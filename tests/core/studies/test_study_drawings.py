@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 from test_studies import GOOD, SHY, answers
 
+from neurontune_core.causal.drawing import draw_panels
 from neurontune_core.causal.summary import causal_table
 from neurontune_core.records import NeuronId, NeuronSet
 from neurontune_core.robustness.summary import success_table
@@ -110,6 +111,11 @@ def test_dose_response_curves_are_legible(copies: int) -> None:
     crowded = close.assign(share=close["share"].replace({0.01: 0.0011}))
     for table in (close, crowded):
         check_legible(plots.figure_of(table, "causal", "Cause and effect"))
+        panels = draw_panels(table)
+        assert len(panels) == len(table[table["share"] > 0].groupby(["intervention", "group"]))
+        for panel in panels.values():
+            check_legible(panel)
+            assert panel.get_figwidth() * 96 < 390, "a phone shows it without making it smaller"
 
 
 def test_rankings_are_legible() -> None:
