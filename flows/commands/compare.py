@@ -1,16 +1,15 @@
 """`neurontune compare`: what differs between runs, on one screen."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
-from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.table import Table
 
-from flows.commands.console import TextConsole, mlflow_ui
+from flows.commands.console import TextConsole, fitting_table, mlflow_ui
 from flows.services import environment
 from neurontune_core.errors import InputError
+from neurontune_core.shown_text import group_in_words
 
 if TYPE_CHECKING:
     from neurontune_core.comparison.behaviour import Behaviour
@@ -22,6 +21,9 @@ SHOWN_CHARACTERS = 160
 HEADLINE = ("eval/su_f1", "eval/safety", "eval/utility", "eval/broken")
 UNPAIRED = ("eval/kl_to_base", "eval/perplexity_ratio", "eval/fluency", "selection/overlap", "scaling/loss_last")
 """Metrics without paired intervals; they are shown if a run has them."""
+SIDES = ("one", "other")
+SPOKEN = {"su_f1": "SU-F1", "kl_to_base": "KL to base"}
+"""The names of metrics that are not spoken as they are written."""
 
 
 def compare_runs(runs: Sequence[str], harmful: bool, full: bool, settings: Sequence[str], debug: bool) -> None:
@@ -52,6 +54,13 @@ def compare_runs(runs: Sequence[str], harmful: bool, full: bool, settings: Seque
     console.print(f"\nAll runs side by side: {mlflow_ui(runtime)}", soft_wrap=True)
 
 
+def metric_in_words(name: str) -> str:
+    """Return a metric's name in words: `refusal_rate/benign_attacked` is `refused: harmless attacked`."""
+    kind, _, rest = name.partition("/")
+    words = SPOKEN.get(rest, group_in_words(rest))
+    return words if kind == "eval" else f"{'refused' if kind == 'refusal_rate' else kind}: {words}"
+
+
 def _show_settings(console: Console, names: Sequence[str], runs: "Sequence[RecordedRun]") -> None:
     from neurontune_core.comparison.settings import differing_settings
 
@@ -59,10 +68,14 @@ def _show_settings(console: Console, names: Sequence[str], runs: "Sequence[Recor
     if not rows:
         console.print("settings: the same")
         return
-    table = Table("setting", *names, box=SIMPLE_HEAD)
-    for setting, values in rows.items():
-        table.add_row(setting, *map(str, values))
-    console.print(table)
+    console.print(
+        fitting_table(
+            [
+                {"setting": setting, **dict(zip(names, map(str, values), strict=True))}
+                for setting, values in rows.items()
+            ]
+        )
+    )
 
 
 def _show_metrics(
@@ -72,21 +85,22 @@ def _show_metrics(
     from neurontune_core.run_name import leaves
     from tasks.recording.tuned import facts_of_run
 
-    table = Table("metric (tuned model)", *names, "difference", "95% interval, paired", "n", box=SIMPLE_HEAD)
-    paired = set()
+    columns = ("metric (tuned model)", *names, f"{names[1]} - {names[0]}", "95% interval, paired", "n")
+    rows, paired = [], set()
     for row in found.metrics.to_dict("records"):
-        interval = f"[{row['low']:+.3f}, {row['high']:+.3f}]" + (" *" if row["low"] > 0 or row["high"] < 0 else "")
-        values = [f"{row[side]:.3f}" for side in ("one", "other")]
+        interval = f"[{row['low']:+.3f}, {row['high']:+.3f}]" + ("*" if row["low"] > 0 or row["high"] < 0 else "")
+        values = [f"{row[side]:.3f}" for side in SIDES]
         name = str(row["metric"]) if "/" in str(row["metric"]) else f"eval/{row['metric']}"
         paired.add(name)
-        table.add_row(name, *values, f"{row['difference']:+.3f}", interval, str(row["n"]))
+        rows.append((metric_in_words(name), *values, f"{row['difference']:+.3f}", interval, str(row["n"])))
     facts = [facts_of_run(run) for run in runs]
     rates = sorted(name for name in facts[0] if name.startswith("refusal_rate/"))
     for name in (*HEADLINE, *rates, *UNPAIRED):
         if name not in paired and all(name in values for values in facts):
             first, second = (values[name] for values in facts)
-            table.add_row(name, f"{first:.3f}", f"{second:.3f}", f"{second - first:+.3f}", "", "")
-    console.print(table)
+            values = (f"{first:.3f}", f"{second:.3f}", f"{second - first:+.3f}")
+            rows.append((metric_in_words(name), *values, "", ""))
+    console.print(fitting_table([dict(zip(columns, row, strict=True)) for row in rows]))
     if found.prompts:
         console.print(f"* the interval does not contain 0; {found.prompts} prompts are in both evaluations")
     else:
@@ -107,16 +121,20 @@ def _show_neurons(console: Console, names: tuple[str, str], runs: "tuple[Recorde
     from neurontune_core.comparison.neuron_sets import overlap, overlap_by_layer
 
     sets = [tables.load_neurons(artifacts.open_folder(run.artifact("selection"))) for run in runs]
-    table = Table("neurons", *(f"{role} {name}" for role in ("safety", "utility") for name in names), box=SIMPLE_HEAD)
-    table.add_column("Jaccard safety")
-    table.add_column("Jaccard utility")
     total = overlap(*sets)
-    counts = [str(len(getattr(side, role))) for role in ("safety", "utility") for side in sets]
-    table.add_row("all", *counts, f"{total['safety']:.3f}", f"{total['utility']:.3f}", end_section=True)
-    for row in overlap_by_layer(*sets).to_dict("records"):
-        counts = [str(row[f"{role}_{side}"]) for role in ("safety", "utility") for side in ("one", "other")]
-        table.add_row(f"layer {row['layer']}", *counts, f"{row['safety']:.3f}", f"{row['utility']:.3f}")
-    console.print(table)
+    everything: dict[str, Any] = {"layer": "all", **total}
+    for role in ("safety", "utility"):
+        everything |= {f"{role}_{side}": len(getattr(own, role)) for side, own in zip(SIDES, sets, strict=True)}
+    rows = []
+    for row in [everything, *overlap_by_layer(*sets).to_dict("records")]:
+        counts = {
+            f"{role}\n{name}": str(row[f"{role}_{side}"])
+            for role in ("safety", "utility")
+            for name, side in zip(names, SIDES, strict=True)
+        }
+        shared = {f"Jaccard\n{role}": f"{row[role]:.3f}" for role in ("safety", "utility")}
+        rows.append({"layer": str(row["layer"])} | counts | shared)
+    console.print(fitting_table(rows))
     console.print(f"Jaccard index of all selected neurons: {total['all']:.3f}")
     models = [run.config.model for run in runs]
     if (models[0].name, models[0].revision) != (models[1].name, models[1].revision):
@@ -132,8 +150,8 @@ def _show_answers(console: Console, names: tuple[str, str], changed: pd.DataFram
     hidden = 0 if harmful else int((shown["role"] == "safety").sum())
     shown = shown if harmful else shown[shown["role"] != "safety"]
     for row in (shown if full else shown.head(SHOWN_ANSWERS)).to_dict("records"):
-        console.print(f"\n{row['benchmark']}  {_cut(row['prompt'], full)}")
-        for name, side in zip(names, ("one", "other"), strict=True):
+        console.print(f"\n{group_in_words(str(row['benchmark']))}  {_cut(row['prompt'], full)}")
+        for name, side in zip(names, SIDES, strict=True):
             console.print(f"  {name} [{row[f'outcome_{side}']}] {_cut(row[f'completion_{side}'], full)}")
     if not full and len(shown) > SHOWN_ANSWERS:
         console.print(f"\n{len(shown) - SHOWN_ANSWERS} more; --full shows all, uncut")

@@ -2,14 +2,17 @@
 
 import json
 import logging
+import os
 import shlex
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
+from rich.table import Table
 from tqdm import tqdm
 
 from neurontune_core.shown_text import printable
@@ -17,15 +20,18 @@ from neurontune_core.shown_text import printable
 if TYPE_CHECKING:
     from neurontune_core.config import RuntimeConfig
 
+SHORT = 9
+"""The most characters of a number or word whose column is not wrapped."""
+
 
 class TextConsole(Console):
     """A console that prints text literally: no markup, no emoji codes, and no escape sequences from the text."""
 
     def __init__(self, width: int | None = None, **options: Any) -> None:
-        """Make the console; `width` is used if the output is not a terminal."""
+        """Make the console; `width` is used if the output is not a terminal and COLUMNS is not set."""
         plain: dict[str, Any] = {"markup": False, "highlight": False, "emoji": False}
         super().__init__(**plain | options)
-        if width is not None and not self.is_terminal:
+        if width is not None and not self.is_terminal and "COLUMNS" not in os.environ:
             self.width = width
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
@@ -73,6 +79,19 @@ def json_text(value: Any) -> str:
     """Return a value as JSON with non-ASCII letters kept and control characters as JSON escapes."""
     text = json.dumps(value, indent=1, ensure_ascii=False, default=str)
     return "".join(sign if sign.isprintable() or sign == "\n" else json.dumps(sign)[1:-1] for sign in text)
+
+
+def fitting_table(rows: Sequence[Mapping[str, str]]) -> Table:
+    """Return rows, all with the same columns, as a table whose texts wrap on a narrow terminal and are never cut."""
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    for name in rows[0] if rows else ():
+        texts = [name, *(row[name] for row in rows)]
+        short = all(len(text) <= SHORT for text in texts)
+        one_word = short and not any(" " in text for text in texts)
+        table.add_column(name, justify="right" if short else "left", no_wrap=one_word, overflow="fold")
+    for row in rows:
+        table.add_row(*row.values())
+    return table
 
 
 def fail(message: str, code: int) -> int:

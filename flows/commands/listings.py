@@ -7,7 +7,7 @@ from typing import Any
 
 from rich.table import Table
 
-from flows.commands.console import TextConsole, echo
+from flows.commands.console import TextConsole, echo, fitting_table
 from neurontune_core.config import absolute_path
 from neurontune_core.model.settings import ModelConfig
 from neurontune_core.preset_files import preset_comment, preset_names
@@ -32,7 +32,7 @@ def show_presets() -> None:
     table = Table("preset", "what it is for", box=None)
     for name in preset_names():
         table.add_row(name, preset_comment(name))
-    _console().print(table)
+    TextConsole(WIDTH).print(table)
 
 
 def show_studies() -> None:
@@ -42,7 +42,7 @@ def show_studies() -> None:
     table = Table("study", "variants", "what it asks", box=None)
     for name, study in STUDIES.items():
         table.add_row(name, str(len(study.variants)), study.question)
-    _console().print(table)
+    TextConsole(WIDTH).print(table)
 
 
 def show_coverage(name: str) -> bool:
@@ -60,10 +60,12 @@ def show_coverage(name: str) -> bool:
     if os.path.exists(config.name) and not is_gguf(config.name):
         check_model_folder(Path(config.name), config)
     rows = neurons.coverage(source.skeleton(config))
-    table = Table("layer", "down projection", "layout", "neurons", "problem", box=None)
-    for row in rows:
-        table.add_row(str(row.layer), row.path, row.layout, str(row.neurons), row.problem)
-    _console().print(table)
+    shown = [
+        {"layer": str(row.layer), "down projection": row.path, "layout": row.layout, "neurons": str(row.neurons)}
+        | {"problem": row.problem}
+        for row in rows
+    ]
+    TextConsole(WIDTH).print(fitting_table(shown))
     return not any(row.problem for row in rows)
 
 
@@ -81,14 +83,10 @@ def show_judgement(file: str, judge: str, path: str | None, to: str | None, as_j
         echo(json.dumps({name: figures[name] for name in JUDGE_FIGURES}, indent=1))
         return
     for name, value in figures.items():
-        _console().print(f"{name.replace('_', ' '):<24} {_figure(value)}")
+        TextConsole(WIDTH).print(f"{name.replace('_', ' '):<24} {_figure(value)}")
 
 
 def _figure(value: Any) -> str:
     if isinstance(value, dict):
         return ", ".join(f"{_figure(part)} {name}" for name, part in value.items())
     return f"{value:.3f}" if isinstance(value, float) else "-" if value is None else str(value)
-
-
-def _console() -> TextConsole:
-    return TextConsole(None if "COLUMNS" in os.environ else WIDTH)

@@ -3,7 +3,7 @@
 import json
 import shlex
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from operator import methodcaller
 from pathlib import Path
@@ -28,10 +28,10 @@ from neurontune_core.evaluation import benchmarks
 from neurontune_core.pairs import data_files
 from neurontune_core.shown_text import printable
 from neurontune_core.storage import check_file, check_folder, check_root
-from neurontune_core.studies.catalogue import Study, choose
+from neurontune_core.studies.catalogue import STUDIES, Study, choose
 
-STUDY_WIDTH = 78
-"""The most columns of the printed result of a study."""
+TABLE_WIDTH = 78
+"""The most columns of a printed result."""
 
 if TYPE_CHECKING:
     from tasks.recording.runs import RecordedRun
@@ -79,7 +79,7 @@ def run_pairs(config: PipelineConfig, file: str | None, debug: bool) -> None:
     found = summarise_pairs(tables.load_pairs(folder), ranking, rejected, sources, facts)
     if file is not None:
         Path(file).write_text(json.dumps(found, indent=1, ensure_ascii=False), encoding="utf-8")
-    echo(format_summary(found))
+    echo(format_summary(found, _table_width()))
 
 
 def run_one_shard(run: str, index: int, settings: Sequence[str], force: bool, debug: bool) -> None:
@@ -115,8 +115,13 @@ def run_ability(
 
         made = ability(found.run_id, tuple(tasks), folder, limit, tuple(settings))
         facts = read_manifest(made["harness"])["facts"]
-    for task, values in harness.compared(facts):
-        echo(f"{printable(task):<32} {values['_base']:7.1%} {values['']:7.1%}  {harness.spoken_difference(values)}")
+    _print_table(
+        [
+            {"task": printable(task), "base": f"{values['_base']:.1%}", "tuned": f"{values['']:.1%}"}
+            | {"tuned against base": harness.spoken_difference(values)}
+            for task, values in harness.compared(facts)
+        ]
+    )
     echo(f"{made['report'].uri.removeprefix('file://')}/{FILE}")
 
 
@@ -149,7 +154,7 @@ def _recorded_run(
 
 
 def run_causal(run: str, settings: Sequence[str], to: str | None, debug: bool) -> None:
-    """Run the causal study of a recorded run, print its page, and copy page and drawing to a folder if one is named.
+    """Run the causal study of a recorded run, print its result, and copy page and drawing to a folder if one is named.
 
     Raises:
         InputError: no such run, or a setting that cannot be changed.
@@ -165,21 +170,12 @@ def run_causal(run: str, settings: Sequence[str], to: str | None, debug: bool) -
 
         made = causal(found.run_id, tuple(settings))
         folder = artifacts.open_folder(made["causal"])
-    _show_page(folder, PAGE, PLOT, "causal", to)
+    _show_result(folder, STUDIES["causal"])
+    if to is not None:
+        _copy_page(folder, PAGE, PLOT, "causal", to)
     if "report" in made:
         echo(f"report, with these curves: {made['report'].uri.removeprefix('file://')}/{FILE}")
     echo(f"{folder}\n{time.monotonic() - started:.0f} s in all")
-
-
-def _show_page(folder: Path, page_file: str, plot_file: str, name: str, to: str | None) -> None:
-    """Print a page, and copy it and its drawing to a folder if one is named."""
-    from rich.markdown import Markdown
-
-    page = (folder / page_file).read_text(encoding="utf-8")
-    if to is not None:
-        _copy_page(folder, page_file, plot_file, name, to)
-    screen = console.TextConsole()
-    screen.print(Markdown(page, hyperlinks=False)) if screen.is_terminal else echo(page)
 
 
 def _copy_page(folder: Path, page_file: str, plot_file: str, name: str, to: str) -> None:
@@ -191,16 +187,21 @@ def _copy_page(folder: Path, page_file: str, plot_file: str, name: str, to: str)
 
 def _show_result(folder: Path, study: Study) -> None:
     """Print a study's result as a table that fits a terminal; the page has the complete table."""
-    from flows.commands.summary import study_table
     from neurontune_core import tables
     from neurontune_core.studies.page import narrow_rows
     from tasks.study import PAGE, TABLE
 
-    screen = console.TextConsole(width=STUDY_WIDTH)
-    width = min(STUDY_WIDTH, screen.width)
-    screen.print(study.question, width=width)
-    screen.print(study_table(narrow_rows(tables.load_table(folder, TABLE), study)), width=width)
-    screen.print(f"all of it, with the drawing: {folder / PAGE}", soft_wrap=True)
+    console.TextConsole().print(study.question, width=_table_width())
+    _print_table(narrow_rows(tables.load_table(folder, TABLE), study))
+    echo(f"all of it, with the drawing: {folder / PAGE}")
+
+
+def _print_table(rows: Sequence[Mapping[str, str]]) -> None:
+    console.TextConsole(TABLE_WIDTH).print(console.fitting_table(rows), width=_table_width())
+
+
+def _table_width() -> int:
+    return min(TABLE_WIDTH, console.TextConsole(TABLE_WIDTH).width)
 
 
 def run_study(

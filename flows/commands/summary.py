@@ -1,7 +1,7 @@
 """The end of a run: the result table for the terminal and the Prefect UI, and where to find everything."""
 
 import shlex
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Container, Mapping
 from typing import Any
 from urllib.parse import quote
 
@@ -28,8 +28,6 @@ from tasks.report import FILE
 Row = dict[str, str]
 TOTALS = ("harmful", "benign")
 SCORE = "SU-F1"
-SHORT = 9
-"""The most characters of a number; such a column is not wrapped."""
 
 
 def result_rows(made: Mapping[str, Artifact]) -> list[Row]:
@@ -129,17 +127,6 @@ def show(made: Mapping[str, Artifact], runtime: RuntimeConfig, console: Console)
         console.print(printable(f"{name + ':':<12} {command}"), soft_wrap=True, highlight=False)
     for name, command in ui_commands(runtime).items():
         console.print(f"{name + ':':<12} {command}", soft_wrap=True, highlight=False)
-
-
-def study_table(rows: Sequence[Mapping[str, str]]) -> Table:
-    """Return a study's rows as a table whose texts wrap on a narrow terminal."""
-    table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
-    for name in rows[0] if rows else ():
-        short = all(len(row[name]) <= SHORT for row in rows) and len(name) <= SHORT
-        table.add_column(name, justify="right" if short else "left", no_wrap=short, overflow="fold")
-    for row in rows:
-        table.add_row(*row.values())
-    return table
 
 
 def next_commands(made: Container[str], runtime: RuntimeConfig) -> dict[str, str]:

@@ -1,9 +1,11 @@
 """A summary of built pairs for people and for machines."""
 
 import math
+import textwrap
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
+from itertools import zip_longest
 from typing import Any
 
 import pandas as pd
@@ -16,6 +18,8 @@ from neurontune_core.shown_text import printable
 EXAMPLES = 3
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 _WIDTH = 100
+NARROWEST = 6
+"""Characters of a column that is not made narrower."""
 _COUNTS: dict[str, Callable[[PromptPair], str]] = {
     "split": lambda pair: pair.split,
     "role": lambda pair: "harmful" if pair.role == "safety" else "harmless",
@@ -55,20 +59,20 @@ def summarise_pairs(
     }
 
 
-def format_summary(summary: Mapping[str, Any]) -> str:
-    """Return the text of a summary made by `summarise_pairs`."""
+def format_summary(summary: Mapping[str, Any], width: int = 120) -> str:
+    """Return the text of a summary made by `summarise_pairs`, with tables of at most `width` columns."""
     parts = [f"{summary['pairs']} pairs of {summary['queries']} queries"]
     splits = {split: counts[split] for split, counts in summary["counts"]["split"].items()}
     parts.append("split: " + ", ".join(f"{splits[name]} {name}" for name in SPLITS if name in splits))
     for name, rows in summary["counts"].items():
         if name == "split":
             continue
-        parts.append(_table([{name.replace("_", " "): value, **counts} for value, counts in rows.items()]))
-    parts.append("Sources\n" + _table([_source_row(row) for row in summary["sources"]]))
+        parts.append(_table([{name.replace("_", " "): value, **counts} for value, counts in rows.items()], width))
+    parts.append("Sources\n" + _table([_source_row(row) for row in summary["sources"]], width))
     parts.append(_understood(summary["sources"]))
     parts.append(_rejected_text(summary["rejected"]))
     parts.append("Ranking of the attacks: how many nats each lowers log P(refusal), with 95% intervals")
-    parts.append(_table([_ranking_row(row) for row in summary["ranking"]]))
+    parts.append(_table([_ranking_row(row) for row in summary["ranking"]], width))
     parts.append(summary["choice"])
     parts.append(_own_refusals_text(summary["attributed"], summary["own_refusals"]))
     for kind, rows in summary["examples"].items():
@@ -148,15 +152,21 @@ def _own_refusals_text(attributed: str, counts: Mapping[str, int]) -> str:
     return f"{attributed}\nThe others: {others}." if attributed else ""
 
 
-def _table(rows: Sequence[Mapping[str, Any]]) -> str:
+def _table(rows: Sequence[Mapping[str, Any]], width: int) -> str:
+    """Return rows as a table; texts are wrapped, the widest column first, until the table fits the width."""
     names = list(rows[0])
     cells = [names, *([printable(str(row[name]), "") for name in names] for row in rows)]
     widths = [max(len(row[i]) for row in cells) for i in range(len(names))]
     right = [all(isinstance(row[name], int) for row in rows) for name in names]
-    return "\n".join(
-        "  ".join(cell.rjust(w) if r else cell.ljust(w) for cell, w, r in zip(row, widths, right, strict=True)).rstrip()
-        for row in cells
-    )
+    while sum(widths) + 2 * (len(widths) - 1) > width and max(widths) > NARROWEST:
+        widths[widths.index(max(widths))] -= 1
+    lines = []
+    for row in cells:
+        parts = [textwrap.wrap(cell, w) for cell, w in zip(row, widths, strict=True)]
+        for line in zip_longest(*parts, fillvalue=""):
+            shown = (part.rjust(w) if r else part.ljust(w) for part, w, r in zip(line, widths, right, strict=True))
+            lines.append("  ".join(shown).rstrip())
+    return "\n".join(lines)
 
 
 def _short(text: str) -> str:

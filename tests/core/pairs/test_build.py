@@ -1,6 +1,7 @@
 """Building pairs with a random two-layer model: responses, facts, determinism, and the summary."""
 
 import json
+import re
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -181,6 +182,17 @@ def test_the_text_of_the_summary_says_it_all(built: BuiltPairs) -> None:
     for row in summary["ranking"]:
         assert row["attack_name"] in text
     assert max(len(line) for line in text.split("\n") if not line.startswith("Chosen")) < 160
+
+
+@pytest.mark.parametrize("width", [60, 80])
+def test_the_tables_of_the_summary_fit_and_no_name_is_cut(built: BuiltPairs, width: int) -> None:
+    summary = summarise_pairs(built.pairs, built.ranking, built.rejected, built.sources, built.facts)
+    table = format_summary(summary, width).partition("Ranking of the attacks")[2].split("\n\n")[1]
+    assert max(map(len, table.splitlines())) <= width and table.startswith("type")
+    letters = Counter(re.sub(r"\s", "", table))
+    for row in summary["ranking"]:
+        letters.subtract(row["attack_name"] + row["attack_category"])
+    assert min(letters.values()) >= 0 and "..." not in table
 
 
 def test_the_summary_of_a_ranking_without_intervals_is_json(built: BuiltPairs) -> None:

@@ -127,11 +127,11 @@ def test_rankings_are_legible() -> None:
 def narrow(study: Study, table: pd.DataFrame, width: int) -> list[str]:
     from rich.console import Console
 
-    from flows.commands.summary import study_table
+    from flows.commands.console import fitting_table
 
     console = Console(width=width)
     with console.capture() as capture:
-        console.print(study_table(page.narrow_rows(table, study)), width=width)
+        console.print(fitting_table(page.narrow_rows(table, study)), width=width)
     return capture.get().splitlines()
 
 

@@ -107,7 +107,7 @@ def test_compare_shows_settings_metrics_neurons_and_answers(call, config: Pipeli
     assert code == 0
     lines = [" ".join(line.split()) for line in out.splitlines()]
     assert "scaling.steps 40 7" in lines
-    assert any(line.startswith("eval/safety 0.250 0.750 +0.500 [") for line in lines)
+    assert any(line.startswith("safety 0.250 0.750 +0.500 [") for line in lines)
     assert "2 harmful: answered -> refused" in lines and "1 harmless: answered -> refused" in lines
     both = jaccard(*(factors(len(name)).neurons.all for name in ("first", "second")))
     assert f"Jaccard index of all selected neurons: {both:.3f}" in lines
@@ -152,7 +152,7 @@ def test_compare_of_runs_without_a_common_prompt_or_base(call, config: PipelineC
     code, out, _ = call("compare", "first", "other")
     lines = [" ".join(line.split()) for line in out.splitlines()]
     assert code == 0
-    assert "eval/safety 0.250 0.750 +0.500" in lines and "refusal_rate/harmful 0.250 0.750 +0.500" in lines
+    assert "safety 0.250 0.750 +0.500" in lines and "refused: harmful 0.250 0.750 +0.500" in lines
     assert any(line.startswith("no prompt is in both evaluations") for line in lines)
     assert any(line.startswith("the base models differ") for line in lines)
     alike = call("compare", "first", "first")[1]
