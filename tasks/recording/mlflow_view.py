@@ -15,31 +15,11 @@ METRICS = (
     "eval/su_f1",
     "eval/safety",
     "eval/utility",
-    "eval/su_f1_low",
-    "eval/su_f1_high",
-    "eval/su_f1_base",
-    "refusal_rate/harmful_plain",
-    "refusal_rate/harmful_attacked",
     "refusal_rate/harmful_heldout_attack",
-    "refusal_rate/benign_ordinary",
     "refusal_rate/benign_borderline",
-    "refusal_rate/benign_attacked",
-    "refusal_rate/benign_heldout_attack",
-    "selection/overlap",
-    "selection/split_half_safety",
-    "scaling/loss_last",
 )
-"""Metrics with a column each. MLflow sorts them by name, whatever the order here: those of `eval/` that would stand
-before Safety-Utility F1 and its two parts are left out, and can be added in the table's list of columns."""
-SETTINGS = (
-    "scaling.seed",
-    "scaling.steps",
-    "scaling.utility_weight",
-    "selection.safety_neurons",
-    "selection.utility_neurons",
-    "selection.method",
-)
-"""Settings that are always shown, even if they do not differ."""
+"""Metrics with a column each. MLflow shows the name of a run, then these sorted by name, then settings, then tags,
+whatever the order here. Few metrics leave room for the settings; others can be added in the table's list of columns."""
 TAGS = ("model", "preset", "study")
 CHANGES = "neurontune.changes"
 """The tag with the settings that differ from the run's preset, in one line."""
@@ -55,11 +35,9 @@ def differing(runs: Sequence[Mapping[str, str]]) -> list[str]:
 
 
 def saved_view(settings: Collection[str] = ()) -> str:
-    """Return the view in the format of MLflow's experiment tag, with columns for these settings and the usual ones."""
-    first, rest = METRICS[:3], METRICS[3:]
-    columns = [f"metrics.`{name}`" for name in first] + [f"tags.`{name}`" for name in (CHANGES, *TAGS)]
-    columns += [f"metrics.`{name}`" for name in rest]
-    columns += [f"params.`{name}`" for name in dict.fromkeys([*SETTINGS, *settings])]
+    """Return the view in the format of MLflow's experiment tag, with columns for these settings."""
+    columns = [f"metrics.`{name}`" for name in METRICS] + [f"params.`{name}`" for name in settings]
+    columns += [f"tags.`{name}`" for name in (CHANGES, *TAGS)]
     state = {
         "searchFilter": "tags.`prefect.flow_name` = 'neurontune'",  # not the runs of single stages
         "orderByKey": f"metrics.`{METRICS[0]}`",

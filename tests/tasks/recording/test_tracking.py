@@ -416,15 +416,10 @@ def test_the_view_offers_the_settings_that_differ(config: PipelineConfig) -> Non
     experiment = client.get_experiment_by_name("neurontune")
     packed = json.loads(experiment.tags[mlflow_view.TAG])["state"].removeprefix("deflate;")
     columns = json.loads(zlib.decompress(base64.b64decode(packed)))["selectedColumns"]
-    wanted = {"attribution.nodes", *mlflow_view.SETTINGS}
-    assert {name for name in columns if name.startswith("params")} == {f"params.`{name}`" for name in wanted}
+    assert [name for name in columns if name.startswith("params")] == ["params.`attribution.nodes`"]
     # MLflow sorts the columns of metrics by name
     metrics = sorted(name.split("`")[1] for name in columns if name.startswith("metrics"))
-    assert metrics[:6] == [
-        "eval/safety",
-        *(f"eval/su_f1{end}" for end in ("", "_base", "_high", "_low")),
-        "eval/utility",
-    ]
+    assert metrics[:3] == ["eval/safety", "eval/su_f1", "eval/utility"] and len(metrics) <= 6
     assert mlflow_view.table_link(experiment.experiment_id) in experiment.tags["mlflow.note.content"]
     client.set_experiment_tag(experiment.experiment_id, "mlflow.note.content", "mine")
     tracking.offer_view(record)
