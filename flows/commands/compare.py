@@ -86,7 +86,8 @@ def _show_metrics(
     from tasks.recording.tuned import facts_of_run
 
     columns = ("metric (tuned model)", *names, f"{names[1]} - {names[0]}", "95% interval, paired", "n")
-    rows, paired = [], set()
+    rows: list[tuple[str, ...]] = []
+    paired = set()
     for row in found.metrics.to_dict("records"):
         interval = f"[{row['low']:+.3f}, {row['high']:+.3f}]" + ("*" if row["low"] > 0 or row["high"] < 0 else "")
         values = [f"{row[side]:.3f}" for side in SIDES]
@@ -98,8 +99,8 @@ def _show_metrics(
     for name in (*HEADLINE, *rates, *UNPAIRED):
         if name not in paired and all(name in values for values in facts):
             first, second = (values[name] for values in facts)
-            values = (f"{first:.3f}", f"{second:.3f}", f"{second - first:+.3f}")
-            rows.append((metric_in_words(name), *values, "", ""))
+            shown = (f"{first:.3f}", f"{second:.3f}", f"{second - first:+.3f}")
+            rows.append((metric_in_words(name), *shown, "", ""))
     console.print(fitting_table([dict(zip(columns, row, strict=True)) for row in rows]))
     if found.prompts:
         console.print(f"* the interval does not contain 0; {found.prompts} prompts are in both evaluations")
@@ -125,8 +126,9 @@ def _show_neurons(console: Console, names: tuple[str, str], runs: "tuple[Recorde
     everything: dict[str, Any] = {"layer": "all", **total}
     for role in ("safety", "utility"):
         everything |= {f"{role}_{side}": len(getattr(own, role)) for side, own in zip(SIDES, sets, strict=True)}
+    layers: list[dict[Any, Any]] = [everything, *overlap_by_layer(*sets).to_dict("records")]
     rows = []
-    for row in [everything, *overlap_by_layer(*sets).to_dict("records")]:
+    for row in layers:
         counts = {
             f"{role}\n{name}": str(row[f"{role}_{side}"])
             for role in ("safety", "utility")
