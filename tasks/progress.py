@@ -60,8 +60,8 @@ def tracker(label: str) -> Track:
                 now = time.monotonic()
                 if now - announced >= LINE_SECONDS:
                     announced = now
-                    left = (now - started) / done * (total - done) if done else float("nan")
-                    logger.info("%s %d/%d, about %.0f s left", title, done, total, left, extra=PROGRESS_LINE)
+                    left = f", about {(now - started) / done * (total - done):.0f} s left" if done else ""
+                    logger.info("%s %d/%d%s", title, done, total, left, extra=PROGRESS_LINE)
                 published.show(done / max(1, total), now)
                 yield item
                 bar.update()

@@ -3,6 +3,7 @@ import time
 from concurrent.futures import CancelledError
 from itertools import count
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from distributed import Client
@@ -18,7 +19,7 @@ def test_line_every_half_minute_with_time_left(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     clock = count(0, 20)  # each look at the clock is 20 seconds later
-    monkeypatch.setattr(progress.time, "monotonic", lambda: float(next(clock)))
+    monkeypatch.setattr(progress, "time", SimpleNamespace(monotonic=lambda: float(next(clock))))
     with caplog.at_level(logging.INFO, logger="neurontune"):
         list(progress.tracker("attribution shard 2/4")(range(4), "attributing", 4))
     lines = [record.getMessage() for record in caplog.records]
@@ -33,13 +34,24 @@ def test_bars_and_lines_of_a_variant_begin_with_its_name(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     clock = count(0, 40)
-    monkeypatch.setattr(progress.time, "monotonic", lambda: float(next(clock)))
+    monkeypatch.setattr(progress, "time", SimpleNamespace(monotonic=lambda: float(next(clock))))
     with caplog.at_level(logging.INFO, logger="neurontune"):
         with progress.of_variant("trial 2"):
             list(progress.tracker("scaling")(range(2), "learning alpha", 2))
         list(progress.tracker("scaling")(range(2), "learning alpha", 2))
     starts = [record.getMessage().partition(" learning")[0] for record in caplog.records]
     assert starts == ["trial 2: scaling:"] * 2 + ["scaling:"] * 2
+
+
+def test_a_first_item_that_takes_long_has_no_estimate(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    clock = count(0, 40)  # half a minute has passed before the first item is done
+    monkeypatch.setattr(progress, "time", SimpleNamespace(monotonic=lambda: float(next(clock))))
+    with caplog.at_level(logging.INFO, logger="neurontune"):
+        list(progress.tracker("scaling")(range(2), "learning alpha", 2))
+    lines = [record.getMessage() for record in caplog.records]
+    assert lines == ["scaling: learning alpha 0/2", "scaling: learning alpha 1/2, about 80 s left"]
 
 
 def test_stop_request_ends_the_loop() -> None:
