@@ -63,7 +63,7 @@ def _left_rows(facts: Mapping[str, float]) -> list[Row]:
     """Return the rows of what is left of the model, those that were measured."""
     rows = []
     for name, base, tuned, form, goal in (
-        ("words an answer, harmless", "left/words_base", "left/words", "{:.0f}", "as base"),
+        ("words an answer, harmless", "left/words_base", "left/words", "{:.0f}", "same"),
         ("KL from base, nats a token", "", "eval/kl_to_base", "{:.2f}", "low"),
         ("general knowledge", "ability/accuracy_base", "ability/accuracy", "{:.1%}", "high"),
     ):
@@ -111,12 +111,19 @@ def publish(made: Mapping[str, Artifact], report: Artifact, record: Tracking) ->
 
 def show(made: Mapping[str, Artifact], runtime: RuntimeConfig, console: Console) -> None:
     """Print the result table, where the artifacts are, and the commands that open both UIs."""
-    table = Table(title="Refusals, base against tuned, with 95% intervals", title_justify="left", box=SIMPLE_HEAD)
+    table = Table(
+        title="Refusals, base against tuned, with 95% intervals",
+        title_justify="left",
+        box=SIMPLE_HEAD,
+        pad_edge=False,
+        padding=(0, 1, 0, 0),
+    )
     rows = result_rows(made)
     above = [row["refused on"] for row in rows].index(SCORE) - 1
+    word = max(len(word) for row in rows for word in row["refused on"].split())
     for name in rows[0]:
-        left = name == "refused on"  # only this column may wrap on a narrow terminal
-        table.add_column(name, justify="left" if left else "right", no_wrap=not left, overflow="fold")
+        left = name == "refused on"  # only this column may wrap on a narrow terminal, and only between words
+        table.add_column(name, justify="left" if left else "right", no_wrap=not left, min_width=word if left else None)
     for number, row in enumerate(rows):
         table.add_row(*row.values(), end_section=number == above)
     console.print(table)

@@ -360,7 +360,11 @@ def test_interrupted_run_then_whole_run(tmp_path: Path) -> None:
     for text in (
         "harmful plain",
         "harmful held-out attack",
+        "harmless held-out attack",
         "SU-F1",
+        "words an answer, harmless",
+        "KL from base, nats a token",
+        "general knowledge",
         "PREFECT_HOME=",
         "mlflow.db",
         str(root / "scaling"),
