@@ -52,7 +52,7 @@ def test_export_of_the_latest_run_and_of_its_factors(call, config: PipelineConfi
     assert "hooked and folded factors" in out and str(tmp_path / "tuned") in out
     assert AutoModelForCausalLM.from_pretrained(tmp_path / "tuned").dtype.itemsize == 4
     card = (tmp_path / "tuned" / "README.md").read_text()
-    for text in ("# first", "`random:llama`", "| safety_plain | 0.0% [0, 49] | 25.0% [5, 70] | 4 |", f"by {JUDGE}.",
+    for text in ("# first", "`random:llama`", "| safety plain | 0.0% [0, 49] | 25.0% [5, 70] | 4 |", f"by {JUDGE}.",
                  "--set model.name=random:llama", "--set selection.safety_neurons=5",
                  "The safety scores were computed on 7 of the model's own refusals."):  # fmt: skip
         assert text in card
