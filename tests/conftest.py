@@ -18,6 +18,7 @@ os.environ["PREFECT_SERVER_ANALYTICS_ENABLED"] = "false"
 os.environ["DO_NOT_TRACK"] = "true"
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ.pop("MLFLOW_TRACKING_URI", None)
+os.environ.pop("COLUMNS", None)  # pytest-xdist sets it to 80, and a table on no terminal would be as narrow
 
 
 def pytest_runtestloop() -> None:
