@@ -14,7 +14,7 @@ from rich.panel import Panel
 from rich.text import Text
 
 from flows.commands import chat_page
-from flows.commands.console import TextConsole
+from flows.commands.console import TextConsole, echo
 from flows.services import ending, environment
 from neurontune_core.chat.session import (
     NO_ATTACK,
@@ -193,7 +193,7 @@ def _lines() -> Iterator[str]:
         except KeyboardInterrupt:  # Ctrl-C drops the line, as in a shell
             if stop_requested.is_set():
                 raise
-            print()
+            echo("")
             continue
         yield line
 
