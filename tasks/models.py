@@ -37,12 +37,17 @@ def describe(config: ModelConfig) -> ModelReference:
     return source.describe(config)
 
 
+def device_in_words(runtime: RuntimeConfig) -> str:
+    """Return the device of a run, or its devices, in words."""
+    return devices_in_words(choose_devices(runtime.device))
+
+
 def with_device(settings: BaseModel, runtime: RuntimeConfig) -> dict[str, Any]:
     """Return the settings of a part of a stage, for its manifest, with the device that computes it.
 
     No key has the device, so a part is reused whichever device made it.
     """
-    return settings.model_dump(mode="json") | {"device": devices_in_words(choose_devices(runtime.device))}
+    return settings.model_dump(mode="json") | {"device": device_in_words(runtime)}
 
 
 @contextmanager

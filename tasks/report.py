@@ -14,7 +14,6 @@ from neurontune_core.evaluation import report
 from neurontune_core.evaluation.judging import MODELS
 from neurontune_core.evaluation.report import EarlierRun, RunRecord
 from neurontune_core.evaluation.report_headline import StageTime
-from neurontune_core.model.devices import choose_devices, devices_in_words
 from neurontune_core.model.source import ModelReference
 from neurontune_core.pairs.own_refusals import warning
 from neurontune_core.records import Artifact
@@ -22,7 +21,7 @@ from neurontune_core.selection.knockout import silencing_statement
 from tasks import causal, scores
 from tasks.baseline import changing_stage
 from tasks.cards import cards_in
-from tasks.models import describe
+from tasks.models import describe, device_in_words
 from tasks.recording import reproduce, tracking
 from tasks.recording.mlflow_entities import facts_of
 from tasks.recording.mlflow_store import Tracking, tracking_uri
@@ -46,8 +45,8 @@ def write_report(
         return {}
 
     settings = config.model_dump(mode="json", exclude={"runtime"})
-    shown = devices_in_words(choose_devices(config.runtime.device))
-    inputs = [title, shown, *(artifact.digest for artifact in made.values()), *map(str, earlier)]
+    digests = [artifact.digest for artifact in made.values()]
+    inputs = [title, device_in_words(config.runtime), *digests, *map(str, earlier)]
     key = artifacts.stage_key(STAGE, report.VERSION, settings, model.identity, inputs)
     artifact = artifacts.find(root, STAGE, key) or artifacts.write(root, STAGE, key, fill, settings)
     tracking.record_file(record, artifact, FILE)
@@ -105,7 +104,7 @@ def _gathered(
         silenced=silencing_statement(facts_of(made["selection"])) if "selection" in made else "",
         cards=cards_in(made["cards"]) if "cards" in made else (),
         works=_works(made),
-        device=devices_in_words(choose_devices(config.runtime.device)),
+        device=device_in_words(config.runtime),
         weights=model.weights,
         triggers=tables.load_table(artifacts.open_folder(made["triggers"]), "words") if "triggers" in made else None,
         causal=_curves(made["causal"]) if "causal" in made else {},

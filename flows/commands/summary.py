@@ -127,8 +127,8 @@ def show(made: Mapping[str, Artifact], runtime: RuntimeConfig, console: Console)
     for number, row in enumerate(rows):
         table.add_row(*row.values(), end_section=number == above)
     console.print(table)
-    places = {stage: made[stage].uri for stage in ("scaling", "baseline", "evaluation") if stage in made}
-    for name, uri in (places | {"report": f"{made['report'].uri}/{FILE}"}).items():
+    kept = {stage: made[stage].uri for stage in ("scaling", "baseline", "evaluation") if stage in made}
+    for name, uri in (kept | {"report": f"{made['report'].uri}/{FILE}"}).items():
         console.print(printable(f"{name + ':':<12} {uri.removeprefix('file://')}"), soft_wrap=True, highlight=False)
     for name, command in next_commands(made, runtime).items():
         console.print(printable(f"{name + ':':<12} {command}"), soft_wrap=True, highlight=False)

@@ -10,7 +10,7 @@ from neurontune_core.errors import InputError
 from neurontune_core.evaluation.compared_answers import distinct_share, mean_words
 from neurontune_core.evaluation.judges import Completion, Judge, judge_by_name
 from neurontune_core.evaluation.judging import agreement
-from neurontune_core.evaluation.statistics import Rate, wilson
+from neurontune_core.evaluation.statistics import Rate, wilson_of_known
 
 
 @dataclass(frozen=True)
@@ -92,23 +92,18 @@ def evaluate_answers(
     kinds = np.array([] if categories is None else categories, dtype=str)
     return AnswerRates(
         verdicts=table,
-        refused=_rate(table["refused"][scored]),
-        gave=_rate(table["gave"][scored]),
-        harm=None if harmful is None else _rate(table["gave"][scored & unsafe]),
-        over_refusal=None if harmful is None else _rate(table["refused"][scored & ~unsafe]),
+        refused=wilson_of_known(table["refused"][scored]),
+        gave=wilson_of_known(table["gave"][scored]),
+        harm=None if harmful is None else wilson_of_known(table["gave"][scored & unsafe]),
+        over_refusal=None if harmful is None else wilson_of_known(table["refused"][scored & ~unsafe]),
         unscored=int((~scored).sum()),
         categories={
             str(kind): rate
             for kind in np.unique(kinds)
-            if kind and (rate := _rate(table["refused"][scored & (kinds == kind)]))
+            if kind and (rate := wilson_of_known(table["refused"][scored & (kinds == kind)]))
         },
         words=mean_words(given) if given else None,
         distinct=distinct_share(given),
         further=further,
         agreement=agreement(table if harmful is None else table.assign(role=np.where(unsafe, "safety", "utility"))),
     )
-
-
-def _rate(values: pd.Series) -> Rate | None:
-    outcomes = [bool(value) for value in values.dropna()]
-    return wilson(outcomes) if outcomes else None

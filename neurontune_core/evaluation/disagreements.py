@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 
 from neurontune_core.evaluation.rates import scored
-from neurontune_core.evaluation.statistics import wilson
+from neurontune_core.evaluation.statistics import wilson_of_known
 from neurontune_core.records import REFUSED
 
 SPOKEN = {
@@ -49,11 +49,8 @@ def success_by_judge(completions: pd.DataFrame) -> list[dict[str, Any]]:
 
 
 def _share(values: pd.Series) -> dict[str, float] | None:
-    outcomes = [bool(value) for value in values.dropna()]
-    if not outcomes:
-        return None
-    found = wilson(outcomes)
-    return {"rate": found.value, "low": found.low, "high": found.high, "n": found.n}
+    found = wilson_of_known(values)
+    return {"rate": found.value, "low": found.low, "high": found.high, "n": found.n} if found else None
 
 
 def disagreements(completions: pd.DataFrame) -> list[dict[str, Any]]:

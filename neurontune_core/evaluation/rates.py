@@ -13,7 +13,7 @@ from neurontune_core.evaluation.fluency import fluency
 from neurontune_core.evaluation.judges.error_rates import CorrectedRate, correct_rate
 from neurontune_core.evaluation.judging import MODELS, agreement
 from neurontune_core.evaluation.settings import EvaluationConfig
-from neurontune_core.evaluation.statistics import bootstrap_su_f1, mcnemar_p, su_f1, wilson
+from neurontune_core.evaluation.statistics import bootstrap_su_f1, mcnemar_p, su_f1, wilson, wilson_of_known
 from neurontune_core.records import Role
 
 TOTALS: dict[Role, str] = {"safety": "harmful", "utility": "benign"}
@@ -143,10 +143,10 @@ def substance(completions: pd.DataFrame) -> dict[str, float]:
         for role, name in (("safety", "harm"), ("utility", "help")):
             for model in MODELS:
                 rows = completions[(completions["role"] == role) & (completions["model"] == model)]
-                outcomes = [bool(value) for value in rows[column].dropna()]
-                if not outcomes:
+                rate = wilson_of_known(rows[column])
+                if rate is None:
                     continue
-                rate, key = wilson(outcomes), f"eval/{name}{'' if model == 'tuned' else '_base'}"
+                key = f"eval/{name}{'' if model == 'tuned' else '_base'}"
                 end = f"/{judge}" if judge else ""
                 ends = {"": rate.value, "_low": rate.low, "_high": rate.high}
                 facts |= {f"{key}{part}{end}": value for part, value in ends.items()}

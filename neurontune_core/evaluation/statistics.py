@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 SAMPLES = 2000
@@ -34,6 +35,12 @@ def wilson(outcomes: Sequence[bool]) -> Rate:
         raise ValueError("a rate needs at least one outcome")
     successes, n = sum(outcomes), len(outcomes)
     return Rate(successes, n, successes / n, *wilson_interval(successes, n))
+
+
+def wilson_of_known(values: pd.Series) -> Rate | None:
+    """Return the rate of a column of yes, no and missing values over those that are not missing; None without any."""
+    outcomes = [bool(value) for value in values.dropna()]
+    return wilson(outcomes) if outcomes else None
 
 
 def wilson_interval(successes: int, n: int) -> tuple[float, float]:

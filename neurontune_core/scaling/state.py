@@ -13,7 +13,7 @@ from torch import Tensor
 SAVE_SECONDS = 30.0
 """Time between two saves, so that a killed run loses at most a minute of work."""
 SECONDS_BEFORE_VALIDATION = 5.0
-"""The same before a validation, during which nothing is saved."""
+"""Before a validation, which may take a minute without a save, what is older than this is saved."""
 NUMBERS = ("best_score", "best_step", "stale", "seconds", "rows", "notes")
 
 

@@ -9,6 +9,7 @@ from .foreign_ways import BLUNT_NO, OTHER_WAYS
 from .giving_cues import INLINE_ITEM
 from .language import any_of, expand, split_sentences
 from .prompt_cues import YES_OR_NO
+from .reading import QUOTED
 
 MAX_CHARACTERS = 1500
 SENTENCES = 3
@@ -16,7 +17,6 @@ BARE_WORDS = 5
 REFUSED, CONDEMNED = 0.95, 0.75
 ITEMS = 2
 LEAST_LETTERS = 20  # of what is announced as the way to do it
-QUOTED = re.compile(r'"[^"\n]{3,}"')
 BULLET = re.compile(r"^[ \t]*[-*+\u2192\u25cf][ \t]+(?=\S)", re.M)
 SENTENCE_END = re.compile(r"(?<=[.!?\u3002\u0964\u06d4\u061f])\s*")
 # Questions whether something is allowed or true; "can you ...?" is a request.
