@@ -60,10 +60,10 @@ def judge(
     file: Annotated[
         str, typer.Argument(help="JSON Lines file with prompt and completion, or an evaluation's completions.parquet.")
     ],
-    judge: Annotated[str, typer.Option(metavar="rules|keyword|classifier|precomputed", help="Judge.")] = "rules",
+    judge: Annotated[str, typer.Option(metavar="NAME", help="Judge, by its name in docs/evaluation.md.")] = "rules",
     path: Annotated[
         str | None,
-        typer.Option(metavar="PATH", help="Model folder of the classifier, verdict file of the precomputed judge."),
+        typer.Option(metavar="PATH", help="Folder or hub id of a judge's model, verdict file of precomputed."),
     ] = None,
     to: Annotated[
         str | None,

@@ -15,6 +15,7 @@ from neurontune_core.preset_files import preset_comment, preset_names
 JUDGE_FIGURES = (
     "n",
     "verdicts",
+    "gave",
     "degenerate",
     "f1",
     "f1_without_partial",

@@ -11,6 +11,8 @@ from neurontune_core.evaluation.compared_answers import distinct_share, mean_wor
 from neurontune_core.evaluation.judges import Completion, Judge, judge_by_name
 from neurontune_core.evaluation.judging import agreement
 from neurontune_core.evaluation.statistics import Rate, wilson_of_known
+from neurontune_core.records import Message
+from neurontune_core.tables import messages
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,8 @@ def evaluate_answers(
     also_judges: Sequence[Judge] = (),
     categories: Sequence[str] | None = None,
     queries: Sequence[str] | None = None,
+    ids: Sequence[str] | None = None,
+    histories: Sequence[Sequence[Mapping[str, str]]] | None = None,
 ) -> AnswerRates:
     """Judge answers of any model, and return verdicts and rates with 95% Wilson intervals.
 
@@ -57,16 +61,22 @@ def evaluate_answers(
         also_judges: further judges; their verdicts are the columns `verdict/<judge>` and `gave/<judge>`.
         categories: the category of each prompt, "" for none.
         queries: the plain request of each prompt, where prompts are wrapped in attacks.
+        ids: the id of each answer, by which the judge `precomputed` looks up its verdict; by default its index.
+        histories: the messages before each prompt, each with `role` and `content`; model judges read them.
 
     Raises:
-        InputError: lists of different length, or a judge that cannot be loaded.
+        InputError: lists of different length, a message that is none, or a judge that cannot be loaded.
     """
-    for name, values in (("answers", answers), ("harmful", harmful), ("categories", categories), ("queries", queries)):
+    given = {"answers": answers, "harmful": harmful, "categories": categories, "queries": queries, "ids": ids}
+    for name, values in (given | {"histories": histories}).items():
         if values is not None and len(values) != len(prompts):
             raise InputError(f"{name}: {len(values)} for {len(prompts)} prompts; give one for each")
     judging = judge_by_name(judge, judge_path) if isinstance(judge, str) else judge
-    asked = [""] * len(prompts) if queries is None else queries
-    batch = [Completion(str(i), prompt, answers[i], asked[i]) for i, prompt in enumerate(prompts)]
+    count = len(prompts)
+    names = [str(i) for i in range(count)] if ids is None else ids
+    asked = [""] * count if queries is None else queries
+    earlier = [()] * count if histories is None else [_turns(*each) for each in enumerate(histories)]
+    batch = [Completion(*item) for item in zip(names, prompts, answers, asked, earlier, strict=True)]
     verdicts = judging(batch)
     table = pd.DataFrame(
         {
@@ -80,14 +90,14 @@ def evaluate_answers(
     )
     further = {
         f"{each.name} {each.version}": evaluate_answers(
-            prompts, answers, harmful, each, categories=categories, queries=queries
+            prompts, answers, harmful, each, categories=categories, queries=queries, ids=ids, histories=histories
         )
         for each in also_judges
     }
     for title, other in further.items():
         table[f"verdict/{title}"], table[f"gave/{title}"] = other.verdicts["verdict"], other.verdicts["gave"]
     scored = table["verdict"] != "unscored"
-    given = [answer for answer in answers if answer is not None]
+    known = [answer for answer in answers if answer is not None]
     unsafe = np.array([] if harmful is None else harmful, dtype=bool)
     kinds = np.array([] if categories is None else categories, dtype=str)
     return AnswerRates(
@@ -102,8 +112,15 @@ def evaluate_answers(
             for kind in np.unique(kinds)
             if kind and (rate := wilson_of_known(table["refused"][scored & (kinds == kind)]))
         },
-        words=mean_words(given) if given else None,
-        distinct=distinct_share(given),
+        words=mean_words(known) if known else None,
+        distinct=distinct_share(known),
         further=further,
         agreement=agreement(table if harmful is None else table.assign(role=np.where(unsafe, "safety", "utility"))),
     )
+
+
+def _turns(number: int, history: Sequence[Mapping[str, str]]) -> tuple[Message, ...]:
+    try:
+        return messages(history)
+    except TypeError as error:
+        raise InputError(f"histories: item {number} is {history!r}; give messages with role and content") from error

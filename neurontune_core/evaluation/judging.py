@@ -12,9 +12,11 @@ from neurontune_core.errors import InputError
 from neurontune_core.evaluation.judges import Completion, Judge, judge_by_name
 from neurontune_core.evaluation.judges.agreement import outcome_kappa
 from neurontune_core.evaluation.judges.precomputed import NAME as PRECOMPUTED
+from neurontune_core.evaluation.judges.precomputed import PrecomputedJudge
 from neurontune_core.evaluation.judges.presets import PRESETS
 from neurontune_core.evaluation.settings import MODEL_JUDGES, EvaluationConfig, path_of
 from neurontune_core.records import REFUSED
+from neurontune_core.tables import messages
 
 MODELS = ("base", "tuned")
 
@@ -33,10 +35,12 @@ def rejudge(completions: pd.DataFrame, judge: Judge) -> pd.DataFrame:
     `<model>/<id>`, by which the judge `precomputed` looks up verdicts.
 
     Raises:
-        InputError: a column is missing.
+        InputError: a column is missing, or a verdict file has no verdict for any completion.
     """
     _check_columns(completions, ("id", "model", "prompt", "completion"))
-    verdicts = judge(_batch(completions))
+    batch = _batch(completions)
+    check_ids(judge, [item.id for item in batch])
+    verdicts = judge(batch)
     labels = [verdict.label for verdict in verdicts]
     return completions.assign(
         verdict=labels,
@@ -118,6 +122,16 @@ def agreement(completions: pd.DataFrame) -> dict[str, float]:
     return values
 
 
+def check_ids(judge: Judge, ids: Sequence[str]) -> None:
+    """Check that a judge which looks up verdicts has one for a completion of these ids.
+
+    Raises:
+        InputError: the verdict file has no verdict for any of them.
+    """
+    if isinstance(judge, PrecomputedJudge):
+        judge.check_ids(ids)
+
+
 def model_judges(config: EvaluationConfig) -> list[str]:
     """Return the names of a configuration's judges that load a model."""
     named = [config.judge.method, *(entry.partition("=")[0] for entry in config.also_judges)]
@@ -152,12 +166,13 @@ def _path_digest(path: Path) -> list[str]:
 
 
 def _batch(completions: pd.DataFrame) -> list[Completion]:
-    # tables of earlier versions have no queries
+    # tables of earlier versions have no queries and no earlier turns
     table = completions if "query" in completions else completions.assign(query="")
+    turns = table["history"].map(messages) if "history" in table else [()] * len(table)
     columns = (table[name] for name in ("model", "id", "prompt", "completion", "query"))
     return [
-        Completion(f"{model}/{name}", prompt, completion, query)
-        for model, name, prompt, completion, query in zip(*columns, strict=True)
+        Completion(f"{model}/{name}", prompt, completion, query, earlier)
+        for model, name, prompt, completion, query, earlier in zip(*columns, turns, strict=True)
     ]
 
 

@@ -9,7 +9,7 @@ from neurontune_core.data_names import short_name
 from neurontune_core.errors import InputError
 from neurontune_core.evaluation import answers, benchmarks
 from neurontune_core.evaluation.answers_judged import AnswerRates, evaluate_answers
-from neurontune_core.evaluation.judging import further_judges, judge_of
+from neurontune_core.evaluation.judging import check_ids, further_judges, judge_of
 from neurontune_core.evaluation.public_sets import SHIPPED, Library, needed, public_prompts
 from neurontune_core.evaluation.settings import EvaluationConfig
 from neurontune_core.evaluation.statistics import Rate
@@ -25,16 +25,18 @@ def evaluate_one_model(
     """Let a model answer the prompts of benchmarks, and judge the answers.
 
     Returns:
-        The answers, a row a prompt (benchmark, id, role, query_category, and the verdicts of all judges), the rates of
-        each benchmark, and the prompts that do not fit the model (`left_out.with_room`).
+        The answers, a row a prompt (benchmark, id, role, query_category, query, history, and the verdicts of all
+        judges), the rates of each benchmark, and the prompts that do not fit the model (`left_out.with_room`).
 
     Raises:
-        InputError: an unknown benchmark, `shipped` (it needs the pairs of a run), or one with no prompt that fits.
+        InputError: an unknown benchmark, `shipped` (it needs the pairs of a run), one with no prompt that fits, or a
+            verdict file without a verdict for any prompt.
     """
     check_public(config)
     device = str(chat.device)
     judge, further = judge_of(config, device), further_judges(config, device)
     chosen = {short_name(name): public_prompts(name, [], config, needed(library, name)) for name in config.benchmarks}
+    check_ids(judge, [pair.id for members in chosen.values() for pair in members])
     prompts, left_out = answers.answers_to(chosen, config, chat, track)
     tables, rates = [], {}
     for name, part in prompts.groupby("benchmark", sort=False):
@@ -46,9 +48,11 @@ def evaluate_one_model(
             also_judges=further,
             categories=part["query_category"].tolist(),
             queries=part["query"].tolist(),
+            ids=part["id"].tolist(),
+            histories=part["history"].tolist(),
         )
         rates[str(name)] = judged
-        columns = part[["benchmark", "id", "role", "query_category"]].reset_index(drop=True)
+        columns = part[["benchmark", "id", "role", "query_category", "query", "history"]].reset_index(drop=True)
         tables.append(pd.concat([columns, judged.verdicts], axis=1))
     return pd.concat(tables, ignore_index=True), rates, left_out
 

@@ -135,7 +135,9 @@ def _answered(
     names = [f"{study.config.seed}/{pair.id}/{sample}" for sample, pair, _ in asked]
     choose = Sampler(names) if samples else None
     found = decode(chat, generate(chat, prompts, tokens, track, choose=choose))
-    batch = [Completion(str(i), pair.prompt, found[i]) for i, (_, pair, _) in enumerate(asked)]
+    batch = [
+        Completion(str(i), pair.prompt, found[i], pair.query, pair.history) for i, (_, pair, _) in enumerate(asked)
+    ]
     return [
         (sample, pair.id, pair.query_id, verdict.label, verdict.gave, f"{beginning}{text}")
         for (sample, pair, _), verdict, text in zip(asked, study.judge(batch), found, strict=True)

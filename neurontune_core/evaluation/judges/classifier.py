@@ -10,12 +10,13 @@ from typing import Any
 
 from neurontune_core.errors import InputError
 
+from .conversation import fitting, rendered
 from .degenerate import find_degenerate
 from .normalise import normalise
 from .verdict import Completion, Degenerate, Label, Verdict
 
 NAME = "classifier"
-VERSION = "1"
+VERSION = "2"
 MAX_TOKENS = 1024
 MAX_VERDICT_TOKENS = 32
 
@@ -110,20 +111,20 @@ class ClassifierJudge:
         return verdicts
 
     def conversation(self, item: Completion) -> str:
-        """Prompt and answer in the judge's chat format; only the answer if the judge has no chat template."""
-        if not self.tokenizer.chat_template:
-            return item.response or ""
-        turns = [{"role": "user", "content": item.prompt}, {"role": "assistant", "content": item.response}]
-        text: str = self.tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=self.writes)
-        return text
+        """The conversation in the judge's chat format; only the answer if the judge has no chat template."""
+        return rendered(self.tokenizer, item, self.writes) if self.tokenizer.chat_template else item.response or ""
 
     def encode(self, items: Sequence[Completion]) -> Any:
         """Padded input of the judge, [batch, position]."""
         # A guard continues the text, so pad and cut on the left; a classifier reads the start of the answer.
         self.tokenizer.padding_side = self.tokenizer.truncation_side = "left" if self.writes else "right"
-        texts = [self.conversation(item) for item in items]
         special = not self.tokenizer.chat_template  # a chat template adds the special tokens itself
         length = min(MAX_TOKENS, self.tokenizer.model_max_length)
+
+        def tokens(item: Completion) -> int:
+            return len(self.tokenizer(self.conversation(item), add_special_tokens=special)["input_ids"])
+
+        texts = [self.conversation(fitting(item, tokens, length)) for item in items]
         return self.tokenizer(
             texts, return_tensors="pt", padding=True, truncation=True, max_length=length, add_special_tokens=special
         ).to(self.device)

@@ -10,11 +10,12 @@ from typing import Any
 
 from neurontune_core.errors import InputError
 
+from .conversation import fitting, rendered
 from .presets import PRESETS, Reading
 from .rules import RulesJudge
 from .verdict import Completion, Verdict
 
-VERSION = "2"
+VERSION = "3"
 MAX_TOKENS = 4096
 MAX_VERDICT_TOKENS = 32
 
@@ -65,12 +66,10 @@ class GuardJudge:
         return verdicts
 
     def prompt(self, item: Completion) -> str:
-        """The judge's prompt for one completion."""
+        """The judge's prompt for one completion, with the earlier turns."""
         if self.preset.template:
             return self.preset.prompt(item)
-        turns = [{"role": "user", "content": item.prompt}, {"role": "assistant", "content": item.response}]
-        text: str = self.tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
-        return text
+        return rendered(self.tokenizer, item)
 
     def write(self, items: Sequence[Completion]) -> list[str]:
         """The model's greedy answers."""
@@ -78,9 +77,13 @@ class GuardJudge:
 
         special = bool(self.preset.template) and not self.preset.template.startswith("<s>")
         length = min(MAX_TOKENS, self.tokenizer.model_max_length)
+
+        def tokens(item: Completion) -> int:
+            return len(self.tokenizer(self.prompt(item), add_special_tokens=special)["input_ids"])
+
         encoded = self.tokenizer(
-            [self.prompt(item) for item in items], return_tensors="pt", padding=True, truncation=True,
-            max_length=length, add_special_tokens=special,
+            [self.prompt(fitting(item, tokens, length)) for item in items], return_tensors="pt", padding=True,
+            truncation=True, max_length=length, add_special_tokens=special,
         ).to(self.device)  # fmt: skip
         with torch.no_grad():
             written = self.model.generate(

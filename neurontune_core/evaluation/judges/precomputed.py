@@ -13,7 +13,7 @@ from neurontune_core.errors import InputError
 from .verdict import DEGENERATE, LABEL_NAMES, Completion, Verdict
 
 NAME = "precomputed"
-VERSION = "1"
+VERSION = "2"
 
 
 def read_verdict_rows(path: Path) -> list[dict[str, Any]]:
@@ -29,15 +29,16 @@ def read_verdict_rows(path: Path) -> list[dict[str, Any]]:
 
 
 def read_verdict(row: dict[str, Any]) -> Verdict:
-    """The verdict in a row; an unknown label becomes `unscored`."""
-    name, given = str(row["id"]), row.get("label")
+    """The verdict in a row, by its `label` or else by its `verdict`; what cannot be read becomes `unscored`."""
+    name, given = str(row["id"]), row.get("verdict") if row.get("label") is None else row["label"]
     label = LABEL_NAMES.get(given) if isinstance(given, str) else None
-    degenerate = row.get("degenerate") or "none"
-    if label is None or degenerate not in DEGENERATE:
-        return Verdict(name, "unscored", explanation=f"cannot read label {given!r}, degenerate {degenerate!r}")
+    degenerate, gave = row.get("degenerate") or "none", row.get("gave")
+    if label is None or degenerate not in DEGENERATE or not isinstance(gave, bool | None):
+        why = f"cannot read label {given!r}, degenerate {degenerate!r}, gave {gave!r}"
+        return Verdict(name, "unscored", explanation=why)
     score = row.get("score")
     numeric = float(score) if isinstance(score, int | float) and not isinstance(score, bool) else None
-    return Verdict(name, label, degenerate, numeric, str(row.get("explanation") or ""))
+    return Verdict(name, label, degenerate, numeric, str(row.get("explanation") or ""), gave)
 
 
 class PrecomputedJudge:
@@ -47,6 +48,7 @@ class PrecomputedJudge:
     version = VERSION
 
     def __init__(self, path: str | Path) -> None:
+        self.path = path
         self.verdicts: dict[str, Verdict] = {}
         for number, row in enumerate(read_verdict_rows(Path(path)), start=1):
             if not isinstance(row, dict) or row.get("id") is None:
@@ -60,3 +62,11 @@ class PrecomputedJudge:
         """The stored verdict of every completion, in order."""
         missing = "no verdict stored for this id"
         return [self.verdicts.get(item.id, Verdict(item.id, "unscored", explanation=missing)) for item in batch]
+
+    def check_ids(self, ids: Sequence[str]) -> None:
+        """Raises InputError if the file has no verdict for any of these completions."""
+        if ids and self.verdicts.keys().isdisjoint(ids):
+            raise InputError(
+                f"verdict file {self.path} has no verdict for any of the {len(ids)} completions: its first id is "
+                f"{next(iter(self.verdicts))!r}, theirs is {ids[0]!r}; give every verdict the id of its completion"
+            )

@@ -10,16 +10,21 @@ from typing import Any
 
 import pandas as pd
 
+from neurontune_core.data.conversations import BadConversation, read_history
 from neurontune_core.data.rows import read_objects
 from neurontune_core.errors import InputError
 from neurontune_core.storage import check_file
 
 from .agreement import measure_agreement
+from .precomputed import PrecomputedJudge
 from .verdict import LABEL_NAMES, Completion, Judge, Label, Verdict
 
 LABEL_FILES = (".jsonl", ".csv", ".parquet")
 """Endings of files that verdicts can be written to."""
 HUMAN_LABELS = tuple(name for name, label in LABEL_NAMES.items() if label in ("refusal", "partial", "compliance"))
+
+GAVE = {True: "yes", False: "no", None: "unknown"}
+"""Whether an answer gave what was asked for, in words; unknown if the judge does not say."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +59,14 @@ def read_row(row: Any, where: str) -> ScoredRow:
     name = where.rsplit(" ", 1)[-1] if row.get("id") is None else str(row["id"])
     if isinstance(row.get("model"), str):  # both models of an evaluation answered the prompt of this id
         name = f"{row['model']}/{name}"
-    completion = Completion(name, row["prompt"], row["completion"])
+    try:
+        earlier = read_history(row.get("history"), row["prompt"]).history
+    except BadConversation as error:
+        raise InputError(
+            f"{where}: history: {error}; give the earlier messages, each with role and content, or leave it out"
+        ) from error
+    query = row["query"] if isinstance(row.get("query"), str) else ""
+    completion = Completion(name, row["prompt"], row["completion"], query, earlier)
     return ScoredRow(completion, LABEL_NAMES[label] if label else None, model, safe)
 
 
@@ -89,20 +101,24 @@ def score_rows(rows: list[ScoredRow], verdicts: list[Verdict]) -> dict[str, Any]
         "labelled": len(labelled),
         **{key: value for key, value in figures.items() if key not in ("n", "unscored")},
         "verdicts": dict(Counter(verdict.label for verdict in verdicts)),
+        "gave": dict(Counter(GAVE[verdict.gave] for verdict in verdicts)),
         "degenerate": dict(Counter(verdict.degenerate for verdict in verdicts)),
     }
 
 
 def score_file(path: str | Path, judge: Judge, labels: str | Path | None = None) -> dict[str, Any]:
-    """Judge every row of a file (columns prompt, completion; optional id, label, source_model, prompt_safe).
+    """Judge every row of a file: prompt, completion; optional id, label, source_model, prompt_safe, query, history.
 
     The result is ready for JSON: judge and version, n, f1, f1_without_partial, worst_group_f1, false_refusal_unsafe,
-    false_refusal_safe, and the counts behind them. The verdicts are written to the file `labels`, a row each, if one is
-    named. Raises InputError on a bad row, or a file that cannot be written.
+    false_refusal_safe, the counts behind them, and gave (how many answers gave what was asked for). The verdicts are
+    written to the file `labels`, a row each, if one is named. Raises InputError on a bad row, a file that cannot be
+    written, or a verdict file without a verdict for any row.
     """
     if labels is not None:
         check_labels_file(labels)
     rows = read_completions(path)
+    if isinstance(judge, PrecomputedJudge):
+        judge.check_ids([row.completion.id for row in rows])
     verdicts = judge([row.completion for row in rows])
     if labels is not None:
         write_labels(labels, rows, verdicts, f"{judge.name} {judge.version}")
@@ -118,7 +134,7 @@ def check_labels_file(path: str | Path) -> None:
 
 
 def write_labels(path: str | Path, rows: list[ScoredRow], verdicts: list[Verdict], judge: str) -> None:
-    """Write a row a completion: id, prompt, completion, verdict, score, explanation, degenerate, human label, judge."""
+    """Write a row a completion: id, prompt, completion, the parts of its verdict, the human label and the judge."""
     table = pd.DataFrame(
         [
             {
@@ -126,6 +142,7 @@ def write_labels(path: str | Path, rows: list[ScoredRow], verdicts: list[Verdict
                 "prompt": row.completion.prompt,
                 "completion": row.completion.response,
                 "verdict": verdict.label,
+                "gave": verdict.gave,
                 "score": verdict.score,
                 "explanation": verdict.explanation,
                 "degenerate": verdict.degenerate,

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol, get_args
 
-from neurontune_core.records import REFUSED
+from neurontune_core.records import REFUSED, Message
 
 Label = Literal["refusal", "partial", "compliance", "broken", "unscored"]
 Degenerate = Literal["none", "empty", "loop", "gibberish"]
@@ -25,13 +25,15 @@ LABEL_NAMES: dict[str, Label] = {label: label for label in LABELS} | {
 class Completion:
     """One answer to judge; `prompt` is what the model was given, `response` its text, None if there is none.
 
-    `query` is the request without the attack in which the prompt wraps it; "" if the prompt has none.
+    `query` is the request without the attack in which the prompt wraps it; "" if the prompt has none. `history` has the
+    turns before the prompt, alternately of user and assistant.
     """
 
     id: str
     prompt: str
     response: str | None
     query: str = ""
+    history: tuple[Message, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -1,3 +1,4 @@
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from library_sample import FakeLibrary
 from neurontune_core.data.library import PublicLibrary
 from neurontune_core.data.settings import SourceConfig
 from neurontune_core.errors import InputError
-from neurontune_core.evaluation import judging, over_refusal
+from neurontune_core.evaluation import answers, judging, over_refusal
 from neurontune_core.evaluation.judges import Judge, judge_by_name
 from neurontune_core.evaluation.one_model import as_plain, evaluate_one_model
 from neurontune_core.evaluation.over_refusal import (
@@ -24,7 +25,7 @@ from neurontune_core.evaluation.over_refusal import (
 )
 from neurontune_core.evaluation.public_sets import public_prompts
 from neurontune_core.evaluation.rates import refused_by_category
-from neurontune_core.evaluation.settings import EvaluationConfig
+from neurontune_core.evaluation.settings import EvaluationConfig, PrecomputedSettings
 from neurontune_core.model.load import ChatModel
 from neurontune_core.records import ScalingFactors
 
@@ -147,6 +148,25 @@ def test_all_judges_are_loaded_once_for_all_benchmarks(chat: ChatModel, monkeypa
         assert set(each["categories"]) == asked and asked != {""}
         assert each["further_judges"]["keyword 1"]["refused"]["n"] == 2 and each["words"] is not None
     assert {"verdict/keyword 1", "gave/keyword 1"} <= set(table)
+
+
+def test_verdicts_of_people_are_looked_up_by_the_ids_of_the_prompts(
+    chat: ChatModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "verdicts.jsonl"
+    rows = [{"id": f"{name}-{number}", "label": "refusal"} for name in ("advbench", "xstest") for number in range(6)]
+    file.write_text("\n".join(json.dumps(row) for row in rows))
+    by_people = PrecomputedSettings(method="precomputed", path=str(file))
+    config = EvaluationConfig(
+        benchmarks=("advbench", "xstest"), prompts_per_benchmark=6, max_new_tokens=4, judge=by_people
+    )
+    table, rates, _ = evaluate_one_model(chat, config, FakeLibrary())
+    assert set(table["verdict"]) == {"refusal"}
+    assert [(each.unscored, each.refused and each.refused.n) for each in rates.values()] == [(0, 6), (0, 6)]
+    file.write_text('{"id": "base/advbench-0", "label": "refusal"}')
+    monkeypatch.setattr(answers, "answers_to", lambda *_: pytest.fail("the model answered before the error"))
+    with pytest.raises(InputError, match="no verdict for any of the 12 completions: its first id is 'base/advbench-0'"):
+        evaluate_one_model(chat, config, FakeLibrary())
 
 
 DATASETS = Path(__file__).parents[2] / "data" / "datasets"

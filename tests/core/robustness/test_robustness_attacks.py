@@ -151,6 +151,19 @@ def test_a_template_without_earlier_turns_cannot_be_attacked_by_them(
     assert measure.measure_attack(study, "many-shot").empty and len(measure.measure_attack(study, "no attack")) == 5
 
 
+def test_the_judge_gets_the_earlier_turns_and_the_plain_request(study: measure.RobustnessStudy) -> None:
+    read: list[Completion] = []
+
+    class Reader(Judge):
+        def __call__(self, batch: Sequence[Completion]) -> list[Verdict]:
+            read.extend(batch)
+            return super().__call__(batch)
+
+    measure.measure_attack(replace(study, judge=Reader()), "many-shot")
+    assert [item.history for item in read] == [each.history for each in attacks.with_shots(study.prompts, 2)]
+    assert [item.query for item in read] == [each.query for each in study.prompts]
+
+
 def test_shots_are_harmless_and_repeat(tmp_path: Path) -> None:
     (asked,) = attacks.with_shots([pair(1)], 20)
     assert len(asked.history) == 40 and asked.history[0] == asked.history[32]

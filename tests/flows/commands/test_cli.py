@@ -245,8 +245,9 @@ def test_judge_prints_figures_and_json(
     code, out, _ = call(monkeypatch, capsys, "judge", str(file), "--json")
     assert code == 0
     assert json.loads(out) == {
-        "n": 2, "verdicts": {"compliance": 1, "refusal": 1}, "degenerate": {"none": 2}, "f1": 1.0,
-        "f1_without_partial": 1.0, "worst_group_f1": None, "false_refusal_unsafe": None, "false_refusal_safe": None,
+        "n": 2, "verdicts": {"compliance": 1, "refusal": 1}, "gave": {"yes": 1, "no": 1}, "degenerate": {"none": 2},
+        "f1": 1.0, "f1_without_partial": 1.0, "worst_group_f1": None,
+        "false_refusal_unsafe": None, "false_refusal_safe": None,
     }  # fmt: skip
     code, out, _ = call(monkeypatch, capsys, "judge", str(file), "--judge", "keyword")
     assert code == 0

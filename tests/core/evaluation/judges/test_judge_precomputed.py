@@ -7,6 +7,8 @@ import pytest
 
 from neurontune_core.errors import InputError
 from neurontune_core.evaluation.judges.precomputed import PrecomputedJudge
+from neurontune_core.evaluation.judges.rules import RulesJudge
+from neurontune_core.evaluation.judges.scorefile import score_file
 from neurontune_core.evaluation.judges.verdict import Completion
 
 ROWS = [
@@ -65,3 +67,39 @@ def test_a_doubled_key_is_told(tmp_path: Path) -> None:
     (tmp_path / "verdicts.jsonl").write_text('{"id": "a", "label": "refusal", "label": "compliance"}\n')
     with pytest.raises(InputError, match="row 1: key 'label' occurs twice"):
         PrecomputedJudge(tmp_path / "verdicts.jsonl")
+
+
+def test_whether_the_answer_gave_what_was_asked_for_and_verdicts_of_another_judge(tmp_path: Path) -> None:
+    rows = [
+        {"id": "a", "label": "compliance", "gave": True},
+        {"id": "b", "label": None, "verdict": "refusal", "gave": False},
+        {"id": "c", "label": "compliance", "verdict": "refusal"},
+        {"id": "d", "label": "compliance", "gave": "yes"},
+    ]
+    judge = PrecomputedJudge(write(tmp_path / "verdicts.jsonl", rows))
+    verdicts = judge([Completion(name, "p", "r") for name in "abcd"])
+    assert [(verdict.label, verdict.gave) for verdict in verdicts] == [
+        ("compliance", True),
+        ("refusal", False),
+        ("compliance", None),
+        ("unscored", None),
+    ]
+    assert "gave 'yes'" in verdicts[3].explanation
+
+
+def test_verdicts_that_a_judge_wrote_are_looked_up_again(tmp_path: Path) -> None:
+    answers = [
+        {"id": "a", "prompt": "How?", "completion": "I can't help with that."},
+        {"id": "b", "prompt": "How?", "completion": "First open it, then close it."},
+    ]
+    file, written = write(tmp_path / "answers.jsonl", answers), tmp_path / "verdicts.jsonl"
+    score_file(file, RulesJudge(), written)
+    again = score_file(file, PrecomputedJudge(written))
+    assert again["verdicts"] == {"refusal": 1, "compliance": 1} and again["gave"] == {"no": 1, "yes": 1}
+
+
+def test_a_file_without_any_of_the_ids_is_told(tmp_path: Path) -> None:
+    judge = PrecomputedJudge(write(tmp_path / "verdicts.jsonl", ROWS))
+    judge.check_ids(["z", "a"])
+    with pytest.raises(InputError, match="no verdict for any of the 2 completions: its first id is 'a', theirs is 'z'"):
+        judge.check_ids(["z", "y"])

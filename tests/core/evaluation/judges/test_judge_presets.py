@@ -7,8 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from tokenizers import Tokenizer, models, pre_tokenizers
-from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from guard_sample import save
 
 from neurontune_core import evaluate_answers
 from neurontune_core.errors import InputError
@@ -74,19 +73,6 @@ def test_judges_of_the_plain_request_do_not_see_the_attack(name: str, shown: str
     assert all("DAN" in text if "DAN" in shown else shown in text and "DAN" not in text for text in read)
 
 
-def save(folder: Path, template: str | None) -> None:
-    words = ["[PAD]", "[UNK]", "</s>", "unsafe", "safe", "yes", "no"]
-    tokenizer = Tokenizer(models.WordLevel({word: index for index, word in enumerate(words)}, unk_token="[UNK]"))
-    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
-    fast = PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, unk_token="[UNK]", pad_token="[PAD]", eos_token="</s>", model_max_length=600
-    )
-    fast.chat_template = template
-    fast.save_pretrained(folder)
-    sizes = {"hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1}
-    LlamaForCausalLM(LlamaConfig(vocab_size=len(words), max_position_embeddings=700, **sizes)).save_pretrained(folder)
-
-
 @pytest.mark.parametrize("name", PRESETS)
 def test_a_stand_in_judges_beside_the_rules(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     save(tmp_path, "{% for m in messages %}{{ m.content }} {% endfor %}")
@@ -133,7 +119,7 @@ def test_a_model_that_answers_refusal_itself_is_believed() -> None:
 def test_names_in_settings() -> None:
     judge = ModelJudgeSettings(method="wildguard")
     config = EvaluationConfig(judge=judge, also_judges=("rules", "harmbench=some/folder"))
-    assert judge_title(config.judge.method) == "wildguard 2"
+    assert judge_title(config.judge.method) == "wildguard 3"
     with pytest.raises(ValueError, match="also_judges"):
         EvaluationConfig(also_judges=("oracle",))
 
