@@ -1,8 +1,9 @@
 """Load a model's weights and tokenizer."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,8 +23,10 @@ from neurontune_core.model.chat import encode_prompt, neutralised
 from neurontune_core.model.checks.folder import check_model_folder
 from neurontune_core.model.checks.loaded import check_loaded, check_logits
 from neurontune_core.model.checks.template import PROMPT
+from neurontune_core.model.dequantise import dequantise_folder
 from neurontune_core.model.devices import Devices, check_memory, choose_devices
 from neurontune_core.model.gguf_conversion import convert_to_folder
+from neurontune_core.model.identity import folder_digest
 from neurontune_core.model.packaged import joined_file
 from neurontune_core.model.placement import place, straight_onto
 from neurontune_core.model.positions import position_limit
@@ -103,7 +106,7 @@ def load_model(
     Args:
         config: which model; `ModelConfig(name=...)` takes a local folder, a GGUF file, a hub id, or a packaged model.
         device: `auto`, or the name of a torch device, or of several.
-        root: folder or fsspec URL where the converted weights of a GGUF file are kept.
+        root: folder or fsspec URL where the converted weights of a GGUF file, or of a quantised folder, are kept.
         batch_tokens: most tokens of a batch; by default as many as fit in the device's memory.
         max_memory: GiB of weights that each device may hold, if the model is spread over several.
 
@@ -123,9 +126,10 @@ def load(
 ) -> ChatModel:
     """Load a model without gradients of its weights, in its exact or its working number format.
 
-    A GGUF file is converted to safetensors once, and kept under `root`. Over several devices its layers are placed in
-    order, and each weight is read directly onto its device; `max_memory` is the GiB of weights that each device may
-    hold. A batch has at most `batch_tokens` tokens, or as many as fit in the device's memory.
+    A GGUF file, and quantised weights, are converted to ordinary safetensors once, and kept under `root`. Over several
+    devices the layers are placed in order, and each weight is read directly onto its device; `max_memory` is the GiB of
+    weights that each device may hold. A batch has at most `batch_tokens` tokens, or as many as fit in the device's
+    memory.
 
     Raises:
         InputError: a weight is missing, left over, of another shape or not finite, the model gives other logits than
@@ -179,26 +183,43 @@ def _read(
 
 
 def _folder(reference: ModelReference, root: str) -> Path:
-    """Return the local folder with a model's safetensors: its own, the hub's copy, or the conversion of a GGUF file."""
+    """Return the local folder with a model's safetensors: its own, the hub's copy, or a converted one.
+
+    A GGUF file, and a folder of weights that have to be dequantised, are converted on first use.
+    """
     if reference.name.startswith("packaged:") or gguf.is_gguf(reference.name):
-        return _converted(reference, root)
-    return hub.snapshot(reference.name, reference.revision) if reference.revision else Path(reference.name)
+        return _converted(reference, root, partial(_convert_file, reference))
+    own = hub.snapshot(reference.name, reference.revision) if reference.revision else Path(reference.name)
+    return _converted(reference, root, partial(_convert_folder, reference, own)) if reference.dequantised else own
 
 
-def _converted(reference: ModelReference, root: str) -> Path:
-    """Return the folder of the safetensors copy of a GGUF model, made on first use."""
-    key = conversion_key(reference.weights)
+def _convert_file(reference: ModelReference, folder: Path) -> None:
+    """Convert a GGUF model into a folder."""
     _, packaged, name = reference.name.rpartition("packaged:")
+    with joined_file(name, folder.parent) if packaged else nullcontext(Path(reference.name)) as file:
+        header = gguf.read_header(file)
+        _check_unchanged(header.digest(), reference)
+        convert_to_folder(header, folder)
+
+
+def _convert_folder(reference: ModelReference, source: Path, folder: Path) -> None:
+    """Convert a folder of quantised weights into an ordinary one."""
+    _check_unchanged(reference.revision or folder_digest(source), reference)
+    dequantise_folder(source, folder, reference.dequantised.lower())
+
+
+def _check_unchanged(digest: str, reference: ModelReference) -> None:
+    if digest != reference.weights:
+        raise InputError(f"model.name: {reference.name} has changed since the run checked it; start the run again")
+
+
+def _converted(reference: ModelReference, root: str, convert: Callable[[Path], None]) -> Path:
+    """Return the folder of a model's ordinary safetensors copy, made on first use."""
+    key = conversion_key(reference.weights)
 
     def fill(folder: Path) -> dict[str, Any]:
-        with joined_file(name, folder.parent) if packaged else nullcontext(Path(reference.name)) as file:
-            header = gguf.read_header(file)
-            if header.digest() != reference.weights:
-                raise InputError(
-                    f"model.name: {reference.name} has changed since the run checked it; start the run again"
-                )
-            convert_to_folder(header, folder)
-            check_model_folder(folder, ModelConfig(name=reference.name, system_prompt=reference.system_prompt))
+        convert(folder)
+        check_model_folder(folder, ModelConfig(name=reference.name, system_prompt=reference.system_prompt))
         return {}
 
     settings = {"dequantised": reference.dequantised}

@@ -14,7 +14,7 @@ from neurontune_core.address_space import check_address_space
 from neurontune_core.config import absolute_path
 from neurontune_core.errors import InputError
 from neurontune_core.model import gguf, hub, tiny
-from neurontune_core.model.checks.folder import check_model_folder
+from neurontune_core.model.checks.folder import check_model_folder, check_stored_format
 from neurontune_core.model.gguf_conversion import gguf_configuration
 from neurontune_core.model.identity import folder_digest
 from neurontune_core.model.packaged import packaged, packaged_header
@@ -30,9 +30,8 @@ class ModelReference(BaseModel):
     """A pinned model: its name, its identity, and the number of neurons of each layer.
 
     `name` is absolute if it is a path. `dequantised` names the quantised formats from which weights were dequantised
-    (`Q4_K and Q6_K`), "" if there were none. `rounded` is what `rounding_in_words` returns, "" for a model that is not
-    rounded. `experts_per_layer` is what `neurons.expert_counts` returns, () for a
-    dense model.
+    (`Q4_K and Q6_K`, `MXFP4`), "" if there were none. `rounded` is what `rounding_in_words` returns, "" for a model
+    that is not rounded. `experts_per_layer` is what `neurons.expert_counts` returns, () for a dense model.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -111,14 +110,14 @@ def skeleton(config: ModelConfig) -> PreTrainedModel:
 
 
 def stored_bytes(config: ModelConfig, reference: ModelReference) -> int:
-    """Return the size of a model's weights as an export stores them: dequantised ones as float32.
+    """Return the size of a model's weights as an export stores them.
 
     Raises:
         InputError: as `skeleton`.
     """
     model = skeleton(config)
     stored = getattr(model.config, "dtype", None)
-    size = stored.itemsize if isinstance(stored, torch.dtype) and not reference.dequantised else 4
+    size = stored.itemsize if isinstance(stored, torch.dtype) else 4
     return size * sum(weight.numel() for weight in model.parameters())
 
 
@@ -150,10 +149,14 @@ def _find(config: ModelConfig, whole: bool) -> _Found:
         folder, commit = Path(name), None
     else:
         commit = hub.commit_of(config)
-        folder = hub.snapshot(name, commit) if whole else hub.configuration_folder(name, commit)
+        folder = hub.configuration_folder(name, commit)
+        check_stored_format(folder, config)  # before the weights are downloaded
+        folder = hub.snapshot(name, commit) if whole else folder
     if whole:
         check_model_folder(folder, config)
-    return _Found(name, _read_configuration(str(folder), name), lambda: commit or folder_digest(folder), commit)
+    shape = _read_configuration(str(folder), name)
+    stored = check_stored_format(folder, config).upper()
+    return _Found(name, shape, lambda: commit or folder_digest(folder), commit, stored)
 
 
 def conversion_key(weights: str) -> str:

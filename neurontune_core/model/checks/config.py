@@ -18,6 +18,7 @@ from transformers import (
 
 from neurontune_core.errors import InputError
 from neurontune_core.model.checks.files import is_number, read_object, reason, shown, walk
+from neurontune_core.model.dequantise import DEQUANTISERS
 
 _COUNT = re.compile(
     r"sliding_window|(num|n)_\w+|\w+_(size|dim)|max_position_embeddings|(en|de)coder_layers|d_(model|ff)"
@@ -127,12 +128,16 @@ def check_run(skeleton: PreTrainedModel) -> None:
         raise InputError(f"config.json: the model cannot be run ({reason(error)}); correct it") from error
 
 
-def check_method(folder: Path) -> None:
-    """Check that a folder's weights are not quantised, by its config.json; the weight files need not exist yet.
+def check_method(folder: Path) -> str:
+    """Return the format from which a folder's weights are dequantised (one of `DEQUANTISERS`), "" for ordinary weights.
+
+    It is read from config.json, if there is one; the weight files need not exist yet.
 
     Raises:
-        InputError: config.json is not readable, or says that they are quantised.
+        InputError: config.json is not readable, or names another quantised format.
     """
+    if not (folder / "config.json").is_file():
+        return ""
     raw = read_object(folder / "config.json")
     for section, prefix in ((raw, ""), (raw.get("text_config"), "text_config.")):
         if not isinstance(section, dict):
@@ -144,11 +149,14 @@ def check_method(folder: Path) -> None:
             settings = found if isinstance(found, dict) else {}
             bits = "bitsandbytes" if settings.get("load_in_4bit") or settings.get("load_in_8bit") else "unnamed"
             method = settings.get("quant_method") or ("mlx" if field == "quantization" else bits)
+            if field == "quantization_config" and not prefix and method in DEQUANTISERS:
+                return str(method)
             raise InputError(
                 f"config.json: {prefix}{field} says that the weights are quantised ({shown(method, 40)}), so the "
                 f"folder has no unrounded weights to which factors could be applied; use the unquantised model, if "
                 f"memory is short with model.quantization=int4"
             )
+    return ""
 
 
 def _check_value(path: str, key: str, value: Any) -> None:

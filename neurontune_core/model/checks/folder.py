@@ -30,9 +30,25 @@ def check_model_folder(folder: Path, config: ModelConfig) -> None:
         InputError: a file is missing, damaged or unusable; the message names the file,
             the field and its value, and the remedy.
     """
+    with _named(config), _silent():
+        _check(folder, config.system_prompt)
+
+
+def check_stored_format(folder: Path, config: ModelConfig) -> str:
+    """Return the format from which the weights of a model are dequantised, by its config.json alone; "" for none.
+
+    Raises:
+        InputError: they are stored in a quantised format that cannot be dequantised.
+    """
+    with _named(config):
+        return check_method(folder)
+
+
+@contextmanager
+def _named(config: ModelConfig) -> Iterator[None]:
+    """Put the model's name before the message of an error."""
     try:
-        with _silent():
-            _check(folder, config.system_prompt)
+        yield
     except InputError as error:
         if str(error).startswith("model.system_prompt:"):
             raise
@@ -48,14 +64,13 @@ def _check(folder: Path, system: str | None) -> None:
         raise InputError("the folder is empty; save the model there with save_pretrained first")
     if not (folder / "config.json").exists() and any(folder.glob("*.safetensors")):
         raise InputError("has no readable config.json; download or save the model again")
-    if (folder / "config.json").is_file():
-        check_method(folder)
+    stored = check_method(folder)
     files = check_files(folder)
     shape = check_config(folder)
-    headers = read_headers(files)
+    headers = read_headers(files, stored)
     check_layers(shape, len(headers))
     skeleton = build_skeleton(shape)
-    check_weights(folder, files, headers, skeleton)
+    check_weights(folder, files, headers, skeleton, stored)
     check_run(skeleton)
     embedding: Any = skeleton.get_input_embeddings()
     rows = int(embedding.weight.shape[0])

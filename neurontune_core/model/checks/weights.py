@@ -11,11 +11,13 @@ from transformers import PreTrainedModel
 from neurontune_core.errors import InputError
 from neurontune_core.model.checks.files import check_readable, read_object, reason, shown
 from neurontune_core.model.checks.loaded import check_fit
+from neurontune_core.model.dequantise import dequantising
 
 _SINGLE, _INDEX = "model.safetensors", "model.safetensors.index.json"
 _FORMATS = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
 _FLAGS = {"BOOL": torch.bool, "I64": torch.int64, "I32": torch.int32, "I16": torch.int16, "I8": torch.int8}
 _STORED = _FORMATS | _FLAGS | {"U8": torch.uint8}
+_NARROW = {"F8_E4M3": torch.float8_e4m3fn, "F8_E8M0": torch.float8_e8m0fnu}
 _PICKLED = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".h5", ".msgpack", ".onnx")
 
 Headers = dict[str, torch.Tensor]
@@ -54,11 +56,12 @@ def check_files(folder: Path) -> list[Path]:
     return files
 
 
-def read_headers(files: list[Path]) -> Headers:
+def read_headers(files: list[Path], stored: str = "") -> Headers:
     """Return every weight of safetensors files by name, as a tensor of its shape and format without numbers.
 
     Raises:
-        InputError: a file is cut off, is not a safetensors file, or has quantised weights.
+        InputError: a file is cut off, is not a safetensors file, or has quantised weights that are not those of the
+            format `stored`.
     """
     headers: Headers = {}
     for file in files:
@@ -67,7 +70,7 @@ def read_headers(files: list[Path]) -> Headers:
             with safe_open(file, framework="pt") as opened:
                 for name in opened.keys():  # noqa: SIM118  # it is no dictionary
                     part = opened.get_slice(name)
-                    headers[name] = _empty(file, name, part.get_dtype(), part.get_shape())
+                    headers[name] = _empty(file, name, part.get_dtype(), part.get_shape(), stored)
         except (SafetensorError, OSError, ValueError, MemoryError) as error:
             size = file.stat().st_size
             raise InputError(
@@ -79,16 +82,20 @@ def read_headers(files: list[Path]) -> Headers:
     return headers
 
 
-def check_weights(folder: Path, files: list[Path], headers: Headers, skeleton: PreTrainedModel) -> None:
+def check_weights(
+    folder: Path, files: list[Path], headers: Headers, skeleton: PreTrainedModel, stored: str = ""
+) -> None:
     """Check that the weights in a folder's files are those of its model, as transformers would load them.
 
-    Transformers renames and joins the weights of some families, so it is given weights without numbers to load.
+    Transformers renames, joins and dequantises the weights of some models, so it is given weights without numbers to
+    load; `stored` is the format from which they are dequantised.
 
     Raises:
         InputError: the index names weights that do not exist, or a weight is missing, left over or of another shape.
     """
     if len(files) > 1 or files[0].name != _SINGLE:
         _check_index(folder, files)
+    _check_scales(headers, files[0].name)
     kind: Any = type(skeleton)
     try:
         _, info = kind.from_pretrained(
@@ -98,17 +105,29 @@ def check_weights(folder: Path, files: list[Path], headers: Headers, skeleton: P
             device_map={"": "meta"},
             output_loading_info=True,
             ignore_mismatched_sizes=True,
+            **dequantising(stored),
         )
     except RuntimeError as error:
         if "conversion of the weights" not in str(error):
             return  # this kind of model cannot be built without weights; loading shows errors
+        what, remedy = "weights that belong together (for example those of experts)", ""
+        if stored:
+            what, remedy = f"weights and scales of {stored}", ", or use the unquantised model"
         raise InputError(
-            f"{files[0].name}: weights that belong together (for example those of experts) are missing or differ in "
-            f"shape; download or save the model again"
+            f"{files[0].name}: {what} are missing or do not fit in shape; download or save the model again{remedy}"
         ) from error
     except (TypeError, ValueError, NotImplementedError):
         return
     check_fit(info, files[0].name if len(files) == 1 else _INDEX)
+
+
+def _check_scales(headers: Headers, file: str) -> None:
+    """Check that every weight in FP8 has its scales; without them transformers would take the numbers as they are."""
+    for name, weight in headers.items():
+        place = name.removesuffix(".weight")
+        scales = (f"{name}_scale_inv", f"{place}.scale", f"{place}.qscale_weight")
+        if weight.dtype == torch.float8_e4m3fn and not any(scale in headers for scale in scales):
+            raise InputError(f"{file}: lacks {shown(scales[0], 100)!r}, the scales of a weight; download it again")
 
 
 def _shards(folder: Path) -> list[Path]:
@@ -140,14 +159,15 @@ def _check_index(folder: Path, files: list[Path]) -> None:
             )
 
 
-def _empty(file: Path, name: str, kind: str, shape: list[int]) -> torch.Tensor:
+def _empty(file: Path, name: str, kind: str, shape: list[int], stored: str) -> torch.Tensor:
     parameter = name.endswith(("weight", "qweight", "qzeros", "weight_packed", "_blocks"))
-    if kind not in _STORED or (kind not in _FORMATS and parameter):
+    known = _STORED | _NARROW if stored else _STORED
+    if kind not in known or (kind not in _FORMATS and parameter and not stored):
         raise InputError(
             f"{file.name}: {shown(name, 100)!r} is stored as {kind}; quantised weights cannot be attributed: use the "
             f"unquantised model"
         )
-    return torch.empty(shape, dtype=_STORED[kind], device="meta")
+    return torch.empty(shape, dtype=known[kind], device="meta")
 
 
 def _without_weights(folder: Path) -> str:

@@ -1,6 +1,8 @@
 """Models of the hub: their commit, their files, and the cache where there is no network."""
 
 import io
+import json
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -76,6 +78,17 @@ def test_what_the_cache_does_not_have_is_explained(
             use(ModelConfig(name=name, revision=revision))
 
 
+@pytest.mark.parametrize("read", [describe, skeleton])
+def test_quantised_weights_are_told_before_they_are_downloaded(
+    cache: Path, monkeypatch: pytest.MonkeyPatch, read: Callable[[ModelConfig], object]
+) -> None:
+    file = cache / "snapshots" / COMMIT / "config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"quantization_config": {"quant_method": "gptq"}}))
+    monkeypatch.setattr(hub, "snapshot", None)
+    with pytest.raises(InputError, match=r"^model\.name: 'some/model': config\.json: .*quantised \(gptq\).*int4"):
+        read(ModelConfig(name="some/model"))
+
+
 def test_a_branch_is_found_by_its_name(cache: Path) -> None:
     (cache / "refs" / "v1").write_text(COMMIT)
     assert describe(ModelConfig(name="some/model", revision="v1")).revision == COMMIT
@@ -99,7 +112,8 @@ def test_only_what_is_read_is_downloaded_with_a_bar(
     answer_of_hub(monkeypatch, COMMIT)
     monkeypatch.setattr(hub, "snapshot_download", download)
     assert describe(ModelConfig(name="some/model")).revision == COMMIT
-    (name, settings), *_ = asked
+    (_, first), (name, settings) = asked
+    assert first["allow_patterns"] == ["config.json"]  # which says whether the weights can be read at all
     assert (name, settings["revision"]) == ("some/model", COMMIT)
     patterns = {key: settings[key] for key in ("allow_patterns", "ignore_patterns")}
     kept = [

@@ -159,8 +159,7 @@ WHOLE: dict[str, tuple[Damage, str]] = {
         )
         for method, settings in (
             ("awq", {"quant_method": "awq", "bits": 4}), ("gptq", {"quant_method": "gptq", "bits": 4}),
-            ("bitsandbytes", {"load_in_4bit": True}), ("fp8", {"quant_method": "fp8"}),
-            ("compressed-tensors", {"quant_method": "compressed-tensors"}), ("mxfp4", {"quant_method": "mxfp4"}),
+            ("bitsandbytes", {"load_in_4bit": True}), ("compressed-tensors", {"quant_method": "compressed-tensors"}),
             ("unnamed", {"bits": 4}),
         )
     },
