@@ -7,6 +7,7 @@ interface. A function of our own is registered there and switched on while a cha
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -14,6 +15,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers import PreTrainedModel
 from transformers.integrations.moe import ALL_EXPERTS_FUNCTIONS
+
+from neurontune_core.model.devices import is_quantised
+from neurontune_core.model.rounded_products import product
 
 IMPLEMENTATION = "neurontune_experts"
 
@@ -86,7 +90,7 @@ def outputs_and_width(module: nn.Module) -> tuple[int, int]:
 
 
 def run_apart(model: PreTrainedModel) -> None:
-    """Make a model run its experts one after the other: slower, but in any number format, float64 included."""
+    """Make a model run its experts one after the other: slower, but in any format, float64 and rounded included."""
     for module in model.modules():
         if is_routed(module):
             module.config._experts_implementation = IMPLEMENTATION  # type: ignore[union-attr]
@@ -149,19 +153,32 @@ def _run(module: Any, hidden_states: Tensor, top_k_index: Tensor, top_k_weights:
 
 def _each(module: Any, name: str, bias_name: str, rows: Tensor, counts: list[int]) -> Tensor:
     """Apply each expert's linear map to that expert's rows; the rows are sorted by expert."""
-    weights: Tensor = getattr(module, name)
     biases = getattr(module, bias_name) if module.has_bias else None
+    # rounded weights are not kept for the backward pass
+    multiply = product if is_quantised(getattr(module, name)) else _plain_product
     return torch.cat(
         [
-            functional.linear(
-                part,
-                weights[expert].T if module.is_transposed else weights[expert],
-                None if biases is None else biases[expert],
-            )
+            multiply(part, partial(_matrix, module, name, expert), None if biases is None else biases[expert])
             for expert, part in enumerate(rows.split(counts))
             if len(part)
         ]
     )
+
+
+def _plain_product(rows: Tensor, matrix: Callable[[], Tensor], bias: Tensor | None) -> Tensor:
+    return functional.linear(rows, matrix(), bias)
+
+
+def _matrix(module: Any, name: str, expert: int) -> Tensor:
+    """Return an expert's linear map `[output, input]`, dequantised."""
+    weights: Tensor = getattr(module, name)
+    if is_quantised(weights):
+        # in their own number format, also inside a mode that widens operations; torchao cuts no inference tensors
+        with torch._C.DisableTorchFunction(), torch.inference_mode(False):
+            matrix = weights[expert : expert + 1].dequantize()[0]
+    else:
+        matrix = weights[expert]
+    return matrix.T if module.is_transposed else matrix
 
 
 ALL_EXPERTS_FUNCTIONS.register(IMPLEMENTATION, _run)

@@ -30,7 +30,7 @@ from neurontune_core.model.identity import folder_digest
 from neurontune_core.model.packaged import joined_file
 from neurontune_core.model.placement import place, straight_onto
 from neurontune_core.model.positions import position_limit
-from neurontune_core.model.quantised import check_library, quantise_layers
+from neurontune_core.model.quantised import check_library, quantise_layers, use_rounded
 from neurontune_core.model.settings import ModelConfig
 from neurontune_core.model.source import CONVERSION, ModelReference, conversion_key, describe
 from neurontune_core.records import Conversation
@@ -145,6 +145,8 @@ def load(
         straight = straight_onto(folder, devices, memory, dtype, reference.quantization)
         model, tokenizer = _read(folder, reference, dtype, **straight)
         model.requires_grad_(False)
+        if reference.quantization != "none":
+            use_rounded(model)
     else:
         model, tokenizer = load_files(reference, root, dtype)
         if reference.quantization != "none":

@@ -1,4 +1,4 @@
-"""A model whose layers have linear maps in 8 or 4 bits, by torchao; the gradients of its inputs are exact."""
+"""A model whose layers have weights in 8 or 4 bits, by torchao; the gradients of its inputs are exact."""
 
 from importlib.util import find_spec
 from typing import Any
@@ -8,6 +8,8 @@ from torch import nn
 from transformers import PreTrainedModel, TorchAoConfig
 
 from neurontune_core.errors import InputError
+from neurontune_core.experts import is_routed, run_apart
+from neurontune_core.model.rounded_products import recompute
 from neurontune_core.neurons import decoder_layers, layers_path
 
 GROUPS = (32, 16, 8)
@@ -28,7 +30,7 @@ def check_library(quantization: str) -> None:
 
 
 def quantise_layers(model: PreTrainedModel, quantization: str) -> None:
-    """Round the linear maps of all decoder layers to 8 or 4 bits, in place; embedding, norms and head are not rounded.
+    """Round linear maps and experts of all decoder layers to 8 or 4 bits, in place; nothing else is rounded.
 
     The activations are not rounded, so a map is linear in them, and its gradient is that of the rounded weights.
 
@@ -36,14 +38,25 @@ def quantise_layers(model: PreTrainedModel, quantization: str) -> None:
         InputError: torchao is not installed, or it does not support the layers' linear maps.
     """
     check_library(quantization)
-    from torchao.quantization import quantize_
+    from torchao.quantization import FqnToConfig, quantize_
 
-    for name, config in _rounding(model, quantization).items():
-        quantize_(model.get_submodule(name), config, filter_fn=lambda module, path: True)
+    quantize_(model, FqnToConfig(_rounding(model, quantization)), filter_fn=None)
+    use_rounded(model)
+
+
+def use_rounded(model: PreTrainedModel) -> None:
+    """Make a model whose weights are rounded use them without keeping dequantised copies; its experts run one by one.
+
+    transformers' own ways of running experts together cannot read rounded weights.
+    """
+    recompute(model)
+    run_apart(model)
 
 
 def rounded_while_loading(model: PreTrainedModel, quantization: str) -> TorchAoConfig:
-    """Return the setting of `from_pretrained` that rounds each map when it is read, as `quantise_layers` does.
+    """Return the setting of `from_pretrained` that rounds each weight when it is read, as `quantise_layers` does.
+
+    `use_rounded` has to be called on the model that it returns.
 
     Args:
         model: the model without weights.
@@ -61,13 +74,13 @@ def rounded_while_loading(model: PreTrainedModel, quantization: str) -> TorchAoC
 def rounding_in_words(model: PreTrainedModel, quantization: str) -> str:
     """Return which share of a model's weights is rounded, to what, and how many of them share a scale.
 
-    It needs no torchao, and no loaded weights. Stacked experts are no linear maps, so they are not rounded.
+    It needs no torchao, and no loaded weights.
 
     Raises:
-        InputError: no linear map of the layers can be rounded.
+        InputError: no weight of the layers can be rounded.
     """
     groups = _groups(model, quantization)
-    rounded = sum(model.get_parameter(f"{name}.weight").numel() for name in groups)
+    rounded = sum(model.get_parameter(name).numel() for name in groups)
     share = rounded / sum(weight.numel() for weight in model.parameters())
     sizes = " or ".join(str(size) for size in GROUPS if size in groups.values())
     kind = f"4-bit integers (a scale for {sizes} weights" if sizes else "8-bit integers (a scale a row"
@@ -75,31 +88,38 @@ def rounding_in_words(model: PreTrainedModel, quantization: str) -> str:
 
 
 def _rounding(model: PreTrainedModel, quantization: str) -> dict[str, Any]:
-    """Return torchao's setting for each linear map of the layers that can be rounded, by its name in the model."""
+    """Return torchao's setting for each weight of the layers that can be rounded, by its name in the model."""
     from torchao.quantization import Int8WeightOnlyConfig, IntxWeightOnlyConfig
     from torchao.quantization.granularity import PerGroup
 
-    return {
-        name: IntxWeightOnlyConfig(weight_dtype=torch.int4, granularity=PerGroup(group))  # type: ignore[attr-defined]
-        if group
-        else Int8WeightOnlyConfig()
-        for name, group in _groups(model, quantization).items()
-    }
+    from neurontune_core.model.rounded_experts import RoundedExperts
+
+    def setting(name: str, group: int) -> Any:
+        if model.get_parameter(name).dim() == 3:
+            return RoundedExperts(group)
+        if group == 0:
+            return Int8WeightOnlyConfig()
+        return IntxWeightOnlyConfig(weight_dtype=torch.int4, granularity=PerGroup(group))  # type: ignore[attr-defined]
+
+    return {name: setting(name, group) for name, group in _groups(model, quantization).items()}
 
 
 def _groups(model: PreTrainedModel, quantization: str) -> dict[str, int]:
-    """Return how many weights share a scale in each linear map that can be rounded; 0 for a scale a row (8 bits)."""
+    """Return how many weights share a scale in each weight that can be rounded; 0 for a scale a row (8 bits)."""
     found: dict[str, int] = {}
-    for name, module in decoder_layers(model).named_modules(prefix=layers_path(model)):
-        if not isinstance(module, nn.Linear):
-            continue
-        if quantization == "int8":
-            found[name] = 0
-        elif group := next((size for size in GROUPS if module.in_features % size == 0), 0):
-            found[name] = group
+    for path, module in decoder_layers(model).named_modules(prefix=layers_path(model)):
+        for name, weight in module.named_parameters(recurse=False):
+            if not (name == "weight" and isinstance(module, nn.Linear)) and not (
+                weight.dim() == 3 and is_routed(module)
+            ):
+                continue
+            if quantization == "int8":
+                found[f"{path}.{name}"] = 0
+            elif group := next((size for size in GROUPS if weight.shape[-1] % size == 0), 0):
+                found[f"{path}.{name}"] = group
     if not found:
         raise InputError(
-            f"model.quantization: {type(model).__name__} has no linear maps in its layers that can be rounded to "
+            f"model.quantization: {type(model).__name__} has no weights in its layers that can be rounded to "
             f"{quantization}; set it to none"
         )
     return found

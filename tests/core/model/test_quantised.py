@@ -13,31 +13,52 @@ from neurontune_core.model.load import ChatModel, load
 from neurontune_core.model.placement import device_map
 from neurontune_core.model.settings import ModelConfig
 from neurontune_core.model.source import describe
-from neurontune_core.neurons import decoder_layers, down_projections, fold, modulated, scaled
+from neurontune_core.neurons import decoder_layers, down_projections, expert_counts, fold, modulated, scaled
 from neurontune_core.records import NeuronId, NeuronSet, PromptPair, ScalingFactors
 
 NEURONS = NeuronSet((NeuronId(0, 3), NeuronId(1, 4)), (NeuronId(1, 2),))
+IDS = torch.tensor([[5, 9, 200, 31, 7]])
 
 
-def family() -> ChatModel:
-    return ChatModel(tiny.model("llama").requires_grad_(False), tiny.tokenizer(), torch.device("cpu"))
+def family(name: str = "llama") -> ChatModel:
+    return ChatModel(tiny.model(name).requires_grad_(False), tiny.tokenizer(), torch.device("cpu"))
+
+
+def rounded_family(name: str, bits: str) -> ChatModel:
+    pytest.importorskip("torchao")
+    chat = family(name)
+    quantised.quantise_layers(chat.model, bits)
+    return chat
 
 
 @pytest.fixture(params=["int8", "int4"])
 def rounded(request: pytest.FixtureRequest) -> ChatModel:
-    pytest.importorskip("torchao")
-    chat = family()
-    quantised.quantise_layers(chat.model, request.param)
-    return chat
+    return rounded_family("llama", request.param)
 
 
-def unpacked(chat: ChatModel) -> ChatModel:
+@pytest.fixture(
+    params=[(name, bits) for name in ("llama", "mixtral", "gpt_oss") for bits in ("int8", "int4")], ids=" ".join
+)
+def both(request: pytest.FixtureRequest) -> tuple[ChatModel, ChatModel]:
+    """A rounded model, and one of ordinary weights that have the rounded values."""
+    chat = rounded_family(*request.param)
+    return chat, unpacked(chat, request.param[0])
+
+
+def unpacked(chat: ChatModel, name: str = "llama") -> ChatModel:
     """The same model with its rounded weights written out."""
-    whole = family()
-    for name, module in whole.model.named_modules():
-        if isinstance(module, torch.nn.Linear):
-            module.weight.data.copy_(weight_of(chat.model.get_submodule(name)))
+    whole = family(name)
+    for path, weight in whole.model.named_parameters():
+        module, _, own = path.rpartition(".")
+        weight.data.copy_(weight_of(chat.model.get_submodule(module), own))
     return whole
+
+
+def every_expert(chat: ChatModel) -> NeuronSet:
+    """Two neurons of every expert of the last layer; of a dense model the first eight."""
+    count, width = expert_counts(chat.model)[1]
+    places = [expert * width + place for expert in range(count) for place in (1, 2)] or list(range(8))
+    return NeuronSet(tuple(NeuronId(1, place) for place in places), ())
 
 
 def test_the_layers_alone_are_rounded(rounded):
@@ -48,25 +69,57 @@ def test_the_layers_alone_are_rounded(rounded):
     assert 0 < float((exact.weight - found.weight).abs().max()) < 0.2
 
 
-def test_gradients_of_factors_are_those_of_finite_differences(rounded):
-    ids = torch.tensor([[5, 9, 200, 31, 7]])
+def log_probability(chat: ChatModel, chosen: NeuronSet, alpha: torch.Tensor) -> torch.Tensor:
+    with scaled(chat.model, chosen, alpha):
+        return chat.model(input_ids=IDS).logits[0, -1].double().log_softmax(-1)[77]
 
-    def log_probability(alpha: torch.Tensor) -> torch.Tensor:
-        with scaled(rounded.model, NEURONS, alpha):
-            return rounded.model(input_ids=ids).logits[0, -1].double().log_softmax(-1)[77]
+
+def test_logits_and_gradients_in_both_orders_are_those_of_the_rounded_values(both):
+    chosen, found = every_expert(both[0]), []
+    for chat in both:
+        alpha = torch.full((8,), 1.3, requires_grad=True)
+        value = log_probability(chat, chosen, alpha)
+        (slope,) = torch.autograd.grad(value, alpha, create_graph=True)
+        (curve,) = torch.autograd.grad(slope.square().sum(), alpha)
+        found.append((value.detach(), slope.detach(), curve, chat.model(input_ids=IDS).logits))
+    assert found[0][1].abs().max() > 1e-3 and found[0][2].abs().max() > 1e-5
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(one, other, rtol=2e-3, atol=2e-5)
+
+
+def test_no_dequantised_weight_is_kept_for_the_backward_pass(both):
+    """Else a wave would hold all layers unrounded, and a large model would not fit."""
+    weights = {tuple(sorted(weight.shape[-2:])) for weight in both[0].model.parameters() if is_quantised(weight)}
+    kept = []
+    for chat in both:
+        shapes: list[torch.Size] = []
+
+        def note(tensor: torch.Tensor, shapes: list[torch.Size] = shapes) -> torch.Tensor:
+            shapes.append(tensor.shape)
+            return tensor
+
+        with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+            log_probability(chat, every_expert(chat), torch.ones(8, requires_grad=True))
+        kept.append([shape for shape in shapes if tuple(sorted(shape[-2:])) in weights and len(shape) == 2])
+    assert not kept[0] and kept[1]
+
+
+def test_gradients_of_factors_are_those_of_finite_differences(rounded):
+    def value(alpha: torch.Tensor) -> torch.Tensor:
+        return log_probability(rounded, NEURONS, alpha)
 
     alpha = torch.tensor([1.2, 0.7, 1.0], requires_grad=True)
-    (gradient,) = torch.autograd.grad(log_probability(alpha), alpha)
+    (gradient,) = torch.autograd.grad(value(alpha), alpha)
     for place in range(3):
         step = torch.zeros(3)
         step[place] = 0.02
         with torch.no_grad():
-            slope = (log_probability(alpha + step) - log_probability(alpha - step)) / 0.04
+            slope = (value(alpha + step) - value(alpha - step)) / 0.04
         assert float(gradient[place]) == pytest.approx(float(slope), rel=0.02, abs=1e-4)
 
 
 @pytest.mark.parametrize("method", ["integrated_gradients", "gradient"])
-def test_scores_are_those_of_the_rounded_weights(rounded, method):
+def test_scores_are_those_of_the_rounded_weights(both, method):
     pairs = [
         PromptPair(
             id=f"{role}{number}", role=role, query_id=f"q{number}", query=f"How {number}?", query_category="c",
@@ -76,7 +129,7 @@ def test_scores_are_those_of_the_rounded_weights(rounded, method):
         for role in ("safety", "utility") for number in range(2)
     ]  # fmt: skip
     config = AttributionConfig(method=method, response_tokens=2)
-    found, expected = (attribute_shard(pairs, config, chat, 64).table for chat in (rounded, unpacked(rounded)))
+    found, expected = (attribute_shard(pairs, config, chat, 64).table for chat in both)
     torch.testing.assert_close(
         torch.tensor(found["score_sum"].to_numpy()),
         torch.tensor(expected["score_sum"].to_numpy()),
@@ -126,7 +179,7 @@ def test_devices_hold_a_model_in_the_bits_it_has(rounded):
 @pytest.mark.parametrize("family", ["llama", "mixtral"])
 @pytest.mark.parametrize("bits", ["int8", "int4"])
 def test_the_share_that_is_told_is_the_share_that_is_rounded(family, bits):
-    """Stacked experts keep their format, and so does a map with a width that no group divides."""
+    """A map with a width that no group divides keeps its format."""
     pytest.importorskip("torchao")
     model = tiny.model(family).requires_grad_(False)
     first = layer_maps(model)[0]
@@ -146,21 +199,32 @@ def rounded_in_place(model, bits: str):
     return model
 
 
-def test_neither_stacked_experts_nor_odd_widths_count_as_rounded():
-    model = tiny.model("mixtral")
-    maps = layer_maps(model)
-    maps[0].in_features = 20
-    sizes = [each.weight.numel() for each in maps]
-    total = sum(weight.numel() for weight in model.parameters())
+@pytest.mark.parametrize("name", tiny.EXPERTS)
+def test_stacked_experts_are_rounded(name):
+    """Nearly all weights of such a model are in its experts; the tiny ones have a large vocabulary beside them."""
+    chat = rounded_family(name, "int4")
+    layers = decoder_layers(chat.model)
+    assert all(is_quantised(weight) for weight in layers.parameters() if weight.dim() == 3)
+    of_layers = sum(weight.numel() for weight in layers.parameters())
+    assert sum(weight.numel() for weight in layers.parameters() if is_quantised(weight)) > 0.9 * of_layers
+    assert respond(chat, ["Hello", "How do I bake bread?"], 4)
+
+
+def test_odd_widths_do_not_count_as_rounded():
+    model = tiny.model("llama")
+    first = layer_maps(model)[0]
+    sizes = [each.weight.numel() for each in layer_maps(model)]
+    first.weight = torch.nn.Parameter(torch.ones(first.out_features, 20))
+    sizes[0], total = first.weight.numel(), sum(weight.numel() for weight in model.parameters())
     assert quantised.rounding_in_words(model, "int8").startswith(f"{sum(sizes) / total:.1%} were rounded to 8-bit")
     assert quantised.rounding_in_words(model, "int4").startswith(f"{sum(sizes[1:]) / total:.1%} were rounded to 4-bit")
-    assert sum(sizes) / total < 0.5
 
 
 def test_the_groups_that_are_told_are_those_that_share_a_scale():
     model = tiny.model("llama")
     assert "(a scale for 32 or 16 weights, by" in quantised.rounding_in_words(model, "int4")
-    layer_maps(model)[0].in_features = 8
+    first = layer_maps(model)[0]
+    first.weight = torch.nn.Parameter(torch.ones(first.out_features, 8))
     assert "(a scale for 32 or 16 or 8 weights, by" in quantised.rounding_in_words(model, "int4")
     assert "(a scale a row, by" in quantised.rounding_in_words(model, "int8")
 
