@@ -35,7 +35,8 @@ class RuntimeConfig(Section):
     device: str = Field(
         default="auto",
         description="Device of the model: `auto`, `cpu`, `cuda`, `cuda:1` or `mps`. Several devices share the model's "
-        "layers, e.g. `cuda:0,cuda:1`; `cpu` as the last one takes the layers that do not fit on the GPUs.",
+        "layers, e.g. `cuda:0,cuda:1`; `cpu` as the last one takes the layers that do not fit on the GPUs. `auto` is "
+        "all GPUs and then `cpu`.",
     )
     max_memory: dict[str, Annotated[float, Field(gt=0)]] = Field(
         default_factory=dict,

@@ -1,5 +1,6 @@
 """The model of this process: loaded once, used by one stage at a time."""
 
+import gc
 import threading
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -67,16 +68,22 @@ def loaded(reference: ModelReference, runtime: RuntimeConfig, working: bool) -> 
         if runtime.threads is not None:
             torch.set_num_threads(runtime.threads)
         if place not in _loaded:
-            _loaded.clear()
+            _unload()
             transformers_logging.disable_progress_bar()
             _loaded[place] = load(reference, runtime.root, devices, working, runtime.max_memory, runtime.batch_tokens)
         try:
             yield _loaded[place]
         except RuntimeError as error:
             if is_out_of_memory(error):
-                _loaded.clear()
-                torch.cuda.empty_cache()
+                _unload()
             raise
+
+
+def _unload() -> None:
+    """Give the memory of the loaded model back to the device, whose free memory decides where layers are placed."""
+    _loaded.clear()
+    gc.collect()  # accelerate's hooks make cycles of references
+    torch.cuda.empty_cache()
 
 
 def _turn(device: torch.device, limit: str | None) -> AbstractContextManager[None]:

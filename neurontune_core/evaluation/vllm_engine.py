@@ -41,6 +41,8 @@ def check_engine(config: PipelineConfig) -> None:
             f"{config.baseline.method!r}; set it to transformers"
         )
     first, *others = choose_devices(config.runtime.device)
+    if config.runtime.device == "auto":  # a model that fits on the first GPU is on it alone
+        others = [device for device in others if device.type == "cuda"]
     if others or first.index:
         raise InputError(
             f"evaluation.engine: 'vllm' uses only the first GPU, and runtime.device is "

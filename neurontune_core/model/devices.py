@@ -29,10 +29,8 @@ def choose_devices(name: str) -> Devices:
     """
     if name == "auto":
         count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-        if count > 1:
-            return (*(torch.device("cuda", index) for index in range(count)), torch.device("cpu"))
         if count:
-            return (torch.device("cuda"),)
+            return (*(torch.device("cuda", index) for index in range(count)), torch.device("cpu"))
         return (torch.device("mps" if torch.backends.mps.is_available() else "cpu"),)
     devices = tuple(_device(each.strip()) for each in name.split(","))
     if len(devices) > 1:  # `cuda` means the GPU `cuda:0`, also in `runtime.max_memory`
@@ -71,10 +69,13 @@ def _device(name: str) -> torch.device:
 
 def devices_in_words(devices: Devices) -> str:
     """Return devices with the names of the GPUs, to record what computed a result."""
-    return ", ".join(
+    words = [
         f"{device} ({torch.cuda.get_device_name(device)})" if device.type == "cuda" else str(device)
         for device in devices
-    )
+    ]
+    if len(devices) > 1 and devices[-1].type == "cpu":
+        words[-1] = "cpu for layers that do not fit"
+    return ", ".join(words)
 
 
 def check_memory(devices: Devices, most: Mapping[str, float]) -> None:

@@ -3,6 +3,7 @@
 import json
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -150,6 +151,16 @@ def test_a_device_that_vllm_does_not_take_is_told(
         vllm_engine.check_engine(configured(f"runtime.device={device}"))
     for taken in ("cuda", "cuda:0", "cpu"):
         vllm_engine.check_engine(configured(f"runtime.device={taken}"))
+
+
+@pytest.mark.parametrize("cards", [1, 2])
+def test_auto_is_taken_where_there_is_one_gpu(
+    vllm: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch, cards: int
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: cards)
+    with pytest.raises(InputError, match="only the first GPU") if cards == 2 else nullcontext():
+        vllm_engine.check_engine(configured("runtime.device=auto"))
 
 
 def test_a_missing_library_is_told(monkeypatch: pytest.MonkeyPatch) -> None:

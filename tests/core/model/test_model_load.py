@@ -94,7 +94,7 @@ def test_devices_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
             choose_devices(name)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    assert choose_devices("auto")[0] == choose_devices("cuda")[0] == torch.device("cuda")
+    assert choose_devices("auto") == (torch.device("cuda:0"), CPU) and choose_devices("cuda") == (torch.device("cuda"),)
     assert choose_devices("cuda:0")[0] == torch.device("cuda:0")
     with pytest.raises(InputError, match=r"'cuda:1' is not available \(1 CUDA devices\)"):
         choose_devices("cuda:1")

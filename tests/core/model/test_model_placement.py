@@ -195,7 +195,7 @@ def test_a_limit_that_one_device_would_ignore_is_told(tmp_path):
 
 
 SPLITS = {
-    "card and processor": {0: torch.device("cpu"), 1: "cpu"},
+    "card and processor": {0: torch.device("cpu"), 1: "cpu", "cpu": "cpu"},
     "processor and disk": {0: "cpu", 1: "disk"},
     "two cards": {0: torch.device("cpu"), 1: torch.device("cpu")},
 }
@@ -232,6 +232,29 @@ def on_processor(chat: ChatModel) -> ChatModel:
 TWO = (torch.device("cuda:0"), torch.device("cuda:1"))
 
 
+@pytest.mark.parametrize("fits", [True, False])
+def test_auto_offloads_what_does_not_fit_on_a_single_gpu(monkeypatch, tmp_path, fits):
+    reference = saved(tmp_path / "model", "llama")
+    alone = load(reference, str(tmp_path), torch.device("cpu"))
+    size = devices.weight_bytes(alone.model)
+    told = two_devices(monkeypatch, "card and processor", {0: size if fits else size * 9 // 10, "cpu": size})
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    chosen = devices.choose_devices("auto")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    divided = on_processor(load(reference, str(tmp_path), chosen))
+    assert any(weight.is_meta for weight in divided.model.parameters()) is not fits
+    assert set(told[-1]["device_map"].values()) == {torch.device("cpu")} | (set() if fits else {"cpu"})
+    assert respond(divided, ["Hello", "Hi there"], 8) == respond(alone, ["Hello", "Hi there"], 8)
+
+
+def test_the_record_says_what_the_processor_is_for(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "Card")
+    one, processor = torch.device("cuda:0"), torch.device("cpu")
+    assert devices.devices_in_words((one, processor)) == "cuda:0 (Card), cpu for layers that do not fit"
+    assert devices.devices_in_words((processor,)) == "cpu"
+
+
 @pytest.mark.parametrize(
     ("family", "split"),
     [("llama", "card and processor"), ("llama", "processor and disk"), ("qwen3_moe", "card and processor")],
@@ -257,9 +280,10 @@ def test_a_folder_is_read_straight_onto_its_devices(monkeypatch, tmp_path, famil
 
 
 @pytest.mark.parametrize("bits", ["int8", "int4"])
-def test_a_folder_is_rounded_while_it_is_read_onto_its_devices(monkeypatch, tmp_path, bits):
+@pytest.mark.parametrize("family", ["llama", "qwen3_moe", "gpt_oss"])
+def test_a_folder_is_rounded_while_it_is_read_onto_its_devices(monkeypatch, tmp_path, family, bits):
     pytest.importorskip("torchao")
-    plain = saved(tmp_path / "model", "llama")
+    plain = saved(tmp_path / "model", family)
     reference = plain.model_copy(update={"quantization": bits})
     alone = load(reference, str(tmp_path), torch.device("cpu"))
     size = devices.weight_bytes(alone.model)
