@@ -3,8 +3,8 @@
     python benchmarks/gpu_attribution.py [--device cuda] [--tiny] [--json FILE]
 
 Attribution in seconds a pair and as a share of the peak of a measured matrix product, at 75 and 650 tokens; scaling in
-examples a second; generation in tokens a second. `--tiny` takes a two-layer model, to try the script on a processor:
-its numbers say nothing of a large model.
+examples a second; generation in tokens a second, beside transformers' `generate` and vLLM, if it is installed. `--tiny`
+takes a two-layer model, to try the script on a processor: its numbers say nothing of a large model.
 """
 
 import argparse
@@ -15,6 +15,7 @@ from pathlib import Path
 
 import torch
 from attribution import LLAMA_8B
+from generation_rivals import own_rate, transformers_rate, vllm_rate
 from transformers import AutoModelForCausalLM, LlamaConfig
 
 from neurontune_core.attribution import engine as engines
@@ -34,6 +35,7 @@ from neurontune_core.records import NeuronId, NeuronSet
 
 PROMPT_TOKENS = (75, 650)
 RESPONSE, ROWS, REPEATS = 20, 32, 3
+NEW_TOKENS = 64
 
 
 def main() -> None:
@@ -45,7 +47,7 @@ def main() -> None:
     arguments = parser.parse_args()
     device = choose_devices(arguments.device)[0]
     chat = model_of(device, arguments.tiny)
-    rows = [*attribution_rows(chat), *training_rows(chat)]
+    rows = [*attribution_rows(chat), *training_rows(chat), *generation_rows(chat)]
     machine = f"{devices_in_words((device,))}, {platform.machine()}, torch {torch.__version__}"
     print(f"{machine}; {sum(weight.numel() for weight in chat.model.parameters()) / 1e9:.2f} billion parameters")
     for name, value, unit in rows:
@@ -88,7 +90,7 @@ def attribution_rows(chat: ChatModel) -> list[tuple[str, float, str]]:
 
 
 def training_rows(chat: ChatModel) -> list[tuple[str, float, str]]:
-    """Return examples of scaling a second, and tokens of generation a second in a batch and alone."""
+    """Return examples of scaling a second, and tokens of a step of generation a second in a batch and alone."""
     widths = neuron_counts(chat.model)
     chosen = [NeuronId(layer, place) for layer in range(len(widths) // 2, len(widths)) for place in range(0, 48, 3)]
     neurons = NeuronSet(tuple(chosen[::2]), tuple(chosen[1::2]))
@@ -97,8 +99,21 @@ def training_rows(chat: ChatModel) -> list[tuple[str, float, str]]:
     speed = measure_speed(chat, neurons, prompts, trained)
     return [
         ("scaling", 1 / (speed.gradient * len(trained[0].tokens)), "examples a second"),
-        (f"generation, {ROWS} rows", ROWS / (speed.step + ROWS * speed.row), "tokens a second"),
-        ("generation, one row", 1 / (speed.step + speed.row), "tokens a second"),
+        (f"a step of generation, {ROWS} rows", ROWS / (speed.step + ROWS * speed.row), "tokens a second"),
+        ("a step of generation, one row", 1 / (speed.step + speed.row), "tokens a second"),
+    ]
+
+
+def generation_rows(chat: ChatModel) -> list[tuple[str, float, str]]:
+    """Return the tokens a second of whole answers, by this project and by other engines on the same prompts."""
+    prompts = [list(_tokens(PROMPT_TOKENS[0] - place, place)) for place in range(ROWS)]
+    rates = {
+        "this project": own_rate(chat, prompts, NEW_TOKENS),
+        "transformers": transformers_rate(chat, prompts, NEW_TOKENS),
+        "vLLM": vllm_rate(chat, prompts, NEW_TOKENS),
+    }
+    return [
+        (f"{ROWS} answers, {engine}", rate, "tokens a second") for engine, rate in rates.items() if rate is not None
     ]
 
 
