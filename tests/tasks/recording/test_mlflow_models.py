@@ -85,6 +85,21 @@ def test_answers_are_traces_with_verdicts_and_harmful_text_is_masked(config: Pip
     assert "| **SU-F1** |" in note and "| refused: safety plain | 0% [" in note
 
 
+def test_the_run_and_its_evaluation_step_show_the_traces_and_how_many_prompts_they_are(
+    config: PipelineConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mlflow_answers, "MOST_PROMPTS", 6)
+    record, _ = finished(config, "mine")
+    client = client_of(tracking_uri(config.runtime))
+    (step,) = client.search_runs(["1"], "tags.`step.name` = 'evaluation' and tags.`step.outcome` = 'cached'")
+    assert step.data.tags["mlflow.parentRunId"] == record.run_id
+    for run in (record.run_id, step.info.run_id):
+        assert len(client.search_traces(locations=["1"], run_id=run)) == 12
+    answers = client.search_runs(["1"], "tags.`step.name` = 'answers'")
+    notes = [run.data.tags["mlflow.note.content"] for run in [*answers, client.get_run(record.run_id)]]
+    assert len(notes) == 3 and all("6 of 8 prompts, an equal share of each benchmark" in note for note in notes)
+
+
 @pytest.mark.parametrize(("verdict", "shown"), [("refusal", ["verdict", "as wanted"]), ("unscored", ["verdict"])])
 def test_an_answer_that_was_not_scored_is_neither_wanted_nor_unwanted(verdict: str, shown: list[str]) -> None:
     row = {"verdict": verdict, "refused": verdict == "refusal", "broken": False, "role": "utility", "judge": "rules 8"}
