@@ -91,26 +91,50 @@ def up(settings: Sequence[str], port: int, mlflow_port: int, show_password: bool
             uri = noted["MLFLOW_TRACKING_URI"] = f"http://127.0.0.1:{mlflow_port}"
             shared |= login.mlflow_variables(prefect.login)
         shared["MLFLOW_TRACKING_URI"] = uri
-        deployer = start("deployments", _deployer(), shared | {"PWD": str(PROJECT)}) if DEPLOYMENTS.is_file() else None
-        prefect.wait_until_ready()
-        _say("Prefect answers")
-        work_pools.limit_gpus(api)
-        work_pools.make_pools(api)
-        pools = work_pools.work_pools()
-        kept += [start(f"worker {pool}", _worker(pool), shared) for pool in pools]
-        deployments = _deploy(deployer)  # while MLflow and the workers start
-        _say("deployments are registered")
-        _wait("MLflow", lambda: httpx.get(f"{uri}/health", timeout=5).is_success)
-        _say("MLflow answers")
-        for pool in pools:
-            _wait(f"worker of {pool}", partial(work_pools.is_online, api, pool))
-        _say("the workers are ready")
+        workers, deployments = _start_workers(start, prefect, api, shared)
+        _wait_for_all(api, uri)
         # what was kept while MLflow was away, and runs that were killed; nobody waits for it
         start("sync", [*NEURONTUNE, "sync", *(word for each in settings for word in ("--set", each))], shared)
         with environment.announced(home, noted):
             addresses = (without_password(uri), root, deployments, home / login.FILE)
             _print_addresses(prefect, *addresses, show_password, own_mlflow)
-            _watch(prefect, kept, lambda: server.start_server(home, prefect.log, port))
+            _watch(prefect, kept + workers, lambda: server.start_server(home, prefect.log, port))
+
+
+def _start_workers(
+    start: Callable[[str, list[str], dict[str, str]], Service],
+    prefect: server.EmbeddedServer,
+    api: httpx.Client,
+    shared: dict[str, str],
+) -> tuple[list[Service], str]:
+    """Start a worker for each pool and register the deployments when Prefect answers; return workers and deployments.
+
+    Raises:
+        ServiceError: the deployments could not be registered.
+    """
+    # it imports the flows, which takes seconds, while Prefect starts
+    deployer = start("deployments", _deployer(), shared | {"PWD": str(PROJECT)}) if DEPLOYMENTS.is_file() else None
+    prefect.wait_until_ready()
+    _say("Prefect answers")
+    work_pools.limit_gpus(api)
+    work_pools.make_pools(api)
+    workers = [start(f"worker {pool}", _worker(pool), shared) for pool in work_pools.work_pools()]
+    deployments = _deploy(deployer)  # while MLflow and the workers start
+    _say("deployments are registered")
+    return workers, deployments
+
+
+def _wait_for_all(api: httpx.Client, mlflow: str) -> None:
+    """Wait until MLflow and the worker of every pool answer.
+
+    Raises:
+        ServiceError: one of them does not answer.
+    """
+    _wait("MLflow", lambda: httpx.get(f"{mlflow}/health", timeout=5).is_success)
+    _say("MLflow answers")
+    for pool in work_pools.work_pools():
+        _wait(f"worker of {pool}", partial(work_pools.is_online, api, pool))
+    _say("the workers are ready")
 
 
 def _watch(

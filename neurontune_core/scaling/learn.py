@@ -101,21 +101,10 @@ def learn_scaling(
     method = _method(_training(problem, settings), settings)
     saved = checkpoint.load() if checkpoint else None
     state = from_bytes(saved, problem.chat.device) if saved else method.start()
-    due = validated_steps(method.steps, settings) if problem.labels else set()
-    chosen, reported = draw_prompts(problem.pairs, settings) if due else ([], [])
-    choosing = _with_base_answers(problem, chosen, settings) if due else None
+    validation = _validation(problem, settings, method.steps)
     save, work = Saving(state, checkpoint), MeasuredWork()
     started = time.perf_counter() - state.seconds
-
-    def validated() -> bool:
-        """Validate the last step if that is due; a run that was killed during a validation does it when it resumes."""
-        if not choosing or state.steps not in due or "validation_score" in state.rows[-1]:
-            return False
-        save(after=SECONDS_BEFORE_VALIDATION)
-        state.rows[-1] |= _compare(state, _score(problem, choosing, state, settings))
-        return True
-
-    if validated() and report:
+    if validation and validation.add_score(state, save) and report:
         report(state.steps - 1, state.rows[-1])
     left = range(state.steps, method.steps)
     for step in track(left, "learning alpha", len(left)):
@@ -125,7 +114,8 @@ def learn_scaling(
             row = {"step": float(step)} | method.step(state, save)
         row["alpha_mean_shift"] = float((state.alpha - 1).abs().mean())
         state.rows.append(row)
-        validated()
+        if validation:
+            validation.add_score(state, save)
         save()
         if report:
             report(step, row)
@@ -133,13 +123,43 @@ def learn_scaling(
     if state.best_score is not None:
         state.alpha = state.best_alpha
     facts = _facts(state, seconds) | _shares(work, problem.chat)
-    if choosing:
-        facts |= _score(problem, _with_base_answers(problem, reported, settings), state, settings).columns
-    return LearnedScaling(
-        ScalingFactors(problem.neurons, state.alpha.detach().cpu().numpy().astype(np.float32)),
-        pd.DataFrame(state.rows),
-        facts,
-    )
+    if validation:
+        facts |= validation.reported_score(state)
+    alpha = state.alpha.detach().cpu().numpy().astype(np.float32)
+    return LearnedScaling(ScalingFactors(problem.neurons, alpha), pd.DataFrame(state.rows), facts)
+
+
+@dataclass(frozen=True)
+class _Validation:
+    """The steps after which factors are validated, the prompts that choose among them, and those that measure them."""
+
+    problem: Problem
+    settings: ScalingConfig
+    due: set[int]
+    choosing: ValidationPrompts
+    reported: Sequence[PromptPair]
+
+    def add_score(self, state: State, save: Saving) -> bool:
+        """Validate the last step if that is due; a run that was killed during a validation does it when it resumes."""
+        if state.steps not in self.due or "validation_score" in state.rows[-1]:
+            return False
+        save(after=SECONDS_BEFORE_VALIDATION)
+        state.rows[-1] |= _compare(state, _score(self.problem, self.choosing, state, self.settings))
+        return True
+
+    def reported_score(self, state: State) -> dict[str, float]:
+        """Return the score of the present factors on the prompts that did not choose them."""
+        prompts = _with_base_answers(self.problem, self.reported, self.settings)
+        return _score(self.problem, prompts, state, self.settings).columns
+
+
+def _validation(problem: Problem, settings: ScalingConfig, steps: int) -> _Validation | None:
+    """Return the validation of a method with so many steps; None without a judge or a step to validate."""
+    due = validated_steps(steps, settings) if problem.labels else set()
+    if not due:
+        return None
+    chosen, reported = draw_prompts(problem.pairs, settings)
+    return _Validation(problem, settings, due, _with_base_answers(problem, chosen, settings), reported)
 
 
 def _training(problem: Problem, settings: ScalingConfig) -> Problem:
