@@ -25,6 +25,7 @@ from neurontune_core.config import (
 )
 from neurontune_core.errors import InputError, NeuronTuneError, StorageError
 from neurontune_core.evaluation import benchmarks
+from neurontune_core.model.checks.name import check_name
 from neurontune_core.pairs import data_files
 from neurontune_core.shown_text import printable
 from neurontune_core.storage import check_file, check_folder, check_root
@@ -251,6 +252,7 @@ def embedded(config: PipelineConfig, preset: str, debug: bool) -> Iterator[None]
         InputError: bad input, found before a model is loaded.
     """
     check_address_space()
+    check_name(config.model)
     data_files.check_names(config.pairs)
     benchmarks.check_benchmarks(config.evaluation)
     environment.apply(config.runtime, quiet=not debug)
