@@ -198,10 +198,15 @@ def _inputs(arguments: Mapping[str, Any]) -> list[Artifact]:
 
 def _told(stage: str, facts: Mapping[str, float]) -> str:
     known = [(name, facts[name]) for name in KEY_FACTS.get(stage, ()) if name in facts]
-    told = [f"{name.removeprefix('eval/').replace('_', ' ')} {value:.4g}" for name, value in known]
+    told = [f"{fact_in_words(name)} {value:.4g}" for name, value in known]
     # first the effect of silencing: whether the safety neurons carry refusals
     silenced = silencing_statement(facts) if stage == "selection" else ""
     return ", ".join([*([silenced] if silenced else []), *told])
+
+
+def fact_in_words(name: str) -> str:
+    """Return the name of a fact as words: `eval/su_f1_base` is `SU-F1 base`."""
+    return name.rpartition("/")[2].replace("su_f1", "SU-F1").replace("kl_", "KL ").replace("_", " ")
 
 
 def say(stage: str, reused: bool, seconds: float, facts: str) -> None:

@@ -32,9 +32,15 @@ def explain_settings(error: ValidationError, whole: type[BaseModel]) -> str:
                 place, value = f"{place}.method", value["method"] if isinstance(value, dict) else value
             given = re.sub(r"//[^/]*@", "//***@", quoted(value, LONGEST_VALUE))
             syntax = "; write a list as a,b" if item["type"] in ("tuple_type", "list_type") else ""
-            lines[place] = f"{place}: {item['msg'].removeprefix('Value error, ')} (got {given}){syntax}"
+            lines[place] = f"{place}: {_reason(item['msg'])} (got {given}){syntax}"
     shown = list(lines.values())[:_MOST_ERRORS]
     return "; ".join(shown + ([f"and {len(lines) - len(shown)} more"] if len(lines) > len(shown) else []))
+
+
+def _reason(message: str) -> str:
+    """Return pydantic's reason in the words of a person who writes settings."""
+    said = message.removeprefix("Value error, ").replace("Input should be", "must be")
+    return said.replace("a valid dictionary", "a section of fields").replace("a valid tuple", "a list")
 
 
 def _plain(part: int | str) -> str:

@@ -100,14 +100,16 @@ def main() -> None:
 
 def _exit_code() -> int:
     try:
-        result: Any = app(args=sys.argv[1:] or ["--help"], standalone_mode=False)
+        result: Any = app(args=sys.argv[1:] or ["--help"], prog_name="neurontune", standalone_mode=False)
     except (KeyboardInterrupt, typer.Abort):
         result = INTERRUPTED
     except InputError as error:
         return fail(str(error), 2)
     except Exception as error:
         if hasattr(error, "format_message"):  # a usage error, raised by typer or click
-            return fail(error.format_message(), 2)
+            context = getattr(error, "ctx", None)
+            help_of = f"; see `{context.command_path} -h`" if context else ""
+            return fail(f"{error.format_message().rstrip('.')}{help_of}", 2)
         if "--debug" in sys.argv:
             raise
         from tasks.recording.mlflow_store import is_of_database, reason_of

@@ -37,8 +37,10 @@ def up(
         list[str] | None,
         typer.Option("--set", metavar="runtime.FIELD=VALUE", help="Where runs are kept, e.g. runtime.root=DIR."),
     ] = None,
-    port: Annotated[int, typer.Option(metavar="PORT", help="Port of the Prefect server.")] = 4200,
-    mlflow_port: Annotated[int, typer.Option(metavar="PORT", help="Port of the MLflow server.")] = 5000,
+    port: Annotated[int, typer.Option(min=1, max=65535, metavar="PORT", help="Port of the Prefect server.")] = 4200,
+    mlflow_port: Annotated[
+        int, typer.Option(min=1, max=65535, metavar="PORT", help="Port of the MLflow server.")
+    ] = 5000,
     show_password: Annotated[
         bool, typer.Option("--show-password", help="Print the password; do nothing else if the servers are up.")
     ] = False,

@@ -85,9 +85,11 @@ def show_judgement(file: str, judge: str, path: str | None, to: str | None, as_j
         return
     for name, value in figures.items():
         TextConsole(WIDTH).print(f"{name.replace('_', ' '):<24} {_figure(value)}")
+    if to is not None:
+        echo(f"a row for each verdict: {to}")
 
 
 def _figure(value: Any) -> str:
     if isinstance(value, dict):
-        return ", ".join(f"{_figure(part)} {name}" for name, part in value.items())
+        return ", ".join(f"{_figure(part)} {name}" for name, part in value.items()) or "-"
     return f"{value:.3f}" if isinstance(value, float) else "-" if value is None else str(value)

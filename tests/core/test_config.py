@@ -123,8 +123,8 @@ def test_a_section_that_is_no_table_is_named(tmp_path: Path, section: str, value
     file = tmp_path / "own.toml"
     file.write_text(f"{section} = {value}\n")
     for settings in ((), (f"{'model.name' if section == 'runtime' else 'runtime.root'}=x",)):
-        assert error_of(*settings, preset=str(file)).startswith(f"{section}: Input should be a valid dictionary")
-    with pytest.raises(InputError, match=f"{section}: Input should be a valid dictionary"):
+        assert error_of(*settings, preset=str(file)).startswith(f"{section}: must be a section of fields")
+    with pytest.raises(InputError, match=f"{section}: must be a section of fields"):
         load_config(str(file), model="some/model")
 
 
@@ -207,11 +207,11 @@ def test_two_settings_of_one_source_add_up() -> None:
         ("scaling.steps=", ["scaling.steps", "valid integer", "''"]),
         ("scaling.steps=-1", ["scaling.steps", "greater than or equal to 0", "-1"]),
         ("scaling.sign=both", ["scaling.sign", "'free', 'by_role' or 'against_role'", "'both'"]),
-        ("pairs.harmful.x=1", ["pairs.harmful", "valid tuple", "write a list as a,b"]),
+        ("pairs.harmful.x=1", ["pairs.harmful", "must be a list", "write a list as a,b"]),
         ("evaluation.benchmarks=3", ["evaluation.benchmarks.0", "valid string", "3"]),
         ("robustness.shots=1.5", ["robustness.shots.0", "valid integer", "1.5"]),
         ("robustness.bits=9", ["robustness.bits.0", "less than or equal to 8", "9"]),
-        ("pairs.sources.advbench=3", ["pairs.sources.advbench", "valid dictionary", "3"]),
+        ("pairs.sources.advbench=3", ["pairs.sources.advbench", "must be a section of fields", "3"]),
         ("pairs.validation_fraction=1.5", ["pairs.validation_fraction", "less than 1", "1.5"]),
         ("scaling.utility_weight=nan", ["scaling.utility_weight", "nan"]),
         ("scaling.prior_width=inf", ["scaling.prior_width", "finite number", "inf"]),
@@ -360,7 +360,7 @@ def test_password_in_the_root_is_refused_and_not_repeated(monkeypatch: pytest.Mo
         ("scaling.prior_width=1e9", ["scaling.prior_width: more than any run needs"]),
         ("selection.utility_neurons=1e300", ["selection.utility_neurons: more than any run needs"]),
         ("pairs.seed=100000000000000000000", ["pairs.seed: more than any run needs; give at most 4294967295"]),
-        ("attribution.shards=1000000", ["attribution.shards: Input should be less than or equal to 10000"]),
+        ("attribution.shards=1000000", ["attribution.shards: must be less than or equal to 10000"]),
         ("runtime.workers=1000000000", ["runtime.workers"]),
         ("runtime.root=", ["runtime.root: String should have at least 1 character"]),
         ('runtime.root="a\\u0000b"', ["runtime.root: a text with a NUL character names nothing"]),

@@ -166,7 +166,7 @@ def test_in_a_preset_too_a_foreign_setting_or_an_unknown_method_is_explained(tmp
 def test_a_scaling_section_that_is_no_table_is_named(tmp_path: Path, section: str) -> None:
     for base in ("", 'extends = "smollm2"\n'):
         preset = written(tmp_path, own=f"{base}scaling = {section}\n")
-        assert error_of(preset=preset).startswith("scaling: Input should be a valid dictionary")
+        assert error_of(preset=preset).startswith("scaling: must be a section of fields")
         assert error_of("scaling.method=maml", preset=preset).startswith("--set: 'scaling.method' names a field below")
 
 

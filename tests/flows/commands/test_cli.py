@@ -117,6 +117,18 @@ def test_a_root_that_cannot_be_made_is_bad_input(
     assert err.startswith("neurontune: error: runtime.root: ") and str(tmp_path / "file") in err
 
 
+@pytest.mark.parametrize("name", ["/no/such/model", "./model.gguf", "~/model", "packaged:qwen"])
+def test_a_model_that_is_not_there_is_refused_before_a_server_starts(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path, name: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(environment, "own_prefect_home", lambda runtime: Path(runtime.root) / ".prefect")
+    monkeypatch.setattr("flows.commands.run.start_prefect", lambda: pytest.fail("a server was started"))
+    code, out, err = call(monkeypatch, capsys, "run", name)
+    assert (code, out) == (2, "")
+    assert err.startswith("neurontune: error: model.name: ") and name.strip("~.").removeprefix("packaged:") in err
+
+
 @pytest.mark.parametrize(
     ("error", "code", "line"),
     [
@@ -249,9 +261,11 @@ def test_judge_prints_figures_and_json(
         "f1": 1.0, "f1_without_partial": 1.0, "worst_group_f1": None,
         "false_refusal_unsafe": None, "false_refusal_safe": None,
     }  # fmt: skip
-    code, out, _ = call(monkeypatch, capsys, "judge", str(file), "--judge", "keyword")
+    labels = tmp_path / "labels.csv"
+    code, out, _ = call(monkeypatch, capsys, "judge", str(file), "--judge", "keyword", "--to", str(labels))
     assert code == 0
     assert "verdicts" in out and "1 refusal" in out
+    assert out.endswith(f"a row for each verdict: {labels}\n") and len(labels.read_text().splitlines()) == 3
 
 
 def test_own_prefect_home_only_where_the_user_has_none(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
