@@ -34,6 +34,7 @@ def generate(
     track: Track = silent,
     while_reading: WhileReading = lambda places: nullcontext(),
     choose: Choose | None = None,
+    known: dict[int, list[int]] | None = None,
 ) -> list[list[int]]:
     """Return the continuation of every prompt as token ids, without the end-of-turn token that closed it.
 
@@ -44,6 +45,8 @@ def generate(
         track: reports the progress of the batches.
         while_reading: a change of the model during the pass over the prompts; it is undone before the second new token.
         choose: chooses the next tokens; by default the likeliest ones.
+        known: continuations by the index of the prompt; those of each batch are added, and a batch whose continuations
+            are known is not run.
 
     Raises:
         InputError: prompt and continuation are longer than the model's positions.
@@ -51,14 +54,14 @@ def generate(
     if problem := overflow(chat, max(map(len, prompts), default=0), max_new_tokens):
         raise InputError(f"generate: {problem}; shorten the prompt, or ask for fewer tokens")
     groups = generation_batches(prompts, max_new_tokens, chat.generation_tokens)
-    completions: list[list[int]] = [[] for _ in prompts]
+    completions: dict[int, list[int]] = {} if known is None else known
     for group in track(groups, "generating", len(groups)):
+        if group[0] in completions:
+            continue
         batch = [prompts[i] for i in group]
-        for index, completion in zip(
-            group, _generate_batch(chat, batch, max_new_tokens, while_reading(group), group, choose), strict=True
-        ):
-            completions[index] = completion
-    return completions
+        found = _generate_batch(chat, batch, max_new_tokens, while_reading(group), group, choose)
+        completions.update(zip(group, found, strict=True))
+    return [completions[index] for index in range(len(prompts))]
 
 
 def generation_batches(prompts: Sequence[Sequence[int]], max_new_tokens: int, most_tokens: int) -> list[list[int]]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -27,6 +28,15 @@ def explicit_attention(model: PreTrainedModel) -> Iterator[None]:
         model.set_attn_implementation(previous)
 
 
+@dataclass(frozen=True)
+class Sums:
+    """Sums over the first `parts` parts of a batch: gradients in the parameters, and each role's loss in nats."""
+
+    gradients: list[Tensor]
+    losses: dict[Role, float]
+    parts: int = 0
+
+
 def gradients(
     chat: ChatModel,
     change: Callable[[], AbstractContextManager[None]],
@@ -34,20 +44,25 @@ def gradients(
     examples: Sequence[Example],
     loss: JointLoss,
     create_graph: bool = False,
+    done: Sums | None = None,
+    keep: Callable[[Sums], object] = lambda sums: None,
 ) -> tuple[list[Tensor], dict[Role, float]]:
     """Return the gradients of a joint loss in the parameters of any change, and both roles' losses in nats.
 
     The batch is run in parts of at most `chat.batch_tokens` tokens; each part runs inside a new context `change()`.
+    `keep` is called with the sums after each part; given such sums as `done`, only the other parts are run.
     """
     counts = {role: sum(example.role == role for example in examples) for role in ("safety", "utility")}
-    totals = [torch.zeros_like(parameter) for parameter in parameters]
-    means: dict[Role, float] = {}
-    for part in micro_batches(examples, chat.batch_tokens):
+    sums = done or Sums([torch.zeros_like(parameter) for parameter in parameters], {})
+    for part in micro_batches(examples, chat.batch_tokens)[sums.parts :]:
         with explicit_attention(chat.model), change():
             losses = response_losses(chat, part, loss.base, loss.positions)
         joint = torch.stack([loss.role_weights[role] / counts[role] * value for role, value in losses.items()]).sum()
         pieces = torch.autograd.grad(joint, parameters, create_graph=create_graph)
-        totals = [total + piece for total, piece in zip(totals, pieces, strict=True)]
-        for role, value in losses.items():
-            means[role] = means.get(role, 0.0) + float(value.detach()) / counts[role]
-    return totals, means
+        means = sums.losses | {
+            role: sums.losses.get(role, 0.0) + float(value.detach()) / counts[role] for role, value in losses.items()
+        }
+        totals = [total + piece for total, piece in zip(sums.gradients, pieces, strict=True)]
+        sums = Sums(totals, means, sums.parts + 1)
+        keep(sums)
+    return sums.gradients, sums.losses

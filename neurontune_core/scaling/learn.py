@@ -121,10 +121,10 @@ def learn_scaling(
             report(step, row)
     seconds = time.perf_counter() - started
     if state.best_score is not None:
-        state.alpha = state.best_alpha
+        state.alpha = state.best_alpha.clone()
     facts = _facts(state, seconds) | _shares(work, problem.chat)
     if validation:
-        facts |= validation.reported_score(state)
+        facts |= validation.reported_score(state, save)
     alpha = state.alpha.detach().cpu().numpy().astype(np.float32)
     return LearnedScaling(ScalingFactors(problem.neurons, alpha), pd.DataFrame(state.rows), facts)
 
@@ -144,13 +144,13 @@ class _Validation:
         if state.steps not in self.due or "validation_score" in state.rows[-1]:
             return False
         save(after=SECONDS_BEFORE_VALIDATION)
-        state.rows[-1] |= _compare(state, _score(self.problem, self.choosing, state, self.settings))
+        state.rows[-1] |= _compare(state, _score(self.problem, self.choosing, state, self.settings, save))
         return True
 
-    def reported_score(self, state: State) -> dict[str, float]:
+    def reported_score(self, state: State, save: Saving) -> dict[str, float]:
         """Return the score of the present factors on the prompts that did not choose them."""
         prompts = _with_base_answers(self.problem, self.reported, self.settings)
-        return _score(self.problem, prompts, state, self.settings).columns
+        return _score(self.problem, prompts, state, self.settings, save).columns
 
 
 def _validation(problem: Problem, settings: ScalingConfig, steps: int) -> _Validation | None:
@@ -191,11 +191,13 @@ def _with_base_answers(problem: Problem, prompts: Sequence[PromptPair], settings
     return with_base_answers(problem.chat, prompts, problem.labels, settings)
 
 
-def _score(problem: Problem, prompts: ValidationPrompts, state: State, settings: ScalingConfig) -> Score:
-    """Return the score of the present factors."""
+def _score(problem: Problem, prompts: ValidationPrompts, state: State, settings: ScalingConfig, save: Saving) -> Score:
+    """Return the score of the present factors; the state keeps the answers of an unfinished validation."""
     assert problem.labels is not None
     with scaled(problem.chat.model, problem.neurons, state.alpha):
-        return validate(problem.chat, prompts, problem.labels, settings)
+        score = validate(problem.chat, prompts, problem.labels, settings, save.between, state.answers)
+    state.answers = {}
+    return score
 
 
 def _compare(state: State, score: Score) -> dict[str, float]:

@@ -13,7 +13,7 @@ from neurontune_core.records import Role
 from neurontune_core.scaling.bounds import bounded
 from neurontune_core.scaling.episodes import EpisodeSampler, answered
 from neurontune_core.scaling.examples import encode_examples
-from neurontune_core.scaling.gradient import gradients
+from neurontune_core.scaling.gradient import Sums, gradients
 from neurontune_core.scaling.losses import Example, JointLoss, PositionWeights
 from neurontune_core.scaling.problem import Problem
 from neurontune_core.scaling.settings import MamlSettings
@@ -21,6 +21,9 @@ from neurontune_core.scaling.state import State
 
 ADAM_BETAS = (0.9, 0.99)
 """A run has a few dozen steps. With the usual 0.999 the second moment would still be dominated by its start."""
+
+TASKS, QUERY = "tasks", "query"
+"""Names of the sums in the state: over the finished tasks of a step, and over the parts of a task's query batch."""
 
 Batch = Sequence[Example]
 
@@ -63,17 +66,7 @@ class Maml:
         Raises:
             NumericalError: the gradient is not finite.
         """
-        episodes = self._episodes[state.steps]
-        gradient = torch.zeros_like(state.alpha)
-        losses: dict[Role, float] = {"safety": 0.0, "utility": 0.0}
-        tokens = 0
-        for episode in episodes:
-            support, query = ([self._examples[pair.id] for pair in part] for part in (episode.support, episode.query))
-            part, values = episode_gradient(self._problem, state.alpha, support, query, self._base, self._settings)
-            gradient += part / len(episodes)
-            for role, value in values.items():
-                losses[role] += value / len(episodes)
-            tokens += _tokens(support) * self._settings.inner_steps + _tokens(query)
+        gradient, losses, tokens = self._sum_over_tasks(state, save)
         if not bool(torch.isfinite(gradient).all()):
             raise NumericalError(
                 f"scaling: the gradient at step {state.steps} is not finite; lower scaling.outer_learning_rate "
@@ -89,7 +82,35 @@ class Maml:
             "tokens": float(tokens),
         }
 
+    def _sum_over_tasks(self, state: State, save: Callable[[], None]) -> tuple[Tensor, dict[Role, float], int]:
+        """Return the mean gradient and losses over the tasks of a step, and the tokens read.
+
+        The state keeps the sums over the tasks and over the parts of a query batch. A killed run resumes with them, and
+        repeats only the inner loop of the task at which it was killed.
+        """
+        tasks = [[[self._examples[pair.id] for pair in part] for part in (e.support, e.query)]
+                 for e in self._episodes[state.steps]]  # fmt: skip
+        total = _kept(state, TASKS) or Sums([torch.zeros_like(state.alpha)], {"safety": 0.0, "utility": 0.0})
+        for support, query in tasks[total.parts :]:
+
+            def keep(sums: Sums) -> None:
+                _keep(state, QUERY, sums)
+                save()
+
+            found, values = episode_gradient(
+                self._problem, state.alpha, support, query, self._base, self._settings, _kept(state, QUERY), keep
+            )
+            losses = {role: total.losses[role] + value / len(tasks) for role, value in values.items()}
+            total = Sums([total.gradients[0] + found / len(tasks)], total.losses | losses, total.parts + 1)
+            _keep(state, TASKS, total)
+            _drop(state, QUERY)
+            save()
+        tokens = sum(_tokens(support) * self._settings.inner_steps + _tokens(query) for support, query in tasks)
+        return total.gradients[0], total.losses, tokens
+
     def _move(self, state: State, gradient: Tensor) -> None:
+        """Take a step of Adam, and drop the sums of which the gradient was made."""
+        _drop(state, TASKS)
         place = state.alpha.clone().requires_grad_()
         rate = step_size(self._settings.outer_learning_rate, state.steps, self.steps)
         optimiser = torch.optim.Adam([place], lr=rate, betas=ADAM_BETAS)
@@ -101,18 +122,40 @@ class Maml:
         state.alpha = bounded(place.detach(), self._problem.neurons, self._settings)
 
 
+def _keep(state: State, name: str, sums: Sums) -> None:
+    """Put sums into the state under a name."""
+    state.tensors[name] = sums.gradients[0]
+    state.notes[name] = {"losses": sums.losses, "parts": sums.parts}
+
+
+def _kept(state: State, name: str) -> Sums | None:
+    """Return the sums that the state has under a name, if any."""
+    return Sums([state.tensors[name]], **state.notes[name]) if name in state.notes else None
+
+
+def _drop(state: State, name: str) -> None:
+    del state.tensors[name], state.notes[name]
+
+
 def step_size(first: float, step: int, steps: int) -> float:
     """Return the step size at a step counted from 0: it falls from `first` to 0 on a cosine."""
     return first * (1 + math.cos(math.pi * step / steps)) / 2
 
 
 def episode_gradient(
-    problem: Problem, alpha: Tensor, support: Batch, query: Batch, base: Mapping[str, Tensor], settings: MamlSettings
+    problem: Problem,
+    alpha: Tensor,
+    support: Batch,
+    query: Batch,
+    base: Mapping[str, Tensor],
+    settings: MamlSettings,
+    done: Sums | None = None,
+    keep: Callable[[Sums], object] = lambda sums: None,
 ) -> tuple[Tensor, dict[Role, float]]:
     """Return an episode's meta-gradient `[neuron]` and its query losses in nats.
 
     `grad L(alpha'; query)`, with `L = L_safety + lambda L_utility`, taken in alpha' (first order) or in alpha through
-    the inner steps (second order).
+    the inner steps (second order). `done` and `keep` are those of `gradients`, for the query batch.
     """
     second = settings.order == "second"
     start = alpha.detach().requires_grad_()
@@ -120,7 +163,7 @@ def episode_gradient(
     if not second:
         adapted = adapted.detach().requires_grad_()
     weights: dict[Role, float] = {"safety": 1.0, "utility": settings.utility_weight}
-    gradient, losses = joint_gradient(problem, adapted, query, base, weights, settings)
+    gradient, losses = joint_gradient(problem, adapted, query, base, weights, settings, done=done, keep=keep)
     if second:
         # chain rule through the inner steps: d L(alpha') / d alpha = (d alpha' / d alpha)^T dL / d alpha'
         (gradient,) = torch.autograd.grad(adapted, start, grad_outputs=gradient)
@@ -158,6 +201,8 @@ def joint_gradient(
     role_weights: Mapping[Role, float],
     settings: MamlSettings,
     create_graph: bool = False,
+    done: Sums | None = None,
+    keep: Callable[[Sums], object] = lambda sums: None,
 ) -> tuple[Tensor, dict[Role, float]]:
     """Return the gradient `[neuron]` of the weighted losses in alpha, and both losses in nats."""
 
@@ -166,7 +211,7 @@ def joint_gradient(
 
     positions = PositionWeights(settings.early_positions, settings.early_weight)
     loss = JointLoss(base, role_weights, positions)
-    (gradient,), means = gradients(problem.chat, change, [alpha], examples, loss, create_graph)
+    (gradient,), means = gradients(problem.chat, change, [alpha], examples, loss, create_graph, done, keep)
     return gradient, means
 
 

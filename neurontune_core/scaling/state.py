@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -10,11 +10,13 @@ import torch
 from safetensors.torch import load, save
 from torch import Tensor
 
+from neurontune_core.progress import Item
+
 SAVE_SECONDS = 30.0
 """Time between two saves, so that a killed run loses at most a minute of work."""
 SECONDS_BEFORE_VALIDATION = 5.0
-"""Before a validation, which may take a minute without a save, what is older than this is saved."""
-NUMBERS = ("best_score", "best_step", "stale", "seconds", "rows", "notes")
+"""Before a validation, whose batches may take half a minute each, what is older than this is saved."""
+NUMBERS = ("best_score", "best_step", "stale", "seconds", "rows", "notes", "answers")
 
 
 class Checkpoint(Protocol):
@@ -42,6 +44,7 @@ class State:
         stale: number of validations since the one with the best score.
         seconds: time spent so far.
         rows: the curve, a row an outer step.
+        answers: of an unfinished validation, the answers so far as tokens, by the index of the prompt.
     """
 
     alpha: Tensor
@@ -53,6 +56,7 @@ class State:
     stale: int = 0
     seconds: float = 0.0
     rows: list[dict[str, float]] = field(default_factory=list)
+    answers: dict[int, list[int]] = field(default_factory=dict)
 
     @property
     def steps(self) -> int:
@@ -73,6 +77,8 @@ def from_bytes(content: bytes, device: torch.device) -> State:
     """Return the state that `to_bytes` wrote."""
     tensors = {name: value.to(device) for name, value in load(content).items()}
     numbers = json.loads(bytes(tensors.pop("numbers").tolist()))
+    # in JSON all keys are text
+    numbers["answers"] = {int(place): answer for place, answer in numbers.get("answers", {}).items()}
     alpha, best = tensors.pop("alpha"), tensors.pop("best_alpha")
     return State(alpha, best, {name.removeprefix("method."): value for name, value in tensors.items()}, **numbers)
 
@@ -91,3 +97,9 @@ class Saving:
             self._state.seconds += now - self._saved
             self._checkpoint.save(to_bytes(self._state))
             self._saved = now
+
+    def between(self, items: Iterable[Item], description: str, total: int) -> Iterator[Item]:
+        """Yield the items, and save after each; a `Track`."""
+        for item in items:
+            yield item
+            self()

@@ -13,6 +13,7 @@ from neurontune_core.evaluation.compared_answers import chrf
 from neurontune_core.model.generate import decode, generate
 from neurontune_core.model.likelihood import TokenSequence, response_hidden, shared_prefix
 from neurontune_core.model.load import ChatModel
+from neurontune_core.progress import Track, silent
 from neurontune_core.records import REFUSED, Conversation, LabelJudge, PromptPair, Role
 from neurontune_core.scaling.losses import Example, base_states, kl_to_base, micro_batches
 from neurontune_core.scaling.settings import ChoosingSettings, TrainingSettings
@@ -133,10 +134,17 @@ def with_base_answers(
 
 
 @torch.no_grad()
-def validate(chat: ChatModel, validation: ValidationPrompts, labels: LabelJudge, settings: ChoosingSettings) -> Score:
-    """Let the changed model answer the validation prompts, and return its score."""
+def validate(
+    chat: ChatModel,
+    validation: ValidationPrompts,
+    labels: LabelJudge,
+    settings: ChoosingSettings,
+    track: Track = silent,
+    known: dict[int, list[int]] | None = None,
+) -> Score:
+    """Let the changed model answer the validation prompts, and return its score; `track`, `known` as of `generate`."""
     tokens = [chat.prompt_tokens(pair.conversation) for pair in validation.prompts]
-    answers = generate(chat, tokens, settings.validation_tokens)
+    answers = generate(chat, tokens, settings.validation_tokens, track, known=known)
     texts = decode(chat, answers)
     found = labels([pair.prompt for pair in validation.prompts], texts)
     judged = list(zip(validation.prompts, answers, texts, found, strict=True))

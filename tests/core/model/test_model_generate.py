@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 import torch
 
+from neurontune_core.model import generate as room
 from neurontune_core.model import tiny
-from neurontune_core.model.generate import decode, generate
+from neurontune_core.model.generate import decode, generate, generation_batches
 from neurontune_core.model.load import ChatModel
 
 LENGTHS = (3, 30, 17, 1, 25, 40, 8, 9)  # some beyond the 16 tokens of the sliding windows
@@ -119,6 +120,22 @@ def test_progress_is_told_batch_by_batch(tiny_chat: Callable[..., ChatModel]) ->
 
     generate(replace(tiny_chat(), batch_tokens=1), PROMPTS, 14, track=track)
     assert told == [("generating", len(PROMPTS))] * len(PROMPTS)
+
+
+def test_batches_whose_continuations_are_known_are_not_run(
+    tiny_chat: Callable[..., ChatModel], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chat, run = replace(tiny_chat(ends=MANY_ENDS), batch_tokens=6), list[Sequence[int]]()
+    batches = generation_batches(PROMPTS, NEW, chat.generation_tokens)
+    whole: dict[int, list[int]] = {}
+    expected = generate(chat, PROMPTS, NEW, known=whole)
+    assert [whole[index] for index in range(len(PROMPTS))] == expected == generate(chat, PROMPTS, NEW)
+    assert len(batches) > 3
+    once = room._generate_batch
+    monkeypatch.setattr(room, "_generate_batch", lambda *given: run.append(given[4]) or once(*given))
+    known = {index: whole[index] for batch in batches[:2] for index in batch}
+    assert generate(chat, PROMPTS, NEW, known=known) == expected
+    assert run == batches[2:] and known == whole
 
 
 def test_decoding_leaves_special_tokens_out(tiny_chat: Callable[..., ChatModel]) -> None:

@@ -12,8 +12,9 @@ from neurontune_core.model import tiny
 from neurontune_core.model.load import ChatModel
 from neurontune_core.neurons import scaled
 from neurontune_core.records import NeuronSet, PromptPair, Role
+from neurontune_core.scaling import gradient as room
 from neurontune_core.scaling.examples import encode_examples
-from neurontune_core.scaling.gradient import gradients
+from neurontune_core.scaling.gradient import Sums, gradients
 from neurontune_core.scaling.losses import Example, JointLoss, PositionWeights, base_states, response_losses
 
 MANY = 10_000
@@ -75,6 +76,35 @@ def test_the_size_of_the_parts_changes_nothing(
     parts, same = gradient_of(chat, neurons, alpha, examples, batch_tokens)
     torch.testing.assert_close(parts, whole, rtol=1e-10, atol=1e-12)
     assert same == pytest.approx(losses, rel=1e-11)
+
+
+def test_a_batch_is_gone_on_with_after_any_part(
+    chat: ChatModel, neurons: NeuronSet, alpha: Tensor, examples: list[Example], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To the same bits, and no part is run twice."""
+    small, place = replace(chat, batch_tokens=60), alpha.clone().requires_grad_()
+    loss = JointLoss(base_states(small, [e for e in examples if e.role == "utility"]), WEIGHTS, EARLY)
+    run: list[int] = []
+
+    def counted(*given: object) -> dict[Role, Tensor]:
+        run.append(1)
+        return response_losses(*given)  # type: ignore[arg-type]
+
+    def found(done: Sums | None, kept: list[Sums]) -> tuple[list[Tensor], dict[Role, float]]:
+        run.clear()
+        return gradients(
+            small, lambda: scaled(chat.model, neurons, place), [place], examples, loss, done=done, keep=kept.append
+        )
+
+    monkeypatch.setattr(room, "response_losses", counted)
+    sums: list[Sums] = []
+    (whole,), losses = found(None, sums)
+    assert [each.parts for each in sums] == list(range(1, len(run) + 1)) and len(run) > 2
+    for done in sums:
+        rest: list[Sums] = []
+        (again,), same = found(done, rest)
+        assert torch.equal(again, whole) and same == losses
+        assert len(run) == len(rest) == len(sums) - done.parts
 
 
 def test_one_role_alone(chat: ChatModel, neurons: NeuronSet, alpha: Tensor, examples: list[Example]) -> None:

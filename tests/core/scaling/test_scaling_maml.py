@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -19,10 +20,18 @@ from neurontune_core.records import NeuronId, NeuronSet, PromptPair, Role
 from neurontune_core.scaling import maml as room
 from neurontune_core.scaling.episodes import EpisodeSampler
 from neurontune_core.scaling.examples import encode_examples
-from neurontune_core.scaling.losses import Example, JointLoss, PositionWeights, base_states, response_losses
+from neurontune_core.scaling.losses import (
+    Example,
+    JointLoss,
+    PositionWeights,
+    base_states,
+    micro_batches,
+    response_losses,
+)
 from neurontune_core.scaling.maml import Maml, adapt, episode_gradient, step_size
 from neurontune_core.scaling.problem import Problem
 from neurontune_core.scaling.settings import MamlSettings
+from neurontune_core.scaling.state import from_bytes, to_bytes
 
 Settings = Callable[..., MamlSettings]
 MANY = 10_000
@@ -99,6 +108,8 @@ class Toy:
         examples: Sequence[Example],
         loss: JointLoss,
         create_graph: bool = False,
+        done: object = None,
+        keep: object = None,
     ) -> tuple[list[Tensor], dict[Role, float]]:
         roles: dict[Role, Tensor] = {}
         (place,) = parameters
@@ -246,6 +257,31 @@ def test_outer_steps_are_adams_on_the_mean_over_tasks(problem: Problem, maml: Se
         assert row["loss"] == pytest.approx(row["safety_loss"] + 0.6 * row["utility_loss"])
         tokens = [sum(len(e.sequence.tokens) for e in part) for episode in episodes for part in episode]
         assert row["tokens"] == 2 * (tokens[0] + tokens[2]) + tokens[1] + tokens[3]
+
+
+@pytest.mark.parametrize("order", ["first", "second"])
+def test_a_run_saved_after_any_part_goes_on_to_the_same_bits(problem: Problem, maml: Settings, order: str) -> None:
+    """As bytes, in the middle of a step: no part of a query batch is run twice, and none is left out."""
+    config = maml(steps=2, tasks_per_step=2, order=order)
+    small = replace(problem, chat=replace(problem.chat, batch_tokens=60))
+    whole = Maml(small, config)
+    end = whole.start()
+    saves: list[bytes] = []
+    for _ in range(2):
+        end.rows.append(whole.step(end, lambda: saves.append(to_bytes(end))))
+    parts = [len(micro_batches([whole._examples[p.id] for p in e.query], 60)) for step in whole._episodes for e in step]
+    assert min(parts) > 1 and len(saves) == sum(parts) + 4
+    again = Maml(small, config)
+    for content in saves:
+        state, run = from_bytes(content, torch.device("cpu")), Mock()
+        tasks = 2 * state.steps + state.notes.get("tasks", {}).get("parts", 0)
+        left = sum(parts[tasks:]) - state.notes.get("query", {}).get("parts", 0)
+        while state.steps < 2:
+            state.rows.append(again.step(state, run))
+        assert torch.equal(state.alpha, end.alpha) and state.rows == end.rows and not state.notes
+        assert state.tensors.keys() == end.tensors.keys() == {"step", "exp_avg", "exp_avg_sq"}
+        assert all(torch.equal(value, end.tensors[name]) for name, value in state.tensors.items())
+        assert run.call_count == left + 4 - tasks
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,8 @@
 
 import io
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -75,9 +77,10 @@ def test_bytes_hold_everything() -> None:
         1,
         12.5,
         [{"step": 0.0, "loss": 1 / 3}],
+        {3: [1, 2], 0: []},
     )
     found = from_bytes(to_bytes(state), torch.device("cpu"))
-    for name in ("notes", "best_score", "best_step", "stale", "seconds", "rows"):
+    for name in ("notes", "best_score", "best_step", "stale", "seconds", "rows", "answers"):
         assert getattr(found, name) == getattr(state, name)
     assert torch.equal(found.alpha, state.alpha) and torch.equal(found.best_alpha, state.best_alpha)
     assert found.tensors.keys() == state.tensors.keys() and found.steps == 1
@@ -120,9 +123,9 @@ def test_a_killed_run_goes_on_to_the_same_bits(
     single: ChatModel, validated: list[PromptPair], neurons: NeuronSet, settings_of: Callable[[str], Any],
     monkeypatch: pytest.MonkeyPatch, method: str,
 ) -> None:  # fmt: skip
-    """Killed between steps, within one, and during a validation; once it is killed again a save later."""
+    """Killed between steps, within one, before and during a validation; once it is killed again a save later."""
     clock(monkeypatch, 0.0)
-    config = settings_of(method)
+    config, single = settings_of(method), replace(single, batch_tokens=20)  # so that there are several batches
 
     def learn(checkpoint: Memory | None, told: list[int] | None = None) -> LearnedScaling:
         def report(step: int, row: Any) -> None:
@@ -136,14 +139,19 @@ def test_a_killed_run_goes_on_to_the_same_bits(
     assert_same(whole, learn(None))
     states = [from_bytes(content, torch.device("cpu")) for content in memory.saved]
     validated_rows = whole.curve["validation_score"].notna()
-    pending = [
-        bool(state.rows and validated_rows[state.steps - 1] and "validation_score" not in state.rows[-1])
-        for state in states
-    ]
-    validations = int(validated_rows.sum())
-    assert sum(pending) == validations and pending[-2:] == [True, False]
-    assert len(states) > 4 + validations if method == "margin_fit" else len(states) == 4 + validations
-    for place in {1, pending.index(True) + 1, len(states) - 1}:
+
+    def is_pending(state: State) -> bool:
+        return bool(state.rows and validated_rows[state.steps - 1] and "validation_score" not in state.rows[-1])
+
+    pending = [is_pending(state) for state in states]
+    begun = [bool(state.answers) for state in states]
+    within = [bool(state.notes) and not is_pending(state) for state in states]
+    reporting = [begun and not is_pending(state) for begun, state in zip(begun, states, strict=True)]
+    assert any(within) == (method != "dial")
+    assert reporting[-1] and states[reporting.index(True)].steps == 4
+    assert sum(after > before for before, after in pairwise([False, *pending])) == validated_rows.sum()
+    during = [one and other for one, other in zip(pending, begun, strict=True)]
+    for place in {1, pending.index(True) + 1, during.index(True) + 1, reporting.index(True) + 1, len(states) - 1}:
         dying = Memory(alive=place)
         with pytest.raises(Killed):
             learn(dying)
@@ -154,8 +162,7 @@ def test_a_killed_run_goes_on_to_the_same_bits(
         told: list[int] = []
         assert_same(learn(Memory(dying.load()), told), whole)
         last = from_bytes(dying.saved[-1], torch.device("cpu"))
-        untold = len(last.rows) > 0 and pending[[each.rows for each in states].index(last.rows)]
-        assert told == list(range(last.steps - untold, 4)), "steps that were taken are not taken again"
+        assert told == list(range(last.steps - is_pending(last), 4)), "steps that were taken are not taken again"
 
 
 def test_a_short_run_saves_nothing(

@@ -64,7 +64,7 @@ def saying(monkeypatch: pytest.MonkeyPatch, lengths: Sequence[int]) -> list[tupl
     """Let the model answer with so many tokens, and note what it is asked."""
     asked: list[tuple[Any, ...]] = []
 
-    def generate(chat: ChatModel, prompts: Any, tokens: int) -> list[list[int]]:
+    def generate(chat: ChatModel, prompts: Any, tokens: int, *_: Any, **__: Any) -> list[list[int]]:
         asked.append((prompts, tokens))
         return [[65] * length for length in lengths[: len(prompts)]]
 
