@@ -1,6 +1,7 @@
 """Studies: the pipeline under several settings, and one page that compares them."""
 
 import logging
+import time
 from collections.abc import Callable, Mapping
 from typing import Literal
 
@@ -15,12 +16,15 @@ from flows.run_names import named, typed_name
 from flows.stages import noted, recorded
 from flows.trials import Row, run_trials
 from neurontune_core import artifacts, tables
+from neurontune_core.attribution.settings import first_layer
 from neurontune_core.baselines.settings import SearchedSettings
 from neurontune_core.config import PipelineConfig, load_config
 from neurontune_core.model.source import ModelReference
 from neurontune_core.records import Artifact
-from neurontune_core.studies.catalogue import SEARCHED, Study, choose
+from neurontune_core.studies.catalogue import SEARCHED, Study
+from neurontune_core.studies.choice import choose, lowered
 from neurontune_core.studies.page import study_rows
+from neurontune_core.studies.worth import arms_of
 from tasks.models import describe
 from tasks.progress import of_variant
 from tasks.recording import reproduce
@@ -67,6 +71,7 @@ def study(
     settings: tuple[str, ...] = (),
     variants: dict[str, tuple[str, ...]] | None = None,
     trials: int | None = None,
+    only: tuple[str, ...] = (),
 ) -> Artifact:
     """Run the pipeline once for each variant; stages that variants share are computed once.
 
@@ -79,6 +84,7 @@ def study(
         trials: Number of trials on validation data, 0 for none: of numbers of neurons in `automatic-count` (8 by
             default), of step sizes or strengths for each other method in `baselines` (8), of MAML's settings in
             `scaling-methods` (8).
+        only: Run only the variants whose name contains one of these texts, e.g. `seed 0`; all if it is empty.
 
     Returns:
         The study's artifact: the table, the drawing and the page.
@@ -86,8 +92,13 @@ def study(
     Raises:
         InputError: a setting that does not fit, found before anything is computed.
     """
-    chosen = choose(study, variants, trials)
+    chosen = choose(study, variants, trials, only)
+    common = load_config(preset, settings)
+    if not variants:
+        chosen = _fitting(chosen, common)
     configs = {name: _config(chosen, preset, settings, changes) for name, changes in chosen.variants.items()}
+    if chosen.layout == "worth":
+        arms_of(configs)  # an error before the first run
     found: list[Row] = []
     with tags(f"study:{study}"), data_read_once():
         models = _checked_models(chosen, configs)
@@ -101,16 +112,40 @@ def study(
             models |= dict.fromkeys(tuned, describe(best.model))
         ran = {}
         for name, config in configs.items():
+            started = time.monotonic()
             with of_variant(name):
                 ran[name] = Variant(config, FLOWS[chosen.through](config), models[name])
-        common = load_config(preset, settings)
+            _tell_progress(study, len(ran), len(configs), time.monotonic() - started)
         trials = chosen.trials if chosen.searched else None
-        command = reproduce.study_command(study, preset, settings, variants or {}, trials)
+        command = reproduce.study_command(study, preset, settings, variants or {}, trials, only)
         title = typed_name() or f"study {study} {common.runtime.preset}"
         with recorded(common, title, describe(common.model).identity, ()) as run:
             result = write_study(study, chosen, ran, found, common, command, run.record)
     _publish(result, chosen)
     return result
+
+
+def _fitting(study: Study, common: PipelineConfig) -> Study:
+    """Return a study with numbers of neurons that the model has: at most a quarter of those attributed, for each role.
+
+    Random sets of as many neurons in every layer need the rest.
+    """
+    widths = describe(common.model).neurons_per_layer
+    most = max(1, sum(widths[first_layer(common.attribution, len(widths)) :]) // 4)
+    fitting = lowered(study, most)
+    if fitting != study:
+        logger.warning(
+            "the model has few neurons, so at most %d safety and %d utility neurons are compared", most, most
+        )
+    return fitting
+
+
+def _tell_progress(study: str, done: int, variants: int, seconds: float) -> None:
+    """Log how many variants are done, and how long the others would take if each took as long as the last one."""
+    if done < variants:
+        minutes = seconds * (variants - done) / 60
+        told = "study %s: %d of %d variants done, the last in %.0f s; at this rate the others take %.0f minutes"
+        logger.info(told, study, done, variants, seconds, minutes)
 
 
 def _config(study: Study, preset: str, settings: tuple[str, ...], changes: tuple[str, ...]) -> PipelineConfig:

@@ -17,7 +17,7 @@ from neurontune_core.model.source import ModelReference
 from neurontune_core.records import Artifact, Role
 from neurontune_core.run_name import leaves
 from neurontune_core.selection.ranking import Values, strengths
-from neurontune_core.studies import budget, overlap, page, plots, results
+from neurontune_core.studies import budget, overlap, page, plots, results, worth
 from neurontune_core.studies.catalogue import Study
 from neurontune_core.studies.results import Measured
 from tasks.baseline import changing_stage
@@ -27,7 +27,7 @@ from tasks.recording.mlflow_store import Tracking
 from tasks.scores import shard_manifests
 
 STAGE = "study"
-TABLE, TRIALS, OVERLAP, PAGE, PLOT = "table", "trials", "overlap", "page.md", "plot.svg"
+TABLE, TRIALS, OVERLAP, VARIANTS, PAGE, PLOT = "table", "trials", "overlap", "variants", "page.md", "plot.svg"
 VERSION = 6
 
 
@@ -74,6 +74,10 @@ def write_study(
             shared = overlap.overlap_table({variant: _strengths(one) for variant, one in variants.items()})
             tables.save_table(folder, OVERLAP, shared)
             body += "\n\n" + page.overlap_section(shared)
+        if study.layout == "worth":
+            every = _every_variant(variants)
+            tables.save_table(folder, VARIANTS, every)
+            body += "\n\n" + page.variants_section(every)
         notes = "\n\n".join(filter(None, [engine_note, search_note]))
         (folder / PAGE).write_text(page.render_page(study, body, command, commands, notes), encoding="utf-8")
         (folder / PLOT).write_text(plots.draw(table, study.layout, study.title), encoding="utf-8")
@@ -114,12 +118,24 @@ def _table(study: Study, variants: Mapping[str, Variant]) -> pd.DataFrame:
             }
         )
     measured = {name: _measured(one.made) for name, one in variants.items()}
+    if study.layout == "worth":
+        return worth.worth_table(measured, _arms(variants))
     if study.layout == "attack_types":
         return results.attack_type_table(measured)
     if study.layout == "datasets":
         return results.dataset_table(measured)
     table = results.comparison_table(measured)
     return pd.concat([table, results.spread(table)], ignore_index=True) if study.layout == "seeds" else table
+
+
+def _arms(variants: Mapping[str, Variant]) -> dict[str, worth.Arm]:
+    return worth.arms_of({name: one.config for name, one in variants.items()})
+
+
+def _every_variant(variants: Mapping[str, Variant]) -> pd.DataFrame:
+    """Return a row for each variant of a study of selection, compared with the attributed one of its size and seed."""
+    measured = {name: _measured(one.made) for name, one in variants.items()}
+    return results.comparison_table(measured, worth.references(_arms(variants)))
 
 
 def _strengths(one: Variant) -> dict[Role, Values]:

@@ -152,6 +152,10 @@ def study(
             "--variant", metavar="'NAME: FIELD=VALUE ...'", help="A variant that replaces those of the study."
         ),
     ] = None,
+    only: Annotated[
+        list[str] | None,
+        typer.Option("--only", metavar="TEXT", help="Only variants with this text in their name, such as `seed 0`."),
+    ] = None,
     trials: Annotated[
         int | None,
         typer.Option(
@@ -169,7 +173,7 @@ def study(
     from flows.commands.run import run_study
     from neurontune_core.config import DEFAULT_PRESET
 
-    run_study(name, preset or DEFAULT_PRESET, settings or [], variants or [], trials, to, debug)
+    run_study(name, preset or DEFAULT_PRESET, settings or [], variants or [], only or [], trials, to, debug)
 
 
 def causal(

@@ -29,7 +29,8 @@ from neurontune_core.model.checks.name import check_name
 from neurontune_core.pairs import data_files
 from neurontune_core.shown_text import printable
 from neurontune_core.storage import check_file, check_folder, check_root
-from neurontune_core.studies.catalogue import STUDIES, Study, choose
+from neurontune_core.studies.catalogue import STUDIES, Study
+from neurontune_core.studies.choice import choose
 
 TABLE_WIDTH = 78
 """The most columns of a printed result."""
@@ -210,6 +211,7 @@ def run_study(
     preset: str,
     settings: Sequence[str],
     variants: Sequence[str],
+    only: Sequence[str],
     trials: int | None,
     to: str | None,
     debug: bool,
@@ -224,13 +226,14 @@ def run_study(
         check_folder("--to", to)
     given = dict(_variant(text) for text in variants)
     config = load_config(preset, settings)
-    chosen = choose(name, given, trials)
+    chosen = choose(name, given, trials, only)
     with embedded(config, preset, debug):
         from flows.study import study
         from neurontune_core import artifacts
         from tasks.study import PAGE, PLOT
 
-        folder = artifacts.open_folder(study(cast(Any, name), preset, tuple(settings), given or None, trials))
+        made = study(cast(Any, name), preset, tuple(settings), given or None, trials, tuple(only))
+        folder = artifacts.open_folder(made)
     _show_result(folder, chosen)
     if to is not None:
         _copy_page(folder, PAGE, PLOT, name, to)

@@ -2,7 +2,7 @@
 
 import math
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -80,27 +80,33 @@ def _panel(axes: Axes, name: str, part: pd.DataFrame, base: float) -> None:
         axes.fill_between(random["share"], random["random_low"], random["random_high"], color="#999999", alpha=0.4,
                           label="random, matched by layer")  # fmt: skip
     axes.axhline(base, color="black", ls="--", lw=0.8, label="no change")
-    label_shares(axes, sorted(part["share"].unique()), 150)
+    label_logarithmic(axes, sorted(part["share"].unique()), 150)
     axes.set_ylim(-0.03, 1.03)
     axes.grid(alpha=0.3)
 
 
-def label_shares(axes: Axes, shares: Sequence[float], width: float) -> None:
-    """Put shares of all neurons on a logarithmic axis, labelled in percent where there is room.
+def label_logarithmic(
+    axes: Axes,
+    values: Sequence[float],
+    width: float,
+    shown: Callable[[float], str] = lambda share: f"{100 * share:.3g}%",
+) -> None:
+    """Put values on a logarithmic axis, labelled where there is room.
 
     Args:
         axes: the axes.
-        shares: the shares, rising.
+        values: the values, rising.
         width: least width that the axes will have, in points.
+        shown: a value's label; by default it is a share, in percent.
     """
     labels, end = [], -math.inf
-    span = math.log(shares[-1] / shares[0]) or 1.0
-    for share in shares:
-        text = f"{100 * share:.3g}%"
+    span = math.log(values[-1] / values[0]) or 1.0
+    for value in values:
+        text = shown(value)
         # a letter is about 0.64 of its height wide
-        place, half = width * math.log(share / shares[0]) / span, 0.32 * FONT * len(text)
+        place, half = width * math.log(value / values[0]) / span, 0.32 * FONT * len(text)
         labels.append(text if place - half > end + 3 else "")
         end = place + half if labels[-1] else end
     axes.set_xscale("log")
-    axes.set_xticks(shares, labels, fontsize=FONT)
+    axes.set_xticks(values, labels, fontsize=FONT)
     axes.minorticks_off()

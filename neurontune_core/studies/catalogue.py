@@ -1,17 +1,28 @@
 """The shipped studies: which settings each compares, and how its result is laid out."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import product
 from typing import Literal
 
 from neurontune_core.data.categories import ATTACK_TYPES
-from neurontune_core.errors import InputError, nearest_first
 
-Layout = Literal["methods", "plane", "attack_types", "datasets", "layers", "seeds", "causal", "rankings", "robustness"]
+Layout = Literal[
+    "methods",
+    "plane",
+    "attack_types",
+    "datasets",
+    "layers",
+    "seeds",
+    "causal",
+    "rankings",
+    "robustness",
+    "worth",
+]
 """What the result shows: methods side by side; the safety-utility plane with its Pareto front; a matrix over the attack
 types or over the datasets of the tests; neurons by layer; methods with mean and spread; dose-response curves; the
-effect of silencing the first neurons of each ranking; attack success by attack."""
+effect of silencing the first neurons of each ranking; attack success by attack; attributed neurons against random ones,
+with a verdict for each number of neurons."""
 Searched = Literal["", "counts", "maml", "baselines"]
 SEARCHED: Mapping[Searched, str] = {
     "counts": "numbers of neurons",
@@ -86,6 +97,24 @@ _ACTIVATION = ("attribution.method=activation", "attribution.normalise=false")
 
 def _ranked(*changes: str, draws: int = 0) -> tuple[str, ...]:
     return (*_ASKED, f"causal.draws={draws}", *changes)
+
+
+def _worth(seed: int) -> dict[str, tuple[str, ...]]:
+    """Return attributed and five random sets of four sizes, and (IA)3 as upper bound, all scaled with one seed."""
+    sets = {"attributed": ()} | {
+        f"random {draw}": ("selection.method=matched_random", f"selection.seed={draw}") for draw in range(5)
+    }
+    found = {
+        f"{kind}, {count} + {count}, seed {seed}": (
+            f"selection.safety_neurons={count}",
+            f"selection.utility_neurons={count}",
+            f"scaling.seed={seed}",
+            *changes,
+        )
+        for count in (50, 150, 500, 2000)
+        for kind, changes in sets.items()
+    }
+    return found | {f"(IA)3, all neurons, seed {seed}": ("baseline.method=ia3", f"scaling.seed={seed}")}
 
 
 _LEARNED = {
@@ -204,6 +233,9 @@ STUDIES: dict[str, Study] = {
             "activation, effect size": _ranked(*_ACTIVATION, "selection.statistic=effect_size"),
             "equation 4": _ranked(*_EQUATION_4, "selection.statistic=mean"),
             "equation 4, safety minus utility pairs": _ranked(*_EQUATION_4, "selection.statistic=difference"),
+            "equation 4, response positions": _ranked(
+                *_EQUATION_4, "selection.statistic=mean", "attribution.position=response"
+            ),
             "equation 4, t over pairs": _ranked(*_EQUATION_4, "selection.statistic=t"),
             "equation 4, log-probability": _ranked(*_LOG_PROBABILITY),
             "equation 4, log-probability, response positions": _ranked(
@@ -274,43 +306,8 @@ STUDIES: dict[str, Study] = {
     "selection-worth": Study(
         "What selection is worth after scaling",
         "Do attributed neurons do better than matched random neurons, once both are scaled?",
-        {
-            f"{kind}, {count} + {count}": (
-                f"selection.safety_neurons={count}",
-                f"selection.utility_neurons={count}",
-                *changes,
-            )
-            for count in (50, 150, 500, 2000)
-            for kind, changes in (
-                ("attributed", ()),
-                *(
-                    (f"random {seed}", ("selection.method=matched_random", f"selection.seed={seed}"))
-                    for seed in range(5)
-                ),
-            )
-        },
+        {name: changes for seed in range(3) for name, changes in _worth(seed).items()},
+        "worth",
     ),
 }
 """Named studies."""
-
-
-def choose(study: str, variants: Mapping[str, tuple[str, ...]] | None, trials: int | None = None) -> Study:
-    """Return a named study, with the given variants and number of trials, if any, instead of its own.
-
-    Raises:
-        InputError: unknown study, `own` without variants, or trials for a study that searches nothing.
-    """
-    if study == "own" and not variants:
-        raise InputError(f"--variant: the study 'own' has none; give one or more, or choose {', '.join(STUDIES)}")
-    if study not in (*STUDIES, "own"):
-        raise InputError(f"study: unknown name {study!r}; choose among {nearest_first(study, [*STUDIES, 'own'])}")
-    chosen = STUDIES.get(study, Study("Own variants", "How do these settings compare?", variants or {}))
-    if trials and not chosen.searched:
-        searching = ", ".join(name for name, each in STUDIES.items() if each.searched)
-        raise InputError(f"trials: {trials}, but study {study!r} searches nothing; leave it out, or use {searching}")
-    if trials is not None:
-        chosen = replace(chosen, trials=trials)
-    if variants:
-        chosen = replace(chosen, variants=variants)
-    # without the variant that trials would change, there is nothing to search
-    return replace(chosen, searched="", tried="") if chosen.tried not in ("", *chosen.variants) else chosen

@@ -11,7 +11,7 @@ from neurontune_core.causal.cells import BASE, OPPOSING, RANDOM, SAFETY, ZERO
 from neurontune_core.evaluation.answered_by import USUAL
 from neurontune_core.robustness import page as robustness_page
 from neurontune_core.shown_text import markdown_block, markdown_table, markdown_text
-from neurontune_core.studies import overlap
+from neurontune_core.studies import overlap, worth
 from neurontune_core.studies.catalogue import Study
 
 Rows = list[dict[str, str]]
@@ -47,7 +47,8 @@ def comparison_body(table: pd.DataFrame, study: Study, plot: str) -> str:
     """Return a study's table and drawing (the file `plot`) in Markdown."""
     if study.layout == "causal":
         return causal_page.causal_body(table, plot)
-    return f"{markdown_table(study_rows(table, study))}\n\n![{study.title}]({plot})"
+    found = f"{markdown_table(study_rows(table, study))}\n\n![{study.title}]({plot})"
+    return f"{worth.verdict_text(table)}\n\n{found}" if study.layout == "worth" else found
 
 
 def ranking_rows(table: pd.DataFrame) -> Rows:
@@ -74,6 +75,13 @@ def overlap_section(table: pd.DataFrame) -> str:
     return f"## How far the two sets overlap\n\n{markdown_table(overlap.overlap_rows(table))}"
 
 
+def variants_section(table: pd.DataFrame) -> str:
+    """Return the variants of a study of selection (`results.comparison_table`) as a Markdown section."""
+    compared = "The difference is that from attributed neurons of the same number and seed."
+    rows = markdown_table([_comparison_row(row) for row in table.to_dict("records")])
+    return f"## Every variant\n\n{compared}\n\n{rows}"
+
+
 def trial_rows(trials: Sequence[Mapping[str, float]]) -> str:
     """Return the trials on validation data as a Markdown table."""
     rows = [{name.replace("_", " "): _number(name, value) for name, value in row.items()} for row in trials]
@@ -92,6 +100,8 @@ def study_rows(table: pd.DataFrame, study: Study) -> Rows:
         return robustness_page.attack_rows(table)
     if study.layout == "rankings":
         return ranking_rows(table)
+    if study.layout == "worth":
+        return worth.worth_rows(table)
     if study.layout == "layers":
         return [{str(name): str(value) for name, value in row.items()} for row in table.to_dict("records")]
     show = _matrix_row if study.layout in ("attack_types", "datasets") else _comparison_row
@@ -110,6 +120,8 @@ def narrow_rows(table: pd.DataFrame, study: Study) -> Rows:
         return _largest_shares([_without_intervals(row) for row in ranking_rows(table)])
     if study.layout == "robustness":
         return [_without_meaning(row) for row in study_rows(table, study)]
+    if study.layout == "worth":
+        return [_verdict_row(row) for row in worth.worth_rows(table)]
     if study.layout in ("layers", "attack_types", "datasets"):
         return [{name: value for name, value in row.items() if name != "n"} for row in study_rows(table, study)]
     return [
@@ -125,6 +137,13 @@ def _without_intervals(row: Mapping[str, str]) -> dict[str, str]:
     """Return a row with only the rates of `causal.page`: `40% [12, 70]` becomes `40%`."""
     kept = {name: value for name, value in row.items() if name not in ("seconds to rank", "n")}
     return {name: value.split(" ")[0] if name.endswith("%") else value for name, value in kept.items()}
+
+
+def _verdict_row(row: Mapping[str, str]) -> dict[str, str]:
+    """Return a row of `worth.worth_rows` with the means and the interval of the difference."""
+    means = {name: row[name].split(" ")[0] for name in ("attributed", "random")}
+    interval = row["difference"].partition(" ")[2]
+    return {"neurons": row["neurons"], **means, "difference": interval, "better": row["better"]}
 
 
 def _without_meaning(row: Mapping[str, str]) -> dict[str, str]:

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 
 from neurontune_core.causal.cells import SAFETY as SAFETY_SET
 from neurontune_core.causal.cells import ZERO
-from neurontune_core.causal.drawing import draw_responses, label_shares
+from neurontune_core.causal.drawing import draw_responses, label_logarithmic
 from neurontune_core.label_places import Box, place_labels
 from neurontune_core.robustness.drawing import draw_attacks
 from neurontune_core.studies.catalogue import Layout
@@ -44,6 +44,8 @@ def figure_of(table: pd.DataFrame, layout: Layout, title: str) -> Figure:
 
 def _size(table: pd.DataFrame, layout: Layout) -> tuple[float, float]:
     """Width and height of a drawing, in inches: so that a row, or a column of a matrix, has room for its name."""
+    if layout == "worth":
+        return 7.5, 4.6
     if layout in ("plane", "rankings"):
         return 8.5, 4.6 + 0.1 * max(0, table["variant"].nunique() - 10)
     matrix = layout in ("attack_types", "datasets")
@@ -88,6 +90,8 @@ def _plane(axes: Axes, table: pd.DataFrame) -> None:
     axes.scatter(tuned["safety"], tuned["utility"], color="black", s=22, label="variants")
     axes.scatter(base["safety"], base["utility"], color=BASE, marker="s", s=22, label="base model")
     axes.margins(0.08)
+    for low, high, limit in ((*axes.get_xlim(), axes.set_xlim), (*axes.get_ylim(), axes.set_ylim)):
+        limit(max(low, -0.03), min(high, 1.03))  # both are shares
     axes.set_xlabel("harmful prompts refused")
     axes.set_ylabel("harmless prompts answered")
     axes.grid(alpha=0.3)
@@ -144,7 +148,7 @@ def _rankings(axes: Axes, table: pd.DataFrame) -> None:
     drawn = silenced[(silenced["neurons"] == SAFETY_SET) & silenced["random"].notna()].groupby("share")
     ends = drawn.agg(low=("random_low", "min"), high=("random_high", "max"))
     axes.fill_between(ends.index, ends["low"], ends["high"], color=BASE, alpha=0.4, label="random, matched by layer")
-    label_shares(axes, sorted(silenced.loc[silenced["share"] > 0, "share"].unique()), 250)
+    label_logarithmic(axes, sorted(silenced.loc[silenced["share"] > 0, "share"].unique()), 250)
     axes.set_ylim(-0.03, 1.03)
     axes.set_xlabel("neurons silenced, share of all")
     axes.set_ylabel("plain harmful prompts refused")
@@ -164,6 +168,25 @@ def _layers(axes: Axes, table: pd.DataFrame) -> None:
     _legend_below(axes, 2)
 
 
+def _worth(axes: Axes, table: pd.DataFrame) -> None:
+    spans = [table["attributed"] - table["attributed_low"], table["attributed_high"] - table["attributed"]]
+    axes.errorbar(table["neurons"], table["attributed"], yerr=spans, fmt="o-", color=SAFETY, capsize=3,
+                  label="attributed, range of the seeds")  # fmt: skip
+    axes.plot(table["neurons"], table["random"], "s--", color=UTILITY, ms=4, label="random, matched by layer")
+    axes.fill_between(table["neurons"], table["random_low"], table["random_high"], color=UTILITY, alpha=0.25,
+                      label="range of the random sets")  # fmt: skip
+    if table["all"].notna().any():
+        axes.axhline(table["all"].iloc[0], color="black", ls="-.", lw=1, label="all neurons, (IA)3")
+    axes.axhline(table["base"].iloc[0], color=BASE, ls=":", label="base model")
+    label_logarithmic(axes, table["neurons"].tolist(), 350, "{:,}".format)
+    axes.margins(0.08)
+    axes.set_ylim(-0.02, 1.02)
+    axes.set_xlabel("neurons scaled, safety and utility together")
+    axes.set_ylabel("SU-F1")
+    axes.grid(alpha=0.3)
+    _legend_below(axes, 2)
+
+
 _DRAWINGS: dict[Layout, Callable[[Axes, pd.DataFrame], None]] = {
     "methods": _methods,
     "seeds": _methods,
@@ -172,4 +195,5 @@ _DRAWINGS: dict[Layout, Callable[[Axes, pd.DataFrame], None]] = {
     "datasets": _matrix,
     "layers": _layers,
     "rankings": _rankings,
+    "worth": _worth,
 }

@@ -41,21 +41,24 @@ class Measured:
     seconds: float
 
 
-def comparison_table(measured: Mapping[str, Measured]) -> pd.DataFrame:
+def comparison_table(measured: Mapping[str, Measured], references: Mapping[str, str] | None = None) -> pd.DataFrame:
     """Return a row a variant, below the base model's: SU-F1 with its interval, rates, and the paired difference.
 
+    `references` names the variant that a variant is compared with; without it, all are compared with the first one.
+
     Columns: variant; su_f1, low, high (95%, bootstrap over queries); difference, difference_low, difference_high
-    (paired, to the first variant; NaN for the base model and the first); safety; utility; broken; kl (nats a token);
+    (paired; NaN for the base model and variants that are not compared); safety; utility; broken; kl (nats a token);
     refusal rates of `GROUPS`; parameters; seconds; n.
     """
     names = list(measured)
-    first = measured[names[0]]
-    rows = [_row("base model", first, "_base") | {"parameters": 0, "seconds": 0.0, "kl": 0.0}]
+    if references is None:
+        references = dict.fromkeys(names[1:], names[0])
+    rows = [_row("base model", measured[names[0]], "_base") | {"parameters": 0, "seconds": 0.0, "kl": 0.0}]
     for name in names:
         one = measured[name]
         row = _row(name, one, "") | {"parameters": one.parameters, "seconds": one.seconds}
-        if one is not first:
-            metrics = compare_behaviour(first.completions, one.completions).metrics
+        if name in references:
+            metrics = compare_behaviour(measured[references[name]].completions, one.completions).metrics
             found = metrics[metrics["metric"] == "su_f1"]
             if len(found):
                 row |= {f"difference{end}": float(found[column].iloc[0]) for end, column in _ENDS.items()}

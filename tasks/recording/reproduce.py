@@ -40,7 +40,12 @@ def command(config: PipelineConfig) -> str:
 
 
 def study_command(
-    study: str, preset: str, settings: Sequence[str], variants: Mapping[str, Sequence[str]], trials: int | None
+    study: str,
+    preset: str,
+    settings: Sequence[str],
+    variants: Mapping[str, Sequence[str]],
+    trials: int | None,
+    only: Sequence[str] = (),
 ) -> str:
     """Return the command that repeats a study; `trials` is None for a study without trials."""
     words = ["neurontune", "study", study, *([] if preset == DEFAULT else ["--preset", preset])]
@@ -48,6 +53,8 @@ def study_command(
         words += ["--set", setting]
     for name, changes in variants.items():
         words += ["--variant", f"{name}: {' '.join(changes)}"]
+    for text in only:
+        words += ["--only", text]
     return shlex.join(words + ([] if trials is None else ["--trials", str(trials)]))
 
 

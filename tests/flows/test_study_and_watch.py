@@ -138,6 +138,31 @@ def test_rivals_have_a_search_each_and_the_page_tells_it(
         assert part in page, part
 
 
+def test_what_selection_is_worth_with_the_numbers_of_a_small_model(
+    common: tuple[str, ...], core_calls: Counter[str], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """One seed of the shipped study: attributed neurons, five random sets, and all neurons."""
+
+    def fit_baseline(*_: Any) -> FittedBaseline:
+        return FittedBaseline(SystemPrompt("x"), {"parameters": 96.0})
+
+    monkeypatch.setattr("tasks.baseline.fit.fit_baseline", fit_baseline)
+    with pytest.raises(InputError, match="no number of neurons has variants of both"):
+        study("selection-worth", "tiny", common, only=("attributed",))
+    assert not core_calls
+    folder = artifacts.open_folder(study("selection-worth", "tiny", common, only=("seed 0",)))
+    (row,) = tables.load_table(folder, "table").to_dict("records")
+    assert (row["neurons"], row["sets"], row["seeds"]) == (48, 5, 1)
+    names = tables.load_table(folder, "variants")["variant"].tolist()
+    assert len(names) == 8 and {"attributed, 24 + 24, seed 0", "(IA)3, all neurons, seed 0"} < set(names)
+    page = (folder / "page.md").read_text()
+    assert page.index("**Verdict: with 48 neurons") < page.index("## Every variant")
+    assert "--only 'seed 0'" in page and (folder / "plot.svg").exists()
+    told = [record.getMessage() for record in caplog.records]
+    assert "the model has few neurons, so at most 24 safety and 24 utility neurons are compared" in told
+    assert any(line.startswith("study selection-worth: 6 of 7 variants done, the last in ") for line in told)
+
+
 def test_a_missing_package_is_told_before_any_variant_is_run(
     common: tuple[str, ...], core_calls: Counter[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -4,7 +4,8 @@ import pytest
 
 from neurontune_core.config import check_dial, load_config
 from neurontune_core.errors import InputError
-from neurontune_core.studies.catalogue import SEARCHED, STUDIES, choose
+from neurontune_core.studies.catalogue import SEARCHED, STUDIES
+from neurontune_core.studies.choice import choose
 
 VARIANTS = [(name, changes) for name, study in STUDIES.items() for changes in study.variants.values()]
 SEARCHING = {name: study for name, study in STUDIES.items() if study.searched}

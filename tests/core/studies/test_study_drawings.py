@@ -73,6 +73,15 @@ def test_names_of_any_variants_are_legible(layout: str, names: list[str]) -> Non
     check_legible(plots.figure_of(comparison(names), layout, "A title " * 12))  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize(("safety", "utility"), [(0.0, 1.0), (0.97, 0.02)])
+def test_the_plane_shows_only_shares(safety: float, utility: float) -> None:
+    table = comparison(["one", "two"]).assign(safety=safety, utility=utility)
+    figure = plots.figure_of(table, "plane", "Plane")
+    check_legible(figure)
+    for low, high in (figure.axes[0].get_xlim(), figure.axes[0].get_ylim()):
+        assert -0.05 < low < high < 1.05
+
+
 def test_variants_at_one_place_have_their_names_side_by_side() -> None:
     table = comparison(["one", "two", "three"]).assign(safety=0.8, utility=0.7)
     figure = plots.figure_of(table, "plane", "Plane")
