@@ -117,10 +117,12 @@ def _worth(seed: int) -> dict[str, tuple[str, ...]]:
     return found | {f"(IA)3, all neurons, seed {seed}": ("baseline.method=ia3", f"scaling.seed={seed}")}
 
 
+_MARGIN_FIT = ("scaling.method=margin_fit",)
+"""The default; a preset may have another method, without the settings that these variants change."""
 _LEARNED = {
-    "as set": (),
-    **{f"lambda {weight:g}": (f"scaling.utility_weight={weight:g}",) for weight in (0.25, 1.0)},
-    **{f"KL weight {weight:g}": (f"scaling.response_weight={weight:g}",) for weight in (0.03, 0.3, 1.0)},
+    "as set": _MARGIN_FIT,
+    **{f"lambda {weight:g}": (*_MARGIN_FIT, f"scaling.utility_weight={weight:g}") for weight in (0.25, 1.0)},
+    **{f"KL weight {weight:g}": (*_MARGIN_FIT, f"scaling.response_weight={weight:g}") for weight in (0.03, 0.3, 1.0)},
 }
 """Points of the frontier of learned factors."""
 _TESTED = (f"evaluation.benchmarks={_listed(PUBLIC)}",)
@@ -263,7 +265,7 @@ STUDIES: dict[str, Study] = {
         "How the factors are found",
         "How well does each method of scaling do with the same neurons?",
         {
-            "margin_fit": ("scaling.method=margin_fit",),
+            "margin_fit": _MARGIN_FIT,
             "maml, first order": ("scaling.method=maml",),
             "maml, second order": ("scaling.method=maml", "scaling.order=second"),
             "dial": ("scaling.method=dial", "selection.utility_set=opposes_refusal"),
@@ -285,22 +287,22 @@ STUDIES: dict[str, Study] = {
             )
             for carrying, opposing in ((1.0, 1.0), (1.25, 0.75), (1.5, 0.5), (1.0, 0.0), (2.0, 1.0), (2.0, 0.0))
         }
-        | {f"learned, {name}": ("scaling.method=margin_fit", *changes) for name, changes in _LEARNED.items()},
+        | {f"learned, {name}": changes for name, changes in _LEARNED.items()},
         "plane",
     ),
     "margin-fit": Study(
         "What each part of the margin fit is worth",
         "What changes when one part is left out?",
         {
-            "as set": (),
-            "roles respected": ("scaling.sign=by_role",),
-            "without finish": ("scaling.finished_every=0",),
-            "without keep": ("scaling.kept_share=0", "scaling.response_weight=0"),
-            "without answer": ("scaling.utility_weight=0",),
-            "KL neuron by neuron alone": ("scaling.joint_share=0",),
-            "KL as measured alone": ("scaling.joint_share=1",),
-            "without damping": ("scaling.damping=0",),
-            "given refusal": ("scaling.refusal=given",),
+            "as set": _MARGIN_FIT,
+            "roles respected": (*_MARGIN_FIT, "scaling.sign=by_role"),
+            "without finish": (*_MARGIN_FIT, "scaling.finished_every=0"),
+            "without keep": (*_MARGIN_FIT, "scaling.kept_share=0", "scaling.response_weight=0"),
+            "without answer": (*_MARGIN_FIT, "scaling.utility_weight=0"),
+            "KL neuron by neuron alone": (*_MARGIN_FIT, "scaling.joint_share=0"),
+            "KL as measured alone": (*_MARGIN_FIT, "scaling.joint_share=1"),
+            "without damping": (*_MARGIN_FIT, "scaling.damping=0"),
+            "given refusal": (*_MARGIN_FIT, "scaling.refusal=given"),
         },
     ),
     "selection-worth": Study(

@@ -28,6 +28,19 @@ def test_a_variant_that_turns_the_dial_has_its_sets(name: str, changes: tuple[st
     check_dial(load_config("tiny", changes))
 
 
+@pytest.mark.parametrize("preset", ["llama-3.1-8b", "smollm2"])
+def test_every_variant_fits_a_preset_of_any_method(preset: str) -> None:
+    for _, changes in VARIANTS:
+        load_config(preset, changes)
+    assert load_config(preset).scaling.method == ("maml" if preset == "llama-3.1-8b" else "margin_fit")
+
+
+@pytest.mark.parametrize("preset", ["default", "qwen2.5-coder-0.5b", "smollm2", "tiny"])
+@pytest.mark.parametrize("name", ["frontier", "margin-fit"])
+def test_the_first_variant_is_the_preset_as_it_is(name: str, preset: str) -> None:
+    assert load_config(preset, STUDIES[name].variants["as set"]) == load_config(preset)
+
+
 def test_the_dial_is_drawn_beside_learned_factors_of_as_many_neurons() -> None:
     configs = {name: load_config("tiny", changes) for name, changes in STUDIES["dial"].variants.items()}
     methods = [config.scaling.method for config in configs.values()]
