@@ -44,5 +44,5 @@ class _Product(torch.autograd.Function):
         return functional.linear(rows, matrix(), bias)
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
         return gradient @ ctx.matrix(), None, None
