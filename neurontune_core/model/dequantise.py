@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoConfig, AutoModelForCausalLM, FineGrainedFP8Config, GenerationConfig
-from transformers.utils.quantization_config import Mxfp4Config
+from transformers import AutoConfig, AutoModelForCausalLM, GenerationConfig
+from transformers.utils.quantization_config import FineGrainedFP8Config, Mxfp4Config
 
 from neurontune_core.model.identity import model_files
 
