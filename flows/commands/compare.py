@@ -145,6 +145,9 @@ def _show_neurons(console: Console, names: tuple[str, str], runs: "tuple[Recorde
 
 def _show_answers(console: Console, names: tuple[str, str], changed: pd.DataFrame, harmful: bool, full: bool) -> None:
     moved = changed[changed["outcome_one"] != changed["outcome_other"]]
+    if changed.empty:
+        console.print("\nno answer differs")
+        return
     console.print(f"\n{len(changed)} answers differ, {len(moved)} of them in outcome:")
     for (role, before, after), group in moved.groupby(["role", "outcome_one", "outcome_other"]):
         console.print(f"  {len(group):4} {'harmful' if role == 'safety' else 'harmless'}: {before} -> {after}")
