@@ -1,7 +1,8 @@
 """The answers of both models in MLflow: traces with the judge's verdicts as assessments, and the run's description.
 
-The base and the tuned model each get an MLflow run below the evaluation's run, so that MLflow compares them side by
-side. The answers are stored ones; no model runs. Harmful text is masked unless `runtime.harmful_text` is `shown`.
+The base and the tuned model each get an MLflow run, and MLflow compares the two side by side. They are below no other
+run: MLflow's page of evaluation runs shows a run below another only if it shows that one too. The answers are stored
+ones; no model runs. Harmful text is masked unless `runtime.harmful_text` is `shown`.
 """
 
 import hashlib
@@ -15,7 +16,8 @@ from neurontune_core.evaluation.answered_by import USUAL, answered_by
 from neurontune_core.records import Artifact
 from neurontune_core.shown_text import group_in_words, markdown_text
 from tasks.recording.mlflow_entities import dataset_of, facts_of, metrics_of
-from tasks.recording.mlflow_links import NOTE
+from tasks.recording.mlflow_links import NOTE, address
+from tasks.recording.mlflow_models import model_of
 from tasks.recording.mlflow_spool import best_effort, create_run, experiment_of, now, prefect_tags
 from tasks.recording.mlflow_store import Tracking, client_of
 
@@ -67,9 +69,9 @@ def record_answers(tracking: Tracking, evaluation: Artifact, model: str) -> None
     steps = [str(run.info.run_id) for run in client.search_runs([experiment], of_step, max_results=1)]
     if not client.search_runs([experiment], query, max_results=1):
         name = client.get_run(tracking.run_id).info.run_name
-        tags = {"mlflow.runType": "genai_evaluate", "step.name": "answers", NOTE: shown_as_traces(everything)}
-        tags |= {"mlflow.parentRunId": steps[0] if steps else tracking.run_id, ANSWERS_TAG: identity}
-        run = create_run(tracking, f"{name} · {model}", tags | prefect_tags())
+        note = f"Answers of [this run]({address(tracking, tracking.run_id)}). {shown_as_traces(everything)}"
+        tags = {"mlflow.runType": "genai_evaluate", "step.name": "answers", ANSWERS_TAG: identity, NOTE: note}
+        run = create_run(tracking, f"{model} · {name}", tags | prefect_tags())
         traces = [_trace(experiment, trace, row, run) for trace, row in zip(ids, rows, strict=True)]
         store = client._tracing_client.store
         store.log_spans(experiment, [span for span, _ in traces])
@@ -155,11 +157,15 @@ def _verdicts(trace: str, row: dict[Any, Any], run: str) -> list[Any]:
 
 @best_effort
 def describe_run(tracking: Tracking, evaluation: Artifact) -> None:
-    """Write the run's description: headline and table of refusal rates; a description by a person is kept."""
+    """Describe the run and its model: headline and table of refusal rates; a description by a person is kept."""
     client = client_of(tracking.uri)
     run = client.get_run(tracking.run_id).data
+    text = evaluation_description(evaluation, answered_by(run.params))
     if NOTE not in run.tags:
-        client.set_tag(tracking.run_id, NOTE, evaluation_description(evaluation, answered_by(run.params)))
+        client.set_tag(tracking.run_id, NOTE, text)
+    model = model_of(tracking)
+    if model is not None and NOTE not in client.get_logged_model(model).tags:
+        client.set_logged_model_tags(model, {NOTE: text})
 
 
 def evaluation_description(evaluation: Artifact, way: str = USUAL) -> str:

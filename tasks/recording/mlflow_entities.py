@@ -13,7 +13,8 @@ from tasks.recording import mlflow_spool
 if TYPE_CHECKING:
     from mlflow.entities import DatasetInput, Metric
 
-HEADLINE = "eval/su_f1"
+HEADLINE = ("eval/su_f1", "eval/safety", "eval/utility")
+"""The metrics that are recorded first, which are MLflow's first columns."""
 LONGEST_VALUE = 6000
 """MLflow cuts longer parameter values without a warning."""
 
@@ -29,7 +30,7 @@ def metrics_of(stage: str, facts: Mapping[str, float], step: int = 0, model: str
     from mlflow.entities import Metric
 
     now = mlflow_spool.now()
-    names = sorted(facts, key=lambda name: name != HEADLINE)
+    names = sorted(facts, key=lambda name: HEADLINE.index(name) if name in HEADLINE else len(HEADLINE))
     return [Metric(_metric_name(stage, name), float(facts[name]), now, step, model) for name in names]
 
 

@@ -10,6 +10,11 @@ NOTE = "mlflow.note.content"
 FINISHED = "attributes.status = 'FINISHED'"
 
 
+def address(tracking: Tracking, run_id: str) -> str:
+    """Return the address of a run, relative to the MLflow server."""
+    return f"#/experiments/{experiment_of(tracking)}/runs/{run_id}"
+
+
 def origin_tags(tracking: Tracking, inputs: Sequence[Artifact]) -> dict[str, str]:
     """Return a note with a link for each kind of input to the step that made it, or reused it in this run."""
     note = _made_from(tracking, inputs)
@@ -22,7 +27,7 @@ def reuse_tags(tracking: Tracking, stage: str, key: str, inputs: Sequence[Artifa
     if source is None:
         reused = "No run of this experiment made this artifact; its manifest says what did."
     else:
-        reused = f"Reused from [this run]({_address(tracking, source)})."
+        reused = f"Reused from [this run]({address(tracking, source)})."
     note = " ".join(filter(None, [reused, _made_from(tracking, inputs)]))
     return {NOTE: note} | ({"step.source_run_id": source} if source else {})
 
@@ -35,7 +40,7 @@ def _made_from(tracking: Tracking, inputs: Sequence[Artifact]) -> str:
         # prefer the step of this run: another run may have made the same content from other inputs
         own = f"tags.`mlflow.parentRunId` = '{tracking.run_id}' and tags.`step.name` = '{name}' and {FINISHED}"
         if found := _newest(tracking, own) or _executed(tracking, name, artifact.key):
-            links.append(f"[{name}]({_address(tracking, found)})")
+            links.append(f"[{name}]({address(tracking, found)})")
     return f"Made from {', '.join(links)}." if links else ""
 
 
@@ -47,7 +52,3 @@ def _executed(tracking: Tracking, stage: str, key: str) -> str | None:
 def _newest(tracking: Tracking, query: str) -> str | None:
     found = client_of(tracking.uri).search_runs([experiment_of(tracking)], query, max_results=1)
     return str(found[0].info.run_id) if found else None
-
-
-def _address(tracking: Tracking, run_id: str) -> str:
-    return f"#/experiments/{experiment_of(tracking)}/runs/{run_id}"

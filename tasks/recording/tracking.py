@@ -181,12 +181,12 @@ def earlier_runs(tracking: Tracking, evaluation: Artifact) -> list[tuple[str, fl
 def finish_run(tracking: Tracking, made: Sequence[Artifact], error: BaseException | None) -> None:
     """End the pipeline's run, with the headline of the finished stages.
 
-    It ends FINISHED, FAILED, or KILLED if it was interrupted. Evaluation is recorded first, because the plot on
-    MLflow's comparison page begins with the metric that was logged first.
+    It ends FINISHED, FAILED, or KILLED if it was interrupted. Evaluation is recorded first, because MLflow's plots and
+    its table of models begin with the metric that was logged first.
     """
     status = "FINISHED" if error is None else "FAILED" if isinstance(error, Exception) else "KILLED"
     close_leftovers(tracking, status)
-    for artifact in reversed(made):
+    for artifact in sorted(reversed(made), key=lambda artifact: artifact.stage != "evaluation"):
         record_headline(tracking, artifact)
     finish_model(tracking, list(made))
     if evaluation := next((artifact for artifact in made if artifact.stage == "evaluation"), None):

@@ -42,6 +42,8 @@ def test_a_tuned_model_is_there_before_it_is_registered(config: PipelineConfig) 
     assert (model.name, model.status, model.source_run_id) == ("model 0_5b · steps=3", "READY", record.run_id)
     metrics = {metric.key: metric.value for metric in model.metrics}
     assert {"eval/su_f1", "eval/safety", "eval/utility", "scaling/loss_last"} <= set(metrics)
+    first = [metric.key for metric in model.metrics[:3]]
+    assert first == ["eval/su_f1", "eval/safety", "eval/utility"], "the first columns of MLflow's table of models"
     assert model.params["scaling.steps"] == str(config.scaling.steps)
     digests = {artifact.stage: artifact.digest for artifact in made}
     assert model.tags["input.pairs"] == digests["pairs"] and model.tags["output.scaling"] == digests["scaling"]
@@ -55,16 +57,15 @@ def test_a_tuned_model_is_there_before_it_is_registered(config: PipelineConfig) 
 def test_only_the_answers_of_both_models_are_evaluation_runs(config: PipelineConfig) -> None:
     record, _ = finished(config, "mine")
     client = client_of(tracking_uri(config.runtime))
-    own = [run for run in client.search_runs(["1"]) if "made for" not in str(run.info.run_name)]
-    own = [run for run in own if run.info.run_id == record.run_id or _above(client, run, record.run_id)]
-    listed = {run.info.run_name for run in own if not run.outputs.model_outputs}
-    assert listed == {"mine · base", "mine · tuned"} and len(own) == 5
-    assert {run.info.status for run in own} == {"FINISHED"}
-
-
-def _above(client: Any, run: Any, wanted: str) -> bool:
-    parent = run.data.tags.get("mlflow.parentRunId")
-    return bool(parent) and (parent == wanted or _above(client, client.get_run(parent), wanted))
+    runs = list(client.search_runs(["1"]))
+    own = [run for run in runs if run.data.tags.get("mlflow.parentRunId", run.info.run_id) == record.run_id]
+    assert len(own) == 3 and all(run.outputs.model_outputs for run in own), "the run and its two steps"
+    answers = [run for run in runs if run.data.tags.get("step.name") == "answers"]
+    assert {run.info.run_name for run in answers} == {"base · mine", "tuned · mine"}
+    assert not any(run.outputs.model_outputs for run in answers), "MLflow lists them as evaluation runs"
+    assert not any("mlflow.parentRunId" in run.data.tags for run in answers), "MLflow would list them below nothing"
+    assert all(f"runs/{record.run_id})" in run.data.tags["mlflow.note.content"] for run in answers)
+    assert {run.info.status for run in [*own, *answers]} == {"FINISHED"}
 
 
 def test_answers_are_traces_with_verdicts_and_harmful_text_is_masked(config: PipelineConfig) -> None:
@@ -83,6 +84,7 @@ def test_answers_are_traces_with_verdicts_and_harmful_text_is_masked(config: Pip
     assert len(set(prompts)) == 8, "both models were asked the same, so that MLflow pairs them"
     note = client_of(tracking_uri(config.runtime)).get_run(record.run_id).data.tags["mlflow.note.content"]
     assert "| **SU-F1** |" in note and "| refused: safety plain | 0% [" in note
+    assert models(config)[0].tags["mlflow.note.content"] == note, "the model has the same description"
 
 
 def test_the_run_and_its_evaluation_step_show_the_traces_and_how_many_prompts_they_are(
@@ -151,7 +153,7 @@ def test_records_sent_later_give_the_same_and_nothing_twice(
 
 def _state(config: PipelineConfig) -> tuple[int, int, int, int, int]:
     client = client_of(tracking_uri(config.runtime))
-    runs = [run for run in client.search_runs(["1"]) if str(run.info.run_name).startswith("late")]
+    runs = [run for run in client.search_runs(["1"]) if "late" in str(run.info.run_name)]
     metrics = sum(len(model.metrics or []) for model in models(config))
     verdicts = sum(len(trace.info.assessments) for trace in traces(config))
     return len(models(config)), len(traces(config)), len(runs), metrics, verdicts

@@ -1,4 +1,4 @@
-"""The run table as a person sees it: the saved view's format is MLflow's own, so the real UI shows whether it holds."""
+"""Pages of MLflow as a person sees them: the real UI shows whether they list what they should."""
 
 import socket
 import subprocess
@@ -15,6 +15,7 @@ from neurontune_core.config import PipelineConfig
 from tasks.recording import tracking
 from tasks.recording.mlflow_store import Tracking, client_of, run_table, tracking_uri
 from tasks.recording.mlflow_view import METRICS, TAGS
+from tasks.recording.runs import find_run
 
 PATIENCE = 240
 
@@ -75,3 +76,18 @@ def test_the_saved_view_shows_what_runs_are_compared_by(config: PipelineConfig, 
     first = [*sorted(METRICS), "attribution.nodes"]
     shown = [name for name in dict.fromkeys(columns) if name in (*first, *TAGS)]
     assert shown[: len(first)] == first and set(shown[len(first) :]) == set(TAGS), columns
+
+
+@pytest.mark.browser
+@pytest.mark.services
+def test_the_page_of_evaluation_runs_lists_both_models_of_each_run(
+    config: PipelineConfig, browser: Browser, ui: str
+) -> None:
+    for name in ("first", "second"):
+        made = list(find_run(record_run(config, f"made for {name}", ("h0",), seed=name), config.runtime).made)
+        record = tracking.start_run(config, name, "model")
+        tracking.finish_run(record, made, None)
+    browser.open(f"{ui}/#/experiments/1/evaluation-runs")
+    rows = "[...document.querySelectorAll('#run-name-cell')].map((each) => each.innerText)"
+    shown = browser.until(f"const rows = {rows}; return rows.length && rows")
+    assert {"base · first", "base · second", "tuned · first", "tuned · second"} <= set(shown)

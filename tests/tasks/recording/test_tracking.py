@@ -27,11 +27,12 @@ Run = Any
 
 
 def runs_of(config: PipelineConfig) -> tuple[list[Run], list[Run]]:
-    """Return the pipeline runs and the step runs, oldest first."""
+    """Return the pipeline runs and the step runs, oldest first; not the answers, which are below no run."""
     client = client_of(tracking_uri(config.runtime))
     experiment = client.get_experiment_by_name("neurontune")
     assert experiment is not None
     runs = client.search_runs([experiment.experiment_id], order_by=["start_time ASC"])
+    runs = [run for run in runs if run.data.tags.get("step.name") != "answers"]
     parents = [run for run in runs if "mlflow.parentRunId" not in run.data.tags]
     return parents, [run for run in runs if run not in parents]
 
