@@ -126,12 +126,13 @@ def study(
 
 
 def _fitting(study: Study, common: PipelineConfig) -> Study:
-    """Return a study with numbers of neurons that the model has: at most a quarter of those attributed, for each role.
+    """Return a study with numbers of neurons that the model has: at most half of those attributed, for each role.
 
-    Random sets of as many neurons in every layer need the rest.
+    If random sets with as many neurons in every layer are drawn from those that are not chosen, it is an eighth.
     """
     widths = describe(common.model).neurons_per_layer
-    most = max(1, sum(widths[first_layer(common.attribution, len(widths)) :]) // 4)
+    share = 8 if study.layout == "worth" else 2
+    most = max(1, sum(widths[first_layer(common.attribution, len(widths)) :]) // share)
     fitting = lowered(study, most)
     if fitting != study:
         logger.warning(

@@ -176,7 +176,7 @@ def _worth(axes: Axes, table: pd.DataFrame) -> None:
     axes.fill_between(table["neurons"], table["random_low"], table["random_high"], color=UTILITY, alpha=0.25,
                       label="range of the random sets")  # fmt: skip
     if table["all"].notna().any():
-        axes.axhline(table["all"].iloc[0], color="black", ls="-.", lw=1, label="all neurons, (IA)3")
+        axes.axhline(table["all"].max(), color="black", ls="-.", lw=1, label="all neurons, (IA)3")
     axes.axhline(table["base"].iloc[0], color=BASE, ls=":", label="base model")
     label_logarithmic(axes, table["neurons"].tolist(), 350, "{:,}".format)
     axes.margins(0.08)

@@ -152,14 +152,16 @@ def test_what_selection_is_worth_with_the_numbers_of_a_small_model(
     assert not core_calls
     folder = artifacts.open_folder(study("selection-worth", "tiny", common, only=("seed 0",)))
     (row,) = tables.load_table(folder, "table").to_dict("records")
-    assert (row["neurons"], row["sets"], row["seeds"]) == (48, 5, 1)
-    names = tables.load_table(folder, "variants")["variant"].tolist()
-    assert len(names) == 8 and {"attributed, 24 + 24, seed 0", "(IA)3, all neurons, seed 0"} < set(names)
+    assert (row["neurons"], row["sets"], row["seeds"]) == (24, 5, 1)
+    every = tables.load_table(folder, "variants")
+    assert every["parameters"].tolist() == [0, *[24] * 6, 96], "random sets are as large as the attributed one"
+    names = every["variant"].tolist()
+    assert len(names) == 8 and {"attributed, 12 + 12, seed 0", "(IA)3, all neurons, seed 0"} < set(names)
     page = (folder / "page.md").read_text()
-    assert page.index("**Verdict: with 48 neurons") < page.index("## Every variant")
+    assert page.index("**Verdict: with 24 neurons") < page.index("## Every variant")
     assert "--only 'seed 0'" in page and (folder / "plot.svg").exists()
     told = [record.getMessage() for record in caplog.records]
-    assert "the model has few neurons, so at most 24 safety and 24 utility neurons are compared" in told
+    assert "the model has few neurons, so at most 12 safety and 12 utility neurons are compared" in told
     assert any(line.startswith("study selection-worth: 6 of 7 variants done, the last in ") for line in told)
 
 
