@@ -10,11 +10,13 @@ from flows.run_names import named, of_config, rename, typed_name
 from flows.shards import run_shards
 from flows.stage_names import Stage
 from flows.stages import NotStoredError, PipelineRun, noted, recorded, run_stage
-from neurontune_core.baselines.fit import check_packages, check_peft
+from neurontune_core.baselines.fit import check_packages, check_peft, is_validated
 from neurontune_core.config import PipelineConfig, change_runtime, check_dial, load_config
 from neurontune_core.evaluation.vllm_engine import check_engine
-from neurontune_core.records import Artifact
+from neurontune_core.pairs.prepare import Prepared
+from neurontune_core.records import ROLES, Artifact
 from neurontune_core.run_name import run_name
+from neurontune_core.scaling.validation import check_queries
 from tasks.ability import measure_ability, measure_base
 from tasks.baseline import changing_stage, fit_baseline
 from tasks.cards import COUNT, make_cards
@@ -157,7 +159,7 @@ def _measure(
 
 
 def check_fit(config: PipelineConfig, inputs: Inputs, refresh: Sequence[Stage] = ()) -> None:
-    """Check that the dial has its sets of neurons, and that the packages to fit the baseline are installed.
+    """Check that the dial has its sets, validation its queries, and that packages to fit the baseline are installed.
 
     A baseline that is stored already needs no packages.
 
@@ -167,9 +169,15 @@ def check_fit(config: PipelineConfig, inputs: Inputs, refresh: Sequence[Stage] =
         refresh: stages to compute again.
 
     Raises:
-        InputError: the dial has other sets of neurons, or the baseline is to be fitted and a package is missing.
+        InputError: the dial has other sets of neurons, the validation split has too few queries, or the baseline is to
+            be fitted and a package is missing.
     """
     check_dial(config)
+    if is_validated(config.baseline, config.scaling):
+        prepared: Prepared = inputs.prepared.unquote()
+        held = [query.role for query in prepared.queries if prepared.splits[query.id] == "validation"]
+        for role in ROLES:
+            check_queries(role, held.count(role))
     if config.baseline.method == "none":
         return
     run = _stored_only(config, refresh)

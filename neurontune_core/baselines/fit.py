@@ -18,6 +18,7 @@ from neurontune_core.baselines.settings import (
     BaselineConfig,
     DpoSettings,
     Ia3Settings,
+    NoBaseline,
     SearchedSettings,
     SystemPromptSettings,
 )
@@ -31,7 +32,14 @@ from neurontune_core.progress import Track, silent
 from neurontune_core.records import LabelJudge, NeuronSet, PromptPair
 from neurontune_core.scaling.examples import encode_examples
 from neurontune_core.scaling.settings import ChoosingSettings, ScalingConfig, TrainingSettings
-from neurontune_core.scaling.validation import Score, ValidationPrompts, draw_prompts, validate, with_base_answers
+from neurontune_core.scaling.validation import (
+    Score,
+    ValidationPrompts,
+    draw_prompts,
+    validate,
+    validated_steps,
+    with_base_answers,
+)
 from neurontune_core.search import SCORE, Choice, Range, Space, Trials, Values, around, best_of, check_optuna, search
 
 VERSION = 6
@@ -97,6 +105,13 @@ def check_baseline(config: BaselineConfig, scaling: ScalingConfig) -> None:
                 "scaling.validations: is 0, but baseline.trials compares its trials on validation data; set it to 1 "
                 "or more, or baseline.trials to 0"
             )
+
+
+def is_validated(config: BaselineConfig, scaling: ScalingConfig) -> bool:
+    """Return whether what these settings find is chosen or measured on validation prompts."""
+    if isinstance(config, NoBaseline):
+        return bool(validated_steps(getattr(scaling, "steps", 1), scaling))
+    return isinstance(config, SearchedSettings)
 
 
 def check_packages(config: BaselineConfig) -> None:

@@ -82,6 +82,19 @@ def validated_steps(steps: int, settings: ChoosingSettings) -> set[int]:
     return {-(-steps * (number + 1) // count) for number in range(count)}
 
 
+def check_queries(role: Role, queries: int) -> None:
+    """Check that the validation split has so many queries of a role that each part of `draw_prompts` gets one.
+
+    Raises:
+        InputError: it has fewer than two.
+    """
+    if queries < 2:
+        raise InputError(
+            f"scaling.validation_prompts: the validation split has {queries} {role} queries, and two are "
+            "needed, one to choose by and one to report on; raise pairs.validation_fraction"
+        )
+
+
 def draw_prompts(pairs: Sequence[PromptPair], settings: ChoosingSettings) -> tuple[list[PromptPair], list[PromptPair]]:
     """Return validation pairs that choose the factors and others that measure the chosen ones; no query is in both.
 
@@ -95,11 +108,7 @@ def draw_prompts(pairs: Sequence[PromptPair], settings: ChoosingSettings) -> tup
     for role in roles:
         mine = [pair for pair in pairs if pair.split == "validation" and pair.role == role]
         queries = sorted({pair.query_id for pair in mine})
-        if len(queries) < 2:
-            raise InputError(
-                f"scaling.validation_prompts: the validation split has {len(queries)} {role} queries, and two are "
-                "needed, one to choose by and one to report on; raise pairs.validation_fraction"
-            )
+        check_queries(role, len(queries))
         generator = random.Random(f"{settings.seed}/validation/{role}")
         generator.shuffle(queries)
         reported = set(queries[: len(queries) // 2])

@@ -11,6 +11,7 @@ from pipeline_runs import changed
 from flows import inputs
 from flows.pipeline import pairs_only, pipeline
 from flows.study import study
+from neurontune_core.baselines.settings import SystemPromptSettings
 from neurontune_core.config import PipelineConfig, load_config
 from neurontune_core.data.settings import SourceConfig
 from neurontune_core.errors import InputError
@@ -95,4 +96,11 @@ def test_bad_input_is_found_before_anything_is_computed(config: PipelineConfig, 
         pipeline(changed(config, "runtime", device="gramophone"))
     with pytest.raises(InputError, match=r"selection\.utility_set: .* scaling\.method=dial"):
         pipeline(config.model_copy(update={"scaling": DialSettings()}))
+    few = changed(config, "pairs", sources={"shipped": SourceConfig(limit=24)}, validation_fraction=0.01)
+    with pytest.raises(InputError, match="the validation split has 0 safety queries, and two are needed"):
+        pipeline(few)
     assert not core_calls
+    unlearned = few.model_copy(update={"baseline": SystemPromptSettings()})
+    for needs_none in (changed(few, "scaling", validations=0), unlearned):
+        pipeline(needs_none)
+    assert core_calls["evaluation"]
