@@ -531,7 +531,7 @@ LEARNING = [
         "tests/core/test_unfinished.py::test_a_damaged_state_is_set_aside_with_one_line",
     ),
     Fault(
-        "Learning is killed between two steps or within a step, with any method of scaling",
+        "Learning is killed between two steps, within a step or within a validation, with any method of scaling",
         "The next run continues from there; the factors equal those of an undisturbed run bit for bit.",
         "tests/core/scaling/test_scaling_state.py::test_a_killed_run_goes_on_to_the_same_bits",
     ),

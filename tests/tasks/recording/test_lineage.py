@@ -32,7 +32,8 @@ def test_a_run_is_made_from_its_own_stages_though_another_left_the_same_content(
     config: PipelineConfig, core_calls: Counter[str]
 ) -> None:
     source = {"advbench": {"path": str(ADVBENCH)}}
-    other = changed(config, "scaling", steps=7)
+    # advbench's few rows leave no query for validation
+    other = changed(config, "scaling", steps=7, validations=0)
     other = changed(other, "attribution", nodes=3)
     other = changed(other, "pairs", harmful=["advbench"], sources=source)
     first, second = pipeline(config), pipeline(other)
