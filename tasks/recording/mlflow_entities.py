@@ -4,6 +4,7 @@ import json
 import math
 import re
 from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from neurontune_core import artifacts, tables
@@ -11,7 +12,7 @@ from neurontune_core.records import Artifact
 from tasks.recording import mlflow_spool
 
 if TYPE_CHECKING:
-    from mlflow.entities import DatasetInput, Metric
+    from mlflow.entities import DatasetInput, Metric, Run
 
 HEADLINE = ("eval/su_f1", "eval/safety", "eval/utility")
 """The metrics that are recorded first, which are MLflow's first columns."""
@@ -64,6 +65,11 @@ def data_files_of(artifact: Artifact) -> list[Artifact]:
     """Return the data files that a stage read, by its artifact's manifest."""
     inputs = artifacts.read_manifest(artifact).get("inputs", [])
     return [Artifact(one["stage"], one["key"], "", one["digest"]) for one in inputs if "/" in one["stage"]]
+
+
+def started_at(run: "Run") -> str:
+    """Return when a run started, to the minute, in this machine's time zone."""
+    return datetime.fromtimestamp(run.info.start_time / 1000, UTC).astimezone().strftime("%Y-%m-%d %H:%M")
 
 
 def parameters_of(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from neurontune_core import run_name
@@ -10,7 +9,7 @@ from neurontune_core.config import RuntimeConfig, load_config
 from neurontune_core.errors import InputError
 from neurontune_core.evaluation.answered_by import answered_by, mark
 from neurontune_core.preset_files import preset_names
-from tasks.recording.mlflow_entities import parameters_of
+from tasks.recording.mlflow_entities import parameters_of, started_at
 from tasks.recording.mlflow_store import client_of, database_file, deleted, tracking_uri, without_password
 from tasks.recording.tracking import CHANGES_TAG, FLOW_TAG, PIPELINE
 
@@ -98,7 +97,7 @@ def listed(run: "Run") -> ListedRun:
         model=run_name.model_name(run.data.params.get("model.name", tags.get("model", ""))),
         preset=preset,
         differs=tags.get(CHANGES_TAG) or run_name.changes_in_words(_changes(run.data.params, preset)),
-        started=datetime.fromtimestamp(run.info.start_time / 1000, UTC).astimezone().strftime("%Y-%m-%d %H:%M"),
+        started=started_at(run),
         state=str(run.info.status).lower(),
         su_f1=score,
         su_f1_low=low,

@@ -6,6 +6,7 @@ charts show only that run until a user unfolds it.
 
 import json
 import logging
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +26,7 @@ from tasks.recording.mlflow_entities import (
     dataset_of,
     facts_of,
     metrics_of,
+    started_at,
 )
 from tasks.recording.mlflow_links import NOTE
 from tasks.recording.mlflow_models import finish_model, model_of, open_model
@@ -45,6 +47,7 @@ from tasks.recording.step_runs import close_step, log_metrics, record_parameters
 
 if TYPE_CHECKING:
     import pandas as pd
+    from mlflow.entities import Run
 
 logger = logging.getLogger("neurontune")
 
@@ -153,7 +156,8 @@ def earlier_runs(tracking: Tracking, evaluation: Artifact) -> list[tuple[str, fl
     """Return name, safety and utility of the latest evaluated runs of the experiment that have another result.
 
     Runs with this `evaluation` are left out: the run itself, and its repetitions. The name of a run whose answers vLLM
-    or rounded weights generated says so. The list is empty if MLflow cannot be read.
+    or rounded weights generated says so, and a name that several runs share is followed by the time. The list is empty
+    if MLflow cannot be read.
     """
     if not tracking.experiment_id:
         return []
@@ -166,16 +170,16 @@ def earlier_runs(tracking: Tracking, evaluation: Artifact) -> list[tuple[str, fl
     except Exception as error:
         logger.info("MLflow: the report lacks earlier runs: %s", reason_of(error))
         return []
-    others = (
-        (
-            f"{run.info.run_name}{mark(answered_by(run.data.params))}",
-            run.data.metrics["eval/safety"],
-            run.data.metrics["eval/utility"],
-        )
-        for run in reversed(found)
-        if run.info.run_id not in same
-    )
-    return [*dict.fromkeys(others)][::-1]  # a repetition of another run adds nothing to the drawing
+    others: dict[tuple[str, float, float], Run] = {}  # a repetition of another run adds nothing to the drawing
+    for run in reversed(found):
+        if run.info.run_id not in same:
+            name = f"{run.info.run_name}{mark(answered_by(run.data.params))}"
+            others.setdefault((name, run.data.metrics["eval/safety"], run.data.metrics["eval/utility"]), run)
+    names = Counter(name for name, _, _ in others)
+    return [
+        (name if names[name] == 1 else f"{name} ({started_at(run)})", safety, utility)
+        for (name, safety, utility), run in reversed(others.items())
+    ]
 
 
 def finish_run(tracking: Tracking, made: Sequence[Artifact], error: BaseException | None) -> None:

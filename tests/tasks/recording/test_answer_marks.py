@@ -1,5 +1,7 @@
 """The other runs that a report shows, and what MLflow says of answers that vLLM or rounded weights generated."""
 
+import re
+
 import pytest
 from recorded_runs import record_run
 
@@ -43,11 +45,19 @@ def test_repetitions_of_a_run_are_no_earlier_runs(config: PipelineConfig) -> Non
     assert earlier_runs(place, artifacts.at(root, "evaluation", "other")) == [once, repeated], "each once"
 
 
-def record_rates(config: PipelineConfig, run: str) -> None:
+def test_a_name_that_several_earlier_runs_share_is_followed_by_the_time(config: PipelineConfig) -> None:
+    for name, value in (("alone", 0.5), ("twin", 0.5), ("twin", 0.25)):
+        record_rates(config, run := record_run(config, name), value)
+    shown = earlier_runs(place_of_records(config, run), artifacts.at(config.runtime.root, "evaluation", "other"))
+    assert [safety for _, safety, _ in shown] == [0.25, 0.5, 0.5] and shown[2][0] == "alone"
+    assert all(re.fullmatch(r"twin \(\d{4}-\d\d-\d\d \d\d:\d\d\)", name) for name, _, _ in shown[:2])
+
+
+def record_rates(config: PipelineConfig, run: str, value: float = 0.5) -> None:
     client = client_of(tracking_uri(config.runtime))
     client.set_tag(run, "neurontune.model", "random")
     for name in ("eval/safety", "eval/utility"):
-        client.log_metric(run, name, 0.5)
+        client.log_metric(run, name, value)
 
 
 def place_of_records(config: PipelineConfig, run: str) -> Tracking:
