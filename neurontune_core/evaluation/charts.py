@@ -14,8 +14,10 @@ from neurontune_core.label_places import Box, place_labels
 LEFT, RIGHT, TOP, BOTTOM = 52.0, 12.0, 10.0, 38.0
 """Margins around the plotting area, in the SVG's own units (about pixels)."""
 RADII = {"earlier": 4.0, "base": 7.0, "tuned": 7.0}
-LETTER, LINE, LONGEST_NAME = 7.2, 15.0, 26
-"""Largest width of a letter and height of a line, in the same units, and the most characters shown of a name."""
+LINE, LONGEST_NAME = 15.0, 26
+"""Height of a line, in the same units, and the most characters shown of a name."""
+LETTER, LETTERS = 8.7, dict.fromkeys("ijl.,:;'|· ", 4.9) | dict.fromkeys("mwMW=+%@", 13.6)
+"""Width of most letters, and of those that differ much, in the same units, in the widest usual font (DejaVu Sans)."""
 
 
 @dataclass(frozen=True)
@@ -148,7 +150,7 @@ def _names(plot: Plot, points: Sequence[Point]) -> None:
     labels = [p.label if len(p.label) <= LONGEST_NAME else f"{p.label[: LONGEST_NAME - 1]}\u2026" for p in points]
     places = place_labels(
         [(plot.x(point.utility), plot.y(point.safety)) for point in points],
-        [(LETTER * len(label), LINE) for label in labels],
+        [(text_width(label), LINE) for label in labels],
         [RADII[point.kind] for point in points],
         Box(LEFT + 2, TOP + 1, plot.right - 2, plot.height - BOTTOM - 2),
     )
@@ -156,6 +158,11 @@ def _names(plot: Plot, points: Sequence[Point]) -> None:
         if box:
             strong = "" if point.kind == "earlier" else " strong"
             plot.add("text", label, x=box.left, y=box.top - 0.25 * LINE, cls=f"label{strong}")
+
+
+def text_width(text: str) -> float:
+    """Return the width of a text, at least as wide as a browser draws it."""
+    return sum(LETTERS.get(letter, LETTER) for letter in text)
 
 
 def stacked_layers(safety: NDArray[np.int64], utility: NDArray[np.int64]) -> Markup:

@@ -3,6 +3,8 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
+from matplotlib import get_data_path
+from PIL import ImageFont
 
 from neurontune_core.evaluation import charts
 from neurontune_core.evaluation.charts import Point
@@ -53,6 +55,12 @@ def test_names_of_points_stay_inside_the_drawing(base: float, tuned: float) -> N
     names = [text for text in ElementTree.fromstring(drawing).findall(".//text") if text.text in ("base", "tuned")]
     heights = [float(text.attrib["y"]) for text in names]
     assert len(heights) == 2 and min(heights) > charts.TOP + 2 and max(heights) < 420 - charts.BOTTOM
+
+
+@pytest.mark.parametrize("name", ["smollm2", "k=500", "llama · tiny · steps=5", "response_weight=0.9", "tuned", "base"])
+def test_names_get_as_much_room_as_a_wide_font_needs(name: str) -> None:
+    needed = ImageFont.truetype(f"{get_data_path()}/fonts/ttf/DejaVuSans-Bold.ttf", 13).getlength(name)
+    assert needed <= charts.text_width(name) < 1.3 * needed
 
 
 def test_bars_are_as_high_as_their_counts() -> None:
