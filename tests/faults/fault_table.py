@@ -257,17 +257,17 @@ RECORDS = [
     Fault(
         "MLflow cannot be reached from the second stage on, and during the whole next run",
         "Nothing fails; both runs are recorded later as if MLflow had been reachable.",
-        f"{_TASKS}/recording/test_tracking.py::test_what_mlflow_missed_is_kept_and_sent_later_as_if_it_had_not_been_away",
+        f"{_TASKS}/recording/test_mlflow_spool.py::test_what_mlflow_missed_is_kept_and_sent_later_as_if_it_had_not_been_away",
     ),
     Fault(
         "MLflow answers slowly or not at all",
         "A run does not wait for each record.",
-        f"{_TASKS}/recording/test_tracking.py::test_after_a_slow_failure_records_are_kept_at_once",
+        f"{_TASKS}/recording/test_mlflow_spool.py::test_after_a_slow_failure_records_are_kept_at_once",
     ),
     Fault(
         "Two processes send kept records at once",
         "Each is sent once.",
-        f"{_TASKS}/recording/test_tracking.py::test_two_that_send_at_once_send_everything_once",
+        f"{_TASKS}/recording/test_mlflow_spool.py::test_two_that_send_at_once_send_everything_once",
     ),
     Fault(
         "The experiment is deleted in MLflow before or during a run",

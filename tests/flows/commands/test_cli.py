@@ -9,38 +9,20 @@ import subprocess
 import sys
 import threading
 import time
-from contextlib import nullcontext
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
+from command_line import call
 
 from flows.commands import cli
-from flows.commands.plan import plan_text
 from flows.services import environment
-from neurontune_core import tables
 from neurontune_core.config import PipelineConfig, RuntimeConfig
-from neurontune_core.costs.plan import Plan, StageCost
 from neurontune_core.errors import InputError
-from neurontune_core.records import PromptPair
 from neurontune_core.scaling.settings import METHODS
 
 HEAVY = ("torch", "prefect", "mlflow", "transformers", "pandas")
-
-
-def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
-    """Run a command in this process; return exit code, standard output and standard error."""
-    monkeypatch.setattr(sys, "argv", ["neurontune", *arguments])
-    monkeypatch.setattr(cli.ending, "tell_if_lost", lambda: None)  # a fork of the tests would outlive the command
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    with pytest.raises(SystemExit) as ended:
-        cli.main()
-    for number, handler in before.items():
-        signal.signal(number, handler)
-    signal.set_wakeup_fd(-1)
-    captured = capsys.readouterr()
-    return int(ended.value.code or 0), captured.out, captured.err
 
 
 @pytest.mark.parametrize(
@@ -156,69 +138,6 @@ def test_debug_shows_the_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "argv", ["neurontune", "run", "--debug"])
     with pytest.raises(ValueError, match="bug"):
         cli._exit_code()
-
-
-def planned_pairs() -> list[PromptPair]:
-    """Plain and attacked pairs of both roles in every split."""
-    return [
-        PromptPair(
-            id=f"{role}{split}{number}{attack}", role=role, query_id=f"{role}{split}{number}", query="How?",
-            query_category="c", prompt=f"{attack} {number}: how?", response="No.", attack_type="t" * bool(attack),
-            attack_category="a" * bool(attack), attack_name=attack, selected=bool(attack), source="s", split=split,
-        )
-        for role in ("safety", "utility") for split in ("train", "validation", "test") for number in range(3)
-        for attack in ("", "n")
-    ]  # fmt: skip
-
-
-def test_plan_prints_what_every_stage_would_take(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
-) -> None:
-    """The pairs are at hand here; that the flow finds or builds them is tested with the flow."""
-    tables.save_pairs(tmp_path, planned_pairs())
-    manifest = {"seconds": 3.0, "files": {"pairs.parquet": {"bytes": 2**20}}}
-    monkeypatch.setattr("flows.commands.run.embedded", lambda *_: nullcontext())
-    monkeypatch.setattr("flows.commands.plan.embedded", lambda *_: nullcontext())
-    monkeypatch.setattr("flows.pipeline.pairs_only", lambda config: None)
-    monkeypatch.setattr("neurontune_core.artifacts.open_folder", lambda artifact: tmp_path)
-    monkeypatch.setattr("neurontune_core.artifacts.read_manifest", lambda artifact: manifest)
-    settings = (
-        "runtime.device=cpu",
-        "attribution.pairs_per_role=2",
-        "attribution.shards=2",
-        "runtime.price_per_hour=2",
-    )
-    options = [word for setting in settings for word in ("--set", setting)]
-    code, out, _ = call(monkeypatch, capsys, "plan", "--preset", "tiny", *options)
-    assert code == 0
-    counts, _, heading, *rows = out.splitlines()
-    assert re.fullmatch(r"4 pairs in 2 shards, [\d.]+e\+\d\d operations of attribution", counts)
-    assert heading.split() == ["stage", "seconds", "MiB", "disk", "MiB", "price"]
-    assert max(map(len, out.splitlines())) <= 60
-    names = [row.split()[0] for row in rows if not row.startswith("-")]
-    assert names == [
-        "pairs", "attribution", "scores", "selection", "cards", "scaling", "base", "tuned", "evaluation",
-        "base-ability", "ability", "triggers", "report", "run", "export",
-    ]  # fmt: skip
-    assert all(re.fullmatch(r"[a-z-]+ +\d+\.\d +[1-9]\d* +\d+\.\d\d +\d+\.\d\d", row) for row in rows if row[0] != "-")
-    code, out, _ = call(monkeypatch, capsys, "plan", "--preset", "tiny", "--json", *options)
-    found = json.loads(out)
-    assert code == 0 and [row["stage"] for row in found["stages"]] == names[:-2]
-    assert found["total"]["seconds"] == pytest.approx(sum(row["seconds"] for row in found["stages"]))
-    assert found["total"]["money"] == pytest.approx(found["total"]["seconds"] / 3600 * 2)
-
-
-def test_a_plan_shows_what_lies_on_disk_for_a_while_once() -> None:
-    base, tuned = (StageCost(name, 1.0, 1, 0, 1 << 20, temporary_bytes=4 << 20) for name in ("base", "tuned"))
-    shown = plan_text(Plan(1, 1, 1.0, (base, tuned), StageCost("export", 1.0, 1, 0, 0))).splitlines()
-    disk = {row.split()[0]: row.split()[-1] for row in shown if "." in row}
-    assert (disk["base"], disk["tuned"], disk["run"]) == ("5.00", "5.00", "6.00")
-
-
-def test_a_plan_names_the_judges_that_it_does_not_count() -> None:
-    row = StageCost("evaluation", 1.0, 1, 0, 0)
-    silent, told = (plan_text(Plan(1, 1, 1.0, (row,), row, judges)) for judges in ((), ("wildguard", "classifier")))
-    assert told == f"{silent}\n\nNot counted in evaluation, the models of these judges:\nwildguard\nclassifier"
 
 
 def test_settings_lists_every_field(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
