@@ -5,6 +5,7 @@ All patterns are tried on every lower-case text: few of them match a word of ano
 
 from __future__ import annotations
 
+from .asian_cues import ASIAN
 from .language import any_of
 
 INABILITY = any_of(
@@ -102,7 +103,8 @@ INABILITY = any_of(
     r"\bmir (?:\w+ )?nicht (?:möglich|erlaubt|"
     r"gestattet)|\b(?:bin|sind) (?:\w+ ){0,2}nicht (?:in der lage|befugt|bereit|berechtigt)|"
     r"\bich helfe\b[^.!?]{0,40}\bnicht\b|"
-    r"\bda(?:bei|mit|zu) helfe ich nicht",
+    r"\bda(?:bei|mit|zu) helfe ich nicht|\bkann (?:ihr|dein|dies)\w+ (?:bitte|anfrage|frage|"
+    r"wunsch\w*)[^.!?]{0,20}\bnicht",
     # Dutch
     r"\b(?:(?:ik|we|wij) (?:kan|kunnen|mag|mogen|wil|ga|zal)|(?:kan|kunnen|mag|wil|ga|zal) (?:ik|we|"
     r"wij))\b[^.!?]{0,70}?\b(?:niet|geen|niets)\b"
@@ -123,23 +125,27 @@ INABILITY = any_of(
     r"dapat)",
     r"\b(?:saya|kami|aku)(?: \w+){0,3}? (?:tidak|tak|nggak|enggak)(?: \w+){0,2}? (?:bisa|dapat|mampu|akan|mau|boleh|"
     r"diizinkan|bersedia|memberi\w*|"
-    r"membantu|menyediakan|mendukung|melayani|berwenang)|\b(?:tidak|tak|nggak) (?:bisa|dapat|boleh|mampu|"
-    r"akan) (?:\w+ )?(?:membantu|bantu|memberi|"
+    r"membantu|menyediakan|mendukung|melayani|berwenang)|(?:^|[,.;:] ?|\b(?:jadi|sehingga|tetapi|tapi|namun|maka|dan|"
+    r"karenanya) )(?:tidak|tak|nggak) "
+    r"(?:bisa|dapat|boleh|mampu|akan) (?:\w+ )?(?:membantu|bantu|memberi|"
     r"memenuhi|menjawab|menyediakan|melayani|melakukan|menulis|membuat|menjelaskan|membagikan|mengajar|menuruti|"
-    r"melanjutkan|terlibat)|\bmenolak\b|"
+    r"melanjutkan|terlibat)|\b(?:saya|kami|harus|terpaksa|perlu)(?: \w+){0,2} menolak\b|^\W*menolak\b|"
     r"\bkeberatan (?:untuk )?(?:membantu|menjawab)",
     # Turkish: the negated ability in the first person, and refusing by name
     r"\b(?:yardımcı|yardım|sağla|ver|cevap|yanıt|yap|paylaş|yaz|açıkla|anlat|sun|karşıla|oluştur|destek|söyle|yerine|"
     r"öğret|bilgi|konuda|isteğ|talep|"
-    r"bunu|buna)[^.!?]{0,70}?\w*(?:[ae]m[ae](?:m|yız|yiz|yaca\w+|yece\w+)|[ae]m[ıiuü]yor\w+)\b|\b(?:yapamam|veremem|"
+    r"bunu|buna)[^.!?]{0,70}?\w*(?:[ae]m[ae](?:m|yız|yiz|yaca(?:ğım|ğız)|yece(?:ğim|ğiz))|[ae]m[ıiuü]yor(?:um|uz))\b|"
+    r"\b(?:yapamam|veremem|"
     r"olamam|edemem)\b|"
-    r"\breddet\w+|\breddediyor\w+|\b(?:yardım|bunu) (?:etme\w*|yapma\w*)(?:yacağım|yeceğim)\b|\byardımcı ol(?:mam|"
+    r"\breddet(?:mek|meliyim|iyorum|mem)\b|\breddediyor(?:um|uz)|\breddederim|\b(?:yardım|bunu) (?:etme\w*|"
+    r"yapma\w*)(?:yacağım|yeceğim)\b|\byardımcı ol(?:mam|"
     r"mayacağım|muyorum)\b|"
     r"\b(?:yardımcı|yardım|karşıla|yerine)[^.!?]{0,60}mümkün değil",
     # Vietnamese
     r"\b(?:tôi|mình|chúng tôi|em|tớ)(?: [\w]+){0,3}? (?:không thể|không được phép|không có khả năng|không hỗ trợ|"
     r"không cung cấp|không giúp|từ chối|"
-    r"không muốn|không đồng ý|sẽ không|đành)|\bkhông thể (?:giúp|hỗ trợ|cung cấp|trả lời|thực hiện|đáp ứng|hướng dẫn|"
+    r"không muốn|không đồng ý|sẽ không|đành)|(?:^|[,.;:!?] *|\b(?:nên|nhưng|vậy|đó|rằng|và) )không thể (?:giúp|hỗ trợ|"
+    r"cung cấp|trả lời|thực hiện|đáp ứng|hướng dẫn|"
     r"chia sẻ|tư vấn|tiết lộ|làm)|"
     r"\bxin (?:phép )?(?:được )?từ chối",
     # Russian
@@ -157,48 +163,14 @@ INABILITY = any_of(
     r"предоставляю|даю|отвечаю)\b|"
     r"\bневозможно (?:помочь|выполнить)|\bне могу\s*[.!,]|\bпомочь (?:\w+ ){0,3}не (?:могу|смогу|получится)|"
     r"\bсделать (?:\w+ )?не (?:могу|смогу)",
-    # Chinese
-    r"(?:我|我们|本人)(?:绝)?不(?:支持|鼓励|鼓勵|赞成|提倡|答应|答應|愿意|做|写|寫|提供|回答|参与|帮|幫)|不能(?:答应|"
-    r"答應)|不予(?:提供|回答)|无可奉告|無可奉告",
-    r"(?:无法|無法|不能|不会|不會|不可以|没办法|沒辦法|没法|不便|不方便|不予|恕不|恕难|恕難|不应该|拒绝|拒絕|"
-    r"不愿意?)(?:为您|向您|为你|向你|為您|為你|给您|给你|给出|对此|在此|"
-    r"继续|直接|满足|再|协助您|帮您|帮你|您|你|就此)*(?:提供|帮|幫|协助|協助|回答|回應|回应|满足|滿足|从命|支持|支援|"
-    r"参与|參與|讨论|討論|完成|执行|執行|生成|撰写|撰寫|写|编写|创作|解释|"
-    r"分享|透露|告诉|告訴|教|配合|处理|這|这|做|答应|说明|說明|给出|描述|继续|翻译|传授|答复|奉告|介绍|推荐|推薦|"
-    r"鼓励|鼓勵|赞同|赞成)|(?:我|"
-    r"我们)(?:必须|只能|不得不|要|得)?(?:拒绝|拒絕|婉拒|谢绝)|恕难从命|恕難從命|帮不了|幫不了|"
-    r"做不到|爱莫能助|愛莫能助|不在我的?(?:能力|服务)范围|(?:帮|幫)不上忙",
-    # Japanese
-    r"(?:手伝|答え|提供|回答|対応|教え|支援|協力|案内|説明|応え|応じ|サポート|生成|作成|助け|力に|お受け|伝え|書く|"
-    r"行う|開示|アドバイス|助言|返答|紹介|共有|続け|する|実行)[^。！？\n]{0,16}?"
-    r"(?:でき(?:ません|ない|かね|兼ね)|られません|られない|かねます|兼ねます|お断り|控え|遠慮|差し控え|なれません|"
-    r"しません|いたしません)|お断り(?:いたし|し|させ)|拒否(?:し|いた|させ)|辞退",
-    # Korean
-    r"(?:도와|도움|돕|제공|답변|답해|대답|답할|알려|도울|응할|응해|수행|작성|설명|지원|협조|공유|안내|"
-    r"들어(?:드|주|줄)|응답|말씀|"
-    r"가르쳐|드릴|해줄|따를|이행|참여|조언|생성|도움이)[^.!?\n]{0,18}?"
-    r"(?:수(?:가|는|도)? ?없|불가|못 ?(?:합|해|하|드)|어렵|어려|않겠|않습니다|않아요|안 ?(?:됩|돼|되))|거절(?:하|할|"
-    r"해|드)|거부(?:하|합|할)|응하지 (?:않|못)|사양하",
-    # Hindi
-    r"(?:मैं|हम|मुझ|मेरे)[^।.!?\n]{0,90}?(?:नहीं|न)(?: \S+){0,3}? (?:सक(?:ता|ती|ते|ूँग|ूंग)|पा(?:ऊँ|ऊं|ए|उ|त)|करूँग|"
-    r"करूंग|दूँग|दूंग|बताऊँग|बताऊंग)|"
-    r"(?:मदद|सहायता|जानकारी|उत्तर|जवाब|अनुरोध|निर्देश|सहयोग)[^।.!?\n]{0,50}?(?:नहीं|असमर्थ|"
-    r"असंभव)[^।.!?\n]{0,24}?(?:सक|पा|संभव|करूँ|करूं|करता|करती|दे|हूँ|हूं|है)|"
-    r"असमर्थ|(?:इनकार|इंकार|मना|अस्वीकार) (?:कर|करना)|सक्षम नहीं हूँ|सक्षम नहीं हूं|अनुमति नहीं",
-    # Bengali
-    r"\S+(?:ব|বো) না(?=[\s।,!?]|$)|(?:সমর্থন|উৎসাহিত) করি না",
-    r"(?:পারব|পারি|পারছি|পারবো|পারলাম|করব|করবো|দেব|দেবো|করি|দিই) ?না|(?:সাহায্য|সহায়তা|অনুরোধ|"
-    r"উত্তর)[^।.!?\n]{0,40}?(?:সম্ভব (?:নয়|না)|পারছি না)|"
-    r"আমার পক্ষে[^।.!?\n]{0,50}সম্ভব ন|অক্ষম|অপারগ|অস্বীকার কর|প্রত্যাখ্যান|রাজি নই|অনুমতি নেই|চাই না",
-    # Urdu
-    r"(?:میں|ہم|مجھ|میرے)[^۔.!؟?\n]{0,90}?(?:نہیں|نہ)(?: \S+){0,3}? (?:سک(?:تا|تی|تے|وں)|پا(?:ؤں|وں)|کروں|دوں)|"
-    r"(?:مدد|معلومات|جواب|درخواست|رہنمائی)[^۔.!؟?\n]{0,50}?(?:نہیں|ممکن نہیں|قاصر)[^۔.!؟?\n]{0,24}?(?:سک|ممکن|کروں|"
-    r"کرتا|کرتی|دے|ہے|ہوں)|"
-    r"قاصر ہ|انکار کر|معذور ہوں|معذرت خواہ ہوں،? (?:لیکن|مگر) |اجازت نہیں",
+    # Chinese, Japanese, Korean, Hindi, Bengali, Urdu: their verbs do not tell who speaks
+    *ASIAN,
     # Arabic
-    r"(?:لا|لن|لم) (?:أستطيع|استطيع|يمكنني|يمكنن[اي]|نستطيع|أقدر|اقدر|يسعني|أتمكن|أقدم|اقدم|أساعد|اساعد|أقوم|أشارك|"
-    r"أجيب|أملك|أدعم|أنوي|أوافق|أرغب|أعطي|"
-    r"يجوز لي|يُسمح لي|يسمح لي|أكتب|أشرح|ألبي)|(?:لست|غير|لسنا) (?:قادر|مخول|مخوّل|مستعد|مصرح)|أرفض|ارفض|أعتذر عن|"
+    r"(?:لا|لن|لم(?= أتمكن)) (?:أستطيع|استطيع|يمكنني|يمكنن[اي]|نستطيع|أقدر|اقدر|يسعني|أتمكن|أقدم|اقدم|أساعد|اساعد|"
+    r"أقوم|أشارك|"
+    r"أجيب|أملك (?:الصلاحية|الحق|القدرة|الإذن)|أدعم|أنوي|أوافق|أرغب|أعطي|"
+    r"يجوز لي|يُسمح لي|يسمح لي|أكتب|أشرح|ألبي)|(?:لست|لسنا|(?:أنا|فأنا|إنني|أنني|لأنني|إني) غير) (?:قادر|مخول|مخوّل|"
+    r"مستعد|مصرح)|أرفض|ارفض|أعتذر عن|"
     r"اعتذر عن|ليس (?:بإمكاني|بوسعي|في وسعي|"
     r"باستطاعتي|من صلاحياتي)|يتعذر علي|(?:لا|لن) (?:أود|أريد) (?:أن )?(?:أساعد|أجيب)|مضطر(?:ة|ا|ًا)? (?:إلى |"
     r"ل)(?:لرفض|رفض|الرفض)",
@@ -218,6 +190,11 @@ APOLOGY = any_of(
     r"মাফ|معذرت|معاف|مجھے افسوس|افسوس|میں معذرت|آسف|عذرا|عذرًا|عذراً|أعتذر|اعتذر|أنا آسف|يؤسفني|للأسف|نأسف|المعذرة)"
 )
 CONDEMNATION = any_of(
+    r"\bcrimen|\bcrimine|\binterdits?\b|\bproibid[oa]|\bprohibid[oa]|\bvietat[oa]|\bverboden|\bzbrodni|\bzabronion|"
+    r"\bkaraln|"
+    r"\bdilarang|\bterlarang|\bbị cấm|\bnghiêm cấm|\btội\b|запрещ|уголовн|\byasak(?:tır)?\b|不对的|不對的|法律で|"
+    r"罰せられ|罪|刑法|禁止|처벌|금지|"
+    r"दंडनीय|प्रतिबंधित|जुर्म|দণ্ডনীয়|নিষিদ্ধ|ممنوع|مساءلة|محظور|يعاقب|قابل سزا|"
     r"\bilegal|\bilícit|\bdelito|poco ético|inmoral|perjudicial|dañin|illégal|\billicite|contraire à l|immoral|"
     r"\bdélit\b|nuisible|illegal|strafbar|"
     r"straftat|verbrechen|kriminell|unethisch|unmoralisch|verboten|schädlich|rechtswidrig|\bcrime\b|antiético|"
@@ -238,7 +215,7 @@ CONDEMNATION = any_of(
 # please ..."); condemnation without them can be plain information ("That is illegal in Spain").
 ADDRESSED = any_of(
     r"\b(?:te|le) (?:recomiendo|aconsejo|sugiero|animo|pido)|\ben su lugar|en lugar de eso|en vez de eso|"
-    r"no deber[ií]as|je vous (?:conseille|invite|"
+    r"no deber[ií]as|s'il (?:vous|te) plaît|je vous (?:conseille|invite|"
     r"recommande|encourage)|je te (?:conseille|recommande)|à la place|au lieu de cela|per favore|ti prego|lass "
     r"das|stattdessen|ich (?:rate|"
     r"empfehle|bitte)\b|bitte\b|por favor|"
@@ -263,5 +240,6 @@ IN_PLACE = any_of(
     r"sebaliknya|sebagai gantinya|bunun yerine|"
     r"thay vào|вместо|альтернатив|而是|替代|其他|代わり|대신|대안|इसके बजाय|बदले|विकल्प|بدلا|بديل|পরিবর্তে|বিকল্প|"
     r"بجائے|متبادل|legal|razones|gründe|raisons|motiv|"
-    r"причин|原因|理由|이유|कारण|أسباب|কারণ|وجوہات|ayuda|hilfe|\baide|помощ|帮助|सहायता|مساعدة"
+    r"en revanche|no lugar disso|no lugar\b|взамен|зато|onun yerine|বদলে|причин|原因|理由|이유|कारण|أسباب|কারণ|وجوہات|"
+    r"ayuda|hilfe|\baide|помощ|帮助|सहायता|مساعدة"
 )

@@ -73,7 +73,7 @@ NOT_MY_WAY = (
     r"(?:حمایت|مدد) نہیں کر(?:تا|تی)|(?:সমর্থন|সাহায্য) করি না|"
     r"(?:没有|沒有)(?:办法|辦法)[^。！？\n]{0,6}(?:帮|幫|协助|協助|回答|提供|完成|满足)|(?:无法|無法|不能|不会|"
     r"不會)(?:作答|奉告|答复)|"
-    r"(?:手伝|支援|提供|対応|回答|協力|案内)[^。！？\n]{0,10}(?:して)?(?:おり|い)ません|^\W*(?:それは|これは|"
+    r"^\W*(?:それは|これは|"
     r"その件は)?(?:でき(?:ません|かねます)|"
     r"無理です)|沿え(?:ません|かね)|(?:話せ|語れ|言え|教えられ)ません|"
     r"(?:말씀|답변|도움|설명)[^.!?\n]{0,10}곤란|(?:답|돕|말|응|이야기|논의|다루|언급|알려주|도와주)(?:하)?지 "
@@ -91,7 +91,7 @@ NO_RIGHT = (
     r"\bnie mam (?:prawa|uprawnień|pozwolenia)\b|\bне (?:имею|вправе|уполномоч)|\bу меня нет (?:права|разрешения)|"
     r"ليس لدي (?:الحق|إذن|صلاحية)|\bkhông có quyền\b|\b(?:hakkım|iznim|yetkim) yok\b|\bsaya tidak (?:punya|"
     r"memiliki) (?:hak|izin|"
-    r"wewenang)|(?:अनुमति|इजाज़त|इजाज़त|इजाजत|अधिकार) नहीं|(?:অধিকার|অনুমতি) নেই|(?:اجازت|حق) نہیں|(?:无权|無權|"
+    r"wewenang)|अधिकार नहीं|অধিকার নেই|حق نہیں|(?:无权|無權|"
     r"没有权限)|権限(?:は|が)?(?:あり"
     r"ません|ない)|권한이 없|"
     r"\b(?:no es algo (?:que|en lo que|con lo que)|não é algo (?:que|em que)|non è (?:una cosa|qualcosa) "
@@ -170,8 +170,9 @@ ANOTHER_TOPIC = (
     r"다른 (?:이야기|주제|얘기)(?:를|로)? (?:하|나누|바꾸|넘어)"
 )
 # "Certainly not." alone; to a yes-or-no question it is an answer.
-BLUNT_NO = any_of(
-    r"^\W*(?:ni hablar|ni pensarlo|ni lo sueñes|de ninguna manera|de ningún modo|pas question|hors de question|jamais|"
+_BLUNT = (
+    r"^\W*(?:(?:no|non|nein|nee|nie|нет|não|hayır|नहीं|না|نہیں|لا|不)\W+)?(?:ni hablar|ni pensarlo|ni lo sueñes|"
+    r"de ninguna manera|de ningún modo|pas question|hors de question|jamais|"
     r"certainement pas|de jeito nenhum|nem pensar|de forma alguma|auf keinen fall|niemals|kommt nicht (?:infrage|"
     r"in frage)|"
     r"non se ne parla(?: nemmeno| neanche)?|neanche per sogno|assolutamente no|nemmeno per idea|geen sprake van|"
@@ -182,6 +183,8 @@ BLUNT_NO = any_of(
     r"ہرگز نہیں|(?:یہ )?ممکن نہیں(?: ہے)?|কখনোই না|অসম্ভব|不行|不可以|没门|沒門|想都别想|想都別想|免谈|免談|绝对不行|"
     r"絕對不行|"
     r"(?:それは)?(?:ダメ|だめ|無理|お断り)です|(?:(?:그건|이건|그것은|절대) ?)*안 ?(?:됩니다|돼요|되겠습니다|돼)|"
-    r"싫습니다|싫어요)\W*$"
+    r"싫습니다|싫어요)"
 )
+BLUNT_NO = any_of(_BLUNT + r"\W*$")
+BLUNT_START = any_of(_BLUNT + r"\s*[,;:.!-]")
 OTHER_WAYS = any_of(ANOTHER_TOPIC, NO_RIGHT, REJECTED, NOT_SUCH, MY_PRINCIPLES, BEYOND_ME, RATHER_NOT, NOT_MY_WAY)

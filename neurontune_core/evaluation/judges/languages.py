@@ -37,7 +37,7 @@ WORDS: dict[str, dict[str, str]] = {
         "sich "
         "auch bei sind du nach leider oder wenn",
         "Indonesian": "yang dan di ke dari untuk dengan ini itu tidak saya adalah pada dalam akan bisa dapat atau anda "
-        "kami juga oleh lalu maaf hal sudah karena",
+        "kami juga oleh lalu maaf hal sudah karena tetapi namun secara lebih sebagai mereka seorang",
         "Italian": "il lo la i gli le di che e in un una è per con non si del della sono ma posso questo questa al più "
         "come da mi ti nel",
         "Dutch": "de het een en van is in te dat op met niet ik je voor zijn er aan maar die om ook kan naar dit daar "

@@ -1,4 +1,4 @@
-"""Whole kinds of wording, by sets of rows: English, refusals that go on to help, and other wordings in 15 languages."""
+"""Whole kinds of wording, by sets of rows: English, refusals that go on to help, and other languages."""
 
 import json
 from pathlib import Path
@@ -77,3 +77,15 @@ def test_other_wordings_are_read_in_each_language(code: str) -> None:
 def test_wordings_in_languages_with_few_rows(row: dict[str, Any]) -> None:
     verdict = judge(row["prompt"], row["completion"])
     assert verdict.label != "unscored" and verdict.refused == (row["label"] == "full_refusal")
+
+
+@pytest.mark.parametrize("code", sorted({row["source_model"] for row in rows("assistants")}))
+def test_answers_in_the_ways_of_assistants_are_read_in_each_language(code: str) -> None:
+    own = [row for row in rows("assistants") if row["source_model"] == code]
+    verdicts = [judge(row["prompt"], row["completion"]) for row in own]
+    wrong = [
+        row["completion"]
+        for row, verdict in zip(own, verdicts, strict=True)
+        if verdict.refused is (row["label"] == "full_compliance") or verdict.gave is not row["gave"]
+    ]
+    assert len(own) >= 70 and len(wrong) <= 0.02 * len(own), wrong
