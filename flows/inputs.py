@@ -28,6 +28,7 @@ from neurontune_core.storage import check_root
 from tasks.models import describe
 from tasks.pairs import pairs_key
 from tasks.recording.mlflow_store import tracking_uri
+from tasks.recording.runs import LATEST
 
 _data_read: ContextVar[dict[str, Prepared] | None] = ContextVar("data_read", default=None)
 """The data that a command or study has read, by the settings of the pairs; None outside `data_read_once`."""
@@ -58,6 +59,8 @@ def check_inputs(config: PipelineConfig) -> Inputs:
         InputError: an input does not exist or does not fit.
     """
     check_root(config.runtime.root)
+    if config.runtime.name == LATEST:
+        raise InputError(f"runtime.name: {LATEST!r} stands for the newest run; choose another name")
     check_runner(config.runtime)
     tracking_uri(config.runtime)
     if unknown := sorted(set(config.runtime.timeouts) - set(STAGES)):

@@ -147,6 +147,8 @@ def _ways(run: str, runtime: RuntimeConfig) -> "Iterator[list[Run]]":
         # a flow run that was killed and started again has several MLflow runs: take the last attempt
         yield list(search(runtime, f"tags.`prefect.flow_run_id` = {quote}{run}{quote}"))[:1]
         yield list(search(runtime, f"attributes.run_name = {quote}{run}{quote}"))
+    else:  # MLflow's filters cannot have both kinds of quotes in a value
+        yield [each for each in search(runtime) if each.info.run_name == run]
     if len(run) >= SHOWN_DIGITS and set(run) <= set("0123456789abcdef"):
         yield [each for each in search(runtime) if str(each.info.run_id).startswith(run)]
 

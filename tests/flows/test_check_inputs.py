@@ -94,6 +94,8 @@ def test_bad_input_is_found_before_anything_is_computed(config: PipelineConfig, 
         pipeline(changed(config, "evaluation", judge=PrecomputedSettings(path="gone.jsonl")))
     with pytest.raises(InputError, match="device"):
         pipeline(changed(config, "runtime", device="gramophone"))
+    with pytest.raises(InputError, match=r"runtime\.name: 'latest' stands for the newest run"):
+        pipeline(changed(config, "runtime", name="latest"))
     with pytest.raises(InputError, match=r"selection\.utility_set: .* scaling\.method=dial"):
         pipeline(config.model_copy(update={"scaling": DialSettings()}))
     few = changed(config, "pairs", sources={"shipped": SourceConfig(limit=24)}, validation_fraction=0.01)

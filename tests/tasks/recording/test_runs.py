@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from recorded_runs import record_run
 
 from flows.pipeline import pairs_only, pipeline
 from neurontune_core.config import PipelineConfig, RuntimeConfig, load_config
@@ -52,6 +53,13 @@ def test_run_is_found_by_each_of_its_names(
     for name in ("nonsense", "it's"):
         with pytest.raises(InputError, match=name):
             find_run(name, config.runtime)
+
+
+@pytest.mark.parametrize("name", ["it's", 'a "quoted" word', "both ' and \" in it", "k=500 · 50%, \\d"])
+def test_a_run_is_found_by_a_name_with_any_signs(config: PipelineConfig, name: str) -> None:
+    record_run(config, "another")
+    run = record_run(config, name)
+    assert find_run(name, config.runtime).run_id == run
 
 
 def test_only_unusual_places_are_named_and_all_of_them(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
