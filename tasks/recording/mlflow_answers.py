@@ -74,9 +74,10 @@ def record_answers(tracking: Tracking, evaluation: Artifact, model: str) -> None
         run = create_run(tracking, f"{model} · {name}", tags | prefect_tags())
         traces = [_trace(experiment, trace, row, run) for trace, row in zip(ids, rows, strict=True)]
         store = client._tracing_client.store
-        store.log_spans(experiment, [span for span, _ in traces])
         for _, info in traces:
             store.start_trace(info)
+        # after the traces: otherwise it creates them, and `start_trace` fails to insert each and merges it row by row
+        store.log_spans(experiment, [span for span, _ in traces])
         suffix = "_base" if model == "base" else ""
         facts = {key: value for key, value in facts_of(evaluation).items() if key in _headline(suffix)}
         client.log_batch(

@@ -5,6 +5,7 @@ from typing import Any
 import pandas as pd
 import pytest
 from recorded_runs import completions, record_run
+from sqlalchemy import Engine, event
 
 from neurontune_core.config import PipelineConfig
 from neurontune_core.records import Artifact
@@ -66,6 +67,17 @@ def test_only_the_answers_of_both_models_are_evaluation_runs(config: PipelineCon
     assert not any("mlflow.parentRunId" in run.data.tags for run in answers), "MLflow would list them below nothing"
     assert all(f"runs/{record.run_id})" in run.data.tags["mlflow.note.content"] for run in answers)
     assert {run.info.status for run in [*own, *answers]} == {"FINISHED"}
+
+
+def test_no_trace_is_inserted_twice(config: PipelineConfig) -> None:
+    failed: list[object] = []
+    note = failed.append
+    event.listen(Engine, "handle_error", note)
+    try:
+        finished(config, "mine")
+    finally:
+        event.remove(Engine, "handle_error", note)
+    assert len(traces(config)) == 16 and not failed
 
 
 def test_answers_are_traces_with_verdicts_and_harmful_text_is_masked(config: PipelineConfig) -> None:
