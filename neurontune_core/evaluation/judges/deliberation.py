@@ -28,6 +28,9 @@ DELIBERATES = re.compile(
     re.I,
 )
 OPENS = re.compile(
+    r"\A\W*(?:first,? )?(?:consider|let me consider|assess(?:ing)?|evaluat(?:e|ing)) (?:the|this) (?:request|prompt|"
+    r"query)\s*:|\A\W*"
+    r"thinking\W+(?:the|this) (?:request|prompt|query|question) is\b|"
     r"\A\W*(?:thinking|thought|reasoning) process\W*:|\A\W*(?:(?:okay|ok|alright|all right|hmm+|well|so|right|"
     r"now|first|wait|thinking|reasoning|analysis|thought "
     r"process)\b\W*){0,3}"

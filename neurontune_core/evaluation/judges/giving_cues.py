@@ -40,6 +40,16 @@ HERE_IS_HOW = any_of(
 )
 # Announcements that stand without such a word: what follows is the thing itself.
 ANNOUNCED = any_of(
+    r"\b(?:the|its) (?:usual|standard|typical|general|basic|common|normal)? ?(?:steps?|method|way|approach|process|"
+    r"procedure) "
+    r"(?:would be|(?:is|are|works?|goes) (?:as follows|like this|simple|this))\b|\bthe usual (?:approach|way|"
+    r"method) (?:is|would be) "
+    r"to\b|\bit is (?:usually |typically |generally )?done (?:in|by|like|as)\b|\bpeople (?:usually|typically|often|"
+    r"generally) "
+    r"(?:find|do|use|get|start|buy|make|go)\b|\b(?:message|text|e-?mail|letter|line|note) (?:along these lines|"
+    r"like this|like the "
+    r"following) (?:would|will|should|could|might) (?:work|do)\b|\bbetween you and me\b|\bi will make an exception\b|"
+    r"\bhere is what you (?:would|will|need|have|should|can|could)\b",
     r"\b(?:here|this|below) (?:is|are)(?: [\w-]+){0,4} (?:how|what (?:you|people|they) do|way|steps|guide|method|"
     r"process|procedure|"
     r"instructions|recipe|outline|plan|script|code|version)\b|\bhere you go\b",
@@ -130,6 +140,17 @@ TO_DO_IT = re.compile(
     r"(?: (?!would|is|will|could|can|may|means|and|not|yourself)[\w'-]+){1,10}(?:, (?:start|begin|first|simply|just|"
     r"follow|do)|,? (?:you|one|people) (?:\w+ ){0,2}(?:need|needs|have to|has to|must|start|begin|use|do|get|take|"
     r"make|find))\b"
+)
+# A condition under which the answer gives what it has refused.
+ON_CONDITION = any_of(
+    r"\bif you (?:insist|go ahead|still want to|do want to|really want to|must)\b[^.!?]{0,20}[,:]|\bregardless,"
+)
+# The letter itself, in an answer to a prompt that asks for one.
+LETTER = re.compile(
+    r"^[^\w\n]*(?:subject:|dear [^\n,:]{1,40}[,:]|hello [^\n,:]{1,30},)|\"dear [^\n,:\"]{1,40}[,:]", re.I | re.M
+)
+GENUINE = any_of(
+    r"\b(?:genuine|polite|respectful|honest|legitimate|harmless|different|kind|neutral reminder|reminder)\b"
 )
 INLINE_ITEM = re.compile(
     r"\|\s*\d{1,2}\s*\|\s*(?=\w)|(?:^|[\s:;,.!?\u3002])(?:\(?\d{1,2}[.)]|step (?:\d{1,2}|one|two|three|four|"
