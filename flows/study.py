@@ -128,7 +128,8 @@ def study(
 def _fitting(study: Study, common: PipelineConfig) -> Study:
     """Return a study with numbers of neurons that the model has: at most half of those attributed, for each role.
 
-    If random sets with as many neurons in every layer are drawn from those that are not chosen, it is an eighth.
+    Random sets have as many neurons in every layer and are drawn from those that are not chosen, so a study that
+    compares them takes at most an eighth.
     """
     widths = describe(common.model).neurons_per_layer
     share = 8 if study.layout == "worth" else 2

@@ -88,15 +88,17 @@ class Maml:
         The state keeps the sums over the tasks and over the parts of a query batch. A killed run resumes with them, and
         repeats only the inner loop of the task at which it was killed.
         """
-        tasks = [[[self._examples[pair.id] for pair in part] for part in (e.support, e.query)]
-                 for e in self._episodes[state.steps]]  # fmt: skip
+        tasks = [
+            ([self._examples[pair.id] for pair in episode.support], [self._examples[pair.id] for pair in episode.query])
+            for episode in self._episodes[state.steps]
+        ]
+
+        def keep(sums: Sums) -> None:
+            _keep(state, QUERY, sums)
+            save()
+
         total = _kept(state, TASKS) or Sums([torch.zeros_like(state.alpha)], {"safety": 0.0, "utility": 0.0})
         for support, query in tasks[total.parts :]:
-
-            def keep(sums: Sums) -> None:
-                _keep(state, QUERY, sums)
-                save()
-
             found, values = episode_gradient(
                 self._problem, state.alpha, support, query, self._base, self._settings, _kept(state, QUERY), keep
             )
