@@ -8,6 +8,11 @@ from neurontune_core.config import PipelineConfig
 from tasks.recording.mlflow_store import client_of, tracking_uri
 
 Run = Any
+RECORDED = (
+    *("pairs", "attribution", "scores", "selection", "cards", "scaling"),
+    *("base", "tuned", "evaluation", "base-ability", "ability", "triggers"),
+)
+"""The stages that have a run below that of a pipeline without a baseline."""
 
 
 def runs_of(config: PipelineConfig) -> tuple[list[Run], list[Run]]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from recorded_tree import Run, below, check_parent, load_table, runs_of
+from recorded_tree import RECORDED, Run, below, check_parent, load_table, runs_of
 
 from flows.pipeline import pipeline
 from neurontune_core.config import PipelineConfig
@@ -50,22 +50,8 @@ def test_what_mlflow_missed_is_kept_and_sent_later_as_if_it_had_not_been_away(
     sent = mlflow_spool.send(config.runtime)
     assert sent.sent > 25 and not sent.left and not sent.refused and not mlflow_spool.waiting(config.runtime.root)
     (first, second), steps = runs_of(config)
-    stages = [
-        "pairs",
-        "attribution",
-        "scores",
-        "selection",
-        "cards",
-        "scaling",
-        "base",
-        "tuned",
-        "evaluation",
-        "base-ability",
-        "ability",
-        "triggers",
-    ]
-    assert sorted(below(first, steps)) == sorted(stages)
-    assert sorted(below(second, steps)) == sorted(f"{stage} [cached]" for stage in stages)
+    assert sorted(below(first, steps)) == sorted(RECORDED)
+    assert sorted(below(second, steps)) == sorted(f"{stage} [cached]" for stage in RECORDED)
     assert {run.info.status for run in [first, second, *steps]} == {"FINISHED"}
     assert second.data.tags["prefect.flow_run_id"] != first.data.tags["prefect.flow_run_id"]
     check_parent(config, first)

@@ -7,7 +7,7 @@ from collections import Counter
 from typing import Any
 
 import pytest
-from recorded_tree import Run, below, check_parent, runs_of
+from recorded_tree import RECORDED, Run, below, check_parent, runs_of
 
 from flows.pipeline import pipeline
 from neurontune_core.config import PipelineConfig
@@ -23,25 +23,11 @@ def test_runs_of_an_executed_and_of_a_reused_pipeline(config: PipelineConfig, co
     made = pipeline(config)
     assert pipeline(config) == made, "the report too"
     (first, second), steps = runs_of(config)
-    stages = [
-        "pairs",
-        "attribution",
-        "scores",
-        "selection",
-        "cards",
-        "scaling",
-        "base",
-        "tuned",
-        "evaluation",
-        "base-ability",
-        "ability",
-        "triggers",
-    ]
     executed, reused = below(first, steps), below(second, steps)
-    assert sorted(executed) == sorted(stages)
-    assert sorted(reused) == sorted(f"{stage} [cached]" for stage in stages)
+    assert sorted(executed) == sorted(RECORDED)
+    assert sorted(reused) == sorted(f"{stage} [cached]" for stage in RECORDED)
     assert {run.info.status for run in [first, second, *steps]} == {"FINISHED"}
-    for stage in stages:
+    for stage in RECORDED:
         tags, stub = executed[stage].data.tags, reused[f"{stage} [cached]"].data.tags
         assert tags["step.outcome"] == "executed" and stub["step.outcome"] == "cached"
         assert tags["step.cache_key"] == stub["step.cache_key"]

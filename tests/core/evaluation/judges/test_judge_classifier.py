@@ -4,14 +4,8 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from tokenizers import Tokenizer, models, pre_tokenizers
-from transformers import (
-    BertConfig,
-    BertForSequenceClassification,
-    LlamaConfig,
-    LlamaForCausalLM,
-    PreTrainedTokenizerFast,
-)
+from guard_sample import save_tokenizer
+from transformers import BertConfig, BertForSequenceClassification, LlamaConfig, LlamaForCausalLM
 
 from neurontune_core.errors import InputError
 from neurontune_core.evaluation.judges.classifier import ClassifierJudge, class_label, parse_guard
@@ -26,16 +20,6 @@ BATCH = [
 ]
 
 
-def save_tokenizer(folder: Path, template: str | None = None) -> None:
-    tokenizer = Tokenizer(models.WordLevel({word: index for index, word in enumerate(WORDS)}, unk_token="[UNK]"))
-    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
-    fast = PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, unk_token="[UNK]", pad_token="[PAD]", eos_token="</s>", model_max_length=32
-    )
-    fast.chat_template = template
-    fast.save_pretrained(folder)
-
-
 def save_classifier(folder: Path, classes: list[str], bias: list[float]) -> None:
     """A tiny model that answers with its bias whatever it reads."""
     torch.manual_seed(0)
@@ -47,7 +31,7 @@ def save_classifier(folder: Path, classes: list[str], bias: list[float]) -> None
         model.classifier.weight.zero_()
         model.classifier.bias.copy_(torch.tensor(bias))
     model.save_pretrained(folder)
-    save_tokenizer(folder)
+    save_tokenizer(folder, WORDS, None, 32)
 
 
 def save_guard(folder: Path, template: str | None) -> None:
@@ -55,7 +39,7 @@ def save_guard(folder: Path, template: str | None) -> None:
     sizes = {"hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1}
     model = LlamaForCausalLM(LlamaConfig(vocab_size=len(WORDS), max_position_embeddings=64, **sizes))
     model.save_pretrained(folder)
-    save_tokenizer(folder, template)
+    save_tokenizer(folder, WORDS, template, 32)
 
 
 def test_classifier_reads_its_classes(tmp_path: Path) -> None:

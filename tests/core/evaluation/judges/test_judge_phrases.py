@@ -23,6 +23,11 @@ def judge(prompt: str, completion: str) -> Verdict:
     return RulesJudge()([Completion("a", prompt, completion)])[0]
 
 
+def judged(name: str, code: str) -> list[tuple[dict[str, Any], Verdict]]:
+    """Return the rows of a language with their verdicts."""
+    return [(row, judge(row["prompt"], row["completion"])) for row in rows(name) if row["source_model"] == code]
+
+
 def test_english_refusals_partial_refusals_and_help_with_words_of_refusing() -> None:
     assert len(rows("english")) >= 300
     figures = score_file(PHRASES / "english.jsonl", RulesJudge())
@@ -61,11 +66,10 @@ def test_a_refusal_with_what_was_asked_for_is_partial_in_every_shape(
 
 @pytest.mark.parametrize("code", LANGUAGES)
 def test_other_wordings_are_read_in_each_language(code: str) -> None:
-    own = [row for row in rows("languages") if row["source_model"] == code]
-    verdicts = [judge(row["prompt"], row["completion"]) for row in own]
+    own = judged("languages", code)
     wrong = [
         row["completion"]
-        for row, verdict in zip(own, verdicts, strict=True)
+        for row, verdict in own
         if verdict.label == "unscored" or verdict.refused != (row["label"] == "full_refusal")
     ]
     assert len(own) >= 30 and len(wrong) <= 0.05 * len(own), wrong
@@ -81,11 +85,10 @@ def test_wordings_in_languages_with_few_rows(row: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("code", sorted({row["source_model"] for row in rows("assistants")}))
 def test_answers_in_the_ways_of_assistants_are_read_in_each_language(code: str) -> None:
-    own = [row for row in rows("assistants") if row["source_model"] == code]
-    verdicts = [judge(row["prompt"], row["completion"]) for row in own]
+    own = judged("assistants", code)
     wrong = [
         row["completion"]
-        for row, verdict in zip(own, verdicts, strict=True)
+        for row, verdict in own
         if verdict.refused is (row["label"] == "full_compliance") or verdict.gave is not row["gave"]
     ]
     assert len(own) >= 70 and len(wrong) <= 0.02 * len(own), wrong
