@@ -152,9 +152,9 @@ def _tell_progress(study: str, done: int, variants: int, seconds: float) -> None
 
 def _config(study: Study, preset: str, settings: tuple[str, ...], changes: tuple[str, ...]) -> PipelineConfig:
     """Return the configuration of a variant; a baseline without trials of its own gets the study's."""
-    config = load_config(preset, [*settings, *changes])
+    config = load_config(preset, settings, variant=changes)
     if study.searched == "baselines" and isinstance(config.baseline, SearchedSettings) and not config.baseline.trials:
-        return load_config(preset, [*settings, *changes, f"baseline.trials={study.trials}"])
+        return load_config(preset, settings, variant=[*changes, f"baseline.trials={study.trials}"])
     return config
 
 

@@ -85,13 +85,20 @@ def contents(section: PairsConfig | EvaluationConfig) -> dict[str, Any]:
     return settings | lists | {"sources": limits} | ({"system_prompts": prompts} if prompts else {})
 
 
-def load_config(preset: str | None = None, settings: Sequence[str] = (), model: str | None = None) -> PipelineConfig:
+def load_config(
+    preset: str | None = None,
+    settings: Sequence[str] = (),
+    model: str | None = None,
+    variant: Sequence[str] = (),
+) -> PipelineConfig:
     """Return the configuration of a preset (shipped name, or path of a TOML file) with `section.field=value` changes.
 
     Args:
         preset: name or path; by default `smollm2`, or `default` where a model is named.
         settings: the changes, e.g. `scaling.steps=20`.
         model: the model to use instead of the preset's, as in the setting `model.name`.
+        variant: changes that come after the others. If they change a section's method, settings of that section that
+            only other methods have are left out: `scaling.method=dial` leaves out `scaling.steps`.
 
     Raises:
         InputError: unknown preset or field, or a value that does not fit.
@@ -104,8 +111,10 @@ def load_config(preset: str | None = None, settings: Sequence[str] = (), model: 
     named, runtime = sections
     runtime.setdefault("preset", Path(name).stem)
     apply_settings(tree, settings)
+    apply_settings(tree, variant)
     if name not in preset_names():
-        runtime.setdefault("changed", [setting for setting in settings if not setting.startswith("runtime.")])
+        changed = [setting for setting in (*settings, *variant) if not setting.startswith("runtime.")]
+        runtime.setdefault("changed", changed)
     if model is not None:
         if any(setting.partition("=")[0] == "model.name" for setting in settings):
             raise InputError(f"MODEL: {model!r} is given, and --set model.name={named['name']} too; give one")

@@ -35,6 +35,19 @@ def test_every_variant_fits_a_preset_of_any_method(preset: str) -> None:
     assert load_config(preset).scaling.method == ("maml" if preset == "llama-3.1-8b" else "margin_fit")
 
 
+@pytest.mark.parametrize(("name", "changes"), VARIANTS)
+def test_every_variant_takes_the_settings_that_all_variants_share(name: str, changes: tuple[str, ...]) -> None:
+    common = ["scaling.steps=33", "scaling.response_weight=0.21", "evaluation.judge=keyword", "attribution.nodes=3"]
+    config = load_config("tiny", common, variant=changes)
+    changed = {change.partition("=")[0] for change in changes}
+    left = {"scaling.steps": 33, "scaling.response_weight": 0.21}
+    for setting, value in left.items():
+        field = setting.removeprefix("scaling.")
+        if field in type(config.scaling).model_fields and setting not in changed:
+            assert getattr(config.scaling, field) == value
+    assert config.evaluation.judge.method == "keyword"
+
+
 @pytest.mark.parametrize("preset", ["default", "qwen2.5-coder-0.5b", "smollm2", "tiny"])
 @pytest.mark.parametrize("name", ["frontier", "margin-fit"])
 def test_the_first_variant_is_the_preset_as_it_is(name: str, preset: str) -> None:
