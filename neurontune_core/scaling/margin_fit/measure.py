@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import accumulate
 
 import torch
 from torch import Tensor
@@ -174,19 +175,24 @@ def _measure(
 
 
 def _lead(group: Sequence[Example], log_probabilities: Tensor, openings: Sequence[list[int]]) -> Tensor:
-    """Return the lead `[example]` of the refusal (harmful prompts) or the greatest lead of all openings (harmless)."""
-    likeliest, candidates = log_probabilities.topk(2, dim=-1)
-    found, at = [], 0
-    for example in group:
-        leads = []
-        for opening in [example.sequence.response] if example.role == "safety" else openings:
-            place = torch.arange(at, at + len(opening), device=likeliest.device)
-            token = torch.tensor(opening, device=likeliest.device)
-            other = torch.where(candidates[place, 0] == token, likeliest[place, 1], likeliest[place, 0])
-            leads.append((log_probabilities[place, token] - other).min())
-        found.append(torch.stack(leads).max())
-        at += len(example.sequence.response)
-    return torch.stack(found)
+    """Return the lead `[example]` of the refusal (harmful prompts) or the greatest lead of all openings (harmless).
+
+    All tokens are read at once, because the backward pass of each reading fills a gradient `[token, vocabulary]`.
+    """
+    begun = [[each.sequence.response] if each.role == "safety" else openings for each in group]
+    starts = [0, *accumulate(_lengths(group))]
+    read = [
+        (start + place, token)
+        for start, ways in zip(starts[:-1], begun, strict=True)
+        for opening in ways
+        for place, token in enumerate(opening)
+    ]
+    places, tokens = torch.tensor(read, device=log_probabilities.device).unbind(1)
+    likeliest, candidates = (each[places] for each in log_probabilities.topk(2, dim=-1))
+    other = torch.where(candidates[:, 0] == tokens, likeliest[:, 1], likeliest[:, 0])
+    leads = (log_probabilities[places, tokens] - other).split([len(opening) for ways in begun for opening in ways])
+    least = torch.stack([lead.min() for lead in leads])
+    return torch.stack([own.max() for own in least.split([len(ways) for ways in begun])])
 
 
 def _gone_on(group: Sequence[Example], log_probabilities: Tensor, tokens: Tensor, opening: int) -> Tensor:
