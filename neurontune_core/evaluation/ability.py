@@ -12,7 +12,7 @@ from neurontune_core.artifacts import text_digest
 from neurontune_core.evaluation.statistics import mcnemar_p, paired_difference, wilson
 from neurontune_core.interventions import Intervention
 from neurontune_core.model.chat import encode_response
-from neurontune_core.model.likelihood import TokenSequence, response_log_probabilities
+from neurontune_core.model.likelihood import option_log_probabilities
 from neurontune_core.model.load import ChatModel
 from neurontune_core.progress import Track, silent
 
@@ -47,18 +47,13 @@ def choices(chat: ChatModel, questions: Sequence[Question], track: Track = silen
 
     The question is put in the model's chat format; dividing by the letters keeps short options from winning.
     """
-    sequences = [
-        TokenSequence(chat.prompt_tokens(each.question), encode_response(chat.tokenizer, option, None))
-        for each in questions
-        for option in each.options
+    prompts = [chat.prompt_tokens(each.question) for each in questions]
+    options = [[encode_response(chat.tokenizer, option, None) for option in each.options] for each in questions]
+    scores = option_log_probabilities(chat, prompts, options, track)
+    return [
+        int(np.argmax([score / len(option) for score, option in zip(some, each.options, strict=True)]))
+        for some, each in zip(scores, questions, strict=True)
     ]
-    scores = response_log_probabilities(chat, sequences, track)
-    found, start = [], 0
-    for each in questions:
-        part = scores[start : start + len(each.options)]
-        found.append(int(np.argmax([score / len(option) for score, option in zip(part, each.options, strict=True)])))
-        start += len(each.options)
-    return found
 
 
 def base_choices(

@@ -85,3 +85,43 @@ def response_log_probabilities(
         for i, part in zip(group, token_log_probabilities(chat, [sequences[i] for i in group]), strict=True):
             totals[i] = float(part.double().sum())
     return totals
+
+
+@torch.inference_mode()
+def option_log_probabilities(
+    chat: ChatModel, prompts: Sequence[list[int]], options: Sequence[Sequence[list[int]]], track: Track = silent
+) -> list[list[float]]:
+    """Return `log P(option | prompt)` in nats of each prompt's options, which have one token or more, summed over them.
+
+    A prompt is run once for all its options. A batch has prompts of one length, because no padding may stand between
+    a prompt and its options.
+    """
+    rows = max((len(some) for some in options), default=1)
+    groups = by_length([len(prompt) for prompt in prompts], chat.batch_tokens // rows, fullness=1.0)
+    found: list[list[float]] = [[] for _ in prompts]
+    for group in track(groups, "scoring options", len(groups)):
+        scores = iter(_scores_of_options(chat, [prompts[i] for i in group], [options[i] for i in group]))
+        for i in group:
+            found[i] = [next(scores) for _ in options[i]]
+    return found
+
+
+def _scores_of_options(
+    chat: ChatModel, prompts: Sequence[list[int]], options: Sequence[Sequence[list[int]]]
+) -> list[float]:
+    """Return the log-probabilities of the options of prompts of one length, one prompt's after another's."""
+    prefix = shared_prefix(chat, [TokenSequence(prompt, []) for prompt in prompts])
+    cache = prefix.cache or DynamicCache(config=chat.model.config)
+    ids = torch.tensor([prompt[prefix.length :] for prompt in prompts], device=chat.device)
+    mask = ids.new_ones(len(prompts), len(prompts[0]))
+    owner = torch.tensor([row for row, some in enumerate(options) for _ in some])
+    last = head.hidden_states(chat.model, ids, mask, cache)[owner, -1:]
+    cache.batch_select_indices(owner)
+    flat = [option for some in options for option in some]
+    tokens, there = padded(flat, chat.end_tokens[0], chat.device)
+    # an option's first token is predicted by the prompt, every other token by the one before it
+    ids, mask = tokens[:, :-1], torch.cat([mask[owner], there[:, :-1]], dim=-1)
+    hidden = torch.cat([last, head.hidden_states(chat.model, ids, mask, cache)], dim=1) if ids.shape[1] else last
+    logits = head.logits(chat.model, hidden[there.bool()])
+    each = torch.log_softmax(logits, dim=-1).gather(-1, tokens[there.bool()][:, None])[:, 0]
+    return [float(part.double().sum()) for part in each.split([len(option) for option in flat])]

@@ -7,8 +7,14 @@ from dataclasses import replace
 import pytest
 import torch
 
-from neurontune_core.model import tiny
-from neurontune_core.model.likelihood import TokenSequence, response_hidden, response_log_probabilities, shared_prefix
+from neurontune_core.model import head, tiny
+from neurontune_core.model.likelihood import (
+    TokenSequence,
+    option_log_probabilities,
+    response_hidden,
+    response_log_probabilities,
+    shared_prefix,
+)
 from neurontune_core.model.load import ChatModel
 
 GENERATOR = random.Random(3)
@@ -72,3 +78,38 @@ def test_float32_is_close_to_float64(tiny_chat: Callable[..., ChatModel]) -> Non
     single = response_log_probabilities(tiny_chat(), SEQUENCES)
     double = response_log_probabilities(tiny_chat(dtype=torch.float64), SEQUENCES)
     assert single == pytest.approx(double, rel=1e-5) and single != double
+
+
+@pytest.mark.parametrize("batch_tokens", [1, 64, 1000])
+@pytest.mark.parametrize("family", tiny.FAMILIES)
+def test_options_have_the_log_probabilities_that_each_has_alone(
+    tiny_chat: Callable[..., ChatModel], family: str, batch_tokens: int
+) -> None:
+    single = family in FLOAT32_ONLY
+    chat = tiny_chat(family, torch.float32 if single else torch.float64)
+    begin = [7, 8, 9]
+    prompts = [[*begin, *s.prompt] for s in SEQUENCES] + [[*begin, 4, 5, 6, 7, 8], [1, 2], [1, 2], [3]]
+    options = [
+        [[GENERATOR.randrange(256) for _ in range(GENERATOR.choice([1, 1, 2, 6]))] for _ in range(count)]
+        for count in (4, 1, 3, 4, 2, 5, 4, 4, 2, 1)
+    ]
+    expected = [
+        response_log_probabilities(chat, [TokenSequence(prompt, option) for option in some])
+        for prompt, some in zip(prompts, options, strict=True)
+    ]
+    found = option_log_probabilities(replace(chat, batch_tokens=batch_tokens), prompts, options)
+    for some, wanted in zip(found, expected, strict=True):
+        assert some == pytest.approx(wanted, rel=1e-5 if single else 1e-10)
+
+
+def test_a_prompt_is_run_once_for_all_its_options(
+    tiny_chat: Callable[..., ChatModel], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chat, run = tiny_chat(), []
+    hidden_states = head.hidden_states
+    monkeypatch.setattr(head, "hidden_states", lambda *given: (run.append(given[1].numel()), hidden_states(*given))[1])
+    option_log_probabilities(chat, [list(range(1, 21))], [[[3, 4], [5, 6], [7, 8], [9, 10]]])
+    assert run == [20, 4]
+    run.clear()
+    option_log_probabilities(chat, [list(range(1, 21))], [[[3], [5], [7], [9]]])
+    assert run == [20]
