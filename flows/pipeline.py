@@ -34,34 +34,6 @@ DEFAULTS = load_config()
 _name_flow_run = named(of_config)
 
 
-@flow(name="pairs", flow_run_name=_name_flow_run)
-@noted
-def pairs_only(config: PipelineConfig = DEFAULTS) -> Artifact:
-    """Build the pairs of a configuration or reuse them: only the first stage of the pipeline."""
-    inputs = check_inputs(config)
-    with recorded(config, typed_name() or run_name(config), inputs.model.identity, ()) as run:
-        return _make_pairs(run, config, inputs)
-
-
-@flow(name="selection", flow_run_name=_name_flow_run)
-@noted
-def selection_only(config: PipelineConfig = DEFAULTS) -> dict[str, Artifact]:
-    """Find the neurons of a configuration without learning factors: the stages from the pairs to the selection."""
-    inputs = check_inputs(config)
-    with recorded(config, typed_name() or run_name(config), inputs.model.identity, ()) as run:
-        return find_neurons(run, config, inputs)
-
-
-@flow(name="scaling", flow_run_name=_name_flow_run)
-@noted
-def scaling_only(config: PipelineConfig = DEFAULTS) -> dict[str, Artifact]:
-    """Learn the factors of a configuration without using test prompts: the stages from the pairs to the scaling."""
-    inputs = check_inputs(config)
-    check_fit(config, inputs)
-    with recorded(config, typed_name() or run_name(config), inputs.model.identity, ()) as run:
-        return _find_and_learn(run, config, inputs)
-
-
 @flow(name="neurontune", flow_run_name=_name_flow_run)
 @noted
 def pipeline(config: PipelineConfig = DEFAULTS, refresh: tuple[Stage, ...] = ()) -> dict[str, Artifact]:
@@ -85,7 +57,8 @@ def pipeline(config: PipelineConfig = DEFAULTS, refresh: tuple[Stage, ...] = ())
         return made | measure_change(run, config, name, inputs, made)
 
 
-def _make_pairs(run: PipelineRun, config: PipelineConfig, inputs: Inputs) -> Artifact:
+def make_pairs_of(run: PipelineRun, config: PipelineConfig, inputs: Inputs) -> Artifact:
+    """Run the first stage: build the pairs, or reuse them."""
     return run_stage(
         run, make_pairs, config=config.pairs, datasets=inputs.datasets, model=inputs.model, prepared=inputs.prepared
     )
@@ -94,7 +67,7 @@ def _make_pairs(run: PipelineRun, config: PipelineConfig, inputs: Inputs) -> Art
 def find_neurons(run: PipelineRun, config: PipelineConfig, inputs: Inputs) -> dict[str, Artifact]:
     """Run the stages from the pairs to the selection."""
     model = inputs.model
-    pairs = _make_pairs(run, config, inputs)
+    pairs = make_pairs_of(run, config, inputs)
     shards = run_shards(run, config.attribution, pairs, model)
     scores = run_stage(run, merge_scores, shards=shards)
     neurons = run_stage(
@@ -120,7 +93,8 @@ def learn_change(
     return {"baseline": run_stage(run, fit_baseline, config=config.baseline, scaling=config.scaling, **data)}
 
 
-def _find_and_learn(run: PipelineRun, config: PipelineConfig, inputs: Inputs) -> dict[str, Artifact]:
+def find_and_learn(run: PipelineRun, config: PipelineConfig, inputs: Inputs) -> dict[str, Artifact]:
+    """Run the stages from the pairs to the learned change."""
     made = find_neurons(run, config, inputs)
     return made | learn_change(run, config, inputs, made)
 
@@ -181,7 +155,7 @@ def check_fit(config: PipelineConfig, inputs: Inputs, refresh: Sequence[Stage] =
     if config.baseline.method == "none":
         return
     run = _stored_only(config, refresh)
-    if not _are_stored(lambda: _find_and_learn(run, config, inputs)):
+    if not _are_stored(lambda: find_and_learn(run, config, inputs)):
         check_packages(config.baseline)
 
 
@@ -205,9 +179,9 @@ def check_answers(
     if config.evaluation.engine != "vllm" and config.baseline.method == "none":
         return
     run = _stored_only(config, refresh)
-    if not _are_stored(lambda: generate_answers(run, config, inputs, made or _find_and_learn(run, config, inputs))):
+    if not _are_stored(lambda: generate_answers(run, config, inputs, made or find_and_learn(run, config, inputs))):
         check_engine(config)
-    if not _are_stored(lambda: _measure(run, config, inputs, made or _find_and_learn(run, config, inputs))):
+    if not _are_stored(lambda: _measure(run, config, inputs, made or find_and_learn(run, config, inputs))):
         check_peft(config.baseline)
 
 
@@ -247,6 +221,6 @@ def attribution_shard(
     inputs = check_inputs(config)
     name = rename(f"{found.name} shard {shard}", f"{run} shard {shard}")
     with recorded(config, name, inputs.model.identity, ("attribution",) if force else ()) as record:
-        pairs = _make_pairs(record, config, inputs)
+        pairs = make_pairs_of(record, config, inputs)
         (part,) = run_shards(record, config.attribution, pairs, inputs.model, only=shard - 1)
     return part

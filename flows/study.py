@@ -9,8 +9,9 @@ from prefect import flow, tags
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
 from flows.causal import causal_study
+from flows.first_stages import selection_only
 from flows.inputs import check_inputs, data_read_once
-from flows.pipeline import check_answers, check_fit, pipeline, selection_only
+from flows.pipeline import check_answers, check_fit, pipeline
 from flows.robustness import check_attacked, robustness_study
 from flows.run_names import named, typed_name
 from flows.stages import noted, recorded

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import count
 
-from flows.pipeline import scaling_only, selection_only
+from flows.first_stages import scaling_only, selection_only
 from neurontune_core import artifacts
 from neurontune_core.config import PipelineConfig, change_sections
 from neurontune_core.errors import InputError

@@ -20,7 +20,7 @@ def run_plan(config: PipelineConfig, as_json: bool, debug: bool) -> None:
         InputError: bad input, found before a model is loaded.
     """
     with embedded(config, config.runtime.preset, debug):
-        from flows.pipeline import pairs_only
+        from flows.first_stages import pairs_only
         from neurontune_core import artifacts, tables
         from neurontune_core.costs.plan import plan
         from neurontune_core.data.library import PublicLibrary

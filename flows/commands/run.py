@@ -70,7 +70,7 @@ def run_pairs(config: PipelineConfig, file: str | None, debug: bool) -> None:
     if file is not None:
         check_file("--json", file)
     with embedded(config, config.runtime.preset, debug):
-        from flows.pipeline import pairs_only
+        from flows.first_stages import pairs_only
         from neurontune_core import artifacts, tables
         from neurontune_core.pairs.summary import format_summary, summarise_pairs
 

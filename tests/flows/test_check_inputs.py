@@ -9,7 +9,8 @@ import pytest
 from pipeline_runs import changed
 
 from flows import inputs
-from flows.pipeline import pairs_only, pipeline
+from flows.first_stages import pairs_only
+from flows.pipeline import pipeline
 from flows.study import study
 from neurontune_core.baselines.settings import SystemPromptSettings
 from neurontune_core.config import PipelineConfig, load_config

@@ -8,8 +8,9 @@ from pipeline_runs import changed
 
 from flows import inputs
 from flows.evaluate import evaluate
+from flows.first_stages import pairs_only, scaling_only
 from flows.inputs import check_inputs
-from flows.pipeline import pairs_only, pipeline, scaling_only
+from flows.pipeline import pipeline
 from flows.study import study
 from neurontune_core import search
 from neurontune_core.baselines import fit

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from pipeline_runs import ALL_ONCE, changed, folder
 
-from flows.pipeline import pairs_only, pipeline, selection_only
+from flows.first_stages import pairs_only, selection_only
+from flows.pipeline import pipeline
 from neurontune_core import artifacts, tables
 from neurontune_core.attribution.shard import attribute_shard
 from neurontune_core.config import PipelineConfig

@@ -9,7 +9,8 @@ from prefect.client.orchestration import get_client
 from prefect.flow_engine import run_flow
 from prefect.utilities.names import generate_slug
 
-from flows.pipeline import attribution_shard, pairs_only, pipeline
+from flows.first_stages import pairs_only
+from flows.pipeline import attribution_shard, pipeline
 from flows.run_names import is_made_up
 from neurontune_core.config import PipelineConfig
 from neurontune_core.run_name import run_name

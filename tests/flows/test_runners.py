@@ -18,7 +18,7 @@ import pytest
 from prefect import flow, task
 from prefect.settings import temporary_settings
 
-from flows.pipeline import selection_only
+from flows.first_stages import selection_only
 from flows.runners import started
 from flows.shards import ShardError
 from neurontune_core import artifacts, tables

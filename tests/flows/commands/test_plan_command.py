@@ -35,7 +35,7 @@ def test_plan_prints_what_every_stage_would_take(
     manifest = {"seconds": 3.0, "files": {"pairs.parquet": {"bytes": 2**20}}}
     monkeypatch.setattr("flows.commands.run.embedded", lambda *_: nullcontext())
     monkeypatch.setattr("flows.commands.plan.embedded", lambda *_: nullcontext())
-    monkeypatch.setattr("flows.pipeline.pairs_only", lambda config: None)
+    monkeypatch.setattr("flows.first_stages.pairs_only", lambda config: None)
     monkeypatch.setattr("neurontune_core.artifacts.open_folder", lambda artifact: tmp_path)
     monkeypatch.setattr("neurontune_core.artifacts.read_manifest", lambda artifact: manifest)
     settings = (

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from recorded_runs import record_run
 
-from flows.pipeline import pairs_only, pipeline
+from flows.first_stages import pairs_only
+from flows.pipeline import pipeline
 from neurontune_core.config import PipelineConfig, RuntimeConfig, load_config
 from neurontune_core.errors import ArtifactError, InputError
 from neurontune_core.run_name import run_name
