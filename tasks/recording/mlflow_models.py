@@ -9,7 +9,7 @@ from typing import Any
 from neurontune_core import artifacts
 from neurontune_core.records import Artifact
 from tasks.recording.mlflow_entities import parameters_of
-from tasks.recording.mlflow_spool import best_effort, experiment_of
+from tasks.recording.mlflow_spool import best_effort, experiment_of, is_repeated
 from tasks.recording.mlflow_store import Tracking, client_of
 
 KIND = "neurontune-alpha"
@@ -55,7 +55,7 @@ def name_output(tracking: Tracking, run_id: str) -> None:
     client = client_of(tracking.uri)
     if not tracking.run_id or (model := model_of(tracking)) is None:
         return
-    outputs = client.get_run(run_id).outputs
+    outputs = client.get_run(run_id).outputs if is_repeated() else None
     if not (outputs and outputs.model_outputs):
         client.log_outputs(run_id, [LoggedModelOutput(model, 0)])
 

@@ -111,6 +111,12 @@ def prefect_tags() -> dict[str, str]:
     return {name: str(value) for name, value in ids.items() if value}
 
 
+def is_repeated() -> bool:
+    """Tell whether the event is being recorded once more: the first attempt may have recorded a part of it."""
+    record = _current.get()
+    return record is not None and record.repeated
+
+
 def is_kept(run_id: str) -> bool:
     """Tell whether an id stands for a run that MLflow does not have yet (`kept-...`)."""
     return run_id.startswith(KEPT)

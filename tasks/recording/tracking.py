@@ -129,10 +129,11 @@ def record_curve_row(tracking: Tracking, stage: str, step: int, row: Mapping[str
 @best_effort
 def record_headline(tracking: Tracking, artifact: Artifact) -> None:
     """Add a stage's facts, curve and data files to the pipeline's run, and the tables by which runs are compared."""
-    streamed = client_of(tracking.uri).get_run(tracking.run_id).data.metrics
     if files := data_files_of(artifact):
         client_of(tracking.uri).log_inputs(tracking.run_id, datasets=[dataset_of(file, "input") for file in files])
-    curve = [point for point in curve_of(artifact) if point.key not in streamed]
+    if curve := curve_of(artifact):
+        streamed = client_of(tracking.uri).get_run(tracking.run_id).data.metrics
+        curve = [point for point in curve if point.key not in streamed]
     facts = metrics_of(artifact.stage, facts_of(artifact), model=model_of(tracking))
     log_metrics(tracking, tracking.run_id, facts + curve)
     if artifact.stage != "evaluation":
@@ -260,8 +261,10 @@ def _group_tags(config: PipelineConfig) -> dict[str, str]:
 
 def _code_tags() -> dict[str, str]:
     """Tags with the version of the code, one of them the tag that MLflow's page shows."""
+    from mlflow.tracking.context.git_context import GitRunContext
     from mlflow.tracking.context.registry import resolve_tags
 
     commit = code_version().partition(" ")[2].removesuffix("+changes")
-    tags = resolve_tags() | {"neurontune.code": code_version()}
+    # MLflow would look for the commit of the folder of the command, which need not be this project's
+    tags = resolve_tags(ignore=[GitRunContext]) | {"neurontune.code": code_version()}
     return tags | ({"mlflow.source.git.commit": commit} if commit else {})
