@@ -9,6 +9,7 @@ from flows.commands.cli_arguments import Debug, Model, Preset, Run, Settings
 from flows.commands.console import echo
 from flows.services.ending import INTERRUPTED
 from flows.stage_names import STAGES
+from tasks.importing import without_collecting
 
 
 def run(
@@ -26,8 +27,9 @@ def run(
     debug: Debug = False,
 ) -> None:
     """Run the pipeline; stages whose inputs and settings have not changed are reused."""
-    from flows.commands.run import run_pipeline
-    from neurontune_core.config import load_config
+    with without_collecting():
+        from flows.commands.run import run_pipeline
+        from neurontune_core.config import load_config
 
     run_pipeline(load_config(preset, settings or [], model), refresh or [], name, debug)
 

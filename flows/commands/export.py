@@ -5,9 +5,9 @@ from pathlib import Path
 
 from flows.commands.console import echo
 from flows.services import environment
-from flows.services.importing import without_collecting
 from neurontune_core.errors import InputError
 from neurontune_core.export.target import check_target
+from tasks.importing import without_collecting
 
 FORMATS = ("folder", "alpha")
 

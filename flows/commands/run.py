@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, cast
 from flows.commands import console
 from flows.commands.console import echo
 from flows.services import environment, login, server
-from flows.services.importing import without_collecting
 from flows.stage_names import STAGES
 from neurontune_core.address_space import check_address_space
 from neurontune_core.config import (
@@ -31,6 +30,7 @@ from neurontune_core.shown_text import printable
 from neurontune_core.storage import check_file, check_folder, check_root
 from neurontune_core.studies.catalogue import STUDIES, Study
 from neurontune_core.studies.choice import choose
+from tasks.importing import without_collecting
 
 TABLE_WIDTH = 78
 """The most columns of a printed result."""
@@ -268,6 +268,7 @@ def embedded(config: PipelineConfig, preset: str, debug: bool) -> Iterator[None]
         from prefect.exceptions import Abort
         from prefect.settings import temporary_settings
 
+        import flows.pipeline  # noqa: F401
         from flows.inputs import check_inputs, data_read_once
 
     console.show_own_lines()

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import yaml
 
-from flows.services.importing import without_collecting
+from tasks.importing import without_collecting
 
 
 def deploy(file: str) -> None:

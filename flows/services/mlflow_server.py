@@ -4,7 +4,7 @@ import os
 import sys
 
 from flows.services.guard import OwnPagesOnly, PasswordAsked
-from flows.services.importing import without_collecting
+from tasks.importing import without_collecting
 from tasks.recording.mlflow_store import client_of
 
 OPEN = ("/health",)

@@ -19,8 +19,8 @@ import httpx
 
 from flows.services import server_changes
 from flows.services.guard import OwnPagesOnly
-from flows.services.importing import without_collecting
 from flows.services.login import make_login
+from tasks.importing import without_collecting
 from tasks.recording import new_database
 from tasks.recording.mlflow_store import database_path
 

@@ -22,6 +22,7 @@ from pydantic import BaseModel, ConfigDict
 from neurontune_core.config import RuntimeConfig
 from neurontune_core.errors import InputError
 from neurontune_core.shown_text import quoted
+from tasks.importing import without_collecting
 from tasks.recording import mlflow_view, new_database
 
 if TYPE_CHECKING:
@@ -231,15 +232,15 @@ def client_of(uri: str) -> "MlflowClient":
     Raises:
         StoreError: the SQLite store is damaged or locked.
     """
-    from mlflow import MlflowClient
-
     # this logger prints SQLAlchemy's error over many lines; the exception that follows says the same
     logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
-    with _writing_alone(uri):
+    with _writing_alone(uri), without_collecting():
+        from mlflow import MlflowClient
+
         if uri.startswith(SQLITE):
             _make_or_check(Path(_file_of(uri)))
         # without an explicit address MLflow would put the registry into the working folder
-        return MlflowClient(uri, os.environ.get(REGISTRY) or uri)
+        return MlflowClient(uri, os.environ.get(REGISTRY) or uri)  # imports MLflow's stores
 
 
 def open_experiment(uri: str, name: str, root: str) -> str:
