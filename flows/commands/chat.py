@@ -6,6 +6,7 @@ import sys
 import textwrap
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from rich.columns import Columns
 from rich.console import Console, Group
@@ -13,21 +14,16 @@ from rich.live import Live
 from rich.panel import Panel
 from rich.text import Text
 
-from flows.commands import chat_page
 from flows.commands.console import TextConsole, echo
 from flows.services import ending, environment
-from neurontune_core.chat.session import (
-    NO_ATTACK,
-    NO_SYSTEM,
-    ChatSession,
-    shipped_attacks,
-    strength_of,
-    unknown_attack,
-)
+from neurontune_core.chat.choices import NO_ATTACK, NO_SYSTEM, shipped_attacks, strength_of, unknown_attack
 from neurontune_core.config import RuntimeConfig
 from neurontune_core.errors import InputError
 from neurontune_core.evaluation.judges import Verdict
 from tasks.progress import stop_requested
+
+if TYPE_CHECKING:
+    from neurontune_core.chat.session import ChatSession
 
 HELP = """/strength 0.5   use this much of the tuning: 0 is the base model, 1 the tuned one
 /attack NAME    wrap every message in this attack; /attack none stops that
@@ -53,13 +49,18 @@ def chat_with(
     Raises:
         InputError: no such run or attack, a strength out of range, or no library for the page.
     """
-    if web:
-        chat_page.check_installed()
     known = shipped_attacks()
     if attack != NO_ATTACK and attack not in known:
         raise unknown_attack(attack, known)
     used = strength_of(strength)
     runtime = environment.ready(settings, debug)
+    from tasks.recording.runs import find_run
+
+    find_run(run, runtime, finished=True)  # a bad name is told before torch is imported
+    from flows.commands import chat_page
+
+    if web:
+        chat_page.check_installed()
     name, session = open_session(run, runtime)
     session.max_new_tokens = tokens
     session.strength = used
@@ -79,7 +80,7 @@ def chat_with(
             _reply(session, line, console)
 
 
-def _reply(session: ChatSession, line: str, console: Console) -> None:
+def _reply(session: "ChatSession", line: str, console: Console) -> None:
     """Answer a message or carry out a command; Ctrl-C stops only this, while SIGTERM ends the chat."""
     try:
         if line.startswith("/"):
@@ -96,8 +97,9 @@ def _reply(session: ChatSession, line: str, console: Console) -> None:
         console.print("(stopped)")
 
 
-def open_session(run: str, runtime: RuntimeConfig) -> tuple[str, ChatSession]:
+def open_session(run: str, runtime: RuntimeConfig) -> "tuple[str, ChatSession]":
     """Load both models of a run and the judge of its evaluation, and return them with the run's name."""
+    from neurontune_core.chat.session import ChatSession
     from neurontune_core.evaluation.judges import judge_by_name
     from neurontune_core.evaluation.judging import judge_of
     from neurontune_core.model.devices import choose_devices
@@ -119,7 +121,7 @@ def open_session(run: str, runtime: RuntimeConfig) -> tuple[str, ChatSession]:
     return tuned.run.name, ChatSession(model, tuned.scaling, judge)
 
 
-def obey(session: ChatSession, line: str) -> str:
+def obey(session: "ChatSession", line: str) -> str:
     """Carry out a line that starts with a slash, and return the text to print.
 
     Raises:
@@ -160,7 +162,7 @@ def _wrapped(text: str, width: int) -> str:
     return "\n".join(lines)
 
 
-def _in_columns(session: ChatSession) -> str:
+def _in_columns(session: "ChatSession") -> str:
     """Return the names of the attacks in columns that fit the terminal, category by category."""
     width = shutil.get_terminal_size().columns
     broad = max(map(len, session.attacks)) + 2
@@ -219,7 +221,7 @@ def keys_unseen() -> Iterator[None]:
         termios.tcsetattr(terminal, termios.TCSADRAIN, before)
 
 
-def _answer(session: ChatSession, message: str, console: Console) -> None:
+def _answer(session: "ChatSession", message: str, console: Console) -> None:
     said = ("", "")
     if console.is_terminal:
         # crop the growing answer: Rich would print text taller than the terminal again at every step
@@ -237,14 +239,16 @@ def _answer(session: ChatSession, message: str, console: Console) -> None:
 
 
 def _beside(
-    session: ChatSession, said: tuple[str, str], verdicts: tuple[Verdict, Verdict] | None, width: int
+    session: "ChatSession", said: tuple[str, str], verdicts: tuple[Verdict, Verdict] | None, width: int
 ) -> Columns:
+    from flows.commands.chat_page import verdict_in_words
+
     titles = ("base", f"tuned, strength {session.strength:g}")
     broad = width // 2 - 1 if width >= BESIDE else width
     panels = []
     for row, title in enumerate(titles):
         parts = [Text(plain(said[row]))]
         if verdicts is not None:
-            parts.append(Text(f"\n{chat_page.verdict_in_words(verdicts[row])}", style="bold"))
+            parts.append(Text(f"\n{verdict_in_words(verdicts[row])}", style="bold"))
         panels.append(Panel(Group(*parts), title=title, width=broad))
     return Columns(panels, padding=(0, 1))

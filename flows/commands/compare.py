@@ -35,11 +35,12 @@ def compare_runs(runs: Sequence[str], harmful: bool, full: bool, settings: Seque
     if len(runs) < 2:
         raise InputError("compare: name two runs or more; each is compared with the first")
     runtime = environment.ready(settings, debug)
-    from neurontune_core.comparison.behaviour import compare_behaviour
     from tasks.recording.runs import find_run
+
+    found = [find_run(run, runtime, finished=True) for run in runs]  # a bad name is told before torch is imported
+    from neurontune_core.comparison.behaviour import compare_behaviour
     from tasks.recording.tuned import completions_of
 
-    found = [find_run(run, runtime, finished=True) for run in runs]
     console = TextConsole(WIDTH)
     names = [chr(ord("A") + place % 26) + str(place // 26 or "") for place in range(len(found))]
     for name, run in zip(names, found, strict=True):

@@ -36,6 +36,9 @@ def export_model(
         send.check_repository(repository)
     converter = send.find_converter(Path(gguf)) if gguf is not None else None
     runtime = environment.ready(settings, debug)
+    from tasks.recording.runs import find_run
+
+    find_run(run, runtime, finished=True)  # a bad name is told before torch is imported
     with without_collecting():
         import mlflow  # noqa: F401
         from transformers.utils import logging as transformers_logging

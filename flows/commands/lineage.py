@@ -43,14 +43,16 @@ def show_lineage(run: str | None, dataset: str | None, as_json: bool, settings: 
     if (run is None) == (dataset is None):
         raise InputError("lineage: name a run, or a dataset with --dataset")
     runtime = environment.ready(settings, debug)
-    from tasks.recording.lineage import made_from, trace
     from tasks.recording.runs import find_run
 
+    # a bad name is told before torch is imported
+    found = None if run is None else find_run(run, runtime, finished=True)
+    from tasks.recording.lineage import made_from, trace
+
     console = TextConsole(WIDTH)
-    if dataset is not None:
-        _show_forward(made_from(dataset, runtime), as_json, console)
+    if found is None:
+        _show_forward(made_from(str(dataset), runtime), as_json, console)
         return
-    found = find_run(str(run), runtime, finished=True)
     nodes = trace(found)
     if as_json:
         model = found.config.model.model_dump(mode="json")

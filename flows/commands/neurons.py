@@ -22,11 +22,12 @@ def show_neurons(run: str, top: int, harmful: bool, settings: Sequence[str], deb
     if top < 1:
         raise InputError(f"--top: {top} is below 1; ask for one neuron or more")
     runtime = environment.ready(settings, debug)
-    from neurontune_core.cards.shown import shown_cards
-    from tasks.cards import cards_of_run, factors_of_run
     from tasks.recording.runs import find_run
 
-    found = find_run(run, runtime, True)
+    found = find_run(run, runtime, finished=True)  # a bad name is told before torch is imported
+    from neurontune_core.cards.shown import shown_cards
+    from tasks.cards import cards_of_run, factors_of_run
+
     cards = cards_of_run(found, top, change_runtime(found.config, settings).runtime)
     console = TextConsole(soft_wrap=True)
     console.print(f"{found.name}  {found.run_id}  {found.config.model.name}")

@@ -14,6 +14,9 @@ def register_run(run: str, name: str, alias: str, settings: Sequence[str], debug
         InputError: no such run, a bad name, or the alias of the champion, which only `promote` sets.
     """
     runtime = environment.ready(settings, debug)
+    from tasks.recording.runs import find_run
+
+    find_run(run, runtime, finished=True)  # a bad name is told before torch is imported
     from tasks.recording.registry import CHAMPION, check_name, register
 
     check_name(name)
@@ -31,11 +34,12 @@ def promote_run(run: str, name: str, settings: Sequence[str], debug: bool) -> No
         InputError: no such run, a bad name, nobody approved, or an objection is not overridden.
     """
     runtime = environment.ready(settings, debug)
-    from tasks.recording.registry import check_name
     from tasks.recording.runs import find_run
 
+    find_run(run, runtime, finished=True)  # a bad name is told before torch is imported, and before a server is started
+    from tasks.recording.registry import check_name
+
     check_name(name)
-    find_run(run, runtime, finished=True)  # report a bad name before a server is started
     from flows.commands.run import start_prefect
 
     ready = start_prefect()

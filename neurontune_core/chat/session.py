@@ -1,48 +1,19 @@
 """What is asked of the two models, and how: strength, attack wrapper, and the judge's verdict on the answers."""
 
-import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from neurontune_core.chat.choices import NO_ATTACK, NO_SYSTEM, shipped_attacks, strength_of, unknown_attack
 from neurontune_core.chat.side_by_side import Answers, stream
-from neurontune_core.data import corpus
 from neurontune_core.data.corpus import Attack
-from neurontune_core.errors import InputError, nearest_first
+from neurontune_core.errors import InputError
 from neurontune_core.evaluation.judges import Completion, Judge, Verdict
 from neurontune_core.model.chat import RefusedByTemplate, without_thought
 from neurontune_core.model.load import ChatModel
 from neurontune_core.model.positions import position_limit
 from neurontune_core.records import Conversation, Message, ScalingFactors
 
-NO_ATTACK = "none"
-NO_SYSTEM = "none"
-
 History = tuple[Message, ...]
-
-
-def shipped_attacks() -> dict[str, Attack]:
-    """Return the shipped attack prompts by name."""
-    return {attack.name: attack for attack in corpus.attacks()}
-
-
-def unknown_attack(name: str, attacks: Iterable[str]) -> InputError:
-    """Return the error that names the attacks, those most like `name` first."""
-    return InputError(f"attack: unknown name {name!r}; choose {NO_ATTACK} or one of {nearest_first(name, attacks)}")
-
-
-def strength_of(text: str) -> float:
-    """Return a strength that is given as text.
-
-    Raises:
-        InputError: it is not a number from 0 to 1.
-    """
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not 0 <= value <= 1:
-        raise InputError(f"strength: {text!r} is not a number from 0 (base model) to 1 (tuned model)")
-    return value
 
 
 @dataclass
