@@ -21,8 +21,8 @@ from flows.services import server_changes
 from flows.services.guard import OwnPagesOnly
 from flows.services.login import make_login
 from tasks.importing import without_collecting
-from tasks.recording import new_database
-from tasks.recording.mlflow_store import database_path
+from tasks.recording import new_database  # not mlflow_store: the server does not need what that imports
+from tasks.recording.new_database import database_path
 
 START_SECONDS = 600  # a busy machine takes minutes
 POLL_SECONDS = 0.1

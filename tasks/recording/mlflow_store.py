@@ -11,7 +11,7 @@ from functools import lru_cache
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import unquote, urlsplit
 from uuid import uuid4
 
 import fsspec
@@ -24,6 +24,7 @@ from neurontune_core.errors import InputError
 from neurontune_core.shown_text import quoted
 from tasks.importing import without_collecting
 from tasks.recording import mlflow_view, new_database
+from tasks.recording.new_database import database_path
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -145,14 +146,6 @@ def store_name(uri: str, root: str) -> str:
 def is_named(name: str, uri: str, root: str) -> bool:
     """Tell whether a file under an artifact root names this store; earlier versions always wrote the URI."""
     return name in (store_name(uri, root), without_password(uri))
-
-
-def database_path(file: Path) -> str:
-    """Return a file as the path in a SQLite address: percent-encoded if it contains `%`, `?` or `#`.
-
-    Slashes are then encoded too, because MLflow would create the folder before the last slash with its encoded name.
-    """
-    return quote(str(file), safe="") if any(sign in str(file) for sign in "%?#") else str(file)
 
 
 def database_file(uri: str) -> Path:

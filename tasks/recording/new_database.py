@@ -12,6 +12,7 @@ from collections.abc import Callable
 from contextlib import closing
 from importlib.metadata import version
 from pathlib import Path
+from urllib.parse import quote
 
 SCHEMAS = Path(__file__).parent
 
@@ -34,6 +35,14 @@ def create(file: Path, package: str) -> None:
     for log in ("wal", "shm"):  # of a deleted database, which SQLite would apply to the new one
         file.with_name(f"{file.name}-{log}").unlink(missing_ok=True)
     part.replace(file)  # completely or not at all, even if this process is killed
+
+
+def database_path(file: Path) -> str:
+    """Return a file as the path in a SQLite address: percent-encoded if it contains `%`, `?` or `#`.
+
+    Slashes are then encoded too, because MLflow would create the folder before the last slash with its encoded name.
+    """
+    return quote(str(file), safe="") if any(sign in str(file) for sign in "%?#") else str(file)
 
 
 def schema_file(package: str) -> Path:
