@@ -28,7 +28,7 @@ def evaluate_folder(model: str, benchmarks: str, settings: list[str], to: str | 
     from tasks.progress import tracker
 
     check_public(config.evaluation)
-    check_engine(config)
+    check_engine(config, working=False)
     judge_digests(config.evaluation)
     runtime = config.runtime
     chat = load_model(config.model.evaluated, runtime.device, runtime.root, runtime.batch_tokens, runtime.max_memory)

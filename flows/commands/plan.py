@@ -24,13 +24,15 @@ def run_plan(config: PipelineConfig, as_json: bool, debug: bool) -> None:
         from neurontune_core import artifacts, tables
         from neurontune_core.costs.plan import plan
         from neurontune_core.data.library import PublicLibrary
+        from neurontune_core.model.load import conversion
         from neurontune_core.model.source import stored_bytes
         from tasks.models import describe, loaded
 
+        model = describe(config.model)
+        converted = conversion(model, config.runtime.root)  # before the pairs, whose seconds would have it too
         made = pairs_only(config)
         manifest = artifacts.read_manifest(made)
         own = (float(manifest["seconds"]), sum(int(file["bytes"]) for file in manifest["files"].values()))
-        model = describe(config.model)
         found = plan(
             config,
             tables.load_pairs(artifacts.open_folder(made)),
@@ -39,6 +41,7 @@ def run_plan(config: PipelineConfig, as_json: bool, debug: bool) -> None:
             stored_bytes(config.model, model),
             PublicLibrary(config.evaluation),
             None if model.evaluated == model else lambda: loaded(model.evaluated, config.runtime, True),
+            converted,
         )
     echo(json_text(found.as_plain()) if as_json else plan_text(found))
 

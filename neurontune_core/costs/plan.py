@@ -32,7 +32,8 @@ from neurontune_core.costs.work import Work, generating, reading_work
 from neurontune_core.evaluation.judging import model_judges
 from neurontune_core.evaluation.public_sets import Library
 from neurontune_core.model.devices import bytes_by_device
-from neurontune_core.model.load import ChatModel
+from neurontune_core.model.load import ChatModel, Conversion
+from neurontune_core.model.source import CONVERSION
 from neurontune_core.neurons import neuron_counts
 from neurontune_core.records import NeuronSet, PromptPair, neurons_at
 from neurontune_core.selection.select import resolve_count
@@ -44,6 +45,8 @@ BYTES = {"row": 18, "ranked": 32, "answer": 400, "report": 750_000}
 """Bytes on disk of a row of merged scores, a selected neuron, an answer, and a report."""
 RUN_BYTES = 1200 << 20
 """Measured least memory of a run's process: libraries, Prefect, MLflow, and memory kept after building the pairs."""
+CONVERTED = 1
+"""Bytes in memory for each byte that a model's conversion writes."""
 CHECKED_BYTES = 8
 """Bytes of a weight in the float64 copy on which an export is checked."""
 Lend = Callable[[bool], AbstractContextManager[ChatModel]]
@@ -61,7 +64,8 @@ class StageCost:
         card_bytes: peak memory of the accelerator, of several the one with most; 0 without one.
         disk_bytes: size of its artifact.
         money: in the unit of `runtime.price_per_hour`; None if no price is given.
-        temporary_bytes: size of the copy of the weights on disk that vLLM reads, deleted when the stage ends.
+        temporary_bytes: size on disk of what is deleted when the stage ends: the copy of the weights that vLLM reads,
+            or copies of a GGUF file.
     """
 
     stage: str
@@ -115,6 +119,7 @@ def plan(
     stored_bytes: int = 0,
     library: Library | None = None,
     lend_evaluated: Callable[[], AbstractContextManager[ChatModel]] | None = None,
+    converted: Conversion | None = None,
 ) -> Plan:
     """Return the estimated cost of every stage of a run.
 
@@ -128,6 +133,7 @@ def plan(
         stored_bytes: size of the stored weights.
         library: the public datasets, if benchmarks name some.
         lend_evaluated: yields the unrounded model, if it is evaluated instead.
+        converted: what the conversion into an ordinary folder took, if the model needs one.
 
     Raises:
         InputError: there is nothing to attribute, the model cannot be attributed, or the dial has other sets of
@@ -149,7 +155,8 @@ def plan(
     activations = first.memory_bytes - exact.weights - (0 if exact.card else LIBRARY_BYTES["cpu"])
     peak = exact.peak(Work(), activations)
     rounds, shared = in_workers(config.runtime, config.attribution.shards, exact, activations)
-    rows = [_row("pairs", made[0], exact.peak(card_work + answered), made[1])]
+    rows = [_converting(converted, process)] if converted else []
+    rows.append(_row("pairs", made[0], exact.peak(card_work + answered), made[1]))
     seconds = loading + first.seconds * rounds / config.attribution.shards
     rows.append(_row("attribution", seconds, shared, first.disk_bytes, config.attribution.shards))
     scored = sum(widths[first_layer(config.attribution, len(widths)) :]) * _groups(chosen)
@@ -177,6 +184,13 @@ def plan(
     *priced, export = (_priced(row, price) for row in (*rows, export))
     judges = tuple(model_judges(config.evaluation))
     return Plan(len(chosen), config.attribution.shards, first.flops, tuple(priced), export, judges)
+
+
+def _converting(converted: Conversion, process: int) -> StageCost:
+    """Return the row of the conversion of a model, done once before the first stage that loads it."""
+    memory = process + CONVERTED * converted.stored_bytes
+    row = _row(CONVERSION, converted.seconds, (int(memory), 0), converted.stored_bytes, 0)
+    return replace(row, temporary_bytes=converted.temporary_bytes)
 
 
 def in_workers(runtime: RuntimeConfig, shards: int, place: Place, activations: int) -> tuple[int, tuple[int, int]]:

@@ -16,18 +16,23 @@ from neurontune_core.errors import InputError
 from neurontune_core.interventions import Intervention
 from neurontune_core.model.devices import choose_devices
 from neurontune_core.model.load import ChatModel
+from neurontune_core.model.source import unrounded_bytes
 from neurontune_core.neurons import output_weights
 
 SHARE_OF_FREE = 0.9
 """Share of a GPU's free memory that vLLM may use; the evaluated model stays loaded."""
 
 
-def check_engine(config: PipelineConfig) -> None:
+def check_engine(config: PipelineConfig, working: bool = True) -> None:
     """Check that vLLM can generate the answers, if the configuration uses it.
 
+    Args:
+        config: the configuration.
+        working: whether the evaluated model is loaded in its working number format.
+
     Raises:
-        InputError: it is not installed, the evaluated change cannot be folded into weights, or the device is not the
-            one that vLLM uses.
+        InputError: it is not installed, the evaluated change cannot be folded into weights, the device is not the
+            one that vLLM uses, or its memory cannot hold the evaluated model and vLLM's copy.
     """
     if config.evaluation.engine != "vllm":
         return
@@ -52,6 +57,25 @@ def check_engine(config: PipelineConfig) -> None:
         raise InputError(
             f"evaluation.engine: 'vllm' needs unrounded weights, and model.quantization is "
             f"{config.model.quantization!r}; set model.evaluate_full=true"
+        )
+    if first.type == "cuda":
+        _check_room(config, first, working)
+
+
+def _check_room(config: PipelineConfig, card: torch.device, working: bool) -> None:
+    """Check that a GPU has memory for the evaluated model as a whole, and for vLLM's copy of it."""
+    size, most = unrounded_bytes(config.model.evaluated, working), config.runtime.max_memory.get("cuda:0")
+    if most is not None and size > most * 2**30:
+        raise InputError(
+            f"evaluation.engine: 'vllm' needs the whole evaluated model on the GPU, {size / 2**30:.3g} GiB, and "
+            f"runtime.max_memory allows {most:.3g} GiB; raise it, or set evaluation.engine=transformers"
+        )
+    free = torch.cuda.mem_get_info(card)[0] + torch.cuda.memory_reserved(card)  # a model loaded here is given back
+    if 2 * size > SHARE_OF_FREE * free:
+        raise InputError(
+            f"evaluation.engine: 'vllm' needs the evaluated model and a copy of it on the GPU, 2 x "
+            f"{size / 2**30:.3g} GiB, and of its memory {SHARE_OF_FREE * free / 2**30:.3g} GiB can be used; set it "
+            f"to transformers"
         )
 
 

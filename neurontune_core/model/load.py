@@ -158,6 +158,31 @@ def load(
     return ChatModel(model, tokenizer, devices[0], reference.system_prompt, batch_tokens=limit, root=root)
 
 
+@dataclass(frozen=True)
+class Conversion:
+    """What the conversion of a model into an ordinary folder took.
+
+    Attributes:
+        seconds: how long it took.
+        stored_bytes: size of the folder.
+        temporary_bytes: size of the copies of its file that were on disk meanwhile.
+    """
+
+    seconds: float
+    stored_bytes: int
+    temporary_bytes: int
+
+
+def conversion(reference: ModelReference, root: str) -> Conversion | None:
+    """Return what the conversion of a model took, which is done now if it is not yet; None if it needs none."""
+    if not _needs_conversion(reference):
+        return None
+    _folder(reference, root)
+    manifest = artifacts.read_manifest(artifacts.at(root, CONVERSION, conversion_key(reference.weights)))
+    stored = sum(int(file["bytes"]) for file in manifest["files"].values())
+    return Conversion(float(manifest["seconds"]), stored, int(manifest["facts"].get("temporary_bytes", 0)))
+
+
 def load_files(
     reference: ModelReference, root: str, dtype: torch.dtype | Literal["auto"]
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
@@ -189,25 +214,37 @@ def _folder(reference: ModelReference, root: str) -> Path:
 
     A GGUF file, and a folder of weights that have to be dequantised, are converted on first use.
     """
-    if reference.name.startswith("packaged:") or gguf.is_gguf(reference.name):
+    if _is_file(reference):
         return _converted(reference, root, partial(_convert_file, reference))
     own = hub.snapshot(reference.name, reference.revision) if reference.revision else Path(reference.name)
-    return _converted(reference, root, partial(_convert_folder, reference, own)) if reference.dequantised else own
+    return _converted(reference, root, partial(_convert_folder, reference, own)) if _needs_conversion(reference) else own
 
 
-def _convert_file(reference: ModelReference, folder: Path) -> None:
-    """Convert a GGUF model into a folder."""
+def _is_file(reference: ModelReference) -> bool:
+    """Tell whether a model is a GGUF file, of its own or out of Python packages."""
+    return reference.name.startswith("packaged:") or gguf.is_gguf(reference.name)
+
+
+def _needs_conversion(reference: ModelReference) -> bool:
+    return _is_file(reference) or bool(reference.dequantised)
+
+
+def _convert_file(reference: ModelReference, folder: Path) -> int:
+    """Convert a GGUF model into a folder; return the bytes of the copies of its file that were on disk meanwhile."""
     _, packaged, name = reference.name.rpartition("packaged:")
     with joined_file(name, folder.parent) if packaged else nullcontext(Path(reference.name)) as file:
         header = gguf.read_header(file)
         _check_unchanged(header.digest(), reference)
         convert_to_folder(header, folder)
+        copies = 2 if packaged else 1  # the joined file, and the one that transformers reads
+        return copies * sum(each.stat().st_size for each in header.files)
 
 
-def _convert_folder(reference: ModelReference, source: Path, folder: Path) -> None:
-    """Convert a folder of quantised weights into an ordinary one."""
+def _convert_folder(reference: ModelReference, source: Path, folder: Path) -> int:
+    """Convert a folder of quantised weights into an ordinary one, without other copies on disk."""
     _check_unchanged(reference.revision or folder_digest(source), reference)
     dequantise_folder(source, folder, reference.dequantised.lower())
+    return 0
 
 
 def _check_unchanged(digest: str, reference: ModelReference) -> None:
@@ -215,14 +252,14 @@ def _check_unchanged(digest: str, reference: ModelReference) -> None:
         raise InputError(f"model.name: {reference.name} has changed since the run checked it; start the run again")
 
 
-def _converted(reference: ModelReference, root: str, convert: Callable[[Path], None]) -> Path:
+def _converted(reference: ModelReference, root: str, convert: Callable[[Path], int]) -> Path:
     """Return the folder of a model's ordinary safetensors copy, made on first use."""
     key = conversion_key(reference.weights)
 
     def fill(folder: Path) -> dict[str, Any]:
-        convert(folder)
+        copies = convert(folder)
         check_model_folder(folder, ModelConfig(name=reference.name, system_prompt=reference.system_prompt))
-        return {}
+        return {"temporary_bytes": copies}
 
     settings = {"dequantised": reference.dequantised}
     there = artifacts.at(root, CONVERSION, key)

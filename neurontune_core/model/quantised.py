@@ -3,7 +3,6 @@
 from importlib.util import find_spec
 from typing import Any
 
-import torch
 from torch import nn
 from transformers import PreTrainedModel, TorchAoConfig
 
@@ -89,17 +88,14 @@ def rounding_in_words(model: PreTrainedModel, quantization: str) -> str:
 
 def _rounding(model: PreTrainedModel, quantization: str) -> dict[str, Any]:
     """Return torchao's setting for each weight of the layers that can be rounded, by its name in the model."""
-    from torchao.quantization import Int8WeightOnlyConfig, IntxWeightOnlyConfig
-    from torchao.quantization.granularity import PerGroup
+    from torchao.quantization import Int8WeightOnlyConfig
 
-    from neurontune_core.model.rounded_experts import RoundedExperts
+    from neurontune_core.model.rounded_weights import EightBitExperts, FourBitWeights
 
     def setting(name: str, group: int) -> Any:
-        if model.get_parameter(name).dim() == 3:
-            return RoundedExperts(group)
-        if group == 0:
-            return Int8WeightOnlyConfig()
-        return IntxWeightOnlyConfig(weight_dtype=torch.int4, granularity=PerGroup(group))  # type: ignore[attr-defined]
+        if group:
+            return FourBitWeights(group)
+        return EightBitExperts() if model.get_parameter(name).dim() == 3 else Int8WeightOnlyConfig()
 
     return {name: setting(name, group) for name, group in _groups(model, quantization).items()}
 

@@ -82,12 +82,12 @@ def describe(config: ModelConfig) -> ModelReference:
     model = _without_weights(config, found.shape)
     check_address_space(sum(weight.numel() for weight in model.parameters()))
     shapes = neurons.expert_counts(model)
-    dtype = _exact_format(model) if config.dtype == "auto" else config.dtype
+    dtype, working_dtype = _formats(config, model)
     return ModelReference(
         name=found.name,
         revision=found.revision,
         dtype=dtype,
-        working_dtype=_native_format(dtype) if config.working_dtype == "auto" else config.working_dtype,
+        working_dtype=working_dtype,
         system_prompt=config.system_prompt,
         weights=found.digest(),
         neurons_per_layer=tuple(neurons.neuron_counts(model)),
@@ -107,6 +107,17 @@ def skeleton(config: ModelConfig) -> PreTrainedModel:
         InputError: the model does not exist, is not a causal language model, or its configuration is not readable.
     """
     return _without_weights(config, _find(config, whole=False).shape)
+
+
+def unrounded_bytes(config: ModelConfig, working: bool) -> int:
+    """Return the size that a model's weights have when loaded in its exact or working number format, unrounded.
+
+    Raises:
+        InputError: as `skeleton`.
+    """
+    model = skeleton(config)
+    dtype: torch.dtype = getattr(torch, _formats(config, model)[working])
+    return dtype.itemsize * sum(weight.numel() for weight in model.parameters())
 
 
 def stored_bytes(config: ModelConfig, reference: ModelReference) -> int:
@@ -176,6 +187,12 @@ def _without_weights(config: ModelConfig, shape: PretrainedConfig) -> PreTrained
     if config.skip_uncovered_layers:
         neurons.leave_out_uncovered(model)
     return model
+
+
+def _formats(config: ModelConfig, model: PreTrainedModel) -> tuple[str, str]:
+    """Return the exact number format of a model and its working one."""
+    dtype = _exact_format(model) if config.dtype == "auto" else config.dtype
+    return dtype, _native_format(dtype) if config.working_dtype == "auto" else config.working_dtype
 
 
 def _exact_format(model: PreTrainedModel) -> str:

@@ -193,6 +193,8 @@ def _cover(model: nn.Module, index: int, layer: nn.Module) -> tuple[list[Bank], 
         return [], f"no linear map to the residual stream (width {hidden}) outside attention"
     if len(found) > 1 and (named := [item for item in found if _width(item[1]) != hidden]):
         found = named  # an up projection may be as wide as the residual stream; the down projection has the other input
+    if len({_parent(path) for path, _ in found}) == 1 < len(found):  # an MLP as wide as the residual stream
+        found = [item for item in found if item[0].endswith("down_proj")] or found
     if len(found) > 1:
         beside = f" beside the experts at {stacks[0][0]!r}" if stacks else ""
         return [], f"several candidates{beside}: {', '.join(path for path, _ in found)}"
@@ -233,6 +235,10 @@ def _is_expert_bank(module: nn.Module) -> bool:
     return stacked or (
         isinstance(module, nn.ModuleList) and len(module) > 1 and all(any(True for _ in m.parameters()) for m in module)
     )
+
+
+def _parent(path: str) -> str:
+    return path.rpartition(".")[0]
 
 
 def _outputs(module: nn.Module) -> int:

@@ -98,15 +98,16 @@ def check_weights(
     _check_scales(headers, files[0].name)
     kind: Any = type(skeleton)
     try:
-        _, info = kind.from_pretrained(
-            None,
-            config=skeleton.config,
-            state_dict=headers,
-            device_map={"": "meta"},
-            output_loading_info=True,
-            ignore_mismatched_sizes=True,
-            **dequantising(stored),
-        )
+        with dequantising(stored) as settings:
+            _, info = kind.from_pretrained(
+                None,
+                config=skeleton.config,
+                state_dict=headers,
+                device_map={"": "meta"},
+                output_loading_info=True,
+                ignore_mismatched_sizes=True,
+                **settings,
+            )
     except RuntimeError as error:
         if "conversion of the weights" not in str(error):
             return  # this kind of model cannot be built without weights; loading shows errors

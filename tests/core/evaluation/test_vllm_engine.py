@@ -16,6 +16,7 @@ from transformers import AutoModelForCausalLM
 from neurontune_core.config import PipelineConfig, load_config
 from neurontune_core.errors import InputError
 from neurontune_core.evaluation import answers, vllm_engine
+from neurontune_core.model import tiny
 from neurontune_core.model.load import ChatModel
 from neurontune_core.records import NeuronId, NeuronSet, PromptPair, ScalingFactors
 
@@ -142,11 +143,19 @@ def test_what_cannot_be_folded_is_told(vllm: list[dict[str, Any]], settings: lis
     vllm_engine.check_engine(configured("model.quantization=int4", "model.evaluate_full=true"))
 
 
+def pretend_cards(monkeypatch: pytest.MonkeyPatch, count: int, free: int = 80 << 30, reserved: int = 0) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: count)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: True)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (free, 2 * free))
+    monkeypatch.setattr(torch.cuda, "memory_reserved", lambda device: reserved)
+
+
 @pytest.mark.parametrize("device", ["cuda:1", "cuda:0,cpu"])
 def test_a_device_that_vllm_does_not_take_is_told(
     vllm: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch, device: str
 ) -> None:
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    pretend_cards(monkeypatch, 2)
     with pytest.raises(InputError, match=r"^evaluation\.engine: 'vllm' uses only the first GPU.*CUDA_VISIBLE_DEVICES"):
         vllm_engine.check_engine(configured(f"runtime.device={device}"))
     for taken in ("cuda", "cuda:0", "cpu"):
@@ -157,10 +166,35 @@ def test_a_device_that_vllm_does_not_take_is_told(
 def test_auto_is_taken_where_there_is_one_gpu(
     vllm: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch, cards: int
 ) -> None:
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: cards)
+    pretend_cards(monkeypatch, cards)
     with pytest.raises(InputError, match="only the first GPU") if cards == 2 else nullcontext():
         vllm_engine.check_engine(configured("runtime.device=auto"))
+
+
+@pytest.mark.parametrize("device", ["auto", "cuda"])
+def test_a_gpu_that_cannot_hold_the_model_twice_is_told_before_anything_is_computed(
+    vllm: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch, device: str
+) -> None:
+    """Where `auto` offloads layers, factors cannot be folded; and where the model fits alone, its copy does not."""
+    config = configured(f"runtime.device={device}", "model.name=random:qwen3_moe", "model.working_dtype=bfloat16")
+    weights = 2 * sum(weight.numel() for weight in tiny.model("qwen3_moe").parameters())  # bfloat16
+    enough = int(2 * weights / vllm_engine.SHARE_OF_FREE) + 2
+    for free, reserved, refused in ((weights, 0, True), (enough - 9, 0, True), (enough, 0, False), (9, enough, False)):
+        pretend_cards(monkeypatch, 1, free, reserved)
+        told = r"^evaluation\.engine: 'vllm' needs the evaluated model and a copy of it .*set it to transformers"
+        with pytest.raises(InputError, match=told) if refused else nullcontext():
+            vllm_engine.check_engine(config)
+    with pytest.raises(InputError, match="a copy of it"):  # the exact format is float32
+        vllm_engine.check_engine(config, working=False)
+
+
+def test_a_limit_that_would_offload_layers_is_told(
+    vllm: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pretend_cards(monkeypatch, 1)
+    limit = "runtime.max_memory.cuda:0=0.0000001"
+    with pytest.raises(InputError, match=r"^evaluation\.engine: .*whole evaluated model.*runtime\.max_memory allows"):
+        vllm_engine.check_engine(configured("runtime.device=auto", limit))
 
 
 def test_a_missing_library_is_told(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -59,16 +59,21 @@ def mxfp4(folder: Path) -> Weights:
     return exact
 
 
-def fp8(folder: Path, family: str = "llama") -> Weights:
-    """Write a model in FP8 with a scale for every square of 16 weights; return the dequantised weights."""
-    settings = {"quant_method": "fp8", "activation_scheme": "dynamic", "weight_block_size": [16, 16]}
+def fp8(folder: Path, family: str = "llama", block: tuple[int, int] = (16, 16)) -> Weights:
+    """Write a model in FP8 with a scale for every block of weights; return the dequantised weights.
+
+    The last block of a side that is not divisible by the block's size has fewer weights.
+    """
+    settings = {"quant_method": "fp8", "activation_scheme": "dynamic", "weight_block_size": list(block)}
     stored, exact = saved(folder, family, settings), {}
-    for name in [each for each in stored if each.endswith("_proj.weight")]:
-        squares = stored[name].float().unflatten(0, (-1, 16)).unflatten(-1, (-1, 16))
-        scale = squares.abs().amax((1, 3)) / 448
-        narrow = (squares / scale[:, None, :, None]).to(torch.float8_e4m3fn)
-        exact[name] = (narrow.float() * scale[:, None, :, None]).flatten(2).flatten(0, 1)
-        stored[name], stored[f"{name}_scale_inv"] = narrow.flatten(2).flatten(0, 1), scale
+    for name in [each for each in stored if each.endswith(("_proj.weight", "_proj_with_mqa.weight"))]:
+        whole = stored[name].float()
+        scale = torch.stack([
+            torch.stack([part.abs().amax() / 448 for part in rows.split(block[1], 1)]) for rows in whole.split(block[0])
+        ])  # fmt: skip
+        each = scale.repeat_interleave(block[0], 0).repeat_interleave(block[1], 1)[: len(whole), : whole.shape[1]]
+        stored[name], stored[f"{name}_scale_inv"] = (whole / each).to(torch.float8_e4m3fn), scale
+        exact[name] = stored[name].float() * each
     save_file(stored, folder / "model.safetensors", metadata={"format": "pt"})
     return exact
 
@@ -79,8 +84,13 @@ def of_experts(weights: Weights, layer: int) -> Tensor:
 
 
 @pytest.mark.parametrize(
-    ("write", "stored"), [(mxfp4, "MXFP4"), (fp8, "FP8"), (lambda folder: fp8(folder, "qwen3_moe"), "FP8")],
-    ids=["mxfp4", "fp8", "fp8 experts"],
+    ("write", "stored"),
+    [
+        (mxfp4, "MXFP4"), (fp8, "FP8"), (lambda folder: fp8(folder, "qwen3_moe"), "FP8"),
+        (lambda folder: fp8(folder, block=(20, 12)), "FP8"), (lambda folder: fp8(folder, "qwen3_moe", (12, 10)), "FP8"),
+        (lambda folder: fp8(folder, "deepseek_v3"), "FP8"),
+    ],
+    ids=["mxfp4", "fp8", "fp8 experts", "fp8 cut blocks", "fp8 experts in cut blocks", "24 rows of 16"],
 )  # fmt: skip
 def test_weights_are_what_the_format_says(tmp_path: Path, write: Callable[[Path], Weights], stored: str) -> None:
     exact = write(tmp_path / "model")
@@ -101,7 +111,7 @@ def test_weights_are_what_the_format_says(tmp_path: Path, write: Callable[[Path]
     written = load_file(copy / "model.safetensors")
     assert {weight.dtype for weight in written.values()} == {torch.bfloat16}
     assert "quantization_config" not in json.loads((copy / "config.json").read_text())
-    size = sum(weight.nbytes for weight in written.values())
+    size = sum(weight.nbytes for name, weight in written.items() if not name.endswith("correction_bias"))
     assert stored_bytes(config, reference) == size
 
 

@@ -7,7 +7,7 @@ from neurontune_core.attribution.settings import AttributionConfig
 from neurontune_core.attribution.shard import attribute_shard
 from neurontune_core.errors import InputError
 from neurontune_core.model import quantised, tiny
-from neurontune_core.model.devices import is_quantised, weight_bytes, weight_of
+from neurontune_core.model.devices import is_quantised, stored_parts, weight_bytes, weight_of
 from neurontune_core.model.generate import respond
 from neurontune_core.model.load import ChatModel, load
 from neurontune_core.model.placement import device_map
@@ -197,6 +197,39 @@ def layer_maps(model) -> list[torch.nn.Linear]:
 def rounded_in_place(model, bits: str):
     quantised.quantise_layers(model, bits)
     return model
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize(("shape", "group"), [((6, 64), 32), ((5, 48), 16), ((3, 4, 24), 8)])
+def test_two_integers_in_a_byte_are_those_of_torchao(shape, group, dtype):
+    """A scale for each group, in the weight's format; the integers go from -8 to 7."""
+    pytest.importorskip("torchao")
+    from torchao.quantization import IntxUnpackedToInt8Tensor
+
+    from neurontune_core.model.rounded_weights import FourBits
+
+    weight = torch.randn(shape, generator=torch.Generator().manual_seed(3)).to(dtype)
+    weight[0], weight[1, ..., 0] = 0, -9
+    own = IntxUnpackedToInt8Tensor.from_hp(weight, (*[1] * (len(shape) - 1), group), torch.int4)
+    found = FourBits.rounded(weight, group)
+    assert own.qdata.unique().tolist() == list(range(-8, 8))
+    assert (found.shape, found.dtype) == (weight.shape, dtype) and torch.equal(found.dequantize(), own.dequantize())
+    half, scales = weight.numel() // 2, weight.numel() // group
+    assert sum(part.nbytes for part in stored_parts(found)) == half + scales * dtype.itemsize
+    moved = found.to("meta")
+    assert moved.shape == weight.shape and all(part.is_meta for part in stored_parts(moved))
+
+
+@pytest.mark.parametrize("name", ["llama", "mixtral", "gpt_oss"])
+def test_rounded_weights_take_a_byte_or_half_of_it(name):
+    """Besides the scales; the layers' weights are what counts in a large model."""
+    sizes = {}
+    for bits in ("int8", "int4"):
+        rounded = [each for each in rounded_family(name, bits).model.parameters() if is_quantised(each)]
+        numbers = sum(each.numel() for each in rounded)
+        stored = sum(max(part.nbytes for part in stored_parts(each)) for each in rounded)
+        sizes[bits] = stored / numbers
+    assert sizes == {"int8": 1.0, "int4": 0.5}
 
 
 @pytest.mark.parametrize("name", tiny.EXPERTS)
