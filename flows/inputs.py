@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import lru_cache
 from typing import NamedTuple
 
 from prefect.utilities.annotations import quote
@@ -11,6 +12,7 @@ from flows.runners import check_runner
 from flows.stage_names import STAGES
 from neurontune_core import artifacts
 from neurontune_core.attribution.settings import first_layer
+from neurontune_core.attribution.verify import check_attention
 from neurontune_core.baselines.fit import check_baseline
 from neurontune_core.config import PipelineConfig
 from neurontune_core.data.library import PublicLibrary
@@ -19,7 +21,8 @@ from neurontune_core.evaluation.evaluate import base_digests
 from neurontune_core.evaluation.judging import judge_digests
 from neurontune_core.model.devices import check_memory, choose_devices
 from neurontune_core.model.quantised import check_library
-from neurontune_core.model.source import ModelReference
+from neurontune_core.model.settings import ModelConfig
+from neurontune_core.model.source import ModelReference, skeleton
 from neurontune_core.pairs.load import settings_of_reading
 from neurontune_core.pairs.prepare import Prepared, prepare
 from neurontune_core.pairs.settings import PairsConfig
@@ -71,12 +74,20 @@ def check_inputs(config: PipelineConfig) -> Inputs:
         key = pairs_key(config.pairs, prepared.data.digests, model)
         if artifacts.find(config.runtime.root, "pairs", key) is None:  # they are the first to need the rounded model
             check_library(config.model.quantization)
+    if config.attribution.method == "integrated_gradients":
+        _check_attention(config.model)
     first = first_layer(config.attribution, len(model.neurons_per_layer))
     check_counts(config.selection, model.neurons_per_layer, first)
     check_baseline(config.baseline, config.scaling)
     check_memory(choose_devices(config.runtime.device), config.runtime.max_memory)
     sets = base_digests(config.evaluation, PublicLibrary(config.evaluation))
     return Inputs(model, quote(prepared), sets, judge_digests(config.evaluation))
+
+
+@lru_cache(maxsize=8)
+def _check_attention(model: ModelConfig) -> None:
+    """Check that the attention of a model can be followed, once a process."""
+    check_attention(skeleton(model))
 
 
 @contextmanager

@@ -135,34 +135,65 @@ def _run(module: Any, hidden_states: Tensor, top_k_index: Tensor, top_k_weights:
     tokens, slots = top_k_index.shape
     experts = top_k_index.flatten()
     order = experts.argsort(stable=True)  # the expert's tokens come together
-    counts: list[int] = experts.bincount(minlength=module.num_experts).tolist()
     back = order.argsort()
-    up, up_bias = ("gate_up_proj", "gate_up_proj_bias") if module.has_gate else ("up_proj", "up_proj_bias")
-    raised = _each(module, up, up_bias, hidden_states[order // slots], counts)
+    multiply = (_together if _without_waiting(module) else _apart)(module, experts[order])
+    raised = multiply("gate_up_proj" if module.has_gate else "up_proj", hidden_states[order // slots])
     values = (module._apply_gate(raised) if module.has_gate else module.act_fn(raised))[back]
     for edit, positions in getattr(module, "neuron_edits", []):
         width, rows = values.shape[-1], tokens // positions()
         routing = Routing(width, module.num_experts, top_k_index.reshape(rows, -1, slots))
         values = edit(values.reshape(rows, -1, slots * width), routing).reshape(-1, width)
-    lowered = _each(module, "down_proj", "down_proj_bias", values[order], counts)
+    lowered = multiply("down_proj", values[order])
     if module.has_post_expert_norm:
         lowered = module.post_expert_norm(lowered)
     weighted = lowered[back] * top_k_weights.reshape(-1, 1)
     return weighted.view(tokens, slots, -1).sum(1).to(hidden_states.dtype)
 
 
-def _each(module: Any, name: str, bias_name: str, rows: Tensor, counts: list[int]) -> Tensor:
-    """Apply each expert's linear map to that expert's rows; the rows are sorted by expert."""
-    biases = getattr(module, bias_name) if module.has_bias else None
-    # rounded weights are not kept for the backward pass
-    multiply = product if is_quantised(getattr(module, name)) else _plain_product
-    return torch.cat(
-        [
-            multiply(part, partial(_matrix, module, name, expert), None if biases is None else biases[expert])
-            for expert, part in enumerate(rows.split(counts))
-            if len(part)
-        ]
-    )
+_Multiply = Callable[[str, Tensor], Tensor]
+"""Applies the linear maps of a name to rows, which are sorted by expert: to each row that of its expert."""
+
+
+def _without_waiting(module: Any) -> bool:
+    """Tell whether a GPU can multiply all experts' rows in one kernel, so that it need not tell how many there are.
+
+    torch has such a kernel for bfloat16 alone; for other formats its own code waits for the numbers of rows.
+    """
+    weight: Tensor = module.down_proj
+    return weight.device.type == "cuda" and weight.dtype is torch.bfloat16 and not is_quantised(weight)
+
+
+def _together(module: Any, chosen: Tensor) -> _Multiply:
+    """Return a function that multiplies all experts' rows at once; `chosen` is the expert of each row, ascending."""
+    every = torch.arange(module.num_experts, device=chosen.device)
+    ends = torch.searchsorted(chosen, every, right=True).to(torch.int32)
+
+    def multiply(name: str, rows: Tensor) -> Tensor:
+        weights: Tensor = getattr(module, name)
+        matrices = weights if module.is_transposed else weights.transpose(1, 2)
+        found = functional.grouped_mm(rows, matrices, offs=ends)
+        return found + getattr(module, f"{name}_bias")[chosen] if module.has_bias else found
+
+    return multiply
+
+
+def _apart(module: Any, chosen: Tensor) -> _Multiply:
+    """Return a function that multiplies the rows of one expert after the other; `chosen` as in `_together`."""
+    counts: list[int] = chosen.bincount(minlength=module.num_experts).tolist()
+
+    def multiply(name: str, rows: Tensor) -> Tensor:
+        biases = getattr(module, f"{name}_bias") if module.has_bias else None
+        # rounded weights are not kept for the backward pass
+        one_product = product if is_quantised(getattr(module, name)) else _plain_product
+        return torch.cat(
+            [
+                one_product(part, partial(_matrix, module, name, expert), None if biases is None else biases[expert])
+                for expert, part in enumerate(rows.split(counts))
+                if len(part)
+            ]
+        )
+
+    return multiply
 
 
 def _plain_product(rows: Tensor, matrix: Callable[[], Tensor], bias: Tensor | None) -> Tensor:

@@ -47,12 +47,15 @@ def show_studies() -> None:
 
 
 def show_coverage(name: str) -> bool:
-    """Print a row for each decoder layer with the down projection found in it; return whether every layer has one.
+    """Print a row for each decoder layer with the down projection found in it; return whether a run can be started.
+
+    It can if every layer has a down projection, and the default method of attribution can follow its attention.
 
     Raises:
-        InputError: the model does not exist or is not a decoder.
+        InputError: the model does not exist or is not a decoder, or its attention cannot be followed.
     """
     from neurontune_core import neurons
+    from neurontune_core.attribution.verify import check_attention
     from neurontune_core.model import source
     from neurontune_core.model.checks.folder import check_model_folder
     from neurontune_core.model.gguf import is_gguf
@@ -60,14 +63,18 @@ def show_coverage(name: str) -> bool:
     config = ModelConfig.model_validate({"name": absolute_path(name)})
     if os.path.exists(config.name) and not is_gguf(config.name):
         check_model_folder(Path(config.name), config)
-    rows = neurons.coverage(source.skeleton(config))
+    skeleton = source.skeleton(config)
+    rows = neurons.coverage(skeleton)
     shown = [
         {"layer": str(row.layer), "down projection": row.path, "layout": row.layout, "neurons": str(row.neurons)}
         | {"problem": row.problem}
         for row in rows
     ]
     TextConsole(WIDTH).print(fitting_table(shown))
-    return not any(row.problem for row in rows)
+    if any(row.problem for row in rows):
+        return False
+    check_attention(skeleton)
+    return True
 
 
 def show_judgement(file: str, judge: str, path: str | None, to: str | None, as_json: bool) -> None:

@@ -78,7 +78,7 @@ def _attached(model: PreTrainedModel, session: _Session) -> Iterator[None]:
     if missing := sorted(set(range(len(layers))) - session.called):
         raise InputError(
             f"model: layers {missing[:8]} of {type(model).__name__} did not call transformers' attention interface, "
-            f"so their attention cannot be followed; choose a decoder whose attention goes through that interface"
+            f"so their attention cannot be followed; set attribution.method=gradient, or choose another decoder"
         )
 
 

@@ -2,7 +2,7 @@
 
 A neuron is one input channel of an MLP's down projection: `act(gate(x)) * up(x)` in a gated MLP, `act(up(x))` in a
 plain one. Down projections are found by structure, not by model name: within a decoder layer and outside its
-attention, the down projection is the only linear map whose output is added to the residual stream. In a mixture of
+attention (or what stands for it, such as Mamba), the down projection is the only linear map whose output is added to the residual stream. In a mixture of
 experts the neurons are those of the down projections of all experts, and of the shared expert if there is one. They are
 numbered expert by expert, with the shared expert last. If a token is not routed to an expert, the expert's neurons are
 0 for this token.
@@ -82,7 +82,10 @@ def layers_path(model: nn.Module) -> str:
         found = module in language and isinstance(module, nn.ModuleList) and len(module) == count
         if found and any(map(_has_attention, module)):
             return path
-    raise InputError(f"model: {type(model).__name__} has no list of {count} decoder layers; choose a decoder")
+    raise InputError(
+        f"model: {type(model).__name__} has no list of {count} decoder layers with attention; choose "
+        f"another decoder"
+    )
 
 
 def coverage(model: nn.Module) -> list[LayerCoverage]:
@@ -184,10 +187,12 @@ def _cover(model: nn.Module, index: int, layer: nn.Module) -> tuple[list[Bank], 
     stacks = [(path, module) for path, module in layer.named_modules() if _is_expert_bank(module)]
     if stacks and (problem := _problem_of_experts(stacks, hidden)):
         return [], problem
+    mixers = tuple(f"{path}." for path, module in layer.named_modules() if path and _convolves(module))
     found = [
         (path, module)
         for path, module in layer.named_modules()
-        if isinstance(module, nn.Linear | Conv1D) and _outputs(module) == hidden and "att" not in path.lower()
+        if isinstance(module, nn.Linear | Conv1D) and _outputs(module) == hidden
+        if "att" not in path.lower() and not path.startswith(mixers)
     ]
     if not found and not stacks:
         return [], f"no linear map to the residual stream (width {hidden}) outside attention"
@@ -235,6 +240,11 @@ def _is_expert_bank(module: nn.Module) -> bool:
     return stacked or (
         isinstance(module, nn.ModuleList) and len(module) > 1 and all(any(True for _ in m.parameters()) for m in module)
     )
+
+
+def _convolves(module: nn.Module) -> bool:
+    """Tell whether a module mixes neighbouring tokens by a convolution, as Mamba and other kinds of attention do."""
+    return any(isinstance(child, nn.Conv1d) for child in module.children())
 
 
 def _parent(path: str) -> str:

@@ -1,13 +1,15 @@
 """Neurons of mixtures of experts against a plain loop over tokens and experts, for every family."""
 
+from types import SimpleNamespace
 from unittest import mock
 
 import numpy as np
 import pytest
 import torch
+from torch.overrides import TorchFunctionMode
 from transformers import AutoModelForCausalLM
 
-from neurontune_core import neurons
+from neurontune_core import experts, neurons
 from neurontune_core.errors import InputError
 from neurontune_core.experts import run_apart
 from neurontune_core.model import tiny
@@ -146,6 +148,67 @@ def test_gradients_of_factors_are_those_of_differences_in_both_orders(family, sh
     ):
         assert torch.autograd.gradcheck(logits, alpha)
         assert torch.autograd.gradgradcheck(logits, alpha)
+
+
+class Waits(TorchFunctionMode):
+    """Counts the calls for which a GPU would wait: they need numbers that it has not computed yet."""
+
+    CALLS = ("tolist", "item", "cpu", "nonzero", "bincount", "unique", "__bool__", "__int__")
+    made = 0
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        chosen = getattr(func, "__name__", "") == "__getitem__" and isinstance(args[1], torch.Tensor)
+        masked = chosen and args[1].dtype is torch.bool
+        self.made += masked or getattr(func, "__name__", "") in self.CALLS
+        return func(*args, **(kwargs or {}))
+
+
+def expert_layer(family, dtype=torch.bfloat16):
+    """The experts of a layer, and what they are given: hidden states, chosen experts, weights."""
+    module = neurons.decoder_layers(tiny.model(family).to(dtype).requires_grad_(False))[1].mlp.experts
+    generator = torch.Generator().manual_seed(4)
+    hidden = torch.randn(23, 32, generator=generator).to(dtype)
+    chosen = torch.stack([torch.randperm(3, generator=generator)[:2] for _ in range(23)])  # the last expert has none
+    return module, hidden, chosen, torch.rand(23, 2, generator=generator).to(dtype)
+
+
+def values_and_slopes(module, hidden, chosen, weights):
+    hidden = hidden.clone().requires_grad_()
+    value = experts._run(module, hidden, chosen, weights)
+    (slope,) = torch.autograd.grad(value.float().square().sum(), hidden, create_graph=True)
+    (curve,) = torch.autograd.grad(slope.float().square().sum(), hidden)
+    return value.detach(), slope.detach(), curve
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_all_experts_in_one_product_give_what_one_after_the_other_gives(family, monkeypatch):
+    given = expert_layer(family)
+    assert not experts._without_waiting(given[0])  # on a processor nothing waits
+    expected = values_and_slopes(*given)
+    monkeypatch.setattr(experts, "_without_waiting", lambda module: True)
+    for found, other in zip(values_and_slopes(*given), expected, strict=True):
+        assert other.abs().max() > 1e-3
+        assert float((found.float() - other.float()).norm() / other.float().norm()) < 0.02
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_one_product_waits_for_no_number(family, monkeypatch):
+    given, counts = expert_layer(family), []
+    for without in (False, True):
+        monkeypatch.setattr(experts, "_without_waiting", lambda module, without=without: without)
+        with Waits() as waits:
+            experts._run(*given)
+        counts.append(waits.made)
+    assert counts[0] > 0 and counts[1] == 0
+
+
+def test_a_gpu_multiplies_all_experts_at_once_only_in_the_format_of_its_kernel():
+    def module(dtype, device):
+        return SimpleNamespace(down_proj=SimpleNamespace(device=torch.device(device), dtype=dtype))
+
+    assert experts._without_waiting(module(torch.bfloat16, "cuda"))
+    for dtype, device in ((torch.float32, "cuda"), (torch.float64, "cuda"), (torch.bfloat16, "cpu")):
+        assert not experts._without_waiting(module(dtype, device))
 
 
 def test_a_neuron_beyond_the_last_expert_is_refused():

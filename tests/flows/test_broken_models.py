@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from transformers import AutoModelForCausalLM, BloomConfig
 
 from flows.commands import cli
 from neurontune_core.model import tiny
@@ -89,3 +90,18 @@ def test_coverage_of_a_good_folder(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert ended(monkeypatch, capsys, "coverage", str(folder)) == (0, "")
+
+
+@pytest.mark.parametrize("command", ["coverage", "plan", "run"])
+def test_attention_that_cannot_be_followed_is_told_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], command: str
+) -> None:
+    """Bloom's attention does not go through transformers' interface."""
+    model = tmp_path / "model"
+    config = BloomConfig(vocab_size=264, hidden_size=32, n_layer=2, n_head=4, pad_token_id=256)
+    AutoModelForCausalLM.from_config(config).save_pretrained(model)
+    tiny.tokenizer().save_pretrained(model)
+    more = [] if command == "coverage" else ["--set", f"runtime.root={tmp_path / 'root'}"]
+    code, told = ended(monkeypatch, capsys, command, str(model), *more)
+    assert code == 2 and len(told.splitlines()) == 1
+    assert "layers [0, 1] of BloomForCausalLM did not call" in told and "attribution.method=gradient" in told

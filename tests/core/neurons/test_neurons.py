@@ -76,6 +76,34 @@ def test_a_square_up_projection_is_told_from_the_down_projection_only_by_width()
     assert neurons.coverage(model)[0].path == "mlp.c_proj"
 
 
+@pytest.mark.parametrize(("family", "width"), [("llama", "intermediate_size"), ("gemma3_text", "intermediate_size"),
+                                               ("qwen2_moe", "shared_expert_intermediate_size")])  # fmt: skip
+def test_the_down_projection_of_an_mlp_as_wide_as_the_residual_stream_is_told_by_its_name(family, width):
+    config = tiny.configuration(family)
+    setattr(config, width, config.hidden_size)
+    rows = neurons.coverage(AutoModelForCausalLM.from_config(config))
+    assert all(row.path.endswith("down_proj") and not row.problem for row in rows)
+
+
+@pytest.mark.parametrize(
+    ("family", "settings", "path"),
+    [
+        ("bamba", {"attn_layer_indices": [1], "mamba_n_heads": 4, "mamba_d_head": 16}, "feed_forward.down_proj"),
+        ("qwen3_next", {"layer_types": ["linear_attention", "full_attention"], "num_experts": 0}, "mlp.down_proj"),
+        ("jamba", {"attn_layer_period": 2, "attn_layer_offset": 1, "num_experts": 1}, "feed_forward.down_proj"),
+    ],
+)  # fmt: skip
+def test_what_stands_for_attention_has_no_neurons(family, settings, path):
+    """Mamba's output projection writes to the residual stream too, as attention's does."""
+    usual = tiny.configuration("llama").to_dict()
+    names = ("vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads",
+             "num_key_value_heads", "pad_token_id")  # fmt: skip
+    config = AutoConfig.for_model(family, **{name: usual[name] for name in names}, **settings)
+    with torch.device("meta"):
+        model = AutoModelForCausalLM.from_config(config)
+    assert [(row.path, row.neurons) for row in neurons.coverage(model)] == [(path, 48)] * 2
+
+
 @pytest.mark.parametrize("family", DENSE)
 def test_captured_activations_are_what_the_down_projection_reads(family):
     model = tiny.model(family)
