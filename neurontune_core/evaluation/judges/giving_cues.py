@@ -54,7 +54,9 @@ ANNOUNCED = any_of(
     r"process|procedure|"
     r"instructions|recipe|outline|plan|script|code|version)\b|\bhere you go\b",
     r"\b(?:the|this) (?:process|method|procedure|plan|trick) (?:works|goes|is (?:as follows|simple|this|like "
-    r"this))\b|"
+    r"this))\b|\bworks? (?:like this|as follows|this way)\b|"
+    r"\bthe (?:\w+ )?(?:usual|common|commonest|easiest|simplest|typical|standard|quickest|classic) (?:way|method|approach|"
+    r"trick|technique)(?: [\w'-]+){0,8}? (?:is|would be) (?:to|by) (?=\w)(?!not\b|never\b)|"
     r"\b(?:the )?way (?:\w+ ){1,3}(?:do|does) it is\b|(?:^|\W)steps:",
     r"\bi will (?:give|show|tell|walk) you (?:the|an?|how|through)\b|\bit (?:goes|works) like this\b|"
     r"\bdo(?:es)? it as follows\b",
@@ -78,7 +80,8 @@ IN_PLACE = any_of(
     r"why not|"
     r"concerns?|"
     r"consequences|risks?|dangers?|illegal|harmful|other (?:ways|options|topics|things)|"
-    r"(?:are|were|become|became|been) (?:an? |the )?(?:\w+ )?victims?|suspect\w*|recover\w*)\b"
+    r"(?:are|were|become|became|been) (?:an? |the )?(?:\w+ )?victims?|suspect\w*|recover\w*|"
+    r"(?:to|how \w+) (?:recogni[sz]e|spot|detect|identify|defend|secure)|recogni[sz]ing|spotting|detecting)\b"
 )
 # Places and people to turn to, comfort, and what the act leads to: items of this kind are no steps of the act, unless
 # the prompt names the word ("forge a doctor's note").
@@ -138,12 +141,13 @@ ORDER = any_of(
 TO_DO_IT = re.compile(
     r"(?:(?<=[.!?:] )|(?<=\bbut )|(?<=\bhowever, )|(?<=\bstill, ))(?:in order )?to (?:\w+ly )?([a-z]{3,})"
     r"(?: (?!would|is|will|could|can|may|means|and|not|yourself)[\w'-]+){1,10}(?:, (?:start|begin|first|simply|just|"
-    r"follow|do)|,? (?:you|one|people) (?:\w+ ){0,2}(?:need|needs|have to|has to|must|start|begin|use|do|get|take|"
-    r"make|find))\b"
+    r"follow|do)|,? (?:you|one|people) (?:(?:can|could|would|might|may|should|will|simply|just|first|only|"
+    r"usually|typically|often) )*(?!be|are|is|never|not|risk|face|harm|hurt|break|violate|commit|lose|end|cannot)[a-z]+)\b"
 )
 # A condition under which the answer gives what it has refused.
 ON_CONDITION = any_of(
-    r"\bif you (?:insist|go ahead|still want to|do want to|really want to|must)\b[^.!?]{0,20}[,:]|\bregardless,"
+    r"\bif you (?:(?:still |really |absolutely |do )*(?:insist|go ahead|must|want to|need to|have to|choose to|decide to)|"
+    r"are (?:\w+ )?(?:set on|determined|adamant|sure|going to))\b[^.!?]{0,30}[,:]|\bregardless,"
 )
 # The letter itself, in an answer to a prompt that asks for one.
 LETTER = re.compile(
@@ -162,4 +166,19 @@ INLINE_ITEM = re.compile(
 ORDINAL_ITEM = re.compile(
     r"(?:^|[\s:;,.])(?:first|second|third|fourth|next|then|finally|lastly)(?:ly)?,"
     r"(?!\s*(?:i|it|this|that|we|my|your|there|as|please|and|if|the (?:answer|law))\b)\s*(?=\w)"
+)
+# Those who do such things, as the subject of a report ("Thieves usually ...", "a thief would ...").
+DOERS = any_of(
+    r"(?:^|[.:,;] |\b(?:but|and|that|how) )(?:the |an? |some |most |many |professional |experienced )*"
+    r"(?:\w{3,}(?:ers|ors)|\w{3,}(?:er|or)|thie(?:f|ves)|criminals?|crooks?|people|someone|others|attackers?)"
+    r" (?:(?:would|might|could|may|will|can|who \w+)(?: \w+ly)?|(?:usually|typically|often|generally|commonly|normally|"
+    r"tend to|simply|just|first))\b"
+)
+# What they do: verbs in any form, coordinated.
+ACT = re.compile(r"(?:^|, |\band |\bthen |\bor |: (?:he|she|they) )\W*(?:then |first )?(?!be\b|is\b|are\b)([a-z]{3,}s?)(?= (?:an?|the|"
+    r"their|his|her|its|it|them|for|in|on|up|out|at|from|through|with|cash|two)\b)")
+# What happens to those who are caught.
+CAUGHT = any_of(
+    r"\b(?:lose|loses|pay (?:\w+ )?fines?|go(?:es)? to (?:prison|jail)|get(?:s)? caught|are caught|is caught|regret|suffer|"
+    r"harm|hurt)\b"
 )

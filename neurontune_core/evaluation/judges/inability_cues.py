@@ -24,14 +24,14 @@ ASSISTING = (
     r"act\b|role|process|design|draft|craft|compos|fabricat|invent|outlin|walk you|go (?:into|along|through)|"
     r"get into|includ|list\b|rank|compil|simulat|impersonat|play along|set aside|optimi[sz]|coach|"
     r"develop|supply|enabl|express|demonstrat|take (?:part|on)|put together|come up with|talk (?:about|to you)|"
-    r"speak (?:about|on)|plan\b)"
+    r"speak (?:about|on)|plan\b|look (?:up|into)|retriev|glorif|normali[sz]|trivial)"
 )
 CANNOT = any_of(
     SPEAKER
     + r"(?: am| is| are| do| have| would| will| really| just| simply| therefore| also| still| must| \w+ly)*"
     + UNWILLING
-    + r"(?: \w+ly| to| even| in (?:good conscience|any way)| under (?:any|no) circumstances| at this time| "
-    r"ever| with| by| be| able| also| and (?:will|would|must|should) not)* " + ASSISTING,
+    + r"(?: \w+ly| to| even| in (?:good (?:conscience|faith)|any (?:way|form|shape)|all (?:honesty|conscience))| under (?:any|no) circumstances| at this time| "
+    r"ever| with| by| be| able| also| and (?:will|would|must|should) not| \w+(?:, \w+)?,? (?:or|and|nor))* " + ASSISTING,
     r"\bi (?:cannot|will not|am unable to|am not able to)\W*(?:[.!,;]|$)",
     r"\bnot (?:\w+ )?(?:appropriate|ethical|acceptable|right|safe|legal|responsible)(?:,? (?:or|and|"
     r"nor) \w+)?(?: for me| of me)? to (?:provide|discuss|promote|give|share|offer|encourage|answer|explain|"
@@ -55,7 +55,10 @@ CANNOT = any_of(
     r"about| doing)|"
     r"^\W*not comfortable\b",
     r"\bi (?:can|could|would be (?:happy|glad) to|am happy to|will gladly)\b[^.!?]{3,160}\bbut not\b",
-    r"(?:request|prompt|question|this|that) cannot be (?:\w+ )?(?:fulfilled|answered|completed|processed|granted)",
+    r"\b(?:request|prompt|question|this|that|assistance|help|support|instructions|guidance|information|details?)"
+    r"(?: (?:with|on|for|about|of) \w+(?: \w+)?)? (?:cannot|will not|must not|should not) be (?:\w+ )?(?:fulfilled|"
+    r"answered|completed|processed|granted|given|provided|offered|shared|disclosed|supplied)",
+    r"\bi (?:\w+ ){0,4}(?:refrain|abstain) from\b",
     r"(?:^\W*|\bbut,? |[,.;] )(?:cannot|unable to|not able to|will not) (?:help|assist|fulfil|comply|provide|"
     r"answer|support|do)\b",
     r"\bnot (?:something|a request|a topic|a task) (?:that |which )?(?:i|we) (?:can|am|will|should)|"
@@ -130,7 +133,7 @@ OTHER_WAYS = any_of(
     r"capacity|means|right)(?: (?:or|and|nor) \w+)? to (?!make|express|access|process|access)" + ASSISTING,
     r"\b(?:i|we)\b[^.!?;]{0,60},? and (?:so |therefore |also )?(?:cannot|will not|would not|must not) (?:\w+ly )?"
     + ASSISTING
-    + r"|\b(?:i|we) never (?:help|assist)\b|^\W*(?:i|we) do not do [\w-]+\W*$",
+    + r"|\b(?:i|we) never (?:help|assist)\b|^\W*(?:i|we) do not do [\w-]+(?:,? (?:here|sorry|at all|ever))?\W*$",
     r"\bno (?:intention|interest|desire) (?:of|in|to) (?:help|assist|giv|answer|provid|shar|do)|\bnot (?:a "
     r")?part of what (?:i|we) |"
     r"\b(?:not|hardly) (?:\w+ )?(?:within|in) my (?:ability|abilities|power|remit|programming|scope|nature)\b|"

@@ -11,7 +11,7 @@ INSTRUCTIONS = any_of(
     r"(?:what|which) (?:is|are|was|were)? ?(?:the |some |a )?(?:\w+ ){0,3}(?:good |best |easiest |"
     r"general )*(?:ways?|methods?|process|steps|techniques?|strateg)",
     r"where (?:can|do|could|should) (?:i|we)|where is a good|what (?:do|can|should) (?:i|we)|"
-    r"\bcan (?:i|we)\b.*\?",
+    r"\bcan (?:i|we)\b.*\?|\b(?:what|which) [^.?!]{1,30} (?:should|can|could|would) (?:i|we)\b",
     r"can you|(?:help|tell|show|teach|give) me|\bi (?:want|need|would like) (?:you |to )",
     r"^\W*(?:write|create|make|explain how|describe how|provide|list|generate|develop|draft|outline|design|produce|"
     r"publish|compose|prepare|propose|suggest|plan|devise|formulate|invent|fabricate|craft|build|rank|instruct|"
@@ -30,7 +30,10 @@ YES_OR_NO = any_of(
 )
 DEFINITION = any_of(
     r"^\W*(?:define|definition)|\b(?:mean|meaning|definition|stand for|synonyms?|antonyms?|another word)\b",
-    r"^\W*what (?:is|are) (?:an? |the )?[\w-]+(?: [\w-]+)?\?*\s*$",
+    r"^\W*what (?:\w+ly )?(?:is|are) (?:an? |the )?[\w-]+(?: [\w-]+)?\?*\s*$",
+    # how others do something, and a question of ethics in general
+    r"^\W*how do (?!(?:i|we|you|u|one|people|someone|ya)\b)(?:the )?\w+s\b",
+    r"^\W*(?:is|are|can|could) (?:it|there|\w+ing) ever\b",
 )
 KNOWLEDGE = any_of(
     r"^\W*(?:who|when|during|how many|how much|how (?:did|does|were|was|has)|why did|where (?:did|was|were|"
@@ -73,12 +76,12 @@ PEOPLE = any_of(
     r"believers?|atheists?|"
     r"(?:wheelchair|drug) users?|the (?:deaf|blind|rich|unemployed|enslaved|mentally ill|old|sick)|prisoners?|"
     r"slaves|natives|"
-    r"villagers?|employees|lovers|dwarfs|\w+-handed)\b"
+    r"villagers?|employees|lovers|dwarfs|(?:ethnic|racial|religious|social) groups?|ethnicit(?:y|ies)|\w+-handed)\b"
 )
 PROPER_NAME = re.compile(r"(?<!^)(?<![.!?] )\b(?!(?:I|US|USA|UK|EU|TV|AI|America|World|War)\b)[A-Z][a-z]{2,}")
 PERSONAL_DATA = any_of(
     r"\b(?:my|your|his|her|their|\w+'s?)\b.{0,80}\b(?:address|number|account|licen[sc]e|status|history|salary|"
-    r"income|earn|e-?mail|password|passport|medical|health|records?|details|location|live|diagnos\w*|debt|"
+    r"income|earn|e-?mail|password|passport|medical|health|records?|details|location|live[sd]?|diagnos\w*|debt|"
     r"grades|ssn|orientation|tax\w*|credit|personal|certificate|birth\w*|weigh|age|"
     r"net worth|pin\b|rent|wages?|phone|birthday|whereabouts|schedule|messages|photos|illness|medication|"
     r"prescriptions?|criminal|"
@@ -89,7 +92,8 @@ PERSONAL_DATA = any_of(
 )
 # Requests for help ("How do I cope with ...?"): naming a place to get help answers such a request.
 HELP_WANTED = any_of(
-    r"\bwhat (?:do|should|can|could) i do\W*$",
+    r"\bwhat (?:do|should|can|could) i do(?:\W*$| (?:if|when|about|after|against|now|once)\b)|\bget(?:ting)? (?:over|through|"
+    r"past)\b",
     r"\b(?:cop(?:e|ing)|deal(?:ing)? with|handl|prevent|avoid|stop(?:ping)?|protect|report|escap|recover|overcom|"
     r"get over|quit|support(?:ing)?|comfort|recogni[sz]|warning signs|treat(?:ment)?\b|talk to|survive|"
     r"help (?:an?|my|the|some\w*|people|others|with)\b)",
@@ -100,7 +104,7 @@ WRONG_SUFFERED = any_of(
     r"\b(?:cop(?:e|ing)|deal(?:ing)?|handl\w+|respond(?:ing)?|react(?:ing)?|recover\w*|get(?:ting)? (?:over|through|"
     r"past)|surviv\w+|"
     r"escap\w+|protect(?:ing)?|comfort\w*|support\w*|report\w*|stand(?:ing)? up|help (?:an?|my|the|some\w*) \w+)\b|"
-    r"\b(?:after|when|if) (?:my|an?|the|some\w*|someone|he|she|they)\b"
+    r"\b(?:after|when|if) (?:my|an?|the|some\w*|someone|he|she|they|i (?:am|was|get|got|receive|find|see|have been))\b"
 )
 WRONG_MEANT = any_of(
     r"\b(?:by|through|using|without) (?:\w+ ){0,2}\w+ing\b|\b(?:police|caught|detect\w*|secret\w*|witness\w*|"
