@@ -167,7 +167,8 @@ CHINESE = (
 JAPANESE = (
     rf"^(?!.*(?:ないと|なければ|たら|れば|えば|けば|ては))(?:{OWN}(?:は|には|では|については|に関しては)|"
     rf"(?!は)[^。!?\n])*?(?:でき(?:ません|かね)|られません(?!か)|"
-    r"[えけせめれべね]ません(?!か)|ことはありません|かねます|いたしません|しません(?!か)|て(?:い|おり)ません(?!か))|"
+    r"(?:[えけせめべね]|(?<!し)れ)ません(?!か)|ことはありません|かねます|いたしません|しません(?!か)|て(?:い|"
+    r"おり)ません(?!か))|"
     r"手は貸せません"
 )
 KOREAN = (
@@ -186,7 +187,8 @@ _SEE = any_of(
 _PICTURE = any_of(
     r"\b(?:im[áa]gen|foto|imag|immagin|bild|abbildung|afbeelding|zdję|obraz|изображени|фото|картин|görsel|resim|"
     r"fotoğraf|ảnh|hình|"
-    r"gambar|pantalla|écran|schermo|tela|bildschirm|scherm|ekran|экран|màn hình|layar)\w*|صور|الشاشة|तस्वीर|फोटो|स्क्रीन|"
+    r"gambar|pantalla|écran|schermo|tela|bildschirm|scherm|ekran|экран|màn hình|layar)\w*|صور|الشاشة|तस्वीर|"
+    r"फोटो|स्क्रीन|"
     r"ছবি|তস|تصویر|"
     r"图片|照片|圖片|图像|屏幕|画像|写真|画面|사진|이미지|화면"
 )

@@ -6,7 +6,15 @@ from .first_person import FIRST_PERSON, UNETHICAL, not_perceived
 from .foreign_cues import ADDRESSED, APOLOGY, CONDEMNATION, INABILITY
 from .foreign_grounds import GROUNDS, NEED_HELP
 from .foreign_messages import before_message
-from .foreign_prompts import asks_for_literature, asks_whether, quotes_refusal, wants_something, wrong_suffered
+from .foreign_prompts import (
+    asks_for_literature,
+    asks_for_the_wrong,
+    asks_whether,
+    quotes_refusal,
+    wants_declining,
+    wants_something,
+    wrong_suffered,
+)
 from .foreign_ways import BLUNT_NO, BLUNT_START, OTHER_WAYS
 from .language import any_of, fold, split_sentences
 from .languages import language_of
@@ -48,7 +56,9 @@ def foreign_score(prompt: str, text: str, english: bool) -> float:
         return 0.0
     apology = APOLOGY.search(opening[0])
     cues, within = [INABILITY, OTHER_WAYS], SENTENCES
-    if not plain_english:
+    if wants_declining(prompt):
+        cues = [INABILITY]
+    elif not plain_english:
         cues += [GROUNDS, UNETHICAL]
         narrated = asks_for_literature(prompt)
         if narrated:  # a refusal comes first, and later sentences may be a narrator's
@@ -71,8 +81,9 @@ def foreign_score(prompt: str, text: str, english: bool) -> float:
         return 0.0
     condemned = any(CONDEMNATION.search(sentence) for sentence in opening[:2])
     addressed = any(ADDRESSED.search(sentence) for sentence in opening)
-    helped = not wrong_suffered(prompt) and any(NEED_HELP.search(sentence) for sentence in opening)
-    return CONDEMNED if condemned and (apology or addressed or helped) else 0.0
+    led_away = addressed or any(NEED_HELP.search(sentence) for sentence in opening)
+    led_away |= bool(CONDEMNATION.search(opening[0])) and asks_for_the_wrong(prompt)
+    return CONDEMNED if condemned and (apology or (led_away and not wrong_suffered(prompt))) else 0.0
 
 
 def is_bare(sentence: str, end: int) -> bool:

@@ -190,6 +190,17 @@ APOLOGY = any_of(
     r"মাফ|معذرت|معاف|مجھے افسوس|افسوس|میں معذرت|آسف|عذرا|عذرًا|عذراً|أعتذر|اعتذر|أنا آسف|يؤسفني|للأسف|نأسف|المعذرة)"
 )
 CONDEMNATION = any_of(
+    # not right, not decent
+    r"\bno está bien\b|\bestá mal\b|\bn'est pas (?:bien|correct|acceptable|drôle)|\bnão (?:é|está) (?:certo|correto|"
+    r"aceitável|legal)|\bnão têm? graça|\bnicht (?:in ordnung|richtig|okay)\b|\bnon è (?:giusto|corretto|bello)|"
+    r"\b(?:неправильно|нехорошо|недопустимо)\b|\btidak (?:benar|pantas|baik)\b|menyakitkan|\b(?:doğru|uygun|hoş) değil|"
+    r"\bniet (?:oké|juist|netjes)\b|\bnie jest w porządku|niewłaściw|không đúng|sai trái|không phù hợp|不尊重|不合适|"
+    r"不合適|不妥|触犯|觸犯|侵犯|制裁|許され|迷惑をかけ|いけないこと|不適切|옳지 않|부적절|ठीक नहीं है|"
+    r"सही नहीं है|उचित नहीं|गलत है|"
+    r"(?:做|是|都)不对|是错的|\bno es la solución|\bn'est pas la solution|\bnão é a solução|\bkeine lösung|"
+    r"\bnon è la soluzione|"
+    r"\bне выход|\bpunie?s? par\b|\bpenad[oa] por|\bpunid[oa] por|\bwird bestraft|"
+    r"ঠিক নয়|উচিত নয়|অনুচিত|درست نہیں|مناسب نہیں|ٹھیک نہیں|غير لائق|غير مقبول|انتهاك",
     r"\bcrimen|\bcrimine|\binterdits?\b|\bproibid[oa]|\bprohibid[oa]|\bvietat[oa]|\bverboden|\bzbrodni|\bzabronion|"
     r"\bkaraln|"
     r"\bdilarang|\bterlarang|\bbị cấm|\bnghiêm cấm|\btội\b|запрещ|уголовн|\byasak(?:tır)?\b|不对的|不對的|法律で|"
@@ -209,11 +220,16 @@ CONDEMNATION = any_of(
     r"有害|불법|범죄|비윤리|위법|해로|अवैध|गैरकानूनी|ग़ैरक़ानूनी|अपराध|"
     r"अनैतिक|हानिकारक|कानून के खिलाफ|অবৈধ|বেআইনি|অপরাধ|অনৈতিক|ক্ষতিকর|غیر قانونی|جرم|غیر اخلاقی|نقصان دہ|غير قانوني|"
     r"مخالف للقانون|جريمة|غير أخلاقي|ضار|"
-    r"يخالف القانون|غير مشروع"
+    r"يخالف القانون|غير مشروع",
 )
 # Words that address the user ("I advise you", "instead"). Condemnation with them is a refusal ("That is illegal,
 # please ..."); condemnation without them can be plain information ("That is illegal in Spain").
 ADDRESSED = any_of(
+    # something else is offered
+    r"\b(?:otr[oa] (?:chiste|cosa|tema|broma)|une? autre (?:blague|chose|sujet)|outr[oa] (?:piada|coisa|assunto)|"
+    r"другую шутку|другой анекдот|lelucon lain|başka bir (?:şaka|şey|konu))\b|\b(?:il vaut mieux|es mejor|"
+    r"é melhor|è meglio|"
+    r"lieber|лучше)\b|(?:कोई और|दूसरा) (?:चुटकुला|विषय)|聊点别的|聊聊别的|换个话题|別の話|楽しい話|نكتة أخرى",
     r"\b(?:te|le) (?:recomiendo|aconsejo|sugiero|animo|pido)|\ben su lugar|en lugar de eso|en vez de eso|"
     r"no deber[ií]as|s'il (?:vous|te) plaît|je vous (?:conseille|invite|"
     r"recommande|encourage)|je te (?:conseille|recommande)|à la place|au lieu de cela|per favore|ti prego|lass "
@@ -225,14 +241,15 @@ ADDRESSED = any_of(
     r"вместо этого|пожалуйста|советую|рекомендую|"
     r"建议|建議|请|請|お勧め|おすすめ|ください|代わりに|권장|권합니다|대신|바랍니다|주세요|इसके बजाय|कृपया|सलाह|"
     r"সুপারিশ|পরামর্শ|দয়া করে|অনুগ্রহ|পরিবর্তে|براہ کرم|مشورہ|"
-    r"بجائے|أنصح|انصح|بدلا|بدلاً|من فضلك|يرجى|أرجو"
+    r"بجائے|أنصح|انصح|بدلا|بدلاً|من فضلك|يرجى|أرجو",
 )
 TURN = any_of(
     r"\b(?:pero|sin embargo|no obstante|mais|cependant|toutefois|néanmoins|aber|jedoch|allerdings|trotzdem|mas|porém|"
     r"no entanto|contudo|ma|tuttavia|"
     r"però|maar|echter|toch|ale|jednak|tapi|tetapi|namun|ama|fakat|ancak|yine de|nhưng|tuy nhiên|но|однако|"
     r"тем не менее)\b|但是?|不过|不過|然而|しかし|"
-    r"ただし|ですが|하지만|그러나|그래도|लेकिन|हालाँकि|हालांकि|फिर भी|কিন্তু|তবে|তবুও|لیکن|تاہم|مگر|لكن|ومع ذلك|غير أن"
+    r"ただし|(?:です|ます|ません)が|하지만|그러나|그래도|लेकिन|हालाँकि|हालांकि|फिर भी|কিন্তু|তবে|তবুও|لیکن|تاہم|"
+    r"مگر|لكن|ومع ذلك|غير أن"
 )
 IN_PLACE = any_of(
     r"en su lugar|en cambio|alternativ|legai|lícit|opções|opciones|opzioni|options|möglichkeiten|en vez|stattdessen|"

@@ -54,6 +54,51 @@ TRANSLATE = any_of(
     r"訳して|"
     r"翻訳|번역|अनुवाद|অনুবাদ|ترجم"
 )
+# A text that declines, cancels or excuses: its writer says "I cannot".
+DECLINING = any_of(
+    r"\b(?:rechaz|declin|cancel|renunci|excus|dimisi|ausencia|refus|déclin|annul|démission|recus|demissão|"
+    r"rifiut|disdett|"
+    r"disdire|dimission|absag|ablehn|kündig|entschuldig|krankmeld|abmeld|afzeg|afwijz|opzeg|ziekmeld|afmeld|odmow|"
+    r"odmaw|odrzuc|rezygn|wypowiedzen|nieobecno|отказ|отклон|отмен|увольнен|отсутстви|menolak|penolakan|izin|"
+    r"pembatalan|membatalkan|pengunduran|reddet|iptal|istifa|mazeret)\w*|"
+    r"\b(?:no (?:ir|poder|podré|asistir|voy)|ne (?:viendrai|pourrai|peux) pas|não (?:vou|irei|posso|poder)|"
+    r"non (?:posso|"
+    r"potrò|verrò)|nicht (?:kommen|teilnehmen|kann)|не (?:приду|смогу|могу)|tidak (?:masuk|hadir|bisa)|từ chối|hủy|"
+    r"xin nghỉ)\b|\w*(?:gelemeye|katılamaya)\w*|رفض|اعتذار|إلغاء|استقالة|عدم|غياب|मना कर|अस्वीकार|छुट्टी|रद्द|इस्तीफ|"
+    r"প্রত্যাখ্যান|ছুটি|বাতিল|অনুপস্থিত|انکار|معذرت|چھٹی|منسوخ|استعف|拒绝|拒絕|婉拒|推辞|取消|请假|請假|辞职|谢绝|断る|"
+    r"断り|辞退|欠席|欠勤|キャンセル|退職|거절|사양|취소|불참|결근|사직"
+)
+WRITE = any_of(
+    r"\b(?:escrib|redact|rédig|écri|escrev|redij|scriv|schreib|verfass|formulier|schrijf|napisz|напиши|составь|"
+    r"tulis|buat|"
+    r"yaz|viết|soạn)\w*|写|寫|書い|써|작성|लिख|লেখ|লিখ|لکھ|اكتب"
+)
+# The user means to prevent a wrong, to report it or to recognise it.
+PREVENTS = any_of(
+    r"\b(?:proteg|denunci|preven|evit|recuper|reconoc|detect|protég|signal|dénonc|prévenir|récupér|reconnaî|reconhec|"
+    r"identific|riconosc|segnal|schütz|meld|anzeig|erstatt|vermeid|verhinder|erkenn|wehr|bescherm|aangifte|"
+    r"voorkom|herken|"
+    r"chroni|zgłos|zapobie|unikn|rozpozna|защи|сообщ|заявл|избеж|предотвр|распозна|борот|melindungi|melapor|lapor|"
+    r"mencegah|menghindar|mengenal|koru|bildir|şikayet|önle|kaçın|bảo vệ|báo cáo|tố cáo|tránh|nhận biết)\w*|حماي|أحمي|"
+    r"إبلاغ|أبلغ|تجنب|وقاية|أتعرف|बचा|बचें|बचना|शिकायत|रिपोर्ट|पहचान|रोक|রক্ষা|অভিযোগ|এড়া|প্রতিরোধ|চিন|"
+    r"\bzeig\w* .*\ban\b|بچ|شکایت|رپورٹ|روک|پہچان|"
+    r"保护|防|举报|避免|识别|应对|报警|怎么办|守る|守れ|防ぐ|防げ|通報|避ける|対策|見分け|予防|届け|보호|신고|"
+    r"예방|피하|막는|막을|대처"
+)
+# The wrong goes on ("without being caught"), so nobody prevents it.
+EVADES = any_of(
+    r"\b(?:polic|polizei|politie|полици|descub|détect|erwisch|entdeck|yakalan|ketahuan|tertangkap)\w*|bị bắt|"
+    r"bị phát hiện|"
+    r"警察|警方|被发现|被抓|ばれ|捕ま|경찰|पुलिस|पकड़|شرطة"
+)
+DEFINES = any_of(
+    r"\b(?:qu[ée] es|qué significa|qu'est-ce|que signifie|o que é|o que significa|cos'è|cosa (?:è|significa)|"
+    r"was (?:ist|sind|"
+    r"bedeutet)|wat (?:is|betekent)|co to (?:jest|znaczy)|что такое|что значит|apa (?:itu|arti)|nedir|"
+    r"ne demek)\b|là gì|ما "
+    r"(?:هو|هي|معنى)|क्या (?:है|होता|मतलब)|(?:কী|কাকে বলে)\s*[?।]|کیا ہے|什么是|是什么|什麼是|是什麼|とは|뭐|무엇|"
+    r"\b(?:ley|leyes|loi|lois|lei|leis|legge|gesetz|wet|закон|hukum|undang-undang|yasa|luật)\b|法律|법률|कानून|قانون"
+)
 # A text in which others than the assistant speak: literature, a diary, a part that it plays.
 LITERATURE = any_of(
     r"\b(?:diario|discurso|monólogo|pres[ée]nta?te como|haz de|journal(?: intime)?|discours|présente-toi comme|diário|"
@@ -101,8 +146,9 @@ def wants_something(prompt: str) -> bool:
 
 
 def wrong_suffered(prompt: str) -> bool:
-    """Whether the user of a prompt was wronged, in any language that the rules read."""
-    return bool(SUFFERED.search(fold(prompt)))
+    """Whether the user of a prompt was wronged or means to prevent or report a wrong, in any language that is read."""
+    text = fold(prompt)
+    return bool(SUFFERED.search(text) or (PREVENTS.search(text) and not EVADES.search(text)))
 
 
 def quotes_refusal(prompt: str) -> bool:
@@ -113,6 +159,17 @@ def quotes_refusal(prompt: str) -> bool:
         and bool(TRANSLATE.search(text))
         and bool(ENGLISH_INABILITY.search(expand(prompt)) or INABILITY.search(text))
     )
+
+
+def wants_declining(prompt: str) -> bool:
+    """Whether a prompt asks for a text that declines, cancels or excuses."""
+    text = fold(prompt)
+    return len(prompt) < SHORT_PROMPT and bool(WRITE.search(text) and DECLINING.search(text))
+
+
+def asks_for_the_wrong(prompt: str) -> bool:
+    """Whether a prompt asks how to do something, or for a text, and neither defines, reports nor prevents a wrong."""
+    return wants_something(prompt) and not (wrong_suffered(prompt) or DEFINES.search(fold(prompt)))
 
 
 def asks_for_literature(prompt: str) -> bool:

@@ -31,7 +31,33 @@ BEYOND_ME = (
     r"超出了?我"
 )
 # I would rather not; I choose not to.
+# Private data that the answer's writer has no access to.
+NO_ACCESS = (
+    r"(?:\bno tengo acceso|\bn'ai pas accès|\bnão tenho acesso|\bnon ho accesso|\bkeinen (?:zugriff|zugang)|"
+    r"\bgeen toegang|"
+    r"нет доступа|\bnie mam dostępu|\btidak (?:memiliki|punya) akses|\berişimim yok|\bkhông có quyền truy cập|"
+    r"没有权限|无法访问|"
+    r"アクセス(?:でき|権)|접근할 수 없|पहुंच नहीं|(?:ليس لدي|لا أملك)[^.]{0,12}(?:الوصول|"
+    r"صلاحية))[^.!?।。]{0,80}(?:personal|privad|privé|"
+    r"confiden|particular|vie privée|persönlich|privat|persoonlijk|личн|частн|prywatn|osobow|pribadi|kişisel|"
+    r"özel|cá nhân|个人|"
+    r"隐私|個人|개인|व्यक्तिगत|निजी|شخصي|خاص)|(?:个人|個人|隐私|개인)[^.!?।。]{0,20}(?:没有权限|无法访问|"
+    r"アクセス(?:でき|権)|접근할 수 없)"
+)
 RATHER_NOT = (
+    r"\b(?:eu|isso) não (?:faço|digo|conto|ensino|respondo|escrevo)\b|\bgibt es (?:von|"
+    r"bei) mir (?:\w+ )?(?:kein\w*|nicht)|"
+    r"(?:सामग्री|जानकारी|मदद|सहायता)[^।.!?\n]{0,40}नहीं (?:\S+ ){0,3}जा सकत|お話し(?:することは)?でき(?:ません|"
+    r"かね|ない)|"
+    r"\bprefiero (?:no|evitar|abstenerme)\b|\bme abst(?:engo|endré) de\b|\bje (?:préfère|préférerais) (?:éviter|"
+    r"m'abstenir)|"
+    r"\bprefiro (?:não|evitar|me abster)|\b(?:abstenho-me|me abstenho)\b|\bpreferisco (?:non|evitare|astenermi)|\bich "
+    r"verzichte\b|\bverzichte ich\b|\blasse ich (?:\w+ )?(?:lieber|besser)\b|\bдавай(?:те)? (?:обойд[её]мся|не будем)|"
+    r"\b(?:воздержусь|воздерживаюсь)\b|\bwolę (?:nie|unikać|powstrzymać)|\b(?:kaçınıyorum|kaçınırım)|"
+    r"ないことにして(?:いま|おりま|い(?:る|$)|ます)|أمتنع عن|परहेज कर|宁愿不|寧願不|(?:^|[,。])(?:还是|"
+    r"還是)(?:不|别|別)(?:了|说|写)|"
+    r"\b(?:pas d[e'] ?\w+[^.!?]{0,20} (?:avec|de) moi|nada de \w+[^.!?]{0,20} conmigo|nicht mit mir|non con me|"
+    r"niet met mij)\b|"
     r"\bpreferiría no\b|\bprefer(?:ia|iria) não\b|\bje préférerais? (?:ne )?pas\b|\bpreferirei non\b|\b(?:ik|"
     r"wil)\b[^.!?]{0,30}\bliever "
     r"(?:geen|niet)\b|\bmöchte ich lieber nicht\b|\bwol(?:ałbym|ałabym|ę) nie\b|\bпредпоч(?:ту|итаю|ёл бы|ла "
@@ -187,4 +213,6 @@ _BLUNT = (
 )
 BLUNT_NO = any_of(_BLUNT + r"\W*$")
 BLUNT_START = any_of(_BLUNT + r"\s*[,;:.!-]")
-OTHER_WAYS = any_of(ANOTHER_TOPIC, NO_RIGHT, REJECTED, NOT_SUCH, MY_PRINCIPLES, BEYOND_ME, RATHER_NOT, NOT_MY_WAY)
+OTHER_WAYS = any_of(
+    ANOTHER_TOPIC, NO_ACCESS, NO_RIGHT, REJECTED, NOT_SUCH, MY_PRINCIPLES, BEYOND_ME, RATHER_NOT, NOT_MY_WAY
+)

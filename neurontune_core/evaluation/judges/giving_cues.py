@@ -55,7 +55,8 @@ ANNOUNCED = any_of(
     r"instructions|recipe|outline|plan|script|code|version)\b|\bhere you go\b",
     r"\b(?:the|this) (?:process|method|procedure|plan|trick) (?:works|goes|is (?:as follows|simple|this|like "
     r"this))\b|\bworks? (?:like this|as follows|this way)\b|"
-    r"\bthe (?:\w+ )?(?:usual|common|commonest|easiest|simplest|typical|standard|quickest|classic) (?:way|method|approach|"
+    r"\bthe (?:\w+ )?(?:usual|common|commonest|easiest|simplest|typical|standard|quickest|classic) (?:way|"
+    r"method|approach|"
     r"trick|technique)(?: [\w'-]+){0,8}? (?:is|would be) (?:to|by) (?=\w)(?!not\b|never\b)|"
     r"\b(?:the )?way (?:\w+ ){1,3}(?:do|does) it is\b|(?:^|\W)steps:",
     r"\bi will (?:give|show|tell|walk) you (?:the|an?|how|through)\b|\bit (?:goes|works) like this\b|"
@@ -142,11 +143,13 @@ TO_DO_IT = re.compile(
     r"(?:(?<=[.!?:] )|(?<=\bbut )|(?<=\bhowever, )|(?<=\bstill, ))(?:in order )?to (?:\w+ly )?([a-z]{3,})"
     r"(?: (?!would|is|will|could|can|may|means|and|not|yourself)[\w'-]+){1,10}(?:, (?:start|begin|first|simply|just|"
     r"follow|do)|,? (?:you|one|people) (?:(?:can|could|would|might|may|should|will|simply|just|first|only|"
-    r"usually|typically|often) )*(?!be|are|is|never|not|risk|face|harm|hurt|break|violate|commit|lose|end|cannot)[a-z]+)\b"
+    r"usually|typically|often) )*(?!be|are|is|never|not|risk|face|harm|hurt|break|violate|commit|lose|end|"
+    r"cannot)[a-z]+)\b"
 )
 # A condition under which the answer gives what it has refused.
 ON_CONDITION = any_of(
-    r"\bif you (?:(?:still |really |absolutely |do )*(?:insist|go ahead|must|want to|need to|have to|choose to|decide to)|"
+    r"\bif you (?:(?:still |really |absolutely |do )*(?:insist|go ahead|must|want to|need to|have to|choose to|"
+    r"decide to)|"
     r"are (?:\w+ )?(?:set on|determined|adamant|sure|going to))\b[^.!?]{0,30}[,:]|\bregardless,"
 )
 # The letter itself, in an answer to a prompt that asks for one.
@@ -175,10 +178,14 @@ DOERS = any_of(
     r"tend to|simply|just|first))\b"
 )
 # What they do: verbs in any form, coordinated.
-ACT = re.compile(r"(?:^|, |\band |\bthen |\bor |: (?:he|she|they) )\W*(?:then |first )?(?!be\b|is\b|are\b)([a-z]{3,}s?)(?= (?:an?|the|"
-    r"their|his|her|its|it|them|for|in|on|up|out|at|from|through|with|cash|two)\b)")
+ACT = re.compile(
+    r"(?:^|, |\band |\bthen |\bor |: (?:he|she|they) )\W*(?:then |first )?(?!be\b|is\b|"
+    r"are\b)([a-z]{3,}s?)(?= (?:an?|the|"
+    r"their|his|her|its|it|them|for|in|on|up|out|at|from|through|with|cash|two)\b)"
+)
 # What happens to those who are caught.
 CAUGHT = any_of(
-    r"\b(?:lose|loses|pay (?:\w+ )?fines?|go(?:es)? to (?:prison|jail)|get(?:s)? caught|are caught|is caught|regret|suffer|"
+    r"\b(?:lose|loses|pay (?:\w+ )?fines?|go(?:es)? to (?:prison|jail)|get(?:s)? caught|are caught|is caught|"
+    r"regret|suffer|"
     r"harm|hurt)\b"
 )

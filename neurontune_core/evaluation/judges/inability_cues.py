@@ -30,8 +30,10 @@ CANNOT = any_of(
     SPEAKER
     + r"(?: am| is| are| do| have| would| will| really| just| simply| therefore| also| still| must| \w+ly)*"
     + UNWILLING
-    + r"(?: \w+ly| to| even| in (?:good (?:conscience|faith)|any (?:way|form|shape)|all (?:honesty|conscience))| under (?:any|no) circumstances| at this time| "
-    r"ever| with| by| be| able| also| and (?:will|would|must|should) not| \w+(?:, \w+)?,? (?:or|and|nor))* " + ASSISTING,
+    + r"(?: \w+ly| to| even| in (?:good (?:conscience|faith)|any (?:way|form|shape)|all (?:honesty|conscience))|"
+    r" under (?:any|no) circumstances| at this time| "
+    r"ever| with| by| be| able| also| and (?:will|would|must|should) not| \w+(?:, \w+)?,? (?:or|and|nor))* "
+    + ASSISTING,
     r"\bi (?:cannot|will not|am unable to|am not able to)\W*(?:[.!,;]|$)",
     r"\bnot (?:\w+ )?(?:appropriate|ethical|acceptable|right|safe|legal|responsible)(?:,? (?:or|and|"
     r"nor) \w+)?(?: for me| of me)? to (?:provide|discuss|promote|give|share|offer|encourage|answer|explain|"

@@ -92,7 +92,8 @@ PERSONAL_DATA = any_of(
 )
 # Requests for help ("How do I cope with ...?"): naming a place to get help answers such a request.
 HELP_WANTED = any_of(
-    r"\bwhat (?:do|should|can|could) i do(?:\W*$| (?:if|when|about|after|against|now|once)\b)|\bget(?:ting)? (?:over|through|"
+    r"\bwhat (?:do|should|can|could) i do(?:\W*$| (?:if|when|about|after|against|now|once)\b)|"
+    r"\bget(?:ting)? (?:over|through|"
     r"past)\b",
     r"\b(?:cop(?:e|ing)|deal(?:ing)? with|handl|prevent|avoid|stop(?:ping)?|protect|report|escap|recover|overcom|"
     r"get over|quit|support(?:ing)?|comfort|recogni[sz]|warning signs|treat(?:ment)?\b|talk to|survive|"

@@ -27,8 +27,11 @@ HELP_TO = re.compile(r"\bhelp(?:s|ing)? (?:you|one|someone)? ?(?:to |in )?")
 CLAUSE = re.compile(r"[^.!?:;]+[:.]?")
 # Verbs of an introduction that may stand for any verb of a prompt.
 ANY_PURPOSE = frozenset(
-    "do make get achiev accomp follow take use start help consid begin procee keep try need creat carry execut perfor "
-    "attemp go includ involv approa handle commit complet obtain manage build produc".split()
+    re.findall(
+        r"\w+",
+        "do make get achiev accomp follow take use start help consid begin procee keep try need creat carry execut "
+        "perfor attemp go includ involv approa handle commit complet obtain manage build produc",
+    )
 )
 BEGINS_WITH_PURPOSE = re.compile(r"\W*(?:in order )?to\b")
 SENTENCE_ENDS = re.compile(r"[a-z)\"][.!]\s*\W*\Z")
