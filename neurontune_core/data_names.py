@@ -9,13 +9,14 @@ from pathlib import Path, PurePosixPath
 
 from neurontune_core.errors import InputError, nearest_first
 
-ENDINGS = (".csv", ".json", ".jsonl", ".parquet", ".toml")
+ENDINGS = (".csv", ".tsv", ".json", ".jsonl", ".parquet", ".toml")
 """What the name of a file of one's own ends in, in any letter case; `.toml` describes where the rows are."""
 HUB = "hub:"
 """How a file on the hub is named: `hub:owner/name/path/to/file.parquet`."""
 _LONGEST = 60
 _OWN = re.compile(
-    r"(?:(?P<role>harmful|benign):)?(?P<place>.*\.(?:csv|jsonl?|parquet|toml))(?:/(?P<attacks>[^/.]+))?", re.IGNORECASE
+    r"(?:(?P<role>harmful|benign):)?(?P<place>.*\.(?:[ct]sv|jsonl?|parquet|toml))(?:/(?P<attacks>[^/.]+))?",
+    re.IGNORECASE,
 )
 
 

@@ -6,17 +6,19 @@ from typing import Any
 
 from neurontune_core.errors import InputError
 
+LONGEST_NAME = 4
+"""Most words of a column's name; what has more is a text, and the file has no header."""
 QUERY = {
     "query": (
         "query", "prompt", "goal", "question", "instruction", "behavior", "behaviour", "forbidden_prompt", "request",
-        "text", "input", "messages", "conversation", "history",
+        "text", "input", "user_prompt", "prompt_text", "messages", "conversation", "conversations", "history",
     ),
     "context": ("input",),
     "category": (
         "category", "unsafety_category", "harm_category", "risk_category", "semantic_category", "topic",
         "type",
     ),
-    "history": ("history", "messages", "conversation"),
+    "history": ("history", "messages", "conversation", "conversations"),
 }  # fmt: skip
 """For each use, the names of its column, in the order of search; case, blanks, - and _ do not matter."""
 HARMFUL = QUERY | {
@@ -75,6 +77,11 @@ def recognise(
                 found[use] = alike[0]
                 break
     if main not in found:
+        if any(len(column.split()) > LONGEST_NAME for column in columns):
+            raise InputError(
+                f"{field}: the first row of the file has no names of columns ({_listed(columns)[:80]}); write a row of "
+                f"names above it, with {known[main][0]!r} for the column of the {main}"
+            )
         raise InputError(
             f"{field}: no {main} among the columns {_listed(columns)}; name it with --set "
             f"{field}.columns.{main}=COLUMN, or call it {', '.join(known[main])}"
@@ -86,9 +93,11 @@ def recognise(
     return {use: found[use] for use in known if use in found}
 
 
-def columns_in_words(found: Mapping[str, str]) -> str:
-    """Return in words which column was taken for which use."""
-    return ", ".join(f"{use} = {column!r}" for use, column in found.items() if column)
+def columns_in_words(found: Mapping[str, str], columns: Sequence[str] = ()) -> str:
+    """Return in words which column was taken for which use, and which of all `columns` was taken for none."""
+    used = ", ".join(f"{use} = {column!r}" for use, column in found.items() if column)
+    unused = [column for column in columns if column not in found.values()]
+    return f"{used}; not used: {_listed(unused)}" if unused else used
 
 
 def _plain(name: str) -> str:

@@ -1,4 +1,7 @@
-"""Conversations in a dataset's row: a list of messages in the form of OpenAI, `{"role": ..., "content": ...}`."""
+"""Conversations in a dataset's row: a list of messages in the form of OpenAI, `{"role": ..., "content": ...}`.
+
+The form of ShareGPT, `{"from": "human", "value": ...}`, is read as well.
+"""
 
 import json
 import re
@@ -8,11 +11,13 @@ from typing import Any
 from neurontune_core.records import Message
 
 SPEAKERS = ("system", "user", "assistant")
+_OTHER_NAMES = {"human": "user", "gpt": "assistant", "developer": "system"}
+"""What ShareGPT and newer models of OpenAI call the speakers."""
 MAX_CHARACTERS = 16_000
 """Most characters of a conversation, query included; a longer text is a document."""
 
 
-_MESSAGES = re.compile(r"\s*\[\s*\{\s*['\"](?:role|content)['\"]\s*:")
+_MESSAGES = re.compile(r"\s*\[\s*\{\s*['\"](?:role|content|from|value)['\"]\s*:")
 """How the text of a list of messages begins, in JSON or as Python prints it (which is not JSON)."""
 
 
@@ -40,7 +45,7 @@ def is_conversation(value: Any) -> bool:
     if _MESSAGES.match(value):
         return True
     found = _parsed(value)
-    return isinstance(found, list) and any(isinstance(each, dict) and "role" in each for each in found)
+    return isinstance(found, list) and any(isinstance(each, dict) and each.keys() & {"role", "from"} for each in found)
 
 
 def read_conversation(value: Any) -> Turns:
@@ -101,9 +106,13 @@ def _checked(value: Any) -> tuple[str, list[Message]]:
 
 
 def _message(number: int, row: Any) -> tuple[str, str]:
+    if isinstance(row, dict) and {"from", "value"} <= row.keys():
+        row = {"role": row["from"], "content": row["value"]}
     if not isinstance(row, dict) or not {"role", "content"} <= row.keys():
         raise BadConversation(f"message {number} has no role and content")
-    role, content = row["role"], row["content"]
+    role, content = row["role"], _text_of(row["content"])
+    if isinstance(role, str):
+        role = _OTHER_NAMES.get(role, role)
     if role not in SPEAKERS:
         raise BadConversation(
             f"message {number} has role {str(role)[:40]!r}, which is not one of {', '.join(SPEAKERS)}"
@@ -117,6 +126,16 @@ def _message(number: int, row: Any) -> tuple[str, str]:
     except UnicodeEncodeError as error:
         raise BadConversation(f"message {number} is not valid Unicode") from error
     return role, content
+
+
+def _text_of(content: Any) -> Any:
+    """Return the text of a content that is a list of parts, if all are text; any other content as it is."""
+    if not isinstance(content, list) or not content:
+        return content
+    if not all(isinstance(part, dict) and part.get("type") == "text" for part in content):
+        return content
+    texts = [part.get("text") for part in content]
+    return "\n".join(texts) if all(isinstance(text, str) for text in texts) else content
 
 
 def _parsed(text: str) -> Any:

@@ -18,8 +18,16 @@ from neurontune_core.errors import InputError
 OWN = "own"
 """Category and type of an attack whose file gives none."""
 MAX_ATTACK_CHARACTERS = 4 * MAX_CHARACTERS
-_NEARLY = re.compile(r"\{\{?\s*\w+\s*\}\}?|\[\[?[A-Z _]+\]\]?", re.IGNORECASE)
-"""Placeholders that other collections use for the query."""
+_BRACKETED = re.compile(r"\{\{?\s*\w+\s*\}\}?|\[\[?[A-Z _]+\]\]?", re.IGNORECASE)
+"""What looks like a placeholder."""
+_QUERY = r"(?:query|prompt|goal|question|request|instruction|behaviou?r)"
+_OTHER_PLACEHOLDER = re.compile(
+    rf"\{{\{{?\s*(?:(?:user[_ ]?)?(?:{_QUERY}|input|text)|0)?\s*\}}\}}?"
+    rf"|\[\[?\s*(?:(?:insert|your|the|user)[_ ])*(?:{_QUERY}|input|text|replace)(?:[_ ]here)?\s*\]\]?"
+    rf"|<\s*{_QUERY}\s*>|%s",
+    re.IGNORECASE,
+)
+"""Placeholders that other collections use for the query: `{{prompt}}`, `{0}`, `{}`, `[INSERT PROMPT HERE]`."""
 _LONGEST_NAME = 200
 
 
@@ -39,7 +47,8 @@ def read_attacks(
 ) -> ReadTexts:
     """Return the attacks in the rows of a file.
 
-    A row without the placeholder is rejected, and so is a row whose attack occurs in an earlier row or in `before`. If
+    Another placeholder that can only mean the query is read as `{query}`, with a note. A row without a placeholder is
+    rejected, and so is a row whose attack occurs in an earlier row or in `before`. If
     the category is one of the ten, in any spelling, the attack has this category's type unless the row gives a type. An
     attack without a category gets the category `own`; if it has no type either, it gets the type `own`.
 
@@ -47,13 +56,15 @@ def read_attacks(
         InputError: no column of the file is known to hold attacks, or no row can be used.
     """
     found = recognise(f"{section}.sources.{name}", table.columns, ATTACK, file.columns)
-    read = ReadTexts(columns=columns_in_words(found), notes=table.notes)
+    read = ReadTexts(columns=columns_in_words(found, table.columns), notes=table.notes)
     templates = {attack.template: attack.name for attack in before}
     names = set(templates.values())
+    others: dict[str, None] = {}
     for row in table.rows:
         values = {use: row.values.get(column) for use, column in found.items()}
         problem = row.problem or _problem(values, "template", MAX_ATTACK_CHARACTERS)
         template = "" if problem else str(values["template"]).strip()
+        template, other = _with_placeholder(template)
         problem = problem or _template_problem(template)
         attack = _attack(name, row.number, template, values)
         if not problem and template in templates:
@@ -63,10 +74,13 @@ def read_attacks(
         if problem:
             read.rejected.append(Rejected(name, row.number, problem))
             continue
+        others |= {other: None} if other else {}
         templates[template] = attack.name
         names.add(attack.name)
         read.attacks.append(attack)
-    _check_any(name, read.attacks, read, len(table.rows), section)
+    _check_any(f"{section}.attacks", name, read.attacks, read, len(table.rows))
+    if others:
+        read.notes += (f"{', '.join(map(repr, others))} is read as {PLACEHOLDER}",)
     new = sorted({attack.category for attack in read.attacks} - {*ATTACK_TYPES, OWN})
     if new:
         read.notes += (f"attack categories of its own: {', '.join(new)}",)
@@ -80,7 +94,7 @@ def read_refusals(name: str, file: TextFile, table: Table, section: str = "pairs
         InputError: no column of the file is known to hold refusals, or no row can be used.
     """
     found = recognise(f"{section}.sources.{name}", table.columns, REFUSAL, file.columns)
-    read = ReadTexts(columns=columns_in_words(found), notes=table.notes)
+    read = ReadTexts(columns=columns_in_words(found, table.columns), notes=table.notes)
     for row in table.rows:
         values = {use: row.values.get(column) for use, column in found.items()}
         problem = row.problem or _problem(values, "text", MAX_CHARACTERS)
@@ -91,7 +105,7 @@ def read_refusals(name: str, file: TextFile, table: Table, section: str = "pairs
             read.rejected.append(Rejected(name, row.number, problem))
         else:
             read.refusals.append(text)
-    _check_any(name, read.refusals, read, len(table.rows), section)
+    _check_any(f"{section}.refusals", name, read.refusals, read, len(table.rows))
     return read
 
 
@@ -126,8 +140,19 @@ def _problem(values: Mapping[str, Any], main: str, longest: int) -> str:
     return ""
 
 
+def _with_placeholder(template: str) -> tuple[str, str]:
+    """Return a template with `{query}` in the place of the only other placeholder that it has, and this placeholder."""
+    if PLACEHOLDER in template.replace(f"{{{PLACEHOLDER}}}", ""):
+        return template, ""
+    found = {match[0] for match in _OTHER_PLACEHOLDER.finditer(template)}
+    if len(found) != 1:
+        return template, ""
+    (other,) = found
+    return template.replace(other, PLACEHOLDER), other
+
+
 def _template_problem(template: str) -> str:
-    nearly = _NEARLY.search(template.replace(PLACEHOLDER, "") if "{{" not in template else template)
+    nearly = _BRACKETED.search(template.replace(PLACEHOLDER, "") if "{{" not in template else template)
     if PLACEHOLDER not in template or (nearly and nearly[0] == f"{{{PLACEHOLDER}}}"):
         instead = f" but {nearly[0]!r}" if nearly else ""
         return f"the template has no {PLACEHOLDER}{instead}; write {PLACEHOLDER} where the query goes"
@@ -136,7 +161,7 @@ def _template_problem(template: str) -> str:
     return ""
 
 
-def _check_any(name: str, used: Sequence[Any], read: ReadTexts, rows: int, section: str) -> None:
+def _check_any(field: str, name: str, used: Sequence[Any], read: ReadTexts, rows: int) -> None:
     if not used:
         why = f"row {read.rejected[0].row}: {read.rejected[0].reason}" if read.rejected else "it has no row"
-        raise InputError(f"{section}: none of the {rows} rows of {name!r} can be used ({why}); correct the file")
+        raise InputError(f"{field}: none of the {rows} rows of {name!r} can be used ({why}); correct the file")

@@ -53,7 +53,9 @@ def read_queries(name: str, role: RoleName, file: RoleFile, rows: Sequence[Row],
     """
     layout = _layout(f"{section}.sources.{name}", name, role, file, rows)
     categories = {slug(theirs): ours for theirs, ours in file.categories.items()}
-    read = ReadQueries(columns=columns_in_words(layout.model_dump(include=set(HARMFUL))))
+    is_own = bool(file.columns or not file.layouts)
+    others = [name for name in _columns(rows) if name not in layout.where] if is_own else []
+    read = ReadQueries(columns=columns_in_words(layout.model_dump(include=set(HARMFUL)), others))
     wrapped: list[WrappedQuery] = []
     seen: set[str] = set()
     for row in rows:
@@ -126,9 +128,12 @@ def _layout(field: str, name: str, role: RoleName, file: RoleFile, rows: Sequenc
     )
 
 
+def _columns(rows: Sequence[Row]) -> list[str]:
+    return list(dict.fromkeys(column for row in rows for column in row.values))
+
+
 def _recognised(field: str, role: RoleName, file: RoleFile, rows: Sequence[Row]) -> Layout:
-    names = list(dict.fromkeys(column for row in rows for column in row.values))
-    found = recognise(field, names, HARMFUL if role == "harmful" else QUERY, file.columns)
+    found = recognise(field, _columns(rows), HARMFUL if role == "harmful" else QUERY, file.columns)
     optional = tuple(column for use, column in found.items() if use != "query")
     return Layout.model_validate({**found, "optional": optional})
 

@@ -1,4 +1,4 @@
-"""Read the rows of a local data file: CSV, JSON, JSON lines or parquet."""
+"""Read the rows of a local data file: CSV, TSV, JSON, JSON lines or parquet."""
 
 import codecs
 import csv
@@ -16,18 +16,24 @@ from unicodedata import category, normalize
 import pyarrow as pa
 from pyarrow import parquet
 
+from neurontune_core.data.json_values import JsonObject, json_values
 from neurontune_core.errors import InputError
 from neurontune_core.model.checks.files import STAND_INS, reason
 
 LARGEST = 2**30
 """Most bytes of a data file, because all of it is read at once."""
-FORMATS = (".csv", ".json", ".jsonl", ".parquet")
+FORMATS = (".csv", ".tsv", ".json", ".jsonl", ".parquet")
 ONLY_COLUMN = "text"
 """The name of the column of a file that has texts and no header."""
 _INDEX = re.compile(r"|Unnamed: \d+(\.\d+)*|__index_level_\d+__")
+_TO_UTF8 = "convert the file to UTF-8 (a spreadsheet can save it as `CSV UTF-8`)"
 _COUNTED = re.compile(r"index|level_\d+")
 """Names that pandas gives to an index column; the column is an index if it counts the rows."""
 _SENTENCE_WORDS = 4
+_SEPARATOR_LINE = re.compile(r"sep=(.)\n", re.IGNORECASE)
+"""A first line by which spreadsheets tell the character between columns."""
+_DELIMITERS = ("\t", ";", "|")
+"""What may stand between columns instead of a comma, in the order of search."""
 
 
 @dataclass(frozen=True)
@@ -60,8 +66,9 @@ def read_rows(path: Path) -> list[Row]:
 def read_table(path: Path) -> Table:
     """Return all rows of a file, those that cannot be read included, without the index column that pandas writes.
 
-    Text is UTF-8, with or without a byte-order mark. The suffix tells the format; a `.json` file holds a list of
-    objects or of texts, or one a line. A CSV file of one column may do without a header.
+    Text is UTF-8, with or without a byte-order mark, or UTF-16 with one. The suffix tells the format; a `.json` file
+    holds a list of objects or of texts, one a line, or an object with the rows (`json_values`). A CSV file of one
+    column may do without a header.
 
     Raises:
         InputError: unknown suffix, a column that occurs twice or differs from another only in case or blanks, or
@@ -75,18 +82,27 @@ def read_table(path: Path) -> Table:
         if suffix == ".parquet":
             table = _parquet_table(path)
         else:
-            text = path.read_text(encoding="utf-8-sig")
-            table = _csv_table(path, text) if suffix == ".csv" else Table(_json_rows(path, text))
+            text = _text(path)
+            table = _json_table(path, text) if suffix.startswith(".json") else _csv_table(path, text)
     except UnicodeDecodeError as error:
-        raise InputError(
-            f"{path}: not UTF-8 ({error.reason} at byte {error.start}); convert the file to UTF-8"
-        ) from error
+        raise InputError(f"{path}: not UTF-8 ({error.reason} at byte {error.start}); {_TO_UTF8}") from error
     except (csv.Error, ValueError, RecursionError, pa.ArrowException) as error:
         raise InputError(f"{path}: not a readable {suffix[1:]} file: {reason(error)}; correct the file") from error
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror or reason(error)}); check the file") from error
     check_columns(path, table.columns)
     return _without_index(table)
+
+
+def _text(path: Path) -> str:
+    """Return a file's text, of which UTF-16 is known by its byte-order mark; all ends of lines are newlines.
+
+    Raises:
+        UnicodeDecodeError: it is in another encoding.
+    """
+    with path.open("rb") as file:
+        mark = file.read(2)
+    return path.read_text(encoding="utf-16" if mark in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) else "utf-8-sig")
 
 
 def check_is_itself(path: Path) -> None:
@@ -169,11 +185,16 @@ def _is_index(table: Table, column: str) -> bool:
 def _csv_table(path: Path, text: str) -> Table:
     # a field that is not used may be of any length; one that is used and too long is its row's problem
     csv.field_size_limit(2**31 - 1)
-    header, delimiter, notes = _header(text, ","), ",", []
-    if len(header) == 1 and (other := _other_delimiter(header[0])):
-        delimiter, notes = other, [f"its columns are separated by {other!r}"]
-        header = _header(text, delimiter)
-    check_columns(path, header)
+    notes, delimiter = [], ","
+    if line := _SEPARATOR_LINE.match(text):
+        delimiter, text = line[1], text[line.end() :]
+    elif len(header := _header(text, ",")) == 1:
+        delimiter = _other_delimiter(header[0])
+    header = _header(text, delimiter)
+    if delimiter != ",":
+        notes.append(f"its columns are separated by {delimiter!r}")
+    named = _named_columns(text, delimiter, header)
+    check_columns(path, named)
     if _is_plain_lines(text, header):
         lines = [line.strip() for line in text.splitlines() if line.strip()]
         note = "it has no header and is read as one text a line"
@@ -181,21 +202,38 @@ def _csv_table(path: Path, text: str) -> Table:
     if len(header) == 1 and _is_sentence(header[0]):
         notes.append("it has no header, so its only column is read from the first line on")
         return Table(_csv_rows(text, delimiter, [ONLY_COLUMN]), tuple(notes))
-    return Table(_csv_rows(text, delimiter, None), tuple(notes))
+    if (empty := len(header) - len(named)) > 0:
+        notes.append(f"{empty} empty columns without a name are not used")
+    return Table(_csv_rows(text, delimiter, None, len(named)), tuple(notes))
 
 
 def _header(text: str, delimiter: str) -> list[str]:
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True, delimiter=delimiter)
-    return next(filter(None, reader), [])
+    return next(_nonempty(text, delimiter), [])
+
+
+def _nonempty(text: str, delimiter: str) -> Iterator[list[str]]:
+    return filter(None, csv.reader(io.StringIO(text, newline=""), strict=True, delimiter=delimiter))
 
 
 def _other_delimiter(name: str) -> str:
-    """Return the character that separates columns if what was read as the name of one is those of several."""
-    for delimiter in ("\t", ";"):
+    """Return what separates columns if what was read as the name of one is those of several; else the comma."""
+    for delimiter in _DELIMITERS:
         parts = name.split(delimiter)
         if len(parts) > 1 and not any(_is_sentence(part) for part in parts):
             return delimiter
-    return ""
+    return ","
+
+
+def _named_columns(text: str, delimiter: str, header: list[str]) -> list[str]:
+    """Return a header without the columns at its end that have no name and no value, as spreadsheets write them."""
+    named = len(header)
+    while named > 1 and not header[named - 1].strip():
+        named -= 1
+    if named == len(header):
+        return header
+    # read without errors, which the rows tell
+    rows = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
+    return header if any(field.strip() for row in rows for field in row[named:]) else header[:named]
 
 
 def _is_sentence(text: str) -> bool:
@@ -210,8 +248,8 @@ def _is_plain_lines(text: str, header: Sequence[str]) -> bool:
     return any(line.count(",") != first.count(",") for line in text.splitlines() if line.strip())
 
 
-def _csv_rows(text: str, delimiter: str, header: list[str] | None) -> list[Row]:
-    """Return the rows below the header, or with a header that is given all rows."""
+def _csv_rows(text: str, delimiter: str, header: list[str] | None, named: int | None = None) -> list[Row]:
+    """Return the rows below the header, or with a header that is given all rows; of each the first `named` fields."""
     reader = csv.reader(io.StringIO(text, newline=""), strict=True, delimiter=delimiter)
     rows: list[Row] = []
     while True:
@@ -226,6 +264,8 @@ def _csv_rows(text: str, delimiter: str, header: list[str] | None) -> list[Row]:
             fields, fault = [""], f"not CSV: {error}"
         if not fields:
             continue
+        if not any(field.strip() for field in fields[named:]):
+            fields = fields[:named]
         if header is None:
             header = fields
             continue
@@ -257,9 +297,9 @@ def read_objects(path: Path, kind: str) -> Iterator[tuple[int, Any]]:
         yield from enumerate(rows, start=1)
         return
     try:
-        lines = path.read_text(encoding="utf-8-sig").split("\n")
+        lines = _text(path).split("\n")
     except UnicodeDecodeError as error:
-        raise InputError(f"{kind} {path} is not UTF-8 ({error.reason}); save it as UTF-8") from error
+        raise InputError(f"{kind} {path} is not UTF-8 ({error.reason}); {_TO_UTF8}") from error
     except OSError as error:
         raise InputError(f"{kind} {path} cannot be read ({error.strerror or error}); check the file") from error
     for number, line in enumerate(lines, start=1):
@@ -275,60 +315,12 @@ def read_objects(path: Path, kind: str) -> Iterator[tuple[int, Any]]:
         yield number, row
 
 
-class JsonObject(dict[str, Any]):
-    """A JSON object that knows which key of it, or of an object in a list of it (messages), was there twice."""
-
-    def __init__(self, pairs: list[tuple[str, Any]]):
-        super().__init__(pairs)
-        keys = [key for key, _ in pairs]
-        self.doubled = "" if len(self) == len(keys) else next(key for key in keys if keys.count(key) > 1)
-        listed = (each for value in self.values() if isinstance(value, list) for each in value)
-        within = (each.doubled for each in listed if isinstance(each, JsonObject) and each.doubled)
-        self.doubled = self.doubled or next(within, "")
-
-
-def _json_rows(path: Path, text: str) -> list[Row]:
-    values: list[tuple[int, Any]]
-    if text.lstrip().startswith("[") and (whole := _list(text, path.suffix.lower() == ".json")) is not None:
-        values = list(enumerate(whole, start=1))
-    else:
-        values = _json_lines(text)
-        if len(values) > 1 and isinstance(values[0][1], json.JSONDecodeError) and _is_one_object(text):
-            raise InputError(f"{path}: holds one object; give a list of objects, or one object a line")
+def _json_table(path: Path, text: str) -> Table:
+    values, notes = json_values(path, text)
     readable = [value for _, value in values if not isinstance(value, json.JSONDecodeError)]
     if readable and all(isinstance(value, str) for value in readable):
         values = [(n, JsonObject([(ONLY_COLUMN, each)]) if isinstance(each, str) else each) for n, each in values]
-    return [_row(path, number, value) for number, value in values]
-
-
-def _list(text: str, is_whole: bool) -> list[Any] | None:
-    """Return the list a text holds; None if it holds none and need not, as it may hold a value a line."""
-    try:
-        found = json.loads(text, object_pairs_hook=JsonObject)
-    except json.JSONDecodeError:
-        if is_whole:
-            raise
-        return None
-    return found if isinstance(found, list) else None
-
-
-def _json_lines(text: str) -> list[tuple[int, Any]]:
-    """Return the number and the value of every line, or the error it gives."""
-    values: list[tuple[int, Any]] = []
-    for number, line in enumerate(text.split("\n"), start=1):
-        if line.strip():
-            try:
-                values.append((number, json.loads(line, object_pairs_hook=JsonObject)))
-            except json.JSONDecodeError as error:
-                values.append((number, error))
-    return values
-
-
-def _is_one_object(text: str) -> bool:
-    try:
-        return isinstance(json.loads(text), dict)
-    except ValueError:
-        return False
+    return Table([_row(path, number, value) for number, value in values], notes)
 
 
 def _row(path: Path, number: int, value: Any) -> Row:

@@ -15,6 +15,7 @@ from neurontune_core.config import absolute_path
 from neurontune_core.errors import InputError
 from neurontune_core.model import gguf, hub, tiny
 from neurontune_core.model.checks.folder import check_model_folder, check_stored_format
+from neurontune_core.model.checks.name import check_name
 from neurontune_core.model.gguf_conversion import gguf_configuration
 from neurontune_core.model.identity import folder_digest
 from neurontune_core.model.packaged import packaged, packaged_header
@@ -145,6 +146,7 @@ class _Found:
 
 def _find(config: ModelConfig, whole: bool) -> _Found:
     """Find a model by the form of its name; `whole` downloads a hub model's weights, and checks a folder's files."""
+    check_name(config)
     scheme, _, rest = config.name.partition(":")
     name = absolute_path(config.name)
     if scheme == "packaged":

@@ -14,7 +14,7 @@ from neurontune_core.model.checks.files import shown
 from neurontune_core.model.checks.generation import end_tokens
 from neurontune_core.model.checks.template import check_template
 from neurontune_core.model.checks.tokenizer import check_ids, load_tokenizer
-from neurontune_core.model.checks.weights import check_files, check_weights, read_headers
+from neurontune_core.model.checks.weights import check_files, check_no_adapter, check_weights, read_headers
 from neurontune_core.model.positions import position_limit
 from neurontune_core.model.settings import ModelConfig
 
@@ -62,6 +62,7 @@ def _check(folder: Path, system: str | None) -> None:
         raise InputError("the folder cannot be read; allow your user to read it")
     if not any(folder.iterdir()):
         raise InputError("the folder is empty; save the model there with save_pretrained first")
+    check_no_adapter(folder)
     if not (folder / "config.json").exists() and any(folder.glob("*.safetensors")):
         raise InputError("has no readable config.json; download or save the model again")
     stored = check_method(folder)

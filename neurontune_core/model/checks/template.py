@@ -1,11 +1,13 @@
 """Check a chat template: it compiles, ends, contains the prompt, and does nothing unsafe."""
 
+import logging
 import mmap
 import re
 import resource
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from itertools import pairwise
 from pathlib import Path
 from threading import Lock
@@ -16,7 +18,7 @@ import jinja2
 from transformers import PreTrainedTokenizerBase
 
 from neurontune_core.errors import InputError
-from neurontune_core.model.chat import prompt_text
+from neurontune_core.model.chat import PLAIN_TEMPLATE, prompt_text
 from neurontune_core.model.checks.files import reason, shown
 
 PROMPT = "How are candles made at home"
@@ -32,6 +34,8 @@ _RANDOM = ("random", "lipsum")
 _OF_THE_DAY = re.compile(r"strftime_now\(\s*['\"][^'\"]*%[-#]?[HIMSfcXsrRTpz]")
 _memory_limit = Lock()
 
+logger = logging.getLogger("neurontune")
+
 
 class _EndlessError(Exception):
     """The template has taken more steps than any prompt needs."""
@@ -46,6 +50,7 @@ def check_template(tokenizer: PreTrainedTokenizerBase, system: str | None = None
     """
     templates: Any = tokenizer.chat_template
     if templates is None:
+        _warn_of_plain_form(str(tokenizer.name_or_path))
         return
     if isinstance(templates, dict):
         if "default" not in templates:
@@ -66,6 +71,18 @@ def check_template(tokenizer: PreTrainedTokenizerBase, system: str | None = None
     if system:
         left_out = "model.system_prompt: the chat template of this model ignores it; leave the setting out"
         _check_rendering(_rendered(tokenizer, system), system.strip(), left_out)
+
+
+@cache
+def _warn_of_plain_form(model: str) -> None:
+    """Say once for each model how prompts are written, because most models without a template are not chat models."""
+    form = PLAIN_TEMPLATE.format(prompt="...").replace("\n", " / ")
+    logger.warning(
+        "%s has no chat template, so prompts are written as %r; if it is a chat model, put its own template "
+        "(chat_template.jinja) into its folder",
+        shown(model, 120),
+        form,
+    )
 
 
 def _check_words(template: str) -> None:

@@ -13,6 +13,7 @@ from neurontune_core.model.checks.files import check_readable, read_object, reas
 from neurontune_core.model.checks.loaded import check_fit
 from neurontune_core.model.dequantise import dequantising
 
+_ADAPTER = "adapter_config.json"
 _SINGLE, _INDEX = "model.safetensors", "model.safetensors.index.json"
 _FORMATS = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
 _FLAGS = {"BOOL": torch.bool, "I64": torch.int64, "I32": torch.int32, "I16": torch.int16, "I8": torch.int8}
@@ -30,12 +31,6 @@ def check_files(folder: Path) -> list[Path]:
         InputError: there is none, or files of several models, or a file is missing, unreadable or not safetensors.
     """
     found = sorted(folder.glob("*.safetensors"))
-    own = [file for file in found if not file.name.startswith("adapter_")]
-    if (folder / "adapter_config.json").exists():
-        rest = "next to a whole model" if own else "without the model it adapts"
-        raise InputError(
-            f"adapter_config.json: the folder has an adapter {rest}; merge it into its model, and give the merged model"
-        )
     if not found and not (folder / _INDEX).exists():
         raise InputError(_without_weights(folder))
     single, index = folder / _SINGLE, folder / _INDEX
@@ -54,6 +49,23 @@ def check_files(folder: Path) -> list[Path]:
             f"remove one of them"
         )
     return files
+
+
+def check_no_adapter(folder: Path) -> None:
+    """Check that a folder has no adapter, such as of LoRA, which has only few weights of a model.
+
+    Raises:
+        InputError: it has one; the message names the model that it adapts, and how to merge it.
+    """
+    if not (folder / _ADAPTER).exists():
+        return
+    own = [file for file in folder.glob("*.safetensors") if not file.name.startswith("adapter_")]
+    base = shown(read_object(folder / _ADAPTER).get("base_model_name_or_path") or "", 60)
+    rest = "next to a whole model" if own else f"without the model it adapts{base and f' ({base})'}"
+    raise InputError(
+        f"{_ADAPTER}: the folder has an adapter {rest}; merge it into its model (`merge_and_unload` of peft), save "
+        f"model and tokenizer in a new folder, and give that"
+    )
 
 
 def read_headers(files: list[Path], stored: str = "") -> Headers:
@@ -176,9 +188,14 @@ def _without_weights(folder: Path) -> str:
     pickled = [name for name in names if name.endswith(_PICKLED)]
     remedy = "save the model there with save_pretrained first"
     if pickled:
-        remedy = f"convert {shown(pickled[0], 60)} to safetensors; it is not read, because a pickle may run code"
+        remedy = (
+            f"convert {shown(pickled[0], 60)} to safetensors (load the model with transformers, and save_pretrained); "
+            f"it is not read, because a pickle may run code"
+        )
     elif gguf := [name for name in names if name.lower().endswith(".gguf")]:
         remedy = f"give the path of {shown(gguf[0], 60)} itself"
     elif inner := [name for name in names if any((folder / name).glob("*.safetensors"))]:
         remedy = f"give the folder {shown(inner[0], 60)} in it"
+    elif cached := sorted(folder.glob("snapshots/*/*.safetensors")):
+        remedy = f"give the folder {shown(cached[0].parent.relative_to(folder), 60)} in it, or the model's hub id"
     return f"no *.safetensors file in {shown(folder, 120)}; {remedy}"

@@ -77,7 +77,9 @@ def test_a_response_column_comes_first() -> None:
         ([REFUSED, ASKED], "message 1 is of the assistant, but the user must speak first"),
         ([*EARLIER, SYSTEM, ASKED], "message 3 is a system message; only the first message can be one"),
         ([*EARLIER, {"role": "user", "content": None}], "message 3 is not text but NoneType"),
-        ([{"role": "user", "content": [{"type": "text", "text": "x"}]}], "message 1 is not text but list"),
+        ([{"role": "user", "content": [{"type": "image", "text": "x"}]}], "message 1 is not text but list"),
+        ([{"role": "user", "content": []}], "message 1 is not text but list"),
+        ([{"from": "tool", "value": "x"}, ASKED], "message 1 has role 'tool', which is not one of system, user, "),
         ([*EARLIER, {"role": "user", "content": " \n"}], "message 3 is empty"),
         ([{"role": "user"}], "message 1 has no role and content"),
         ([ASKED, "and then?"], "message 2 has no role and content"),
@@ -154,8 +156,8 @@ def test_a_column_that_repeats_the_conversation_adds_nothing() -> None:
     [
         ({"messages": [*EARLIER, ASKED], "category": "theft"}, "query = 'messages', category = 'category'"),
         ({"conversation": json.dumps([*EARLIER, ASKED])}, "query = 'conversation'"),
-        ({"History": [*EARLIER, ASKED], "id": 1}, "query = 'History'"),
-        ({"prompt": [*EARLIER, ASKED], "completion": "In water."}, "query = 'prompt'"),
+        ({"History": [*EARLIER, ASKED], "id": 1}, "query = 'History'; not used: 'id'"),
+        ({"prompt": [*EARLIER, ASKED], "completion": "In water."}, "query = 'prompt'; not used: 'completion'"),
         ({"goal": ASKED["content"], "history": EARLIER}, "query = 'goal', history = 'history'"),
         ({"goal": ASKED["content"], "messages": json.dumps(EARLIER)}, "query = 'goal', history = 'messages'"),
     ],
@@ -164,3 +166,26 @@ def test_columns_of_conversations_are_recognised(row: dict[str, Any], columns: s
     found = read_queries("mine", "harmful", RoleFile(file="x"), [Row(1, row)])
     assert (only(found).text, only(found).history) == ("How do I pick a lock?", HISTORY)
     assert found.columns == columns
+
+
+@pytest.mark.parametrize("written", [lambda messages: messages, json.dumps, repr])
+@pytest.mark.parametrize("column", ["conversations", "messages", "prompt"])
+def test_other_forms_of_messages_are_read(written: Any, column: str) -> None:
+    """ShareGPT's names, OpenAI's newer role, and texts as lists of parts."""
+    sharegpt = [
+        {"from": "system", "value": "Be brief."},
+        *({"from": "human" if turn["role"] == "user" else "gpt", "value": turn["content"]} for turn in EARLIER),
+        {"from": "human", "value": ASKED["content"]},
+    ]
+    parts = [
+        {"role": "developer", "content": "Be brief."},
+        *EARLIER,
+        {"role": "user", "content": [{"type": "text", "text": " How do I"}, {"type": "text", "text": "pick a lock? "}]},
+    ]
+    for messages, text in ((sharegpt, "How do I pick a lock?"), (parts, "How do I\npick a lock?")):
+        found = read_queries("mine", "harmful", RoleFile(file="x"), [Row(1, {column: written(messages)})])
+        if written is repr:  # Python's own form is not JSON
+            assert "text that is not JSON" in found.rejected[0].reason
+        else:
+            query = only(found)
+            assert (query.text, query.history, query.system) == (text, HISTORY, "Be brief.")

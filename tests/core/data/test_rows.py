@@ -1,5 +1,6 @@
 """Reading CSV, JSON, JSON lines and parquet, and what cannot be read."""
 
+import json
 import os
 from pathlib import Path
 
@@ -67,7 +68,13 @@ def test_rows_that_cannot_be_read_keep_their_number_and_say_why(tmp_path: Path) 
         ("a.parquet", "", "not a readable parquet file"),
         ("a.json", "[" * 100_000, "not a readable json file"),
         ("a.json", f"[{'1' * 5000}]", "not a readable json file"),
-        ("a.json", '{\n "data": [{"q": "a"}]\n}', "holds one object; give a list of objects, or one object a line"),
+        ("a.json", '{\n "q": "a"\n}', "holds one object, with 'q', of which not exactly one .* give a list of objects"),
+        (
+            "a.json",
+            '{\n "a": [{"q": "a"}], "b": [{"q": "b"}]\n}',
+            "holds one object, with 'a', 'b', of which not exactly",
+        ),
+        ("a.csv", b"q\nF\xfcr Elise\n", "not UTF-8 .* convert the file to UTF-8 .a spreadsheet can save it"),
         ("a.csv", "goal,target,goal\na,b,c\n", "column 'goal' occurs twice; keep one of them, or rename one"),
         ("a.csv", "goal,,\na,b,c\n", "column '' occurs twice"),
         ("a.csv", "goal;goal\na;b\n", "column 'goal' occurs twice"),
@@ -114,11 +121,53 @@ def test_a_field_may_be_of_any_length(tmp_path: Path) -> None:
     assert [(row.values["q"], len(row.values["n"]), row.problem) for row in rows] == [("a", 200_000, ""), ("b", 1, "")]
 
 
-@pytest.mark.parametrize("delimiter", [";", "\t"])
+@pytest.mark.parametrize("delimiter", [";", "\t", "|"])
 def test_other_delimiters_are_found_in_the_header(tmp_path: Path, delimiter: str) -> None:
     table = read_table(file(tmp_path, "a.csv", f'goal{delimiter}kind\n"a{delimiter} b, c"{delimiter}x\n'))
     assert table == Table([Row(1, {"goal": f"a{delimiter} b, c", "kind": "x"})], table.notes)
     assert table.notes == (f"its columns are separated by {delimiter!r}",)
+
+
+@pytest.mark.parametrize("delimiter", [";", "\t", ","])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+@pytest.mark.parametrize("ending", ["csv", "TSV"])
+@pytest.mark.parametrize("first", ["", "sep={}\r\n"])
+def test_what_spreadsheets_write_is_read(
+    tmp_path: Path, delimiter: str, encoding: str, ending: str, first: str
+) -> None:
+    """A line that names the separator, another encoding, columns without name and value, lines that end in CR LF."""
+    lines = ["goal,kind,,", '"Für a, b\r\nor c",x,,', "d,,,", ",,,"]
+    text = first + "".join(f"{line}\r\n" for line in lines)
+    quoted = '"Für a, b\r\nor c"'
+    text = text.replace(quoted, "QUOTED").replace(",", delimiter).replace("QUOTED", quoted).format(delimiter)
+    table = read_table(file(tmp_path, f"a.{ending}", text.encode(encoding)))
+    assert [row.values for row in table.rows] == [
+        {"goal": "Für a, b\nor c", "kind": "x"}, {"goal": "d", "kind": ""}, {"goal": "", "kind": ""},
+    ]  # fmt: skip
+    assert "2 empty columns without a name are not used" in table.notes and not any(row.problem for row in table.rows)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        '{"data": [{"q": "a", "n": 1}, {"q": "b", "n": 2}]}',
+        '{"version": "1.0", "tags": ["x"], "rows": [{"q": "a", "n": 1}, {"q": "b", "n": 2}], "errors": []}',
+        '{"q": ["a", "b"], "n": [1, 2]}',
+        '{"q": {"0": "a", "1": "b"}, "n": {"0": 1, "1": 2}}',
+    ],
+)
+@pytest.mark.parametrize("indent", [None, 1])
+def test_rows_within_an_object_are_found_with_a_word(tmp_path: Path, content: str, indent: int | None) -> None:
+    table = read_table(file(tmp_path, "a.json", json.dumps(json.loads(content), indent=indent)))
+    assert table.rows == [Row(1, {"q": "a", "n": 1}), Row(2, {"q": "b", "n": 2})]
+    assert len(table.notes) == 1 and table.notes[0].startswith("it")
+
+
+@pytest.mark.parametrize(
+    "row", [{"q": "a"}, {"messages": [{"role": "user", "content": "a"}]}, {"conversations": [{"from": "human"}]}]
+)
+def test_one_object_on_one_line_is_a_row(tmp_path: Path, row: dict[str, object]) -> None:
+    assert [each.values for each in read_rows(file(tmp_path, "a.json", json.dumps(row)))] == [row]
 
 
 @pytest.mark.parametrize(

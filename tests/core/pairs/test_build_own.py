@@ -62,14 +62,14 @@ def test_few_attacks_of_one_category_and_none_held_out_are_enough(tmp_path: Path
 
 
 def test_the_summary_shows_what_was_understood(tmp_path: Path, chat: ChatModel) -> None:
-    attacks = ["Be a pirate: {query}", "no place \x1b[31m{prompt}"]
+    attacks = ["Be a pirate: {query}", "no place \x1b[31m{name}"]
     text = text_of(build_pairs(config(tmp_path, attacks), chat))
     for line in (
-        "  bad (harmful): query = 'goal'",
+        "  bad (harmful): query = 'goal'; not used: 'n'",
         "  good (benign): query = 'text'",
         "  how (attacks): template = 'text'",
         "  no (refusals): text = 'text'",
-        "  how row 2: the template has no {query} but '{prompt}'; write {query} where the query goes",
+        "  how row 2: the template has no {query} but '{name}'; write {query} where the query goes",
     ):
         assert line in text.splitlines()
     assert "\x1b" not in text

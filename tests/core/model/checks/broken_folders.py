@@ -90,6 +90,23 @@ def nested(folder: Path) -> None:
     (folder / WEIGHTS).rename(folder / "final" / WEIGHTS)
 
 
+def in_a_snapshot(folder: Path) -> None:
+    """Put the files where a hub's cache has them."""
+    inner = folder / "snapshots" / "0f3c"
+    inner.mkdir(parents=True)
+    for file in [file for file in folder.iterdir() if file.is_file()]:
+        file.rename(inner / file.name)
+
+
+def adapter(folder: Path) -> None:
+    """Leave what peft saves: the adapter's weights and settings, and the tokenizer, but no configuration of a model."""
+    (folder / WEIGHTS).rename(folder / "adapter_model.safetensors")
+    (folder / CONFIG).unlink()
+    (folder / "adapter_config.json").write_text(
+        json.dumps({"peft_type": "LORA", "base_model_name_or_path": "org/base"})
+    )
+
+
 def every_id_one_higher(folder: Path) -> None:
     """Move the ids of a tokenizer up, as one of another model would have them."""
     content = json.loads((folder / TOKENIZER).read_text())
@@ -120,7 +137,12 @@ WHOLE: dict[str, tuple[Damage, str]] = {
     "weights in a folder inside": (nested, "give the folder final in it"),
     "pickled weights": (each(remove(WEIGHTS), write("pytorch_model.bin", b"PK")), "convert pytorch_model.bin"),
     "GGUF file in a folder": (each(remove(WEIGHTS), write("a.Q4.gguf", b"GGUF")), "give the path of a.Q4.gguf"),
+    "cache of a hub": (in_a_snapshot, "give the folder snapshots/0f3c in it, or the model's hub id"),
     "adapter alone": (each(remove(WEIGHTS), write("adapter_config.json", "{}")), "adapter_config.json: .* merge"),
+    "adapter as peft saves it": (adapter, r"adapter_config.json: .* the model it adapts \(org/base\); merge it"),
+    "adapter as a pickle": (
+        each(adapter, remove("adapter_model.safetensors"), write("adapter_model.bin", b"PK")), "_config.json: .* merge",
+    ),
     "adapter next to a model": (write("adapter_config.json", "{}"), "adapter_config.json: .* next to a whole model"),
     "weights of another name": (lambda f: (f / WEIGHTS).rename(f / "mine.safetensors"), "mine.safetensors: is not"),
     "two models": (write("model-00001-of-00002.safetensors", b"x"), "model-00001-of-00002.safetensors: .* two models"),

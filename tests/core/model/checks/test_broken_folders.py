@@ -236,3 +236,21 @@ def test_other_logits_on_a_second_load_are_told(tmp_path: Path, monkeypatch: pyt
     told = "different logits every time it is loaded" if change == "a weight" else "not finite"
     with pytest.raises(InputError, match=f"^model.name: '.*/m': gives .*{told}"):
         load(reference, str(tmp_path / "root"), CPU)
+
+
+@pytest.mark.parametrize("form", ["{}/nosuch", "~/nosuch", "./nosuch", "../nosuch/model"])
+def test_a_path_to_nothing_is_told_and_not_looked_up_on_the_hub(tmp_path: Path, form: str) -> None:
+    with pytest.raises(InputError, match=r"^model.name: '.*' does not exist; give a folder, a GGUF file, a hub id or"):
+        source.describe(ModelConfig(name=form.format(tmp_path)))
+
+
+def test_a_model_without_a_chat_template_is_told_once_how_prompts_are_written(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name, damage in (("plain", without_template), ("chat", lambda _: None)):
+        folder = good(tmp_path / name)
+        damage(folder)
+        for _ in range(2):
+            source.describe(ModelConfig(name=str(folder)))
+    (line,) = caplog.messages
+    assert "plain has no chat template" in line and "User: ... / Assistant:" in line and "chat_template.jinja" in line
