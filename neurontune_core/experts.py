@@ -182,12 +182,18 @@ def _apart(module: Any, chosen: Tensor) -> _Multiply:
     counts: list[int] = chosen.bincount(minlength=module.num_experts).tolist()
 
     def multiply(name: str, rows: Tensor) -> Tensor:
+        # what the module has now: accelerate takes an offloaded weight away before the backward pass
+        weights: Tensor = getattr(module, name)
         biases = getattr(module, f"{name}_bias") if module.has_bias else None
-        # rounded weights are not kept for the backward pass
-        one_product = product if is_quantised(getattr(module, name)) else _plain_product
+        # rounded weights are not kept dequantised for the backward pass
+        one_product = product if is_quantised(weights) else _plain_product
         return torch.cat(
             [
-                one_product(part, partial(_matrix, module, name, expert), None if biases is None else biases[expert])
+                one_product(
+                    part,
+                    partial(_matrix, weights, expert, module.is_transposed),
+                    None if biases is None else biases[expert],
+                )
                 for expert, part in enumerate(rows.split(counts))
                 if len(part)
             ]
@@ -200,16 +206,15 @@ def _plain_product(rows: Tensor, matrix: Callable[[], Tensor], bias: Tensor | No
     return functional.linear(rows, matrix(), bias)
 
 
-def _matrix(module: Any, name: str, expert: int) -> Tensor:
+def _matrix(weights: Tensor, expert: int, transposed: bool) -> Tensor:
     """Return an expert's linear map `[output, input]`, dequantised."""
-    weights: Tensor = getattr(module, name)
     if is_quantised(weights):
         # in their own number format, also inside a mode that widens operations; torchao cuts no inference tensors
         with torch._C.DisableTorchFunction(), torch.inference_mode(False):
             matrix = weights[expert : expert + 1].dequantize()[0]
     else:
         matrix = weights[expert]
-    return matrix.T if module.is_transposed else matrix
+    return matrix.T if transposed else matrix
 
 
 ALL_EXPERTS_FUNCTIONS.register(IMPLEMENTATION, _run)

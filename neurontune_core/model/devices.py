@@ -139,10 +139,13 @@ def weight_of(module: nn.Module, name: str = "weight") -> Tensor:
         InputError: it is not loaded at all.
     """
     weight: Tensor = getattr(module, name)
-    if is_quantised(weight):
-        return weight.dequantize()
-    if not weight.is_meta:
-        return weight
+    if weight.is_meta:
+        weight = _offloaded(module, name)
+    return weight.dequantize() if is_quantised(weight) else weight
+
+
+def _offloaded(module: nn.Module, name: str) -> Tensor:
+    """Return a copy of a weight that accelerate has offloaded, on the device on which it runs."""
     hook: Any = getattr(module, "_hf_hook", None)
     if hook is None or getattr(hook, "weights_map", None) is None:
         raise InputError(f"model: the weights of {type(module).__name__} are not loaded; load the model whole")

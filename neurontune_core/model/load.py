@@ -217,7 +217,7 @@ def _folder(reference: ModelReference, root: str) -> Path:
     if _is_file(reference):
         return _converted(reference, root, partial(_convert_file, reference))
     own = hub.snapshot(reference.name, reference.revision) if reference.revision else Path(reference.name)
-    return _converted(reference, root, partial(_convert_folder, reference, own)) if _needs_conversion(reference) else own
+    return _converted(reference, root, partial(_convert_folder, reference, own)) if reference.dequantised else own
 
 
 def _is_file(reference: ModelReference) -> bool:

@@ -90,7 +90,7 @@ def _rounding(model: PreTrainedModel, quantization: str) -> dict[str, Any]:
     """Return torchao's setting for each weight of the layers that can be rounded, by its name in the model."""
     from torchao.quantization import Int8WeightOnlyConfig
 
-    from neurontune_core.model.rounded_weights import EightBitExperts, FourBitWeights
+    from neurontune_core.model.torchao_weights import EightBitExperts, FourBitWeights
 
     def setting(name: str, group: int) -> Any:
         if group:

@@ -1,11 +1,11 @@
 """Find the neurons of a model; no other module does this.
 
 A neuron is one input channel of an MLP's down projection: `act(gate(x)) * up(x)` in a gated MLP, `act(up(x))` in a
-plain one. Down projections are found by structure, not by model name: within a decoder layer and outside its
-attention (or what stands for it, such as Mamba), the down projection is the only linear map whose output is added to the residual stream. In a mixture of
-experts the neurons are those of the down projections of all experts, and of the shared expert if there is one. They are
-numbered expert by expert, with the shared expert last. If a token is not routed to an expert, the expert's neurons are
-0 for this token.
+plain one. Down projections are found by structure, not by model name: within a decoder layer and outside its attention
+(or what stands for it, such as Mamba), the down projection is the only linear map whose output is added to the residual
+stream. In a mixture of experts the neurons are those of the down projections of all experts, and of the shared expert
+if there is one. They are numbered expert by expert, with the shared expert last. If a token is not routed to an expert,
+the expert's neurons are 0 for this token.
 """
 
 from collections.abc import Sequence
@@ -83,8 +83,7 @@ def layers_path(model: nn.Module) -> str:
         if found and any(map(_has_attention, module)):
             return path
     raise InputError(
-        f"model: {type(model).__name__} has no list of {count} decoder layers with attention; choose "
-        f"another decoder"
+        f"model: {type(model).__name__} has no list of {count} decoder layers with attention; choose another decoder"
     )
 
 

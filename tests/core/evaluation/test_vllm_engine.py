@@ -188,9 +188,7 @@ def test_a_gpu_that_cannot_hold_the_model_twice_is_told_before_anything_is_compu
         vllm_engine.check_engine(config, working=False)
 
 
-def test_a_limit_that_would_offload_layers_is_told(
-    vllm: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_limit_that_would_offload_layers_is_told(vllm: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch) -> None:
     pretend_cards(monkeypatch, 1)
     limit = "runtime.max_memory.cuda:0=0.0000001"
     with pytest.raises(InputError, match=r"^evaluation\.engine: .*whole evaluated model.*runtime\.max_memory allows"):

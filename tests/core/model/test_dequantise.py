@@ -12,7 +12,7 @@ from torch import Tensor
 from neurontune_core.errors import InputError
 from neurontune_core.export.folder import write_folder
 from neurontune_core.model import tiny
-from neurontune_core.model.load import load
+from neurontune_core.model.load import conversion, load
 from neurontune_core.model.settings import ModelConfig
 from neurontune_core.model.source import describe, skeleton, stored_bytes
 from neurontune_core.records import NeuronId, NeuronSet, ScalingFactors
@@ -139,6 +139,20 @@ def test_missing_scales_are_told_before_a_weight_is_read(
     save_file(kept, tmp_path / "model.safetensors", metadata={"format": "pt"})
     with pytest.raises(InputError, match=r"model\.safetensors: .*scales"):
         describe(ModelConfig(name=str(tmp_path)))
+
+
+def test_what_the_conversion_took_is_known_afterwards(tmp_path: Path) -> None:
+    fp8(tmp_path / "model")
+    reference, root = describe(ModelConfig(name=str(tmp_path / "model"))), str(tmp_path / "root")
+    found = conversion(reference, root)
+    (copy,) = (tmp_path / "root" / "model").iterdir()
+    files = [file for file in copy.rglob("*") if file.name != "manifest.json"]
+    assert found and (found.stored_bytes, found.temporary_bytes) == (sum(file.stat().st_size for file in files), 0)
+    assert found.seconds > 0 and conversion(reference, root) == found  # not converted again
+    tiny.model("llama").save_pretrained(tmp_path / "plain")
+    tiny.tokenizer().save_pretrained(tmp_path / "plain")
+    for name in (str(tmp_path / "plain"), "random:llama"):
+        assert conversion(describe(ModelConfig(name=name)), root) is None
 
 
 def test_a_folder_that_changes_under_a_run_is_refused(tmp_path: Path) -> None:

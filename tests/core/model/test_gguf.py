@@ -101,6 +101,12 @@ def test_a_file_is_converted_once_wherever_it_is_and_whatever_it_is_called(
     assert artifacts.find(str(tmp_path / "root"), "model", conversion_key(reference.weights)) is not None
 
 
+def test_the_copy_of_a_file_that_its_conversion_needs_is_known(tmp_path: Path) -> None:
+    file = tiny_gguf.write(tmp_path / "one.gguf", tiny_gguf.model("llama"))
+    found = loading.conversion(describe(ModelConfig(name=str(file))), str(tmp_path / "root"))
+    assert found and found.temporary_bytes == file.stat().st_size and found.stored_bytes > 0
+
+
 def test_a_split_model_is_named_by_any_part(tmp_path: Path) -> None:
     first = tiny_gguf.write(tmp_path / "m.gguf", tiny_gguf.model("llama"), parts=3)
     parts = sorted(tmp_path.glob("m-*.gguf"))

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from accelerate import dispatch_model
 
 from neurontune_core.attribution.settings import AttributionConfig
 from neurontune_core.attribution.shard import attribute_shard
@@ -206,7 +207,7 @@ def test_two_integers_in_a_byte_are_those_of_torchao(shape, group, dtype):
     pytest.importorskip("torchao")
     from torchao.quantization import IntxUnpackedToInt8Tensor
 
-    from neurontune_core.model.rounded_weights import FourBits
+    from neurontune_core.model.torchao_weights import FourBits
 
     weight = torch.randn(shape, generator=torch.Generator().manual_seed(3)).to(dtype)
     weight[0], weight[1, ..., 0] = 0, -9
@@ -267,3 +268,25 @@ def test_a_reference_tells_the_share_without_the_library(monkeypatch):
     found = describe(ModelConfig(name="random:llama", quantization="int4", evaluate_full=True))
     assert "% were rounded to 4-bit integers" in found.rounded
     assert found.evaluated.rounded == describe(ModelConfig(name="random:llama")).rounded == ""
+
+
+@pytest.mark.parametrize(("name", "bits"), [("llama", "int8"), ("mixtral", "int4"), ("llama", "int4")])
+def test_accelerate_brings_rounded_weights_for_a_layer_and_takes_them_away(name, bits):
+    """The weights that a product needs again are those of the forward pass; accelerate has taken the module's away."""
+    whole, spread = rounded_family(name, bits), rounded_family(name, bits)
+    for chat in (whole, spread):
+        quantised.use_rounded(chat.model)
+    here = torch.device("cpu")
+    places = {"model.embed_tokens": here, "model.rotary_emb": here, "model.norm": here, "lm_head": here}
+    dispatch_model(
+        spread.model, places | {"model.layers.0": here, "model.layers.1": "cpu"}, main_device=here, force_hooks=True
+    )
+    assert any(weight.is_meta and is_quantised(weight) for weight in spread.model.parameters())
+    slopes = []
+    for chat in (whole, spread):
+        alpha = torch.full((8,), 1.3, requires_grad=True)
+        slopes.append(torch.autograd.grad(log_probability(chat, every_expert(chat), alpha), alpha)[0])
+    assert torch.equal(*slopes) and slopes[0].abs().max() > 1e-3
+    for path, _ in whole.model.named_parameters():
+        module, _, own = path.rpartition(".")
+        assert torch.equal(*(weight_of(chat.model.get_submodule(module), own) for chat in (whole, spread))), path

@@ -11,6 +11,7 @@ from command_line import call
 from flows.commands.plan import plan_text
 from neurontune_core import tables
 from neurontune_core.costs.plan import Plan, StageCost
+from neurontune_core.model.load import Conversion
 from neurontune_core.records import PromptPair
 
 
@@ -62,6 +63,30 @@ def test_plan_prints_what_every_stage_would_take(
     assert code == 0 and [row["stage"] for row in found["stages"]] == names[:-2]
     assert found["total"]["seconds"] == pytest.approx(sum(row["seconds"] for row in found["stages"]))
     assert found["total"]["money"] == pytest.approx(found["total"]["seconds"] / 3600 * 2)
+
+
+def test_a_plan_begins_with_the_conversion_of_the_model(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """A GGUF file becomes a folder of 900 MiB, with two copies of its 100 MiB on disk meanwhile."""
+    tables.save_pairs(tmp_path, planned_pairs())
+    manifest = {"seconds": 3.0, "files": {"pairs.parquet": {"bytes": 2**20}}}
+    monkeypatch.setattr("flows.commands.plan.embedded", lambda *_: nullcontext())
+    monkeypatch.setattr("flows.pipeline.pairs_only", lambda config: None)
+    monkeypatch.setattr("neurontune_core.artifacts.open_folder", lambda artifact: tmp_path)
+    monkeypatch.setattr("neurontune_core.artifacts.read_manifest", lambda artifact: manifest)
+    rows = {}
+    for made in (None, Conversion(41.5, 900 << 20, 200 << 20)):
+        monkeypatch.setattr("neurontune_core.model.load.conversion", lambda model, root, made=made: made)
+        options = ["--json", "--set", "attribution.pairs_per_role=2", "--set", "runtime.device=cpu"]
+        code, out, _ = call(monkeypatch, capsys, "plan", "--preset", "tiny", *options)
+        assert code == 0
+        rows[made] = json.loads(out)["stages"]
+    without, (first, *others) = rows.values()
+    assert [row["stage"] for row in others] == [row["stage"] for row in without] and without[0]["stage"] == "pairs"
+    assert (first["stage"], first["seconds"]) == ("model", 41.5)
+    assert (first["disk_bytes"], first["temporary_bytes"]) == (900 << 20, 200 << 20)
+    assert first["memory_bytes"] - (900 << 20) >= 1200 << 20
 
 
 def test_a_plan_shows_what_lies_on_disk_for_a_while_once() -> None:

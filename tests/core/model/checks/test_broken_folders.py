@@ -11,10 +11,11 @@ import pytest
 import torch
 from broken_folders import CONFIG, HEAD, NORM, SHARDED, TOKENIZER, WEIGHTS, WHOLE, Damage, fields, good, weights
 from safetensors.torch import save
-from transformers import AutoModelForCausalLM, BartConfig
+from transformers import AutoConfig, AutoModelForCausalLM, BartConfig
 
 from neurontune_core.errors import InputError
 from neurontune_core.model import source, tiny
+from neurontune_core.model.checks.config import build_skeleton, check_run
 from neurontune_core.model.checks.folder import check_model_folder
 from neurontune_core.model.load import load
 from neurontune_core.model.settings import ModelConfig
@@ -254,3 +255,13 @@ def test_a_model_without_a_chat_template_is_told_once_how_prompts_are_written(
             source.describe(ModelConfig(name=str(folder)))
     (line,) = caplog.messages
     assert "plain has no chat template" in line and "User: ... / Assistant:" in line and "chat_template.jinja" in line
+
+
+def test_a_model_that_generates_with_a_cache_of_its_own_is_told_as_such() -> None:
+    """Its config.json is right, so nothing in it is to be corrected."""
+    usual = tiny.configuration("mixtral").to_dict()
+    names = ("vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads",
+             "num_key_value_heads", "num_local_experts", "pad_token_id")  # fmt: skip
+    config = AutoConfig.for_model("minimax", **{name: usual[name] for name in names})
+    with pytest.raises(InputError, match=r"MiniMaxForCausalLM needs a cache of its own kind.*choose another decoder"):
+        check_run(build_skeleton(config))

@@ -1,6 +1,8 @@
 """Weights that torchao does not round by itself: two 4-bit integers in a byte, and stacked experts. It needs torchao.
 
 On a processor torchao keeps a byte for each 4-bit integer, which would take as much memory as 8 bits.
+
+accelerate moves tensors of torchao's kind whole if "torchao" is in the name of their module, as it is here.
 """
 
 from dataclasses import dataclass
@@ -90,7 +92,7 @@ class EightBitExperts(AOBaseConfig):
 
 
 @register_quantize_module_handler(FourBitWeights)
-def _round_to_four(module: nn.Module, config: FourBitWeights, *, parameter_name: str) -> nn.Module:
+def _round_to_four(module: nn.Module, config: FourBitWeights, *, parameter_name: str = "weight") -> nn.Module:
     return _replaced(module, parameter_name, FourBits.rounded(module.get_parameter(parameter_name), config.group))
 
 
