@@ -5,6 +5,7 @@ import logging
 import os
 import shlex
 import sys
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -59,7 +60,7 @@ class BarFriendlyHandler(logging.Handler):
 
 
 def show_own_lines() -> None:
-    """Send this project's log lines to the terminal, without level and time."""
+    """Send this project's log lines to the terminal, without level and time, and few lines of libraries."""
     logging.setLogRecordFactory(SafeRecord)
     logger = logging.getLogger("neurontune")
     handler = BarFriendlyHandler(level=logging.INFO)
@@ -68,6 +69,8 @@ def show_own_lines() -> None:
     logger.propagate = False
     for chatty in ("mlflow", "alembic", "httpx", "transformers", "distributed"):
         logging.getLogger(chatty).setLevel(logging.ERROR)
+    # what libraries will change in their next versions is told to those who write the code that calls them
+    warnings.simplefilter("ignore", FutureWarning)
 
 
 def echo(text: str, error: bool = False) -> None:

@@ -22,6 +22,14 @@ from neurontune_core.config import PipelineConfig, RuntimeConfig
 from neurontune_core.errors import InputError
 from neurontune_core.scaling.settings import METHODS
 
+LIBRARY_WARNINGS = """
+import warnings
+from flows.commands.console import show_own_lines
+show_own_lines()
+import mlflow, prefect, torch, transformers
+warnings.warn("changes in version 6", FutureWarning)
+warnings.warn("this file is odd")
+"""
 HEAVY = ("torch", "prefect", "mlflow", "transformers", "pandas")
 
 
@@ -305,3 +313,9 @@ def test_interrupted_run_then_whole_run(tmp_path: Path) -> None:
     ):
         assert text in done.stdout
     assert "Traceback" not in done.stderr and "INFO" not in done.stderr
+
+
+def test_the_terminal_does_not_show_what_libraries_will_change() -> None:
+    done = subprocess.run([sys.executable, "-c", LIBRARY_WARNINGS], capture_output=True, text=True, check=True)
+    assert "this file is odd" in done.stderr
+    assert "FutureWarning" not in done.stderr
