@@ -176,17 +176,17 @@ FILES = [
     Fault(
         "A file of an artifact is cut short, changed or deleted, or its manifest is damaged in any of nineteen ways",
         "The artifact does not count, and the stage is computed again.",
-        f"{_CORE}/test_artifacts.py::test_damage_is_absence_to_find_and_an_error_to_open",
+        f"{_CORE}/test_damaged_artifacts.py::test_damage_is_absence_to_find_and_an_error_to_open",
     ),
     Fault(
         "One bit of a manifest flips",
         "The damage is noticed, whichever bit it is.",
-        f"{_CORE}/test_artifacts.py::test_a_changed_bit_anywhere_in_the_manifest_is_noticed",
+        f"{_CORE}/test_damaged_artifacts.py::test_a_changed_bit_anywhere_in_the_manifest_is_noticed",
     ),
     Fault(
         "A manifest names files outside its artifact",
         "The manifest is refused.",
-        f"{_CORE}/test_artifacts.py::test_files_outside_the_artifact_are_refused",
+        f"{_CORE}/test_damaged_artifacts.py::test_files_outside_the_artifact_are_refused",
     ),
     Fault(
         "An artifact is damaged between two runs",
