@@ -46,7 +46,7 @@ BYTES = {"row": 18, "ranked": 32, "answer": 400, "report": 750_000}
 RUN_BYTES = 1200 << 20
 """Measured least memory of a run's process: libraries, Prefect, MLflow, and memory kept after building the pairs."""
 CONVERTED = 1
-"""Bytes in memory for each byte that a model's conversion writes."""
+"""Bytes in memory for each byte that a model's conversion writes: the converted model itself. Not measured."""
 CHECKED_BYTES = 8
 """Bytes of a weight in the float64 copy on which an export is checked."""
 Lend = Callable[[bool], AbstractContextManager[ChatModel]]
