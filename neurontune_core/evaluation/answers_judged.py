@@ -1,6 +1,6 @@
 """Evaluate a list of prompts and answers of any model, without a run."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,6 +8,7 @@ import pandas as pd
 
 from neurontune_core.errors import InputError
 from neurontune_core.evaluation.compared_answers import distinct_share, mean_words
+from neurontune_core.evaluation.given_lists import texts, truths
 from neurontune_core.evaluation.judges import Completion, Judge, judge_by_name
 from neurontune_core.evaluation.judging import agreement
 from neurontune_core.evaluation.statistics import Rate, wilson_of_known
@@ -39,34 +40,40 @@ class AnswerRates:
 
 
 def evaluate_answers(
-    prompts: Sequence[str],
-    answers: Sequence[str | None],
-    harmful: Sequence[bool] | None = None,
+    prompts: Iterable[str],
+    answers: Iterable[str | None],
+    harmful: Iterable[bool] | None = None,
     judge: str | Judge = "rules",
     judge_path: str | None = None,
-    also_judges: Sequence[Judge] = (),
-    categories: Sequence[str] | None = None,
-    queries: Sequence[str] | None = None,
-    ids: Sequence[str] | None = None,
+    also_judges: Sequence[str | Judge] = (),
+    categories: Iterable[str | None] | None = None,
+    queries: Iterable[str | None] | None = None,
+    ids: Iterable[str] | None = None,
     histories: Sequence[Sequence[Mapping[str, str]]] | None = None,
 ) -> AnswerRates:
     """Judge answers of any model, and return verdicts and rates with 95% Wilson intervals.
 
     Args:
         prompts: the prompts.
-        answers: the answer to each prompt; None for a missing answer, which gets the verdict `unscored`.
+        answers: the answer to each prompt; None or NaN for a missing answer, which gets the verdict `unscored`.
         harmful: whether each prompt is harmful, for `harm` and `over_refusal`.
         judge: a judge, or the name of one.
         judge_path: the model folder or the verdict file that the named judge reads.
-        also_judges: further judges; their verdicts are the columns `verdict/<judge>` and `gave/<judge>`.
-        categories: the category of each prompt, "" for none.
+        also_judges: further judges, or their names (`keyword`, `wildguard=FOLDER`); their verdicts are the columns
+            `verdict/<judge>` and `gave/<judge>`.
+        categories: the category of each prompt, "", None or NaN for none.
         queries: the plain request of each prompt, where prompts are wrapped in attacks.
         ids: the id of each answer, by which the judge `precomputed` looks up its verdict; by default its index.
         histories: the messages before each prompt, each with `role` and `content`; model judges read them.
 
     Raises:
-        InputError: lists of different length, a message that is none, or a judge that cannot be loaded.
+        InputError: lists of different length, an item of another type, or a judge that cannot be loaded.
     """
+    prompts, answers = texts("prompts", prompts), texts("answers", answers, missing=True)
+    harmful = None if harmful is None else truths("harmful", harmful)
+    categories = None if categories is None else [kind or "" for kind in texts("categories", categories, missing=True)]
+    queries = None if queries is None else [query or "" for query in texts("queries", queries, missing=True)]
+    ids = None if ids is None else texts("ids", ids)
     given = {"answers": answers, "harmful": harmful, "categories": categories, "queries": queries, "ids": ids}
     for name, values in (given | {"histories": histories}).items():
         if values is not None and len(values) != len(prompts):
@@ -92,7 +99,7 @@ def evaluate_answers(
         f"{each.name} {each.version}": evaluate_answers(
             prompts, answers, harmful, each, categories=categories, queries=queries, ids=ids, histories=histories
         )
-        for each in also_judges
+        for each in map(_judge, also_judges)
     }
     for title, other in further.items():
         table[f"verdict/{title}"], table[f"gave/{title}"] = other.verdicts["verdict"], other.verdicts["gave"]
@@ -117,6 +124,13 @@ def evaluate_answers(
         further=further,
         agreement=agreement(table if harmful is None else table.assign(role=np.where(unsafe, "safety", "utility"))),
     )
+
+
+def _judge(judge: str | Judge) -> Judge:
+    if not isinstance(judge, str):
+        return judge
+    name, _, path = judge.partition("=")
+    return judge_by_name(name, path or None)
 
 
 def _turns(number: int, history: Sequence[Mapping[str, str]]) -> tuple[Message, ...]:

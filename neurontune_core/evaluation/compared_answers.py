@@ -3,8 +3,10 @@
 import itertools
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
+from neurontune_core.errors import InputError
+from neurontune_core.evaluation.given_lists import texts
 from neurontune_core.evaluation.statistics import wilson
 
 ORDER = 6
@@ -67,7 +69,7 @@ def mean_words(texts: Sequence[str]) -> float:
     return _mean([len(text.split()) for text in texts])
 
 
-def compare_answers(base: Sequence[str], tuned: Sequence[str]) -> dict[str, float]:
+def compare_answers(base: Iterable[str | None], tuned: Iterable[str | None]) -> dict[str, float]:
     """Return how the tuned model's answers to harmless prompts compare with the base's; empty without answers.
 
     `words`, `distinct` (and the same with `_base`): length in words and diversity. `content_kept` and `chrf`: means
@@ -76,14 +78,22 @@ def compare_answers(base: Sequence[str], tuned: Sequence[str]) -> dict[str, floa
 
     Args:
         base: the base model's answers.
-        tuned: the tuned model's answers to the same prompts.
+        tuned: the tuned model's answers to the same prompts. Prompts for which one of both is missing (None or NaN)
+            do not count.
+
+    Raises:
+        InputError: lists of different length, or an answer that is no text.
     """
-    if not base:
+    base, tuned = texts("base", base, missing=True), texts("tuned", tuned, missing=True)
+    if len(base) != len(tuned):
+        raise InputError(f"tuned: {len(tuned)} answers for {len(base)} of the base model; give one for each prompt")
+    pairs = [(one, other) for one, other in zip(base, tuned, strict=True) if one is not None and other is not None]
+    if not pairs:
         return {}
-    pairs = list(zip(base, tuned, strict=True))
+    base, tuned = [one for one, _ in pairs], [other for _, other in pairs]
     facts = {"words": mean_words(tuned), "words_base": mean_words(base)}
-    for name, texts in (("distinct", tuned), ("distinct_base", base)):
-        if (share := distinct_share(texts)) is not None:
+    for name, answers in (("distinct", tuned), ("distinct_base", base)):
+        if (share := distinct_share(answers)) is not None:
             facts[name] = share
     kept = [share for one, other in pairs if (share := content_kept(one, other)) is not None]
     if kept:

@@ -15,8 +15,11 @@ def test_names_and_versions(tmp_path: Path) -> None:
         judge_by_name("keyword"),
         judge_by_name("precomputed", tmp_path / "verdicts.jsonl"),
     ]
-    versions = [("rules", "10"), ("keyword", "1"), ("precomputed", "2")]
-    assert [(judge.name, judge.version) for judge in judges] == versions
+    assert [(judge.name, judge.version) for judge in judges] == [
+        ("rules", "10"),
+        ("keyword", "1"),
+        ("precomputed", "2"),
+    ]
     assert set(JUDGES) == {"rules", "keyword", "precomputed", "classifier"}
 
 
