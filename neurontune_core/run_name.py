@@ -8,6 +8,7 @@ from typing import Any
 
 from neurontune_core.artifacts import text_digest
 from neurontune_core.config import PipelineConfig, load_config
+from neurontune_core.data_names import own_data
 from neurontune_core.preset_files import preset_names
 
 SEPARATOR = " · "
@@ -86,6 +87,9 @@ def _text(value: Any) -> str:
     """Return a value as a person writes it; of a path only the last part."""
     if isinstance(value, list | tuple):
         return ",".join(map(_text, value)) or "none"
+    if isinstance(value, str) and (own := own_data(value)) and os.path.isabs(own.place):
+        role, attacks = (f"{own.role}:" if own.role else ""), (f"/{own.attacks}" if own.attacks else "")
+        return f"{role}{os.path.basename(own.place)}{attacks}"
     if isinstance(value, str):
         return os.path.basename(value.rstrip("/")) if os.path.isabs(value) else " ".join(value.split())
     return "none" if value is None else json.dumps(value)

@@ -12,6 +12,13 @@ from neurontune_core.errors import InputError
 if TYPE_CHECKING:
     from neurontune_core.cards.shown import ShownCard
 
+LEGEND = {
+    "score": "mean contribution over the pairs [95% interval]; the larger, the more the neuron belongs to its set",
+    "factor": "the number by which the tuned model multiplies the neuron's activation",
+    "promotes, suppresses": "the tokens that a positive activation makes more and less likely",
+    "excited by": "the plain prompts with the largest activation at their last position, and this activation",
+}
+
 
 def show_neurons(run: str, top: int, harmful: bool, settings: Sequence[str], debug: bool) -> None:
     """Print the cards of the `top` strongest neurons of each set; if the run has fewer, they are made first.
@@ -31,8 +38,11 @@ def show_neurons(run: str, top: int, harmful: bool, settings: Sequence[str], deb
     cards = cards_of_run(found, top, change_runtime(found.config, settings).runtime)
     console = TextConsole(soft_wrap=True)
     console.print(f"{found.name}  {found.run_id}  {found.config.model.name}")
-    hidden = 0
-    for role, group in groupby(shown_cards(cards, factors_of_run(found)), lambda card: card.role):
+    shown, hidden = shown_cards(cards, factors_of_run(found)), 0
+    for name, meaning in LEGEND.items():
+        if shown and (name != "factor" or any(card.factor for card in shown)):
+            console.print(f"{name}: {meaning}")
+    for role, group in groupby(shown, lambda card: card.role):
         console.print(f"\n{role} neurons, strongest first")
         for card in group:
             console.print(_written(card, harmful))

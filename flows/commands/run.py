@@ -82,6 +82,7 @@ def run_pairs(config: PipelineConfig, file: str | None, debug: bool) -> None:
     if file is not None:
         Path(file).write_text(json.dumps(found, indent=1, ensure_ascii=False), encoding="utf-8")
     echo(format_summary(found, _table_width()))
+    echo(f"\npairs, ranking and rejected rows: {made.uri.removeprefix('file://')}")
 
 
 def run_one_shard(run: str, index: int, settings: Sequence[str], force: bool, debug: bool) -> None:

@@ -25,7 +25,7 @@ from neurontune_core.evaluation.report_headline import StageTime, circumstances,
 from neurontune_core.records import Role, ScalingFactors
 from neurontune_core.shown_text import group_in_words
 
-VERSION = 9
+VERSION = 10
 LARGEST_TEXT = 6_000_000
 """The most bytes of changed completions in a report, so that the page stays below 8 MB."""
 ROW_MARKUP = 1000
@@ -35,7 +35,7 @@ CURVES = {
     "safety_loss": "safety loss",
     "utility_loss": "utility loss",
     "gradient_norm": "gradient norm",
-    "alpha_mean_shift": "mean |alpha - 1|",
+    "alpha_mean_shift": "mean distance of the factors from 1",
 }
 CATEGORIES: tuple[tuple[str, str, Role], ...] = (
     ("Harmful prompts by attack category", "attack_category", "safety"),

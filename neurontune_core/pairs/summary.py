@@ -18,6 +18,8 @@ from neurontune_core.shown_text import printable
 EXAMPLES = 3
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 _WIDTH = 100
+RANKED = 5
+"""Attacks of each type that are shown besides the chosen ones; a table of all would have hundreds of lines."""
 NARROWEST = 6
 """Characters of a column that is not made narrower."""
 _COUNTS: dict[str, Callable[[PromptPair], str]] = {
@@ -71,8 +73,7 @@ def format_summary(summary: Mapping[str, Any], width: int = 120) -> str:
     parts.append("Sources\n" + _table([_source_row(row) for row in summary["sources"]], width))
     parts.append(_understood(summary["sources"]))
     parts.append(_rejected_text(summary["rejected"]))
-    parts.append("Ranking of the attacks: how many nats each lowers log P(refusal), with 95% intervals")
-    parts.append(_table([_ranking_row(row) for row in summary["ranking"]], width))
+    parts.append(_ranking_text(summary["ranking"], width))
     parts.append(summary["choice"])
     parts.append(_own_refusals_text(summary["attributed"], summary["own_refusals"]))
     for kind, rows in summary["examples"].items():
@@ -114,8 +115,18 @@ def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
     ]
 
 
+def _ranking_text(rows: Sequence[Mapping[str, Any]], width: int) -> str:
+    """Return the strongest attacks of each type, and the chosen ones, as a table with a heading."""
+    shown = [row for row in rows if row["selected"] or row["rank"] <= RANKED]
+    title = "Ranking of the attacks: how many nats each lowers log P(refusal), with 95% intervals (* chosen)"
+    if any(row["low"] is None for row in shown):
+        title += "; one query gives no interval"
+    more = f"\n\n{len(rows) - len(shown)} weaker attacks are in ranking.parquet." if len(shown) < len(rows) else ""
+    return f"{title}\n\n{_table([_ranking_row(row) for row in shown], width)}{more}"
+
+
 def _ranking_row(row: Mapping[str, Any]) -> dict[str, str]:
-    bounds = "(one query: no interval)" if row["low"] is None else f"[{row['low']:.2f}, {row['high']:.2f}]"
+    bounds = "" if row["low"] is None else f"[{row['low']:.2f}, {row['high']:.2f}]"
     return {
         "type": row["attack_type"],
         "rank": str(row["rank"]),

@@ -89,9 +89,10 @@ def check_queries(role: Role, queries: int) -> None:
         InputError: it has fewer than two.
     """
     if queries < 2:
+        kind = "harmful" if role == "safety" else "harmless"
         raise InputError(
-            f"scaling.validation_prompts: the validation split has {queries} {role} queries, and two are "
-            "needed, one to choose by and one to report on; raise pairs.validation_fraction"
+            f"scaling.validation_prompts: the validation split has {queries} {kind} queries, and two are needed, one "
+            f"to choose by and one to report on; give more {kind} queries, or raise pairs.validation_fraction"
         )
 
 

@@ -22,6 +22,12 @@ from neurontune_core.run_name import changes, changes_in_words, run_name
         ),
         ("tiny", ["selection.safety_neurons=9"], None, "llama · tiny · safety_neurons=9"),
         ("tiny", ["pairs.harmful=/data/here/mine.csv,advbench"], None, "llama · tiny · harmful=mine.csv,advbench"),
+        (
+            "tiny",
+            ["evaluation.benchmarks=shipped,/data/mine.csv/heldout,benign:/data/fine.csv"],
+            None,
+            "llama · tiny · benchmarks=shipped,mine.csv/heldout,benign:fine.csv",
+        ),
         ("tiny", ["scaling.method=maml"], None, "llama · tiny · scaling.method=maml"),
         (
             "tiny",

@@ -100,7 +100,7 @@ def test_bad_input_is_found_before_anything_is_computed(config: PipelineConfig, 
     with pytest.raises(InputError, match=r"selection\.utility_set: .* scaling\.method=dial"):
         pipeline(config.model_copy(update={"scaling": DialSettings()}))
     few = changed(config, "pairs", sources={"shipped": SourceConfig(limit=24)}, validation_fraction=0.01)
-    with pytest.raises(InputError, match="the validation split has 0 safety queries, and two are needed"):
+    with pytest.raises(InputError, match="the validation split has 0 harmful queries, and two are needed"):
         pipeline(few)
     assert not core_calls
     unlearned = few.model_copy(update={"baseline": SystemPromptSettings()})

@@ -10,7 +10,14 @@ import pytest
 from report_sample import HOSTILE, material
 
 from neurontune_core.evaluation import report
-from neurontune_core.evaluation.report import RunRecord, changed_completions, factor_counts, flattened, render_report
+from neurontune_core.evaluation.report import (
+    CURVES,
+    RunRecord,
+    changed_completions,
+    factor_counts,
+    flattened,
+    render_report,
+)
 from neurontune_core.records import NeuronSet, PromptPair, ScalingFactors
 
 
@@ -207,6 +214,21 @@ def test_the_page_of_a_large_run_stays_below_8_mb(record: RunRecord) -> None:
     page = render_report(dataclasses.replace(record, completions=pd.concat(parts, ignore_index=True)))
     assert 4_000_000 < len(page.encode()) < 8_000_000
     assert "more do not fit on this page" in page
+
+
+def test_every_number_is_explained_in_its_section(page: str) -> None:
+    """The words above columns and drawings stand in the section's note."""
+    words = {
+        "rates": ["p", "corrected", "broken"],
+        "neurons": ["factor", "amplified", "damped", "sign flipped"],
+        "cards": ["score", "promotes", "suppresses", "excited most by"],
+        "training": [title.removeprefix("mean ").removesuffix(" from 1") for title in CURVES.values()],
+    }
+    sections = dict(re.findall(r'<section id="([a-z-]+)">(.*?)</section>', page, re.DOTALL))
+    for name, terms in words.items():
+        notes = re.sub(r"<[^>]*>", "", " ".join(re.findall(r'<p class="note">(.*?)</p>', sections[name])))
+        for term in terms:
+            assert re.search(rf"(^|\W){re.escape(term)}(:|\W)", notes, re.IGNORECASE), (name, term)
 
 
 def test_factors_are_counted_by_sign() -> None:

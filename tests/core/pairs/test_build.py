@@ -5,6 +5,7 @@ import re
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -17,7 +18,7 @@ from neurontune_core.model.load import ChatModel
 from neurontune_core.pairs import build
 from neurontune_core.pairs.build import BuiltPairs, build_pairs
 from neurontune_core.pairs.settings import PairsConfig
-from neurontune_core.pairs.summary import format_summary, summarise_pairs
+from neurontune_core.pairs.summary import RANKED, format_summary, summarise_pairs
 
 SMALL = PairsConfig.model_validate(
     {
@@ -173,13 +174,17 @@ def test_an_attack_met_in_validation_alone_is_not_held_out(built: BuiltPairs) ->
     assert met and splits == {"test"}
 
 
+def shown_attacks(summary: dict[str, Any]) -> list[dict[str, Any]]:
+    return [row for row in summary["ranking"] if row["selected"] or row["rank"] <= RANKED]
+
+
 def test_the_text_of_the_summary_says_it_all(built: BuiltPairs) -> None:
     summary = summarise_pairs(built.pairs, built.ranking, built.rejected, built.sources, built.facts)
     text = format_summary(summary)
     assert text.startswith(f"{len(built.pairs)} pairs of 80 queries")
     for name in ("physical_harm", "borderline/", "pretending", "sudo_mode", summary["choice"], "Every row was used."):
         assert name in text
-    for row in summary["ranking"]:
+    for row in shown_attacks(summary):
         assert row["attack_name"] in text
     assert max(len(line) for line in text.split("\n") if not line.startswith("Chosen")) < 160
 
@@ -190,7 +195,7 @@ def test_the_tables_of_the_summary_fit_and_no_name_is_cut(built: BuiltPairs, wid
     table = format_summary(summary, width).partition("Ranking of the attacks")[2].split("\n\n")[1]
     assert max(map(len, table.splitlines())) <= width and table.startswith("type")
     letters = Counter(re.sub(r"\s", "", table))
-    for row in summary["ranking"]:
+    for row in shown_attacks(summary):
         letters.subtract(row["attack_name"] + row["attack_category"])
     assert min(letters.values()) >= 0 and "..." not in table
 
@@ -200,7 +205,19 @@ def test_the_summary_of_a_ranking_without_intervals_is_json(built: BuiltPairs) -
     summary = summarise_pairs(built.pairs, single, built.rejected, built.sources, built.facts)
     assert summary["ranking"][0]["low"] is None
     json.dumps(summary, allow_nan=False)
-    assert "(one query: no interval)" in format_summary(summary)
+    assert "one query gives no interval" in format_summary(summary)
+
+
+def test_a_long_ranking_is_shown_down_to_its_strongest_and_chosen_attacks(built: BuiltPairs) -> None:
+    row = built.ranking.iloc[0]
+    many = [
+        row.to_dict() | {"rank": rank, "attack_name": f"a{rank}z", "selected": rank == 40} for rank in range(1, 301)
+    ]
+    summary = summarise_pairs(built.pairs, pd.DataFrame(many), built.rejected, built.sources, built.facts)
+    assert len(summary["ranking"]) == 300
+    text = format_summary(summary)
+    assert [name for name in re.findall(r"a\d+z", text)][:6] == ["a1z", "a2z", "a3z", "a4z", "a5z", "a40z"]
+    assert "a6z" not in text and "294 weaker attacks are in ranking.parquet." in text
 
 
 def test_the_summary_is_the_same_after_the_tables_were_stored(built: BuiltPairs, tmp_path: Path) -> None:

@@ -183,7 +183,7 @@ def test_neurons_of_a_baseline_have_no_factors(call, config: PipelineConfig, mon
     stages = {name: artifact for name, artifact in found.stages.items() if name in ("pairs", "selection")}
     monkeypatch.setattr("tasks.recording.runs.find_run", lambda *_: dataclasses.replace(found, stages=stages))
     code, out, _ = call("neurons", run)
-    assert code == 0 and out.count("promotes") == 8 and "factor" not in out
+    assert code == 0 and out.count("\n  promotes") == 8 and "factor" not in out
 
 
 def test_neurons_says_what_is_wrong_in_one_line(call, config: PipelineConfig, monkeypatch) -> None:
