@@ -20,7 +20,7 @@ OWN = "own"
 MAX_ATTACK_CHARACTERS = 4 * MAX_CHARACTERS
 _BRACKETED = re.compile(r"\{\{?\s*\w+\s*\}\}?|\[\[?[A-Z _]+\]\]?", re.IGNORECASE)
 """What looks like a placeholder."""
-_QUERY = r"(?:query|prompt|goal|question|request|instruction|behaviou?r)"
+_QUERY = r"(?:query|prompt|goal|question|request|instruction|behavior|behaviour)"
 _OTHER_PLACEHOLDER = re.compile(
     rf"\{{\{{?\s*(?:(?:user[_ ]?)?(?:{_QUERY}|input|text)|0)?\s*\}}\}}?"
     rf"|\[\[?\s*(?:(?:insert|your|the|user)[_ ])*(?:{_QUERY}|input|text|replace)(?:[_ ]here)?\s*\]\]?"

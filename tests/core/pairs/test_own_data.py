@@ -218,7 +218,7 @@ def test_attacks_and_refusals_are_added_to_the_shipped_ones(tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("kind", "content", "message"),
     [
-        ("attacks", "template\nno place\n", r"pairs.attacks: none of the 1 rows of 'mine' can be used \(row 1: the te"),
+        ("attacks", "template\nno place\n", r"pairs.attacks: none of the 1 rows of 'mine' can be used \(row 1: the"),
         ("attacks", "a,b\n1,2\n", r"no template among the columns 'a', 'b'; name it with --set"),
         ("refusals", "", r"the file has no row that can be read"),
         ("refusals", "a,b\n1,2\n", r"no text among the columns 'a', 'b'; name it with --set"),
