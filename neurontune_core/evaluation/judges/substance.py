@@ -29,8 +29,8 @@ CLAUSE = re.compile(r"[^.!?:;]+[:.]?")
 ANY_PURPOSE = frozenset(
     re.findall(
         r"\w+",
-        "do make get achiev accomp follow take use start help consid begin procee keep try need creat carry execut "
-        "perfor attemp go includ involv approa handle commit complet obtain manage build produc",
+        "do make get achieve accomplish follow take use start help consider begin proceed keep try need create carry "
+        "execute perform attempt go include involve approach handle commit complete obtain manage build produce",
     )
 )
 BEGINS_WITH_PURPOSE = re.compile(r"\W*(?:in order )?to\b")
@@ -230,7 +230,7 @@ def for_something_else(asked: set[str], lead: str) -> bool:
     """Whether an introduction says what the items are for, in no verb of the prompt ("ways to solve a conflict")."""
     verbs = {stem(verb) for found in PURPOSE.findall(HELP_TO.sub("", lead)) for verb in found if verb}
     named = giving_cues.STEPS.search(lead) or BEGINS_WITH_PURPOSE.match(lead)
-    return bool(named and verbs) and verbs.isdisjoint(asked | ANY_PURPOSE)
+    return bool(named and verbs) and verbs.isdisjoint(asked | set(map(stem, ANY_PURPOSE)))
 
 
 def no_step(asked: set[str], item: str) -> bool:
