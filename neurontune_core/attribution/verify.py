@@ -73,10 +73,10 @@ def check_prefix_logits(model: PreTrainedModel, head: Head) -> None:
     # NaN or infinite logits come from broken weights, and the first pair's scores will report them
     finite = expected.isfinite()
     found, expected = found[finite], expected[finite]
-    error = float((found - expected).norm() / expected.norm()) if len(expected) else 0.0
-    if not error < TOLERANCE.get(model.dtype, 0.1):
+    difference = float((found - expected).norm() / expected.norm()) if len(expected) else 0.0
+    if not difference < TOLERANCE.get(model.dtype, 0.1):
         raise InputError(
-            f"model: {type(model).__name__} run with a shared prefix gives logits that differ by {error:.1e} "
+            f"model: {type(model).__name__} run with a shared prefix gives logits that differ by {difference:.1e} "
             f"from its own, so its attention, positions or head are not of a supported kind; set "
             f"attribution.method=gradient, or choose another decoder"
         )

@@ -72,18 +72,21 @@ def evaluate_answers(
     prompts, answers = texts("prompts", prompts), texts("answers", answers, missing=True)
     harmful = None if harmful is None else truths("harmful", harmful)
     categories = None if categories is None else [kind or "" for kind in texts("categories", categories, missing=True)]
-    queries = None if queries is None else [query or "" for query in texts("queries", queries, missing=True)]
+    plain = None if queries is None else [query or "" for query in texts("queries", queries, missing=True)]
     ids = None if ids is None else texts("ids", ids)
-    given = {"answers": answers, "harmful": harmful, "categories": categories, "queries": queries, "ids": ids}
+    given = {"answers": answers, "harmful": harmful, "categories": categories, "queries": plain, "ids": ids}
     for name, values in (given | {"histories": histories}).items():
         if values is not None and len(values) != len(prompts):
             raise InputError(f"{name}: {len(values)} for {len(prompts)} prompts; give one for each")
     judging = judge_by_name(judge, judge_path) if isinstance(judge, str) else judge
     count = len(prompts)
     names = [str(i) for i in range(count)] if ids is None else ids
-    asked = [""] * count if queries is None else queries
+    asked = [""] * count if plain is None else plain
     earlier = [()] * count if histories is None else [_turns(*each) for each in enumerate(histories)]
-    batch = [Completion(*item) for item in zip(names, prompts, answers, asked, earlier, strict=True)]
+    batch = [
+        Completion(id=name, prompt=prompt, response=answer, query=query, history=history)
+        for name, prompt, answer, query, history in zip(names, prompts, answers, asked, earlier, strict=True)
+    ]
     verdicts = judging(batch)
     table = pd.DataFrame(
         {
@@ -97,7 +100,7 @@ def evaluate_answers(
     )
     further = {
         f"{each.name} {each.version}": evaluate_answers(
-            prompts, answers, harmful, each, categories=categories, queries=queries, ids=ids, histories=histories
+            prompts, answers, harmful, each, categories=categories, queries=plain, ids=ids, histories=histories
         )
         for each in map(_judge, also_judges)
     }

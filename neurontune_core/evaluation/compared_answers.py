@@ -84,15 +84,15 @@ def compare_answers(base: Iterable[str | None], tuned: Iterable[str | None]) -> 
     Raises:
         InputError: lists of different length, or an answer that is no text.
     """
-    base, tuned = texts("base", base, missing=True), texts("tuned", tuned, missing=True)
-    if len(base) != len(tuned):
-        raise InputError(f"tuned: {len(tuned)} answers for {len(base)} of the base model; give one for each prompt")
-    pairs = [(one, other) for one, other in zip(base, tuned, strict=True) if one is not None and other is not None]
+    before, after = texts("base", base, missing=True), texts("tuned", tuned, missing=True)
+    if len(before) != len(after):
+        raise InputError(f"tuned: {len(after)} answers for {len(before)} of the base model; give one for each prompt")
+    pairs = [(one, other) for one, other in zip(before, after, strict=True) if one is not None and other is not None]
     if not pairs:
         return {}
-    base, tuned = [one for one, _ in pairs], [other for _, other in pairs]
-    facts = {"words": mean_words(tuned), "words_base": mean_words(base)}
-    for name, answers in (("distinct", tuned), ("distinct_base", base)):
+    before, after = [one for one, _ in pairs], [other for _, other in pairs]
+    facts = {"words": mean_words(after), "words_base": mean_words(before)}
+    for name, answers in (("distinct", after), ("distinct_base", before)):
         if (share := distinct_share(answers)) is not None:
             facts[name] = share
     kept = [share for one, other in pairs if (share := content_kept(one, other)) is not None]

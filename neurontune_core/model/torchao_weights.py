@@ -34,9 +34,7 @@ class FourBits(TorchAOBaseTensor):
     def __new__(cls, packed: Tensor, scale: Tensor, group: int) -> "FourBits":
         """Return a tensor that looks like the unrounded weight."""
         shape = (*packed.shape[:-1], 2 * packed.shape[-1])
-        made: FourBits = torch.Tensor._make_wrapper_subclass(  # type: ignore[attr-defined]
-            cls, shape, dtype=scale.dtype, device=packed.device
-        )
+        made: FourBits = torch.Tensor._make_wrapper_subclass(cls, shape, dtype=scale.dtype, device=packed.device)
         return made
 
     def __init__(self, packed: Tensor, scale: Tensor, group: int) -> None:

@@ -266,5 +266,6 @@ def _code_tags() -> dict[str, str]:
 
     commit = code_version().partition(" ")[2].removesuffix("+changes")
     # MLflow would look for the commit of the folder of the command, which need not be this project's
-    tags = resolve_tags(ignore=[GitRunContext]) | {"neurontune.code": code_version()}
+    of_mlflow = resolve_tags(ignore=[GitRunContext])  # type: ignore[list-item]  # MLflow means classes
+    tags = of_mlflow | {"neurontune.code": code_version()}
     return tags | ({"mlflow.source.git.commit": commit} if commit else {})
