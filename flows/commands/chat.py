@@ -6,6 +6,7 @@ import sys
 import textwrap
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from rich.columns import Columns
@@ -49,6 +50,8 @@ def chat_with(
     Raises:
         InputError: no such run or attack, a strength out of range, or no library for the page.
     """
+    if web and find_spec("gradio") is None:
+        raise InputError("--web: the page needs gradio; run pip install 'neurontune[web]'")
     known = shipped_attacks()
     if attack != NO_ATTACK and attack not in known:
         raise unknown_attack(attack, known)
@@ -59,8 +62,6 @@ def chat_with(
     find_run(run, runtime, finished=True)  # a bad name is told before torch is imported
     from flows.commands import chat_page
 
-    if web:
-        chat_page.check_installed()
     name, session = open_session(run, runtime)
     session.max_new_tokens = tokens
     session.strength = used

@@ -49,21 +49,8 @@ def serve_chat(session: ChatSession, title: str, home: Path) -> None:
         page.close(verbose=False)
 
 
-def check_installed() -> None:
-    """Check that gradio is installed.
-
-    Raises:
-        InputError: gradio is not installed.
-    """
-    try:
-        import gradio  # noqa: F401
-    except ImportError as error:
-        raise InputError("--web: the page needs gradio; run pip install 'neurontune[web]'") from error
-
-
 def chat_page(session: ChatSession, title: str) -> Any:
     """Return the page as a gradio app."""
-    check_installed()
     import gradio
 
     with gradio.Blocks(title=f"NeuronTune: {title}", analytics_enabled=False) as page:

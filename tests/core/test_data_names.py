@@ -31,7 +31,7 @@ from neurontune_core.scaling.settings import DialSettings
         ("(?).csv", OwnData("(?).csv"), "own"),
         ("advbench", None, "advbench"),
         ("advbench/heldout", None, "advbench/heldout"),
-        ("mine.tsv", None, "mine.tsv"),
+        ("mine.txt", None, "mine.txt"),
     ],
 )
 def test_names(text: str, own: OwnData | None, name: str) -> None:
@@ -93,7 +93,7 @@ def test_a_single_value_is_a_list() -> None:
 @pytest.mark.parametrize(
     ("setting", "message"),
     [
-        ("pairs.harmful=mine.tsv", r"unknown dataset 'mine\.tsv'; choose among shipped, .* ends in \.csv, \.json,"),
+        ("pairs.harmful=mine.txt", r"unknown dataset 'mine\.txt'; choose among shipped, .* ends in \.csv, \.tsv,"),
         ("pairs.harmful=hub:owner/name", r"names no file; give hub:OWNER/NAME/FILE"),
         ("pairs.harmful=hub:a.csv", r"names no file; give hub:OWNER/NAME/FILE"),
         ("pairs.harmful=s3://bucket/a.csv", r"unknown dataset 's3://bucket/a\.csv'"),
@@ -107,7 +107,7 @@ def test_a_single_value_is_a_list() -> None:
         ("pairs.sources.a.columns.foo=x", r"pairs\.sources\.a\.columns\.foo.*'query'"),
         ("pairs.sources.a.path=b.csv", r"pairs\.sources\.a\.path: .*leave this setting out"),
         ("pairs.sources.shipped.columns.query=x", r"only `limit` and `system_prompt` can be set"),
-        ("evaluation.benchmarks=mine.tsv", r"evaluation\.benchmarks: unknown 'mine\.tsv'.*benign:FILE"),
+        ("evaluation.benchmarks=mine.txt", r"evaluation\.benchmarks: unknown 'mine\.txt'.*benign:FILE"),
         ("evaluation.benchmarks=hub:owner/name", r"evaluation\.benchmarks: .*names no file"),
         ("evaluation.benchmarks=x/a.csv,y/a.json", r"evaluation\.benchmarks: .*would both be called 'a'"),
         ("evaluation.benchmarks=a.csv,harmful:a.csv", r"evaluation\.benchmarks: .*would both be called 'a'"),

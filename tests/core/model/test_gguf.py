@@ -273,7 +273,7 @@ def test_damaged_files_are_explained(tmp_path: Path, kind: str) -> None:
 
 
 def test_a_file_that_is_not_there_is_explained(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"model\.name: there is no file .*gone\.gguf"):
+    with pytest.raises(InputError, match=r"^model\.name: '.*gone\.gguf' does not exist; give a folder, a GGUF file"):
         describe(ModelConfig(name=str(tmp_path / "gone.gguf")))
 
 

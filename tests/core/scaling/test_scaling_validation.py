@@ -258,6 +258,7 @@ def test_the_seed_draws_the_prompts(dial: Settings) -> None:
 @pytest.mark.parametrize(("role", "count"), [("safety", 0), ("utility", 1)])
 def test_a_split_with_too_few_queries_is_explained(dial: Settings, role: str, count: int) -> None:
     pairs = [pair for pair in many_queries(5) if pair.role != role or int(pair.query_id.removeprefix(role)) < count]
-    message = rf"scaling\.validation_prompts: the validation split has {count} {role} queries, .*pairs\.validation_frac"
+    kind = {"safety": "harmful", "utility": "harmless"}[role]
+    message = rf"scaling\.validation_prompts: the validation split has {count} {kind} queries, .*pairs\.validation_frac"
     with pytest.raises(InputError, match=message):
         draw_prompts(pairs, dial())

@@ -24,6 +24,7 @@ import sys, time
 from types import SimpleNamespace
 from flows.commands import chat, cli
 from flows.services import ending
+from tasks.recording import runs
 
 def answers(message):
     while True:
@@ -32,6 +33,7 @@ def answers(message):
 
 session = SimpleNamespace(answers=answers, strength=1.0, set_attack=lambda name: None)
 chat.open_session = lambda run, runtime: ("run", session)
+runs.find_run = lambda *given, **named: None
 ending.IDLE_SECONDS, ending.MOST_SECONDS = 0.5, 1
 sys.argv = ["neurontune", "chat", "run", "--set", f"runtime.root={sys.argv[1]}"]
 cli.main()

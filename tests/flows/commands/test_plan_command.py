@@ -72,7 +72,7 @@ def test_a_plan_begins_with_the_conversion_of_the_model(
     tables.save_pairs(tmp_path, planned_pairs())
     manifest = {"seconds": 3.0, "files": {"pairs.parquet": {"bytes": 2**20}}}
     monkeypatch.setattr("flows.commands.plan.embedded", lambda *_: nullcontext())
-    monkeypatch.setattr("flows.pipeline.pairs_only", lambda config: None)
+    monkeypatch.setattr("flows.first_stages.pairs_only", lambda config: None)
     monkeypatch.setattr("neurontune_core.artifacts.open_folder", lambda artifact: tmp_path)
     monkeypatch.setattr("neurontune_core.artifacts.read_manifest", lambda artifact: manifest)
     rows = {}

@@ -170,18 +170,18 @@ def test_neurons_are_computed_once_and_those_of_the_run_need_no_model(
     found = find_run(run, config.runtime)
     cards = Artifact("cards", kept.name, str(kept), "")
     recorded = dataclasses.replace(found, stages=found.stages | {"cards": cards})
-    monkeypatch.setattr("tasks.recording.runs.find_run", lambda *_: recorded)
+    monkeypatch.setattr("tasks.recording.runs.find_run", lambda *_, **__: recorded)
     monkeypatch.setattr("tasks.cards.load", None)
     assert call("neurons", run, "--top", "2")[1] == first
     one = call("neurons", run, "--top", "1")[1]
-    assert one.count("neuron ") == 2 and set(one.splitlines()[:6]) <= set(first.splitlines())
+    assert one.count("  neuron ") == 2 and set(one.splitlines()[:6]) <= set(first.splitlines())
 
 
 def test_neurons_of_a_baseline_have_no_factors(call, config: PipelineConfig, monkeypatch) -> None:
     run = record_run(config, "first")
     found = find_run(run, config.runtime)
     stages = {name: artifact for name, artifact in found.stages.items() if name in ("pairs", "selection")}
-    monkeypatch.setattr("tasks.recording.runs.find_run", lambda *_: dataclasses.replace(found, stages=stages))
+    monkeypatch.setattr("tasks.recording.runs.find_run", lambda *_, **__: dataclasses.replace(found, stages=stages))
     code, out, _ = call("neurons", run)
     assert code == 0 and out.count("\n  promotes") == 8 and "factor" not in out
 

@@ -51,7 +51,7 @@ def test_bad_files(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("name", "message"), [("a.parquet", "not a readable parquet file"), ("a.jsonl", "not UTF-8")])
 def test_unreadable_files(tmp_path: Path, name: str, message: str) -> None:
-    (tmp_path / name).write_bytes(b"\xff\xfe")
+    (tmp_path / name).write_bytes(b"\xff\xfa{}")
     with pytest.raises(InputError, match=message):
         PrecomputedJudge(tmp_path / name)
 
