@@ -16,7 +16,7 @@ from neurontune_core.model.likelihood import option_log_probabilities
 from neurontune_core.model.load import ChatModel
 from neurontune_core.progress import Track, silent
 
-VERSION = 2
+VERSION = 3
 FILE = "ability.jsonl"
 
 
