@@ -25,6 +25,7 @@ from tasks.progress import stop_requested
 
 if TYPE_CHECKING:
     from neurontune_core.chat.session import ChatSession
+    from tasks.recording.runs import RecordedRun
 
 HELP = """/strength 0.5   use this much of the tuning: 0 is the base model, 1 the tuned one
 /attack NAME    wrap every message in this attack; /attack none stops that
@@ -59,10 +60,10 @@ def chat_with(
     runtime = environment.ready(settings, debug)
     from tasks.recording.runs import find_run
 
-    find_run(run, runtime, finished=True)  # a bad name is told before torch is imported
+    found = find_run(run, runtime, finished=True)  # a bad name is told before torch is imported
     from flows.commands import chat_page
 
-    name, session = open_session(run, runtime)
+    name, session = open_session(found, runtime)
     session.max_new_tokens = tokens
     session.strength = used
     session.set_attack(attack)
@@ -98,16 +99,16 @@ def _reply(session: "ChatSession", line: str, console: Console) -> None:
         console.print("(stopped)")
 
 
-def open_session(run: str, runtime: RuntimeConfig) -> "tuple[str, ChatSession]":
+def open_session(run: "RecordedRun", runtime: RuntimeConfig) -> "tuple[str, ChatSession]":
     """Load both models of a run and the judge of its evaluation, and return them with the run's name."""
     from neurontune_core.chat.session import ChatSession
     from neurontune_core.evaluation.judges import judge_by_name
     from neurontune_core.evaluation.judging import judge_of
     from neurontune_core.model.devices import choose_devices
     from neurontune_core.model.load import load
-    from tasks.recording.tuned import find_tuned
+    from tasks.recording.tuned import tuned_of
 
-    tuned = find_tuned(run, runtime)
+    tuned = tuned_of(run)
     config = tuned.run.config.evaluation
     # a judge that looks up verdicts in a file has no verdicts for a live chat
     judge = judge_by_name("rules") if config.judge.method == "precomputed" else judge_of(config, runtime.device)

@@ -60,7 +60,7 @@ class BarFriendlyHandler(logging.Handler):
 
 
 def show_own_lines() -> None:
-    """Send this project's log lines to the terminal, without level and time, and few lines of libraries."""
+    """Send this project's log lines to the terminal, without level and time, and hide most lines of libraries."""
     logging.setLogRecordFactory(SafeRecord)
     logger = logging.getLogger("neurontune")
     handler = BarFriendlyHandler(level=logging.INFO)
@@ -69,7 +69,7 @@ def show_own_lines() -> None:
     logger.propagate = False
     for chatty in ("mlflow", "alembic", "httpx", "transformers", "distributed"):
         logging.getLogger(chatty).setLevel(logging.ERROR)
-    # what libraries will change in their next versions is told to those who write the code that calls them
+    # a FutureWarning tells programmers what a library will change in its next version
     warnings.simplefilter("ignore", FutureWarning)
 
 

@@ -38,17 +38,17 @@ def export_model(
     runtime = environment.ready(settings, debug)
     from tasks.recording.runs import find_run
 
-    find_run(run, runtime, finished=True)  # a bad name is told before torch is imported
+    found = find_run(run, runtime, finished=True)  # a bad name is told before torch is imported
     with without_collecting():
         import mlflow  # noqa: F401
         from transformers.utils import logging as transformers_logging
 
         from neurontune_core.export.alpha import write_alpha
         from neurontune_core.export.folder import write_folder
-        from tasks.recording.tuned import card_of, find_tuned
+        from tasks.recording.tuned import card_of, tuned_of
 
     transformers_logging.disable_progress_bar()
-    tuned = find_tuned(run, runtime)
+    tuned = tuned_of(found)
     if form == "alpha":
         write_alpha(target, tuned.scaling, tuned.base, tuned.origin)
         echo(f"{len(tuned.scaling.alpha)} factors of {tuned.run.name} for {tuned.base.name}: {target}")

@@ -27,7 +27,7 @@ def check_attention(model: PreTrainedModel) -> None:
     ids = torch.zeros(1, 5, dtype=torch.long, device="meta")
     try:
         capture_prefix(model, ids, torch.tensor([5], device="meta"))
-    except (RuntimeError, NotImplementedError):
+    except RuntimeError:  # also NotImplementedError: an operation that torch cannot do without weights
         return
     except InputError:
         raise

@@ -46,9 +46,18 @@ def find_tuned(run: str, runtime: RuntimeConfig) -> TunedModel:
         InputError: there is no such run, it learned no factors, or its base model is no longer the same.
         ArtifactError: the factors are gone or damaged.
     """
-    found = find_run(run, runtime, finished=True)
-    folder = artifacts.open_folder(found.artifact("scaling"))
-    return TunedModel(found, base_of(found, tables.scaling_model(folder)), tables.load_scaling(folder))
+    return tuned_of(find_run(run, runtime, finished=True))
+
+
+def tuned_of(run: RecordedRun) -> TunedModel:
+    """Return the tuned model of a run that has been found.
+
+    Raises:
+        InputError: the run learned no factors, or its base model is no longer the same.
+        ArtifactError: the factors are gone or damaged.
+    """
+    folder = artifacts.open_folder(run.artifact("scaling"))
+    return TunedModel(run, base_of(run, tables.scaling_model(folder)), tables.load_scaling(folder))
 
 
 def base_of(run: RecordedRun, identity: str) -> ModelReference:

@@ -20,6 +20,7 @@ from flows.commands import cli
 from flows.commands.chat import open_session
 from flows.commands.chat_page import chat_page, conversation_text, launch, verdict_in_words
 from neurontune_core.config import PipelineConfig
+from tasks.recording.runs import find_run
 
 ENTER = "\ue007"
 LOGIN = "ada:pass:word"
@@ -70,7 +71,7 @@ def enter(browser: Browser, address: str) -> None:
 
 @pytest.mark.browser
 def test_the_page_says_what_the_terminal_says(address: str, browser: Browser, config: PipelineConfig) -> None:
-    _, session = open_session("first", config.runtime)
+    _, session = open_session(find_run("first", config.runtime, finished=True), config.runtime)
     enter(browser, address)
     browser.until("return document.querySelector('#message input, #message textarea')")
     assert "Answers may be harmful" in browser.run("return document.body.innerText")
@@ -120,7 +121,7 @@ def test_the_page_says_what_the_terminal_says(address: str, browser: Browser, co
 def test_a_tab_keeps_its_conversation_until_a_new_one(config: PipelineConfig) -> None:
     client_of = pytest.importorskip("gradio_client", reason="the extra `web` is not installed").Client
     record_run(config, "first")
-    _, session = open_session("first", config.runtime)
+    _, session = open_session(find_run("first", config.runtime, finished=True), config.runtime)
     session.max_new_tokens = 8
     page = chat_page(session, "first")
     address = launch(page, LOGIN)
@@ -152,7 +153,7 @@ def test_a_tab_keeps_its_conversation_until_a_new_one(config: PipelineConfig) ->
 def test_other_sites_and_uploads_are_refused(config: PipelineConfig) -> None:
     pytest.importorskip("gradio", reason="the extra `web` is not installed")
     record_run(config, "first")
-    _, session = open_session("first", config.runtime)
+    _, session = open_session(find_run("first", config.runtime, finished=True), config.runtime)
     page = chat_page(session, "first")
     address = launch(page, LOGIN).rstrip("/")
     user, _, password = LOGIN.partition(":")
