@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from prefect.utilities.annotations import quote
 
+from flows.run_names import typed_name
 from flows.runners import check_runner
 from flows.stage_names import STAGES
 from neurontune_core import artifacts
@@ -26,7 +27,9 @@ from neurontune_core.model.source import ModelReference, skeleton
 from neurontune_core.pairs.load import settings_of_reading
 from neurontune_core.pairs.prepare import Prepared, prepare
 from neurontune_core.pairs.settings import PairsConfig
+from neurontune_core.run_name import run_name
 from neurontune_core.selection.select import check_counts
+from neurontune_core.shown_text import quoted
 from neurontune_core.storage import check_root
 from tasks.models import describe
 from tasks.pairs import pairs_key
@@ -62,8 +65,9 @@ def check_inputs(config: PipelineConfig) -> Inputs:
         InputError: an input does not exist or does not fit.
     """
     check_root(config.runtime.root)
-    if config.runtime.name == LATEST:
-        raise InputError(f"runtime.name: {LATEST!r} stands for the newest run; choose another name")
+    _check_name(config.runtime.name)
+    if (typed := typed_name()) != run_name(config):  # for example in a form of Prefect
+        _check_name(typed)
     check_runner(config.runtime)
     tracking_uri(config.runtime)
     if unknown := sorted(set(config.runtime.timeouts) - set(STAGES)):
@@ -82,6 +86,20 @@ def check_inputs(config: PipelineConfig) -> Inputs:
     check_memory(choose_devices(config.runtime.device), config.runtime.max_memory)
     sets = base_digests(config.evaluation, PublicLibrary(config.evaluation))
     return Inputs(model, quote(prepared), sets, judge_digests(config.evaluation))
+
+
+def _check_name(name: str) -> None:
+    """Raise InputError for a name by which no command could find the run, or that would spoil a list of runs."""
+    if name == LATEST:
+        raise InputError(f"runtime.name: {LATEST!r} stands for the newest run; choose another name")
+    if name.startswith("-"):
+        raise InputError(f"runtime.name: {quoted(name)} would be read as an option; choose a name without '-' in front")
+    if not name.isprintable():
+        raise InputError(
+            f"runtime.name: {quoted(name)} has a sign that cannot be shown; choose a name in one plain line"
+        )
+    if name != name.strip():
+        raise InputError(f"runtime.name: {quoted(name)} begins or ends with a space; leave the space out")
 
 
 @lru_cache(maxsize=8)

@@ -56,6 +56,11 @@ def own_data(text: str) -> OwnData | None:
     return OwnData(match["place"], (match["role"] or "").lower(), match["attacks"] or "")
 
 
+def own_files(names: Iterable[str]) -> list[str]:
+    """Return the paths of the files of one's own that a setting names, without those on the hub."""
+    return [own.place for name in names if (own := own_data(name)) and not own.is_on_hub]
+
+
 def file_of(text: str) -> OwnData | None:
     """Return the file of one's own that a setting names where neither role nor attacks can be given with it."""
     own = own_data(text)

@@ -1,6 +1,7 @@
 """Errors in settings, as one line: the field, the reason, the given value, and the existing fields."""
 
 import re
+from functools import reduce
 
 from pydantic import BaseModel, ValidationError
 
@@ -12,6 +13,18 @@ from neurontune_core.setting_changes import LONGEST_VALUE
 from neurontune_core.shown_text import quoted
 
 _MOST_ERRORS = 5
+_IN_PLAIN_WORDS = {
+    "a valid integer(, .*)?$": "a whole number",
+    "a valid number(, .*)?$": "a number",
+    "a valid boolean(, .*)?$": "true or false",
+    "a valid string": "text",
+    "a valid dictionary": "a section of fields",
+    "a valid tuple": "a list",
+    "greater than or equal to": "at least",
+    "less than or equal to": "at most",
+    "greater than": "more than",
+}
+"""What pydantic says, as a pattern, and the words for it."""
 
 
 def explain_settings(error: ValidationError, whole: type[BaseModel]) -> str:
@@ -32,15 +45,17 @@ def explain_settings(error: ValidationError, whole: type[BaseModel]) -> str:
                 place, value = f"{place}.method", value["method"] if isinstance(value, dict) else value
             given = re.sub(r"//[^/]*@", "//***@", quoted(value, LONGEST_VALUE))
             syntax = "; write a list as a,b" if item["type"] in ("tuple_type", "list_type") else ""
+            if item["type"] == "string_type" and isinstance(value, int | float):
+                syntax = f"; write it between quotes: '\"{value}\"'"
             lines[place] = f"{place}: {_reason(item['msg'])} (got {given}){syntax}"
     shown = list(lines.values())[:_MOST_ERRORS]
     return "; ".join(shown + ([f"and {len(lines) - len(shown)} more"] if len(lines) > len(shown) else []))
 
 
 def _reason(message: str) -> str:
-    """Return pydantic's reason in the words of a person who writes settings."""
+    """Return pydantic's reason in the words of `neurontune settings`, for a person who writes settings."""
     said = message.removeprefix("Value error, ").replace("Input should be", "must be")
-    return said.replace("a valid dictionary", "a section of fields").replace("a valid tuple", "a list")
+    return reduce(lambda text, words: re.sub(*words, text), _IN_PLAIN_WORDS.items(), said)
 
 
 def _plain(part: int | str) -> str:

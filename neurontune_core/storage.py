@@ -4,6 +4,7 @@ import errno
 import os
 import re
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 
 import fsspec
@@ -77,17 +78,19 @@ def check_folder(field: str, folder: str) -> None:
         raise InputError(f"{field}: {quoted(str(folder))} cannot be written to ({problem(error) or error})") from error
 
 
-def check_file(field: str, file: str) -> None:
-    """Check, before anything is computed, that a file can be written.
+def check_file(field: str, file: str, read: Iterable[str | Path] = ()) -> None:
+    """Check, before anything is computed, that a file can be written, and is none of the files that are `read`.
 
     Raises:
-        InputError: its folder does not exist or cannot be written to, or it is a folder itself.
+        InputError: its folder does not exist or cannot be written to, it is a folder itself, or it is read.
     """
     path = Path(file).absolute()
     if not os.path.isdir(path.parent):
         raise InputError(f"{field}: the folder of {quoted(str(file))} does not exist; create it first")
     if os.path.isdir(path):
         raise InputError(f"{field}: {quoted(str(file))} is a folder; give the name of a file")
+    if any(os.path.exists(path) and os.path.exists(other) and os.path.samefile(path, other) for other in read):
+        raise InputError(f"{field}: {quoted(str(file))} is read by this command and would be lost; name another file")
     check_folder(field, str(path.parent))
     try:
         os.lstat(path)
@@ -95,6 +98,13 @@ def check_file(field: str, file: str) -> None:
         pass
     except (OSError, ValueError) as error:
         raise InputError(f"{field}: {quoted(str(file))} cannot be written ({problem(error) or error})") from error
+
+
+def no_file(path: str | Path) -> str:
+    """Return in words why a path is not a file that can be read more than once."""
+    if os.path.isdir(path):
+        return "is a folder, not a file"
+    return "is a pipe or a device, not a file" if os.path.exists(path) else "does not exist"
 
 
 def problem(error: BaseException | None) -> str:

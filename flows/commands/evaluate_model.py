@@ -13,11 +13,12 @@ def evaluate_folder(model: str, benchmarks: str, settings: list[str], to: str | 
         InputError: an unknown benchmark, judge or setting, a model that cannot be loaded, or a file that cannot be
             written.
     """
-    if to is not None:
-        check_file("--to", to)
     from neurontune_core.config import load_config
+    from neurontune_core.data_names import own_files
 
     config = load_config(None, [f"evaluation.benchmarks={benchmarks}", *settings], model)
+    if to is not None:
+        check_file("--to", to, own_files(config.evaluation.benchmarks))
     from neurontune_core.data.library import PublicLibrary
     from neurontune_core.evaluation.answered_by import answered_by
     from neurontune_core.evaluation.judging import judge_digests

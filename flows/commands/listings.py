@@ -58,9 +58,11 @@ def show_coverage(name: str) -> bool:
     from neurontune_core.attribution.verify import check_attention
     from neurontune_core.model import source
     from neurontune_core.model.checks.folder import check_model_folder
+    from neurontune_core.model.checks.name import check_name
     from neurontune_core.model.gguf import is_gguf
 
     config = ModelConfig.model_validate({"name": absolute_path(name)})
+    check_name(config)
     if os.path.exists(config.name) and not is_gguf(config.name):
         check_model_folder(Path(config.name), config)
     skeleton = source.skeleton(config)

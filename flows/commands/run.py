@@ -22,6 +22,7 @@ from neurontune_core.config import (
     load_config,
     runtime_alone,
 )
+from neurontune_core.data_names import own_files
 from neurontune_core.errors import InputError, NeuronTuneError, StorageError
 from neurontune_core.evaluation import benchmarks
 from neurontune_core.model.checks.name import check_name
@@ -68,7 +69,7 @@ def run_pairs(config: PipelineConfig, file: str | None, debug: bool) -> None:
         InputError: bad input, found before a model is loaded.
     """
     if file is not None:
-        check_file("--json", file)
+        check_file("--json", file, own_files([*config.pairs.harmful, *config.pairs.benign]))
     with embedded(config, config.runtime.preset, debug):
         from flows.first_stages import pairs_only
         from neurontune_core import artifacts, tables

@@ -10,6 +10,7 @@ from pipeline_runs import changed
 
 from flows import inputs
 from flows.first_stages import pairs_only
+from flows.inputs import check_inputs
 from flows.pipeline import pipeline
 from flows.study import study
 from neurontune_core.baselines.settings import SystemPromptSettings
@@ -97,6 +98,8 @@ def test_bad_input_is_found_before_anything_is_computed(config: PipelineConfig, 
         pipeline(changed(config, "runtime", device="gramophone"))
     with pytest.raises(InputError, match=r"runtime\.name: 'latest' stands for the newest run"):
         pipeline(changed(config, "runtime", name="latest"))
+    with pytest.raises(InputError, match=r"runtime\.name: '-x' would be read as an option"):  # typed in Prefect's form
+        pipeline.with_options(flow_run_name="-x")(config)
     with pytest.raises(InputError, match=r"selection\.utility_set: .* scaling\.method=dial"):
         pipeline(config.model_copy(update={"scaling": DialSettings()}))
     few = changed(config, "pairs", sources={"shipped": SourceConfig(limit=24)}, validation_fraction=0.01)
@@ -107,3 +110,28 @@ def test_bad_input_is_found_before_anything_is_computed(config: PipelineConfig, 
     for needs_none in (changed(few, "scaling", validations=0), unlearned):
         pipeline(needs_none)
     assert core_calls["evaluation"]
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("latest", "stands for the newest run"),
+        ("-7", "would be read as an option"),
+        ("--web", "would be read as an option"),
+        ("two\nlines", "cannot be shown"),
+        ("red \x1b[31m", "cannot be shown"),
+        ("a\tb", "cannot be shown"),
+        ("hidden \u202e order", "cannot be shown"),
+        (" x", "begins or ends with a space"),
+        ("x ", "begins or ends with a space"),
+    ],
+)
+def test_names_that_no_command_could_find_or_show_are_refused(config: PipelineConfig, name: str, reason: str) -> None:
+    with pytest.raises(InputError, match=reason) as refused:
+        check_inputs(changed(config, "runtime", name=name))
+    assert str(refused.value).startswith(f"runtime.name: {name!r} ")
+
+
+@pytest.mark.parametrize("name", ["My run", "steps=20 · k=500", "é漢字 'q' <b> [x] |", "a-b", "latest 2", "7"])
+def test_other_names_are_taken(config: PipelineConfig, name: str) -> None:
+    check_inputs(changed(config, "runtime", name=name))

@@ -9,6 +9,7 @@ from typing import Any
 
 from neurontune_core.data.rows import read_objects
 from neurontune_core.errors import InputError
+from neurontune_core.storage import no_file
 
 from .verdict import DEGENERATE, LABEL_NAMES, Completion, Verdict
 
@@ -19,7 +20,7 @@ VERSION = "2"
 def read_verdict_rows(path: Path) -> list[dict[str, Any]]:
     """Rows of a .jsonl or .parquet file; raises InputError if it is missing, of another format, or without rows."""
     if not os.path.isfile(path):
-        raise InputError(f"verdict file {path} does not exist; give a .jsonl or .parquet file with id and label")
+        raise InputError(f"verdict file {path} {no_file(path)}; give a .jsonl or .parquet file with id and label")
     if path.suffix.lower() not in (".jsonl", ".parquet"):
         raise InputError(f"verdict file {path} has the ending {path.suffix!r}; use .jsonl or .parquet")
     rows = [row for _, row in read_objects(path, "verdict file")]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ import pandas as pd
 from neurontune_core.data.conversations import BadConversation, read_history
 from neurontune_core.data.rows import read_objects
 from neurontune_core.errors import InputError
-from neurontune_core.storage import check_file
+from neurontune_core.storage import check_file, no_file
 
 from .agreement import measure_agreement
 from .precomputed import PrecomputedJudge
@@ -77,7 +78,7 @@ def read_completions(path: str | Path) -> list[ScoredRow]:
     """
     path = Path(path)
     if not os.path.isfile(path):
-        raise InputError(f"completions file {path} does not exist; give a JSON Lines file with prompt and completion")
+        raise InputError(f"completions file {path} {no_file(path)}; give a JSON Lines file with prompt and completion")
     rows = [read_row(row, f"{path} row {number}") for number, row in read_objects(path, "completions file")]
     if path.suffix.lower() == ".parquet":
         return rows
@@ -115,7 +116,7 @@ def score_file(path: str | Path, judge: Judge, labels: str | Path | None = None)
     written, or a verdict file without a verdict for any row.
     """
     if labels is not None:
-        check_labels_file(labels)
+        check_labels_file(labels, [path, *([judge.path] if isinstance(judge, PrecomputedJudge) else [])])
     rows = read_completions(path)
     if isinstance(judge, PrecomputedJudge):
         judge.check_ids([row.completion.id for row in rows])
@@ -125,12 +126,12 @@ def score_file(path: str | Path, judge: Judge, labels: str | Path | None = None)
     return {"judge": judge.name, "version": judge.version, **score_rows(rows, verdicts)}
 
 
-def check_labels_file(path: str | Path) -> None:
-    """Raises InputError if verdicts cannot be written there: the ending is unknown, or there is no such folder."""
+def check_labels_file(path: str | Path, read: Iterable[str | Path] = ()) -> None:
+    """Raises InputError if verdicts cannot be written there: unknown ending, no such folder, or one of those `read`."""
     path = Path(path)
     if path.suffix.lower() not in LABEL_FILES:
         raise InputError(f"--to: {path} ends in {path.suffix or 'nothing'}; name a file in {', '.join(LABEL_FILES)}")
-    check_file("--to", str(path))
+    check_file("--to", str(path), read)
 
 
 def write_labels(path: str | Path, rows: list[ScoredRow], verdicts: list[Verdict], judge: str) -> None:

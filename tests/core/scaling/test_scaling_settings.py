@@ -173,15 +173,15 @@ def test_a_scaling_section_that_is_no_table_is_named(tmp_path: Path, section: st
 @pytest.mark.parametrize(
     ("method", "setting", "words"),
     [
-        ("maml", "inner_learning_rate=0", ["scaling.inner_learning_rate: ", "greater than 0", "(got 0)"]),
-        ("maml", "support_batch=1", ["scaling.support_batch: ", "greater than or equal to 2", "(got 1)"]),
+        ("maml", "inner_learning_rate=0", ["scaling.inner_learning_rate: ", "more than 0", "(got 0)"]),
+        ("maml", "support_batch=1", ["scaling.support_batch: ", "at least 2", "(got 1)"]),
         ("maml", "order=third", ["scaling.order: ", "'first' or 'second'", "'third'"]),
         ("maml", "safety_start=inf", ["scaling.safety_start: ", "finite number"]),
-        ("margin_fit", "joint_share=1.5", ["scaling.joint_share: ", "less than or equal to 1", "1.5"]),
+        ("margin_fit", "joint_share=1.5", ["scaling.joint_share: ", "at most 1", "1.5"]),
         ("margin_fit", "refusal_openings=['']", ["scaling.refusal_openings.0: ", "at least 1 character"]),
         ("dial", "safety_factors=[]", ["scaling.safety_factors: ", "at least 1 item"]),
-        ("dial", "utility_factors=1,-1", ["scaling.utility_factors.1: ", "greater than or equal to 0", "-1"]),
-        ("dial", "validation_prompts=3", ["scaling.validation_prompts: ", "greater than or equal to 4", "3"]),
+        ("dial", "utility_factors=1,-1", ["scaling.utility_factors.1: ", "at least 0", "-1"]),
+        ("dial", "validation_prompts=3", ["scaling.validation_prompts: ", "at least 4", "3"]),
     ],
 )
 def test_errors_name_the_field_as_it_is_set(method: str, setting: str, words: list[str]) -> None:

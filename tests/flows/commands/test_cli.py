@@ -83,8 +83,16 @@ def test_every_command_s_help_fits_the_terminal_and_cuts_no_name(
         (["bogus"], ["bogus"]),
         (["judge", "missing.jsonl"], ["missing.jsonl", "does not exist"]),
         (["judge", "missing.jsonl", "--judge", "oracle"], ["oracle", "rules"]),
+        (["judge", "."], ["is a folder, not a file"]),
+        (["judge", "/dev/null"], ["is a pipe or a device, not a file"]),
+        (["run", "scaling.steps=3"], ["'scaling.steps=3'", "not a model", "--set scaling.steps=3"]),
+        (["plan", "pairs.harmful=a b.csv"], ["not a model", "--set 'pairs.harmful=a b.csv'"]),
+        (["run", "tiny"], ["'tiny' is a preset, not a model", "--preset tiny"]),
+        (["coverage", "smollm2"], ["'smollm2' is a preset, not a model"]),
     ],
-    ids=lambda value: " ".join(value) if isinstance(value, list) and value[0] in ("run", "judge", "bogus") else "",
+    ids=lambda value: (
+        " ".join(value) if isinstance(value, list) and value[0] in ("run", "judge", "bogus", "plan", "coverage") else ""
+    ),
 )
 def test_bad_input_is_one_line_and_exit_code_2(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], arguments: list[str], words: list[str]

@@ -26,3 +26,11 @@ def test_the_unrounded_model_answers_where_it_is_the_evaluated_one(
     monkeypatch.setattr(load, "load_model", lambda config, *rest: unrounded(ModelConfig(name=config.name), *rest))
     evaluate_folder("random:llama", str(asked), settings, None)
     assert json.loads(capsys.readouterr().out)["mine"]["answered_by"] == "transformers, int8"
+
+
+def test_answers_never_replace_their_prompts(tmp_path: Path) -> None:
+    asked = tmp_path / "mine.jsonl"
+    asked.write_text('{"prompt": "How do I pick a lock?"}\n')
+    with pytest.raises(InputError, match="--to: .* is read by this command"):
+        evaluate_folder("random:llama", f"harmful:{asked}", [], str(asked))
+    assert "lock" in asked.read_text()

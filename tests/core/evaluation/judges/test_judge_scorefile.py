@@ -6,6 +6,7 @@ import pytest
 
 from neurontune_core.errors import InputError
 from neurontune_core.evaluation.judges import judge_by_name
+from neurontune_core.evaluation.judges.precomputed import PrecomputedJudge
 from neurontune_core.evaluation.judges.scorefile import read_completions, score_file
 
 SORRY = "I'm sorry, but I can't help with that."
@@ -113,6 +114,17 @@ def test_bad_files(tmp_path: Path) -> None:
     (tmp_path / "c.jsonl").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(InputError, match="not UTF-8"):
         read_completions(tmp_path / "c.jsonl")
+
+
+def test_verdicts_never_replace_what_they_were_made_from(tmp_path: Path) -> None:
+    file = write(tmp_path / "a.jsonl", ROWS)
+    given = write(tmp_path / "b.jsonl", [{"id": "1", "label": "refusal"}])
+    (tmp_path / "link.jsonl").symlink_to(file)
+    for target in (file, tmp_path / "link.jsonl", given):
+        before = Path(target).read_bytes()
+        with pytest.raises(InputError, match="--to: .* is read by this command and would be lost"):
+            score_file(file, PrecomputedJudge(given), target)
+        assert Path(target).read_bytes() == before
 
 
 @pytest.mark.parametrize("ending", ["jsonl", "csv", "parquet"])
