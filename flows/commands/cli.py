@@ -1,6 +1,7 @@
 """The command line of `neurontune`. Heavy modules are imported inside the commands that need them."""
 
 import gc
+import io
 import os
 import signal
 import sys
@@ -83,6 +84,7 @@ def main() -> None:
 
     Exit codes: 0 done, 1 failed, 2 bad input, 130 interrupted.
     """
+    _ready_streams()
     ending.tell_if_lost()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _interrupt)
@@ -96,6 +98,20 @@ def main() -> None:
         ending.reported()
     gc.freeze()  # without it the interpreter collects garbage of torch and MLflow for two seconds at exit
     sys.exit(code)
+
+
+def _ready_streams() -> None:
+    """Let output go on where a stream is closed, or cannot show a sign: that sign is then shown as `?`."""
+    if None in (sys.stdin, sys.stdout, sys.stderr):
+        while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:  # the lowest that is closed
+            pass
+        os.close(descriptor)
+        sys.stdin, sys.stdout, sys.stderr = (
+            stream or open(os.devnull, mode)  # noqa: SIM115  # it stays open until the process ends
+            for stream, mode in ((sys.stdin, "r"), (sys.stdout, "w"), (sys.stderr, "w"))
+        )
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")
 
 
 def _exit_code() -> int:

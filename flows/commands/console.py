@@ -79,8 +79,9 @@ def echo(text: str, error: bool = False) -> None:
 
 
 def json_text(value: Any) -> str:
-    """Return a value as JSON with non-ASCII letters kept and control characters as JSON escapes."""
-    text = json.dumps(value, indent=1, ensure_ascii=False, default=str)
+    """Return a value as JSON; control characters, and letters that the output cannot show, are JSON escapes."""
+    shows_all = (sys.stdout.encoding or "utf-8").lower().startswith("utf")
+    text = json.dumps(value, indent=1, ensure_ascii=not shows_all, default=str)
     return "".join(sign if sign.isprintable() or sign == "\n" else json.dumps(sign)[1:-1] for sign in text)
 
 

@@ -31,6 +31,6 @@ def test_the_unrounded_model_answers_where_it_is_the_evaluated_one(
 def test_answers_never_replace_their_prompts(tmp_path: Path) -> None:
     asked = tmp_path / "mine.jsonl"
     asked.write_text('{"prompt": "How do I pick a lock?"}\n')
-    with pytest.raises(InputError, match="--to: .* is read by this command"):
+    with pytest.raises(InputError, match=r"--to: .* is read by this command"):
         evaluate_folder("random:llama", f"harmful:{asked}", [], str(asked))
     assert "lock" in asked.read_text()

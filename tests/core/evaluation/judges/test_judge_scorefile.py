@@ -122,7 +122,7 @@ def test_verdicts_never_replace_what_they_were_made_from(tmp_path: Path) -> None
     (tmp_path / "link.jsonl").symlink_to(file)
     for target in (file, tmp_path / "link.jsonl", given):
         before = Path(target).read_bytes()
-        with pytest.raises(InputError, match="--to: .* is read by this command and would be lost"):
+        with pytest.raises(InputError, match=r"--to: .* is read by this command and would be lost"):
             score_file(file, PrecomputedJudge(given), target)
         assert Path(target).read_bytes() == before
 
