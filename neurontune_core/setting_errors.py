@@ -1,7 +1,6 @@
 """Errors in settings, as one line: the field, the reason, the given value, and the existing fields."""
 
 import re
-from functools import reduce
 
 from pydantic import BaseModel, ValidationError
 
@@ -55,7 +54,9 @@ def explain_settings(error: ValidationError, whole: type[BaseModel]) -> str:
 def _reason(message: str) -> str:
     """Return pydantic's reason in the words of `neurontune settings`, for a person who writes settings."""
     said = message.removeprefix("Value error, ").replace("Input should be", "must be")
-    return reduce(lambda text, words: re.sub(*words, text), _IN_PLAIN_WORDS.items(), said)
+    for pattern, words in _IN_PLAIN_WORDS.items():
+        said = re.sub(pattern, words, said)
+    return said
 
 
 def _plain(part: int | str) -> str:
