@@ -18,6 +18,11 @@ def printable(text: str, keep: str = "\n\t") -> str:
     return "".join(sign if sign.isprintable() or sign in keep else ascii(sign)[1:-1] for sign in text)
 
 
+def one_line(text: str) -> str:
+    """Return a text with everything that is no plain sign spelled out, also ends of lines."""
+    return printable(text, keep="")
+
+
 def quoted(value: object, most: int = 160) -> str:
     """Return a value as Python writes it, a text between quotes, cut to `most` signs."""
     text = repr(value)

@@ -21,6 +21,7 @@ from neurontune_core.chat.choices import NO_ATTACK, NO_SYSTEM, shipped_attacks, 
 from neurontune_core.config import RuntimeConfig
 from neurontune_core.errors import InputError
 from neurontune_core.evaluation.judges import Verdict
+from neurontune_core.shown_text import one_line
 from tasks.progress import stop_requested
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ def chat_with(
     if isinstance(sys.stdin, io.TextIOWrapper):  # a byte that is not UTF-8 is shown escaped instead of ending the chat
         sys.stdin.reconfigure(errors="replace")
     if sys.stdin.isatty():
-        console.print(f"{name}: base and tuned model. /help lists the commands. Answers may be harmful.")
+        console.print(f"{one_line(name)}: base and tuned model. /help lists the commands. Answers may be harmful.")
     with ending.sigint_only_raises():
         for line in _lines():
             if line in ("/quit", "/exit"):

@@ -14,7 +14,7 @@ from flows.services.login import FILE, make_login
 from neurontune_core.chat.session import NO_ATTACK, NO_SYSTEM, ChatSession, History
 from neurontune_core.errors import InputError
 from neurontune_core.evaluation.judges import Verdict
-from neurontune_core.shown_text import markdown_text
+from neurontune_core.shown_text import markdown_text, one_line
 
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # read when gradio is imported
 
@@ -39,7 +39,7 @@ def serve_chat(session: ChatSession, title: str, home: Path) -> None:
     """
     page = chat_page(session, title)
     address = launch(page, make_login(home))
-    echo(f"chat with {title}: {address}   (Ctrl-C ends it)")
+    echo(f"chat with {one_line(title)}: {address}   (Ctrl-C ends it)")
     echo(f"its user:password are in {home / FILE}")
     try:
         Event().wait()

@@ -19,6 +19,13 @@ Preset = Annotated[
         help="Shipped preset (`neurontune presets`) or TOML file; by default smollm2, or `default` if MODEL is given.",
     ),
 ]
+PresetAlone = Annotated[
+    str | None,
+    typer.Option(
+        "--preset", metavar="NAME", help="Shipped preset (`neurontune presets`) or TOML file; by default smollm2."
+    ),
+]
+"""The preset in a command that takes no model."""
 Settings = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="SECTION.FIELD=VALUE", help="Change one setting; see `neurontune settings`."),

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from flows.commands.cli_arguments import Debug, Model, Preset, Run, Settings
+from flows.commands.cli_arguments import Debug, Model, Preset, PresetAlone, Run, Settings
 from flows.commands.console import echo
 from flows.services.ending import INTERRUPTED
 from flows.stage_names import STAGES
@@ -146,7 +146,7 @@ def ability(
 
 def study(
     name: Annotated[str, typer.Argument(metavar="NAME", help="A shipped study (`neurontune studies`), or `own`.")],
-    preset: Preset = None,
+    preset: PresetAlone = None,
     settings: Settings = None,
     variants: Annotated[
         list[str] | None,

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from flows.commands.cli_arguments import Debug, Preset, Run, Settings
+from flows.commands.cli_arguments import Debug, PresetAlone, Run, Settings
 
 RUN_STATES = ("finished", "failed", "killed", "running")
 
@@ -32,7 +32,7 @@ def settings(
     words: Annotated[
         list[str] | None, typer.Argument(metavar="[WORD...]", help="Only settings with these words in their names.")
     ] = None,
-    preset: Preset = None,
+    preset: PresetAlone = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """List the settings: value in the preset, default, type and meaning."""

@@ -9,7 +9,7 @@ from rich.console import Console
 from flows.commands.console import TextConsole, fitting_table, mlflow_ui
 from flows.services import environment
 from neurontune_core.errors import InputError
-from neurontune_core.shown_text import group_in_words
+from neurontune_core.shown_text import group_in_words, one_line
 
 if TYPE_CHECKING:
     from neurontune_core.comparison.behaviour import Behaviour
@@ -44,7 +44,7 @@ def compare_runs(runs: Sequence[str], harmful: bool, full: bool, settings: Seque
     console = TextConsole(WIDTH)
     names = [chr(ord("A") + place % 26) + str(place // 26 or "") for place in range(len(found))]
     for name, run in zip(names, found, strict=True):
-        console.print(f"{name}  {run.name}  {run.run_id}  {run.status}")
+        console.print(f"{name}  {one_line(run.name)}  {run.run_id}  {run.status}")
     _show_settings(console, names, found)
     for name, run in zip(names[1:], found[1:], strict=True):
         console.rule(f"{names[0]} and {name}")

@@ -7,6 +7,7 @@ from flows.commands.console import echo
 from flows.services import environment
 from neurontune_core.errors import InputError
 from neurontune_core.export.target import check_target
+from neurontune_core.shown_text import one_line
 from tasks.importing import without_collecting
 
 FORMATS = ("folder", "alpha")
@@ -51,14 +52,14 @@ def export_model(
     tuned = tuned_of(found)
     if form == "alpha":
         write_alpha(target, tuned.scaling, tuned.base, tuned.origin)
-        echo(f"{len(tuned.scaling.alpha)} factors of {tuned.run.name} for {tuned.base.name}: {target}")
+        echo(f"{len(tuned.scaling.alpha)} factors of {one_line(tuned.run.name)} for {tuned.base.name}: {target}")
         return
     root = tuned.run.config.runtime.root
     check = write_folder(target, tuned.scaling, tuned.base, root, tuned.origin, card_of(tuned))
     echo(f"difference of logits, hooked and folded factors:  {check.folded:.1e} (in float32: {check.float32:.1e})")
     echo(f"difference of logits, hooked and written factors: {check.written:.1e} ({check.dtype})")
     echo(f"difference of logits, base and tuned model:       {check.effect:.1e}")
-    echo(f"{tuned.run.name} as an ordinary model folder: {target}")
+    echo(f"{one_line(tuned.run.name)} as an ordinary model folder: {target}")
     if converter is not None:
         send.convert_to_gguf(target, Path(str(gguf)), converter)
         echo(f"as a GGUF file: {gguf}")

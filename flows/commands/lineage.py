@@ -11,6 +11,7 @@ from flows.commands.console import TextConsole, echo
 from flows.services import environment
 from neurontune_core.config import RuntimeConfig
 from neurontune_core.errors import InputError
+from neurontune_core.shown_text import one_line
 
 if TYPE_CHECKING:
     from tasks.recording.lineage import MadeFrom, Node
@@ -106,8 +107,8 @@ def _end_killed(runtime: RuntimeConfig) -> int:
 
 
 def _tree(run: "RecordedRun", nodes: "Sequence[Node]") -> Tree:
-    tree = Tree(f"run {run.name}  {run.run_id}  {run.status}")
-    base = tree.add(f"base model {run.config.model.name}")
+    tree = Tree(one_line(f"run {run.name}  {run.run_id}  {run.status}"))
+    base = tree.add(one_line(f"base model {run.config.model.name}"))
     for name, value in _base(run).items():
         base.add(f"{name} {value}")
     base.add("settings " + _written(run.config.model.model_dump(mode="json", exclude={"name", "revision"})))
@@ -133,7 +134,7 @@ def _base(run: "RecordedRun") -> dict[str, str]:
 
 
 def _add(tree: Tree, node: "Node", seen: set[tuple[str, str]]) -> None:
-    title = f"{MEANING.get(node.name, f'data {node.name}')}  {node.digest}"
+    title = one_line(f"{MEANING.get(node.name, f'data {node.name}')}  {node.digest}")
     if node.key and node.inputs and (node.name, node.key) in seen:
         tree.add(f"{title}  (as above)")
         return
@@ -142,7 +143,7 @@ def _add(tree: Tree, node: "Node", seen: set[tuple[str, str]]) -> None:
     if node.problem:
         branch.add(f"NOTE: {node.problem}")
     if node.uri:
-        branch.add(f"folder {node.uri}")
+        branch.add(one_line(f"folder {node.uri}"))
     if node.versions:
         branch.add("code " + ", ".join(f"{name} {version}" for name, version in node.versions.items()))
     if node.settings:
@@ -162,9 +163,9 @@ def _show_forward(found: "MadeFrom", as_json: bool, console: Console) -> None:
         echo(json.dumps(parts | {"runs": runs}, indent=1))
         return
     for node in found.datasets:
-        console.print(f"data {node.name}  {node.digest}")
+        console.print(one_line(f"data {node.name}  {node.digest}"))
     for node in found.artifacts:
-        console.print(f"  {MEANING.get(node.name, node.name)}  {node.digest}  {node.uri}")
+        console.print(one_line(f"  {MEANING.get(node.name, node.name)}  {node.digest}  {node.uri}"))
     console.print(f"\n{len(found.runs)} runs ended with a model made from it:")
     for run, name in found.runs:
-        console.print(f"  {name}  {run}")
+        console.print(one_line(f"  {name}  {run}"))

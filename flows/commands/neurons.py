@@ -8,6 +8,7 @@ from flows.commands.console import TextConsole
 from flows.services import environment
 from neurontune_core.config import change_runtime
 from neurontune_core.errors import InputError
+from neurontune_core.shown_text import one_line
 
 if TYPE_CHECKING:
     from neurontune_core.cards.shown import ShownCard
@@ -37,7 +38,7 @@ def show_neurons(run: str, top: int, harmful: bool, settings: Sequence[str], deb
 
     cards = cards_of_run(found, top, change_runtime(found.config, settings).runtime)
     console = TextConsole(soft_wrap=True)
-    console.print(f"{found.name}  {found.run_id}  {found.config.model.name}")
+    console.print(one_line(f"{found.name}  {found.run_id}  {found.config.model.name}"))
     shown, hidden = shown_cards(cards, factors_of_run(found)), 0
     for name, meaning in LEGEND.items():
         if shown and (name != "factor" or any(card.factor for card in shown)):

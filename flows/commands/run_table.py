@@ -11,6 +11,7 @@ from flows.commands.console import TextConsole, echo, json_text
 from flows.services import environment
 from neurontune_core.errors import InputError
 from neurontune_core.evaluation.answered_by import mark
+from neurontune_core.shown_text import one_line
 
 if TYPE_CHECKING:
     from tasks.recording.run_list import ListedRun
@@ -77,7 +78,8 @@ def _table(runs: "Sequence[ListedRun]") -> Table:
             _score(run) or "-",
             *("-" if value is None else f"{value:.2f}" for value in (run.safety, run.utility)),
         ]
-        table.add_row(run.run_id[:8], run.started, run.state, *scores, run.name, run.model, run.preset, run.differs)
+        made = map(one_line, (run.name, run.model, run.preset, run.differs))
+        table.add_row(run.run_id[:8], run.started, run.state, *scores, *made)
     return table
 
 
@@ -88,9 +90,9 @@ def _lines(run: "ListedRun") -> list[str]:
     ]
     made = [run.model, run.preset and f"preset {run.preset}", run.differs]
     return [
-        run.name,
+        one_line(run.name),
         f"  {run.run_id[:8]}  {run.started}  {run.state}",
-        f"  {', '.join(filter(None, made))}",
+        f"  {one_line(', '.join(filter(None, made)))}",
         f"  {'  '.join(filter(None, scores)) or 'not evaluated'}",
     ]
 

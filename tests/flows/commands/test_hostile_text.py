@@ -22,7 +22,7 @@ from neurontune_core.shown_text import markdown_table
 from neurontune_core.studies.catalogue import Study
 from neurontune_core.studies.page import render_page
 
-HOSTILE = "\x1b]0;owned\x07\x1b[2J\x9b31m\u202e\rx"
+HOSTILE = "\x1b]0;owned\x07\x1b[2J\x9b31m\u202e\rx\nforged"
 STYLES = re.compile(r"\x1b\[[0-9;]*m")
 
 
@@ -81,6 +81,7 @@ def test_no_command_sends_it_raw(
         out, err = capsys.readouterr()
         assert out + err, command
         assert not steers(out) and not steers(err), command
+        assert not re.search(r"^[\s│├└─]*forged", out + err, flags=re.MULTILINE), command
 
 
 def test_commands_print_by_what_spells_it_out() -> None:
