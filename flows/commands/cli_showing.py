@@ -58,7 +58,10 @@ def coverage(model: Annotated[str, typer.Argument(help="Model name, as in the se
 
 def judge(
     file: Annotated[
-        str, typer.Argument(help="JSON Lines file with prompt and completion, or an evaluation's completions.parquet.")
+        str,
+        typer.Argument(
+            help="JSON Lines, CSV or parquet file with prompt and completion, e.g. an evaluation's completions.parquet."
+        ),
     ],
     judge: Annotated[str, typer.Option(metavar="NAME", help="Judge, by its name in docs/evaluation.md.")] = "rules",
     path: Annotated[

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 
 from neurontune_core.data.conversations import BadConversation, read_history
-from neurontune_core.data.rows import read_objects
+from neurontune_core.data.rows import read_objects, read_rows
 from neurontune_core.errors import InputError
 from neurontune_core.storage import check_file, no_file
 
@@ -22,6 +22,9 @@ from .verdict import LABEL_NAMES, Completion, Judge, Label, Verdict
 
 LABEL_FILES = (".jsonl", ".csv", ".parquet")
 """Endings of files that verdicts can be written to."""
+TABLES = (".csv", ".tsv")
+"""Endings of files of which each cell is text."""
+TRUTH = {"true": True, "false": False}
 HUMAN_LABELS = tuple(name for name, label in LABEL_NAMES.items() if label in ("refusal", "partial", "compliance"))
 
 GAVE = {True: "yes", False: "no", None: "unknown"}
@@ -72,19 +75,36 @@ def read_row(row: Any, where: str) -> ScoredRow:
 
 
 def read_completions(path: str | Path) -> list[ScoredRow]:
-    """Rows of a JSON Lines file, or of the `completions.parquet` of an evaluation; raises InputError on a bad row.
+    """Rows of a JSON Lines, CSV or parquet file, such as an evaluation's `completions.parquet`.
+
+    Raises InputError on a bad row.
 
     A row without id gets its row number as id.
     """
     path = Path(path)
     if not os.path.isfile(path):
         raise InputError(f"completions file {path} {no_file(path)}; give a JSON Lines file with prompt and completion")
-    rows = [read_row(row, f"{path} row {number}") for number, row in read_objects(path, "completions file")]
-    if path.suffix.lower() == ".parquet":
+    suffix = path.suffix.lower()
+    found = _of_table(path) if suffix in TABLES else read_objects(path, "completions file")
+    rows = [read_row(row, f"{path} row {number}") for number, row in found]
+    if suffix == ".parquet":
         return rows
     if not rows:
-        raise InputError(f"completions file {path} has no rows; write one JSON object a line")
+        raise InputError(f"completions file {path} has no rows; write one completion a line")
     return rows
+
+
+def _of_table(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield the rows of a CSV file; a cell without text is one that is left out, unless it is an answer."""
+    for row in read_rows(path):
+        if row.problem:
+            raise InputError(f"{path} row {row.number}: {row.problem}; correct the row")
+        values: dict[str, Any] = {
+            name: cell for name, cell in row.values.items() if cell.strip() or name in ("prompt", "completion")
+        }
+        if (safe := str(values.get("prompt_safe")).strip().lower()) in TRUTH:
+            values["prompt_safe"] = TRUTH[safe]
+        yield row.number, values
 
 
 def score_rows(rows: list[ScoredRow], verdicts: list[Verdict]) -> dict[str, Any]:

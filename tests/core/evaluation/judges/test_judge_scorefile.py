@@ -102,6 +102,30 @@ def test_the_completions_of_an_evaluation_can_be_judged_again(tmp_path: Path) ->
         read_completions(tmp_path / "other.parquet")
 
 
+@pytest.mark.parametrize("ending", [".jsonl", ".csv", ".parquet"])
+def test_the_verdicts_that_were_written_can_be_judged_again(tmp_path: Path, ending: str) -> None:
+    answers = ["=1+1, 'quoted' \"text\"\nand a second line", " ", "", "007", "None", "nan", "é漢"]
+    rows = [*ROWS, *({"id": f"0{n}", "prompt": "Hi, you\n", "completion": text} for n, text in enumerate(answers))]
+    first = score_file(write(tmp_path / "a.jsonl", rows), judge_by_name("rules"), tmp_path / f"b{ending}")
+    expected = [(row.completion, row.label) for row in read_completions(tmp_path / "a.jsonl")]
+    assert [(row.completion, row.label) for row in read_completions(tmp_path / f"b{ending}")] == expected
+    again = score_file(tmp_path / f"b{ending}", judge_by_name("rules"))
+    assert (again["verdicts"], again["f1"]) == (first["verdicts"], first["f1"])
+
+
+def test_a_table_of_text_says_truth_in_words(tmp_path: Path) -> None:
+    file = tmp_path / "a.csv"
+    file.write_text("prompt,completion,prompt_safe,label\nHi,Hello,TRUE,\nHi,No,false,refusal\nHi,,,\n")
+    rows = read_completions(file)
+    assert [(row.prompt_safe, row.label) for row in rows] == [(True, None), (False, "refusal"), (None, None)]
+    file.write_text("prompt,completion,prompt_safe\nHi,Hello,perhaps\n")
+    with pytest.raises(InputError, match="row 1: prompt_safe is 'perhaps'; use true, false"):
+        read_completions(file)
+    file.write_text("prompt,completion\nHi,Hello\nHi,a,b\n")
+    with pytest.raises(InputError, match="row 2: 3 fields where the header has 2"):
+        read_completions(file)
+
+
 def test_bad_files(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="does not exist"):
         read_completions(tmp_path / "none.jsonl")
