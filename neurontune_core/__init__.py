@@ -4,6 +4,7 @@ The names below are what a notebook needs; each is imported when it is first use
 quick and torch is loaded only by what needs it.
 """
 
+import logging
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +31,10 @@ if TYPE_CHECKING:
     from neurontune_core.scaling.problem import Problem
     from neurontune_core.scores.merge import merge_tables
     from neurontune_core.selection.select import select_neurons
+
+# transformers imports torchao if it is installed, and torchao warns of kernels that nothing here needs
+for _logger in ("torchao", "torch.utils._pytree"):
+    logging.getLogger(_logger).setLevel(logging.ERROR)
 
 _ROOM = {
     "ChatModel": "model.load",
