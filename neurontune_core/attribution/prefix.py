@@ -68,6 +68,8 @@ def _attached(model: PreTrainedModel, session: _Session) -> Iterator[None]:
         for index, layer in enumerate(layers):
 
             def enter(module: nn.Module, inputs: tuple[Any, ...], index: int = index) -> None:
+                if inputs and inputs[0].dim() != 3:
+                    raise _different(index, f"reads hidden states of {inputs[0].dim()} dimensions")
                 session.layer = index
 
             stack.callback(layer.register_forward_pre_hook(enter).remove)
@@ -90,7 +92,11 @@ def _attention(
     if session is None:
         raise RuntimeError(f"{IMPLEMENTATION} was called outside its context")
     layer = session.layer
-    _refuse_unknown(layer, settings)
+    if attention_mask is not None:  # none was given, so this layer has computed one
+        raise _different(layer, "hides some positions by a mask of its own")
+    if layer in session.called:
+        raise _different(layer, "is computed several times in one pass")
+    _refuse_unknown(layer, module, settings)
     scaling = settings.get("scaling")
     rule = Rule(
         query.shape[-1] ** -0.5 if scaling is None else float(scaling),
@@ -106,17 +112,19 @@ def _attention(
     return attend(query, key, value, session.prefixes[layer] if session.prefixes else None, rule), None
 
 
-def _refuse_unknown(layer: int, settings: dict[str, Any]) -> None:
+def _refuse_unknown(layer: int, module: nn.Module, settings: dict[str, Any]) -> None:
     if settings.get("position_bias") is not None:
-        raise InputError(
-            f"model: attention of layer {layer} uses position_bias, which attribution does not support; choose another "
-            f"decoder"
-        )
-    if settings.get("is_causal") is False:
-        raise InputError(
-            f"model: attention of layer {layer} is not causal, which attribution does not support; choose another "
-            f"decoder"
-        )
+        raise _different(layer, "uses position_bias")
+    causal = settings.get("is_causal")
+    if (getattr(module, "is_causal", True) if causal is None else causal) is False:
+        raise _different(layer, "is not causal")
+
+
+def _different(layer: int, what: str) -> InputError:
+    return InputError(
+        f"model: attention of layer {layer} {what}, which integrated gradients do not support; set "
+        f"attribution.method=gradient, or choose another decoder"
+    )
 
 
 def _whole_prompt(query: Tensor, key: Tensor, value: Tensor, rule: Rule) -> Tensor:

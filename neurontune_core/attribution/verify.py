@@ -1,5 +1,7 @@
 """Check, before anything is attributed, that the engine computes the same logits as the model itself."""
 
+from inspect import signature
+
 import torch
 from transformers import PreTrainedModel
 
@@ -18,28 +20,32 @@ TOLERANCE = {torch.float64: 1e-5, torch.float32: 1e-3, torch.bfloat16: 0.1, torc
 def check_attention(model: PreTrainedModel) -> None:
     """Check on a model without weights (on torch's meta device) that a shared prefix can be captured in all layers.
 
-    Some models cannot be run without weights; nothing is checked then. The model's number format is changed.
+    A model that cannot be run without weights is believed what its class says of its attention. The model's number
+    format is changed.
 
     Raises:
         InputError: a layer's attention does not go through transformers' interface, or cannot run on a shared prefix.
     """
+    if "position_ids" not in signature(model.base_model.forward).parameters:
+        raise _unsupported(model, "it takes no positions")
     model.to(torch.bfloat16)  # type: ignore[arg-type]  # the one format in which torch knows the shape of experts' outputs
     ids = torch.zeros(1, 5, dtype=torch.long, device="meta")
     try:
         capture_prefix(model, ids, torch.tensor([5], device="meta"))
-    except RuntimeError:  # also NotImplementedError: an operation that torch cannot do without weights
-        return
+    except RuntimeError as error:  # also NotImplementedError: an operation that torch cannot do without weights
+        if not model._supports_attention_backend:
+            raise _unsupported(model, "its layers do not call transformers' attention interface") from error
     except InputError:
         raise
     except Exception as error:
-        raise _unsupported(model, error) from error
+        raise _unsupported(model, f"{type(error).__name__}: {error}") from error
 
 
-def _unsupported(model: PreTrainedModel, error: Exception) -> InputError:
-    """Return the error for a model whose own code fails on a shared prefix."""
+def _unsupported(model: PreTrainedModel, why: str) -> InputError:
+    """Return the error for a model that does not run on a shared prefix."""
     return InputError(
-        f"model: {type(model).__name__} cannot be run with a shared prefix ({type(error).__name__}: {error}), so "
-        f"its attention is not of a supported kind; set attribution.method=gradient, or choose another decoder"
+        f"model: {type(model).__name__} cannot be run with a shared prefix ({why}), so its attention is not of a "
+        f"supported kind; set attribution.method=gradient, or choose another decoder"
     )
 
 
@@ -68,7 +74,7 @@ def check_prefix_logits(model: PreTrainedModel, head: Head) -> None:
     except Exception as error:
         if is_out_of_memory(error):
             raise
-        raise _unsupported(model, error) from error
+        raise _unsupported(model, f"{type(error).__name__}: {error}") from error
     found = head.logits(hidden.flatten(0, 1)).view_as(expected)
     # NaN or infinite logits come from broken weights, and the first pair's scores will report them
     finite = expected.isfinite()

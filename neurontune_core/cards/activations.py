@@ -10,7 +10,7 @@ from torch import Tensor
 
 from neurontune_core.expert_address import SHARED, expert_of
 from neurontune_core.model.batches import by_length, padded, shared_length
-from neurontune_core.model.head import encode_prefix, hidden_states
+from neurontune_core.model.head import encode_prefix, hidden_states, keeps_state
 from neurontune_core.model.load import ChatModel
 from neurontune_core.neurons import captured, expert_counts
 from neurontune_core.progress import Track, silent
@@ -59,7 +59,7 @@ def last_states(
         track: reports the progress of the batches.
     """
     encoded = [chat.prompt_tokens(prompt) for prompt in prompts]
-    shared = shared_length(encoded)  # a system message, run once a batch
+    shared = 0 if keeps_state(chat.model) else shared_length(encoded)  # a system message, run once a batch
     activations = np.zeros((len(prompts), len(neurons)), dtype=np.float32)
     routed = np.ones(activations.shape, dtype=np.bool_)
     parts = _experts(chat, neurons)

@@ -45,8 +45,6 @@ BYTES = {"row": 18, "ranked": 32, "answer": 400, "report": 750_000}
 """Bytes on disk of a row of merged scores, a selected neuron, an answer, and a report."""
 RUN_BYTES = 1200 << 20
 """Measured least memory of a run's process: libraries, Prefect, MLflow, and memory kept after building the pairs."""
-CONVERTED = 1
-"""Bytes in memory for each byte that a model's conversion writes: the converted model itself. Not measured."""
 CHECKED_BYTES = 8
 """Bytes of a weight in the float64 copy on which an export is checked."""
 Lend = Callable[[bool], AbstractContextManager[ChatModel]]
@@ -187,9 +185,12 @@ def plan(
 
 
 def _converting(converted: Conversion, process: int) -> StageCost:
-    """Return the row of the conversion of a model, done once before the first stage that loads it."""
-    memory = process + CONVERTED * converted.stored_bytes
-    row = _row(CONVERSION, converted.seconds, (int(memory), 0), converted.stored_bytes, 0)
+    """Return the row of the conversion of a model, done once before the first stage that loads it.
+
+    It holds the converted weights, and the pages of the file that it reads.
+    """
+    memory = process + converted.stored_bytes + converted.read_bytes
+    row = _row(CONVERSION, converted.seconds, (memory, 0), converted.stored_bytes, 0)
     return replace(row, temporary_bytes=converted.temporary_bytes)
 
 

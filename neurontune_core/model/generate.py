@@ -53,7 +53,8 @@ def generate(
     """
     if problem := overflow(chat, max(map(len, prompts), default=0), max_new_tokens):
         raise InputError(f"generate: {problem}; shorten the prompt, or ask for fewer tokens")
-    groups = generation_batches(prompts, max_new_tokens, chat.generation_tokens)
+    equal = head.keeps_state(chat.model)
+    groups = generation_batches(prompts, max_new_tokens, chat.generation_tokens, equal)
     completions: dict[int, list[int]] = {} if known is None else known
     for group in track(groups, "generating", len(groups)):
         if group[0] in completions:
@@ -64,8 +65,15 @@ def generate(
     return [completions[index] for index in range(len(prompts))]
 
 
-def generation_batches(prompts: Sequence[Sequence[int]], max_new_tokens: int, most_tokens: int) -> list[list[int]]:
-    """Return the batches of `generate` as indices of prompts; those of a batch have similar beginnings and lengths."""
+def generation_batches(
+    prompts: Sequence[Sequence[int]], max_new_tokens: int, most_tokens: int, equal: bool = False
+) -> list[list[int]]:
+    """Return the batches of `generate` as indices of prompts; those of a batch have similar beginnings and lengths.
+
+    With `equal` they have the same length, for models that padding would change.
+    """
+    if equal:
+        return by_length([len(prompt) + max_new_tokens for prompt in prompts], most_tokens, fullness=1.0)
     groups = []
     # a separate group costs one more pass for each new token, and saves the prompts' common beginning
     for alike in by_beginning(prompts, PASS_TOKENS * max_new_tokens):
@@ -85,7 +93,7 @@ def _generate_batch(
     cache = DynamicCache(config=chat.model.config)
     # the common beginning of all prompts is run once; not with sliding attention, where padding after the beginning
     # would count as distance
-    shared = 0 if any(cache.is_sliding) else shared_length(prompts)
+    shared = 0 if any(cache.is_sliding) or head.keeps_state(chat.model) else shared_length(prompts)
     if shared:
         cache = head.encode_prefix(chat.model, prompts[0][:shared], len(prompts))
     ids, mask = padded([prompt[shared:] for prompt in prompts], chat.end_tokens[0], chat.device, left=True)
@@ -111,7 +119,7 @@ def _generate_batch(
             break
         if len(rows) < len(going):
             kept = going.nonzero()[:, 0]
-            cache.batch_select_indices(kept.cpu())  # its layers may be on several devices
+            cache.reorder_cache(kept)  # type: ignore[arg-type]
             chosen, mask, positions = chosen[kept], mask[kept], positions[kept]
         ids = chosen[:, None]
         mask = torch.cat([mask, mask.new_ones(len(rows), 1)], dim=-1)

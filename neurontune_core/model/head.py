@@ -6,7 +6,8 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import DynamicCache, PreTrainedModel
+from transformers import DynamicCache, PreTrainedModel, cache_utils
+from transformers.cache_utils import LinearAttentionCacheLayerMixin
 
 from neurontune_core.errors import InputError
 from neurontune_core.model.devices import device_of, weight_of
@@ -58,13 +59,25 @@ def hidden_states(model: PreTrainedModel, ids: Tensor, mask: Tensor, prefix: Dyn
     return hidden.to(ids.device)
 
 
+def keeps_state(model: PreTrainedModel) -> bool:
+    """Tell whether some layers keep a running state instead of keys and values: Mamba, linear attention, convolutions.
+
+    Padding before a prompt would change the state, and a prefix that was run once cannot be continued by many tokens.
+    """
+    return any(
+        isinstance(layer, LinearAttentionCacheLayerMixin) or type(layer).__module__ != cache_utils.__name__
+        for layer in DynamicCache(config=model.config).layers
+    )
+
+
 def encode_prefix(model: PreTrainedModel, tokens: Sequence[int], rows: int) -> DynamicCache:
     """Return the keys and values of tokens that `rows` sequences begin with, computed once, differentiable."""
     cache = DynamicCache(config=model.config)
     model.base_model(
         input_ids=torch.tensor([list(tokens)], device=device_of(model)), past_key_values=cache, use_cache=True
     )
-    cache.batch_repeat_interleave(rows)
+    # all kinds of layers know this operation, those with linear attention or Mamba no other
+    cache.reorder_cache(torch.zeros(rows, dtype=torch.long))  # type: ignore[arg-type]
     return cache
 
 

@@ -35,7 +35,12 @@ class SharedPrefix:
 
 
 def shared_prefix(chat: ChatModel, sequences: Sequence[TokenSequence], length: int | None = None) -> SharedPrefix:
-    """Run once what all prompts of a batch begin with, or its first `length` tokens: a system message, an attack."""
+    """Run once what all prompts of a batch begin with, or its first `length` tokens: a system message, an attack.
+
+    Nothing is shared in a model that cannot continue a prefix by many tokens.
+    """
+    if head.keeps_state(chat.model):
+        return SharedPrefix(0, None)
     if length is None:
         length = shared_length([sequence.prompt for sequence in sequences])
     cache = head.encode_prefix(chat.model, sequences[0].prompt[:length], len(sequences)) if length else None
@@ -110,13 +115,16 @@ def _scores_of_options(
     chat: ChatModel, prompts: Sequence[list[int]], options: Sequence[Sequence[list[int]]]
 ) -> list[float]:
     """Return the log-probabilities of the options of prompts of one length, one prompt's after another's."""
+    if head.keeps_state(chat.model):
+        answered = [TokenSequence(prompt, each) for prompt, some in zip(prompts, options, strict=True) for each in some]
+        return response_log_probabilities(chat, answered)
     prefix = shared_prefix(chat, [TokenSequence(prompt, []) for prompt in prompts])
     cache = prefix.cache or DynamicCache(config=chat.model.config)
     ids = torch.tensor([prompt[prefix.length :] for prompt in prompts], device=chat.device)
     mask = ids.new_ones(len(prompts), len(prompts[0]))
     owner = torch.tensor([row for row, some in enumerate(options) for _ in some])
     last = head.hidden_states(chat.model, ids, mask, cache)[owner, -1:]
-    cache.batch_select_indices(owner)
+    cache.reorder_cache(owner)  # type: ignore[arg-type]
     flat = [option for some in options for option in some]
     tokens, there = padded(flat, chat.end_tokens[0], chat.device)
     # an option's first token is predicted by the prompt, every other token by the one before it

@@ -165,11 +165,13 @@ class Conversion:
     Attributes:
         seconds: how long it took.
         stored_bytes: size of the folder.
+        read_bytes: size of the files that were converted.
         temporary_bytes: size of the copies of its file that were on disk meanwhile.
     """
 
     seconds: float
     stored_bytes: int
+    read_bytes: int
     temporary_bytes: int
 
 
@@ -180,7 +182,8 @@ def conversion(reference: ModelReference, root: str) -> Conversion | None:
     _folder(reference, root)
     manifest = artifacts.read_manifest(artifacts.at(root, CONVERSION, conversion_key(reference.weights)))
     stored = sum(int(file["bytes"]) for file in manifest["files"].values())
-    return Conversion(float(manifest["seconds"]), stored, int(manifest["facts"].get("temporary_bytes", 0)))
+    read, temporary = (int(manifest["facts"].get(name, 0)) for name in ("read_bytes", "temporary_bytes"))
+    return Conversion(float(manifest["seconds"]), stored, read, temporary)
 
 
 def load_files(
@@ -229,22 +232,23 @@ def _needs_conversion(reference: ModelReference) -> bool:
     return _is_file(reference) or bool(reference.dequantised)
 
 
-def _convert_file(reference: ModelReference, folder: Path) -> int:
-    """Convert a GGUF model into a folder; return the bytes of the copies of its file that were on disk meanwhile."""
+def _convert_file(reference: ModelReference, folder: Path) -> dict[str, int]:
+    """Convert a GGUF model into a folder; return the bytes that were read, and those of copies on disk meanwhile."""
     _, packaged, name = reference.name.rpartition("packaged:")
     with joined_file(name, folder.parent) if packaged else nullcontext(Path(reference.name)) as file:
         header = gguf.read_header(file)
         _check_unchanged(header.digest(), reference)
         convert_to_folder(header, folder)
         copies = 2 if packaged else 1  # the joined file, and the one that transformers reads
-        return copies * sum(each.stat().st_size for each in header.files)
+        size = sum(each.stat().st_size for each in header.files)
+        return {"read_bytes": size, "temporary_bytes": copies * size}
 
 
-def _convert_folder(reference: ModelReference, source: Path, folder: Path) -> int:
-    """Convert a folder of quantised weights into an ordinary one, without other copies on disk."""
+def _convert_folder(reference: ModelReference, source: Path, folder: Path) -> dict[str, int]:
+    """Convert a folder of quantised weights into an ordinary one; return as `_convert_file`, without copies."""
     _check_unchanged(reference.revision or folder_digest(source), reference)
     dequantise_folder(source, folder, reference.dequantised.lower())
-    return 0
+    return {"read_bytes": sum(file.stat().st_size for file in source.glob("*.safetensors")), "temporary_bytes": 0}
 
 
 def _check_unchanged(digest: str, reference: ModelReference) -> None:
@@ -252,14 +256,14 @@ def _check_unchanged(digest: str, reference: ModelReference) -> None:
         raise InputError(f"model.name: {reference.name} has changed since the run checked it; start the run again")
 
 
-def _converted(reference: ModelReference, root: str, convert: Callable[[Path], int]) -> Path:
+def _converted(reference: ModelReference, root: str, convert: Callable[[Path], dict[str, int]]) -> Path:
     """Return the folder of a model's ordinary safetensors copy, made on first use."""
     key = conversion_key(reference.weights)
 
     def fill(folder: Path) -> dict[str, Any]:
-        copies = convert(folder)
+        sizes = convert(folder)
         check_model_folder(folder, ModelConfig(name=reference.name, system_prompt=reference.system_prompt))
-        return {"temporary_bytes": copies}
+        return sizes
 
     settings = {"dequantised": reference.dequantised}
     there = artifacts.at(root, CONVERSION, key)

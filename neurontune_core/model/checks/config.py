@@ -1,6 +1,7 @@
 """Check config.json: values a model can be built from, of a kind that can be attributed."""
 
 import re
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -112,25 +113,64 @@ def build_skeleton(config: PretrainedConfig) -> PreTrainedModel:
     return model
 
 
+@torch.no_grad()
 def check_run(skeleton: PreTrainedModel) -> None:
-    """Check that the model can be run on five tokens without its weights; settings that do not fit together fail here.
+    """Check without weights that the model can be run on five tokens, and that two rows can then go on from its cache.
+
+    Settings that do not fit together fail here, and models for which answers cannot be generated in batches. The
+    model's number format is changed.
 
     Raises:
         InputError: it cannot.
     """
-    ids = torch.zeros(1, 5, dtype=torch.long, device="meta")
+    own_positions = any(name.endswith("embed_positions") for name, _ in skeleton.named_modules())
+    if own_positions and "position_ids" not in signature(skeleton.base_model.forward).parameters:
+        raise InputError(
+            f"config.json: {type(skeleton).__name__} counts positions by itself, so answers cannot be generated in "
+            f"batches, where shorter prompts are padded; choose another decoder"
+        )
+    skeleton.to(torch.bfloat16)  # type: ignore[arg-type]  # the one format in which torch knows the shape of experts' outputs
+    ids = torch.zeros(2, 5, dtype=torch.long, device="meta")
+    cache = DynamicCache(config=skeleton.config)
     try:
-        with torch.no_grad():
-            _ = skeleton.eval().base_model(input_ids=ids, past_key_values=DynamicCache(config=skeleton.config))
+        read = skeleton.eval().base_model(input_ids=ids[:1], past_key_values=cache, use_cache=True)
     except (RuntimeError, NotImplementedError):
         return  # this kind of model cannot be run without weights; loading shows errors
     except Exception as error:  # errors of many kinds, as above
         if re.search("cache of its own.*past_key_values", str(error)):  # transformers' words
-            raise InputError(
-                f"config.json: {type(skeleton).__name__} needs a cache of its own kind, with which answers cannot be "
-                f"generated; choose another decoder"
-            ) from error
+            raise _own_cache(skeleton, "") from error
         raise InputError(f"config.json: the model cannot be run ({reason(error)}); correct it") from error
+    try:
+        cache.reorder_cache(torch.zeros(2, dtype=torch.long))  # type: ignore[arg-type]
+        more = skeleton.base_model(
+            input_ids=ids[:, :3],
+            attention_mask=ids.new_ones(2, 8),
+            position_ids=ids[:, :3],
+            past_key_values=cache,
+            use_cache=True,
+        )
+        cache.reorder_cache(torch.tensor([1]))  # type: ignore[arg-type]
+        last = skeleton.base_model(
+            input_ids=ids[:1, :1],
+            attention_mask=ids.new_ones(1, 9),
+            position_ids=ids[:1, :1],
+            past_key_values=cache,
+            use_cache=True,
+        )
+    except Exception as error:  # errors of many kinds, as above
+        if "meta" in str(error):  # this kind of model cannot be run without weights
+            return
+        raise _own_cache(skeleton, f" ({reason(error)})") from error
+    lengths = [found.last_hidden_state.shape[1] for found in (read, more, last)]
+    if lengths != [5, 3, 1]:
+        raise _own_cache(skeleton, f" (from 5, 3 and 1 tokens it makes states of {lengths} positions)")
+
+
+def _own_cache(skeleton: PreTrainedModel, why: str) -> InputError:
+    return InputError(
+        f"config.json: {type(skeleton).__name__} needs a cache of its own kind{why}, with which answers cannot be "
+        f"generated; choose another decoder"
+    )
 
 
 def check_method(folder: Path) -> str:

@@ -28,11 +28,17 @@ OTHER = {
 """Models some of whose layers do not attend through transformers' interface."""
 
 
-def other(family: str) -> PreTrainedModel:
+V4 = {
+    "n_routed_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 16, "head_dim": 8, "q_lora_rank": 16,
+    "qk_rope_head_dim": 8, "o_lora_rank": 8, "o_groups": 2, "index_n_heads": 2, "index_head_dim": 16, "index_topk": 4,
+}  # fmt: skip
+
+
+def other(family: str, more: dict[str, object] | None = None) -> PreTrainedModel:
     usual = tiny.configuration("llama").to_dict()
     names = ("vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads",
              "num_key_value_heads", "pad_token_id", "initializer_range")  # fmt: skip
-    config = AutoConfig.for_model(family, **({name: usual[name] for name in names} | OTHER[family]))
+    config = AutoConfig.for_model(family, **({name: usual[name] for name in names} | (more or OTHER.get(family, {}))))
     torch.manual_seed(0)
     model: PreTrainedModel = AutoModelForCausalLM.from_config(config)
     return model.eval().requires_grad_(False)
@@ -49,10 +55,27 @@ def test_attention_of_a_supported_model_is_not_told(family):
 def test_layers_outside_of_the_interface_are_told_without_weights(family):
     model = other(family)
     told = r"layers \[0.*\] of \w+ did not call transformers' attention interface.*set attribution\.method=gradient"
-    with pytest.raises(InputError, match=told):
+    early = "BloomForCausalLM cannot be run with a shared prefix .it takes no positions" if family == "bloom" else told
+    with pytest.raises(InputError, match=early):
         verify.check_attention(model.to("meta"))
     with pytest.raises(InputError, match=told):
         verify.check_prefix_logits(model := other(family), Head.of(model))
+
+
+@pytest.mark.parametrize(
+    ("family", "more", "told"),
+    [
+        ("doge", {}, "hides some positions by a mask of its own"),
+        ("diffllama", {}, "is computed several times in one pass"),
+        ("bert-generation", {}, "is not causal"),
+        ("codegen", {"n_embd": 32, "n_head": 4, "n_layer": 2, "rotary_dim": 4}, "do not call transformers' attention"),
+        ("deepseek_v4", V4, "reads hidden states of 4 dimensions"),
+    ],
+)  # fmt: skip
+def test_attention_that_computes_something_else_is_told_without_weights(family, more, told):
+    model = other(family, more).to("meta")
+    with pytest.raises(InputError, match=rf"model: .*{told}.*; set attribution\.method=gradient, or choose another"):
+        verify.check_attention(model)
 
 
 @pytest.mark.parametrize("family", OTHER)

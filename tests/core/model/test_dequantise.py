@@ -148,6 +148,7 @@ def test_what_the_conversion_took_is_known_afterwards(tmp_path: Path) -> None:
     (copy,) = (tmp_path / "root" / "model").iterdir()
     files = [file for file in copy.rglob("*") if file.name != "manifest.json"]
     assert found and (found.stored_bytes, found.temporary_bytes) == (sum(file.stat().st_size for file in files), 0)
+    assert found.read_bytes == (tmp_path / "model" / "model.safetensors").stat().st_size
     assert found.seconds > 0 and conversion(reference, root) == found  # not converted again
     tiny.model("llama").save_pretrained(tmp_path / "plain")
     tiny.tokenizer().save_pretrained(tmp_path / "plain")
