@@ -4,6 +4,7 @@ This module registers its own attention function with transformers' attention in
 context. The model's attention mask is not used, because rows have no padding on the left and their positions are known.
 """
 
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
@@ -101,7 +102,7 @@ def _attention(
     rule = Rule(
         query.shape[-1] ** -0.5 if scaling is None else float(scaling),
         settings.get("softcap"),
-        settings.get("sliding_window"),
+        settings["sliding_window"] if "sliding_window" in settings else _window_of_mask(module, layer),
         settings.get("s_aux"),
     )
     session.called.add(layer)
@@ -110,6 +111,16 @@ def _attention(
         session.recorded[layer] = Prefix(key.contiguous(), value.contiguous(), session.lengths.to(key.device))
         return _whole_prompt(query, key, value, rule), None
     return attend(query, key, value, session.prefixes[layer] if session.prefixes else None, rule), None
+
+
+def _window_of_mask(module: nn.Module, layer: int) -> int | None:
+    """Return the sliding window of a layer whose code gives it to the mask alone (PhiMoE, Qwen2-MoE); None if none."""
+    if not hasattr(sys.modules[type(module).__module__], "create_sliding_window_causal_mask"):
+        return None
+    config: Any = module.config
+    kinds = getattr(config, "layer_types", None)
+    slides = kinds is None or kinds[layer] == "sliding_attention"
+    return getattr(config, "sliding_window", None) if slides else None
 
 
 def _refuse_unknown(layer: int, module: nn.Module, settings: dict[str, Any]) -> None:

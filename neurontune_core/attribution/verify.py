@@ -9,7 +9,7 @@ from neurontune_core.attribution.precision import at_least_float32
 from neurontune_core.attribution.prefix import attending_to, capture_prefix
 from neurontune_core.errors import InputError
 from neurontune_core.model.devices import device_of
-from neurontune_core.model.head import Head
+from neurontune_core.model.head import Head, keeps_state
 from neurontune_core.transient import is_out_of_memory
 
 TOLERANCE = {torch.float64: 1e-5, torch.float32: 1e-3, torch.bfloat16: 0.1, torch.float16: 0.05}
@@ -39,6 +39,8 @@ def check_attention(model: PreTrainedModel) -> None:
         raise
     except Exception as error:
         raise _unsupported(model, f"{type(error).__name__}: {error}") from error
+    if keeps_state(model):  # beside attention, in the same layers
+        raise _unsupported(model, "its layers also keep a running state")
 
 
 def _unsupported(model: PreTrainedModel, why: str) -> InputError:

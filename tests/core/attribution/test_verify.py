@@ -69,6 +69,9 @@ def test_layers_outside_of_the_interface_are_told_without_weights(family):
         ("diffllama", {}, "is computed several times in one pass"),
         ("bert-generation", {}, "is not causal"),
         ("codegen", {"n_embd": 32, "n_head": 4, "n_layer": 2, "rotary_dim": 4}, "do not call transformers' attention"),
+        ("falcon_h1", {
+            "mamba_d_ssm": 64, "mamba_n_heads": 4, "mamba_d_head": 16, "mamba_d_state": 8, "head_dim": 8,
+        }, "its layers also keep a running state"),
         ("deepseek_v4", V4, "reads hidden states of 4 dimensions"),
     ],
 )  # fmt: skip
@@ -93,6 +96,25 @@ def test_the_gradient_of_such_a_model_is_that_of_its_factors(family):
         value = logs.gather(-1, torch.tensor(pair.response)[:, None]).sum()
         (expected,) = torch.autograd.grad(value, alpha)
         assert relative_difference(in_own_units(found), expected.double()) < 1e-3, pair.id
+
+
+@pytest.mark.parametrize(
+    ("family", "more"),
+    [
+        ("phimoe", {"num_local_experts": 4, "sliding_window": 5}),
+        ("qwen2_moe", {
+            "num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 16,
+            "shared_expert_intermediate_size": 24, "use_sliding_window": True, "sliding_window": 5,
+            "layer_types": ["full_attention", "sliding_attention"],
+        }),
+    ],
+)  # fmt: skip
+def test_a_window_that_only_the_mask_knows_is_kept(family, more):
+    model = other(family, more)
+    verify.check_prefix_logits(model, Head.of(model))
+    wide = other(family, more | {"sliding_window": 500})
+    ids = torch.arange(24)[None]
+    assert (model(ids).logits - wide(ids).logits).abs().max() > 0.01  # the window matters
 
 
 @pytest.mark.parametrize("error", [TypeError("no mask"), IndexError("no such layer"), RuntimeError("sizes differ")])
