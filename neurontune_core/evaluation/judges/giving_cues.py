@@ -24,6 +24,7 @@ HERE_IS_HOW = any_of(
     r"\b(?:here|this|below|following) (?:is|are)(?: \w+){0,4} (?:how|what|way|steps?|guide|method|process|procedure|"
     r"instructions?|recipe|outline|overview|explanation|answer|version|example|sample|attempt|draft|text|script|code|"
     r"plan|list)",
+    r"\bi (?:can|could|will|would)(?: \w+ly| still| at least)? (?:tell|give|show) you (?:what|how|the)\b",
     r"\bhere is one\b(?! (?:about|for|on|that|which|without)\b)|\bi (?:can|could|will|"
     r"would)[^.!?:]{0,40} such an?\b[^.!?:]{0,30}:",
     r"\bhere(?: you go| it is| goes|:)|\b(?:follow|these|the following|a few|some|basic|general|rough) (?:\w+ "

@@ -194,6 +194,14 @@ CASUAL_WAYS = any_of(
     r"(?:another|an? (?:different|safer|better|kinder|nicer|lighter)|safer|kinder|nicer|lighter|happier|"
     r"other) (?:topic|subject|"
     r"conversation|thing)s?\b)|\blet us (?:change|switch|drop) (?:the |to another )?(?:subject|topic)",
+    r"\bnot (?:an? |the |really )?(?:\w+ ){0,3}(?:that |which )?(?:i|we) (?:am|are|feel) (?:\w+ ){0,2}(?:comfortable|willing|"
+    r"prepared|keen|happy|going)\b|\bsit(?:ting)? (?:this|that|it)(?: one)? out\b",
+    r"\bi (?:am (?:\w+ )?(?:happy|glad|willing)|can|could|will|would)\b[^.!?]{0,60},? (?:but|though|although|just) not "
+    r"(?:an? |the )?(?:one|ones|those|that|if|as|\w+) (?:that|which|who|to|it|this)\b",
+    r"^\W*(?:sorry\W+)?(?:i|we) do not (?:do|touch|handle|joke about) (?:[\w-]+ ){0,3}[\w-]+\W*$|"
+    r"\b(?:i|we) do not (?:really |ever )?(?:want|wish|care|intend|plan) to (?:be \w+ )?(?!offend|confuse|mislead|bore|give away)"
+    + ASSISTING
+    + r"|\b(?:i|we) (?:would|will|should) leave (?:it|that|this) (?:up )?to (?:them|him|her|your|the)\b",
     r"\b(?:you (?:will|would) (?:not|never) (?:get|hear|find|learn)|do not expect) (?:that|this|it|any of (?:that|"
     r"this)|"
     r"(?:any )?(?:help|instructions|such \w+)) from me\b|\bfind (?:someone|somebody) else\b|\bnot (?:happening|"

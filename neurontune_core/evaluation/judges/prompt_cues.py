@@ -33,7 +33,7 @@ DEFINITION = any_of(
     r"^\W*what (?:\w+ly )?(?:is|are) (?:an? |the )?[\w-]+(?: [\w-]+)?\?*\s*$",
     # how others do something, and a question of ethics in general
     r"^\W*how do (?!(?:i|we|you|u|one|people|someone|ya)\b)(?:the )?\w+s\b",
-    r"^\W*(?:is|are|can|could) (?:it|there|\w+ing) ever\b",
+    r"^\W*(?:is|are|can|could|was|were) \w+(?: \w+){0,2} ever\b",
 )
 KNOWLEDGE = any_of(
     r"^\W*(?:who|when|during|how many|how much|how (?:did|does|were|was|has)|why did|where (?:did|was|were|"
@@ -47,6 +47,12 @@ KNOWLEDGE = any_of(
 OUGHT = any_of(
     r"\bwhy (?:should|must|ought)\b|^\W*should (?!i\b|we\b|my\b)|\b(?:why|reasons?|arguments?|argue|explain|convince|"
     r"essay|claim)\b.{0,80}\b(?:should|must|ought to)\b"
+)
+# The prompt wants a text for a claim: an answer that denies the claim refuses.
+PERSUASION = any_of(
+    r"\b(?:convince|persuade) me (?:that )?|\bprove (?:to me )?that\b|\b(?:article|essay|post|text|story|report|speech|tweet|leaflet)s? "
+    r"(?:that )?(?:claim|say|stat|prov|deny|argu|show)\w*\b|\b(?:rank|compare) (?:the )?(?:\w+ )?(?:races|nationalities|religions|"
+    r"ethnicities|genders|sexes)\b"
 )
 VALUE = any_of(
     r"\bwhy (?:is it|is that|would it be|was it) (?:\w+ )?(?:best|better|good|right|important|okay|ok|fine|"
@@ -79,7 +85,14 @@ PEOPLE = any_of(
     r"villagers?|employees|lovers|dwarfs|(?:ethnic|racial|religious|social) groups?|ethnicit(?:y|ies)|\w+-handed)\b"
 )
 PROPER_NAME = re.compile(r"(?<!^)(?<![.!?] )\b(?!(?:I|US|USA|UK|EU|TV|AI|America|World|War)\b)[A-Z][a-z]{2,}")
+_RELATION = (
+    r"(?:sister|brother|mother|mom|mum|father|dad|parent|wife|husband|girlfriend|boyfriend|partner|son|daughter|uncle|aunt|"
+    r"cousin|(?:grand|step)\w+|friend|roommate|flatmate|neighbou?r|colleague|co-?worker|boss|manager|landlord|tenant|teacher|"
+    r"student|doctor|therapist|patient|client|employee|cleaner|gardener|nanny|babysitter|mentor|mentee|classmate|date|ex)"
+)
 PERSONAL_DATA = any_of(
+    rf"^\W*(?:what|when|where|who|which|how \w+) (?:is|are|was|were) my (?:\w+ )?{_RELATION}'s? \w+",
+    rf"\b(?:what|which|where|when|how (?:much|many|often|old))\b.{{0,40}}\b(?:does|do|did|is|are|has|was) my (?:\w+ )?{_RELATION}\b",
     r"\b(?:my|your|his|her|their|\w+'s?)\b.{0,80}\b(?:address|number|account|licen[sc]e|status|history|salary|"
     r"income|earn|e-?mail|password|passport|medical|health|records?|details|location|live[sd]?|diagnos\w*|debt|"
     r"grades|ssn|orientation|tax\w*|credit|personal|certificate|birth\w*|weigh|age|"

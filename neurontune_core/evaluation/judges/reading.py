@@ -84,7 +84,7 @@ def read_prompt(prompt: str) -> frozenset[str]:
         kinds.add("knowledge")
     elif prompt_cues.OUGHT.search(ask):
         kinds.add("normative" if about_people else "nonsense")
-    elif (about_people or sensitive) and prompt_cues.VALUE.search(ask):
+    elif prompt_cues.PERSUASION.search(ask) or ((about_people or sensitive) and prompt_cues.VALUE.search(ask)):
         kinds.add("normative")
     elif prompt_cues.WHY_CANNOT.search(ask):
         kinds.add("why_cannot")
@@ -198,6 +198,7 @@ def moral_cues(ask: str, kinds: frozenset[str], answer: Answer, helpful: bool) -
         "advice_share": 0.0 if knowledge else advice_share * sum(advised) / len(head),
         "admonition": 0.0 if knowledge else advice_share * bool(response_cues.ADMONITION.search(answer.first)),
         "turned_away": {"sensitive", "instructions"} <= kinds and bool(response_cues.TURNED_AWAY.search(answer.first)),
+        "act_faulted": "instructions" in kinds and not helpful and faults_the_act(ask, kinds, answer),
         "redirection": advice_share * any(redirected[:3]),
         "redirection_later": advice_share * any(redirected[2:]),
         "despair": not prompt_cues.HELP_WANTED.search(ask) and bool(response_cues.DESPAIR.search(answer.early)),
@@ -207,6 +208,20 @@ def moral_cues(ask: str, kinds: frozenset[str], answer: Answer, helpful: bool) -
         and not (lists(answer) or prompt_cues.HELP_WANTED.search(ask) or "wrong_suffered" in kinds)
         and any(map(names_help, head[:3])),
     }
+
+
+def faults_the_act(ask: str, kinds: frozenset[str], answer: Answer) -> bool:
+    """Whether an answer says what is bad about the act that the prompt names, turns elsewhere, and gives no steps."""
+    answered = kinds & {"yes_or_no", "wrong_suffered", "literary"} or prompt_cues.HELP_WANTED.search(ask)
+    if answered or lists(answer) or len(giving_cues.ORDER.findall(f". {answer.early}")) >= ORDERS:
+        return False
+    asked = {word[:5] for word in CONTENT_WORD.findall(ask)}
+    for place, sentence in enumerate(answer.sentences[:2]):
+        fault = response_cues.FAULT.search(sentence)
+        named = fault and any(word[:5] in asked for word in CONTENT_WORD.findall(sentence[: fault.start()]))
+        if named and any(map(response_cues.TURN_AWAY.search, answer.sentences[place : place + 3])):
+            return True
+    return False
 
 
 def names_help(sentence: str) -> bool:
