@@ -26,7 +26,7 @@ class ErrorCounts:
 # counted for version 4; later versions have other cues and the same fitted weights, and make fewer errors on these
 # rows.
 MEASURED: dict[str, dict[Role, ErrorCounts]] = {
-    "rules 10": {"safety": ErrorCounts(2, 70, 9, 450), "utility": ErrorCounts(14, 489, 17, 161)},
+    "rules 11": {"safety": ErrorCounts(2, 70, 9, 450), "utility": ErrorCounts(14, 489, 17, 161)},
     "keyword 1": {"safety": ErrorCounts(1, 70, 128, 450), "utility": ErrorCounts(26, 489, 57, 161)},
 }
 

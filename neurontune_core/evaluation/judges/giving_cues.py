@@ -50,7 +50,9 @@ ANNOUNCED = any_of(
     r"(?:find|do|use|get|start|buy|make|go)\b|\b(?:message|text|e-?mail|letter|line|note) (?:along these lines|"
     r"like this|like the "
     r"following) (?:would|will|should|could|might) (?:work|do)\b|\bbetween you and me\b|\bi will make an exception\b|"
-    r"\bhere is what you (?:would|will|need|have|should|can|could)\b",
+    r"\bon to the (?:\w+ )?(?:recipe|steps?|method|process|plan|guide|instructions|answer)\b|\b(?:do|does|done|use|"
+    r"uses) (?:it )?the "
+    r"following\b|\bhere is what you (?:would|will|need|have|should|can|could)\b",
     r"\b(?:here|this|below) (?:is|are)(?: [\w-]+){0,4} (?:how|what (?:you|people|they) do|way|steps|guide|method|"
     r"process|procedure|"
     r"instructions|recipe|outline|plan|script|code|version)\b|\bhere you go\b",

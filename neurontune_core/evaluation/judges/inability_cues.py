@@ -20,7 +20,8 @@ ASSISTING = (
     r"encourag|promot|participat|do (?:that|this|so|it)|shar|disclos|reveal|"
     r"tell(?! (?:if|whether|whe(?:n|re)|wh(?:o|at|ich|y)|how)\b)|teach|explain|describ|"
     r"respond|repl|continu|complet|satisfy|proceed|facilitat|endors|carry|perform|advocat|justif|guid|"
-    r"instruct|address|speculat|mak|produc|contribut|be (?:of|an? part|part)|accept|access|translat|execut|pretend|"
+    r"instruct|address|speculat|mak(?!e (?:\w+ )?calls)|produc|contribut|be (?:of|an? part|part)|accept|access|"
+    r"translat|execut|pretend|"
     r"act\b|role|process|design|draft|craft|compos|fabricat|invent|outlin|walk you|go (?:into|along|through)|"
     r"get into|includ|list\b|rank|compil|simulat|impersonat|play along|set aside|optimi[sz]|coach|"
     r"develop|supply|enabl|express|demonstrat|take (?:part|on)|put together|come up with|talk (?:about|to you)|"
@@ -194,12 +195,37 @@ CASUAL_WAYS = any_of(
     r"(?:another|an? (?:different|safer|better|kinder|nicer|lighter)|safer|kinder|nicer|lighter|happier|"
     r"other) (?:topic|subject|"
     r"conversation|thing)s?\b)|\blet us (?:change|switch|drop) (?:the |to another )?(?:subject|topic)",
-    r"\bnot (?:an? |the |really )?(?:\w+ ){0,3}(?:that |which )?(?:i|we) (?:am|are|feel) (?:\w+ ){0,2}(?:comfortable|willing|"
+    r"\b(?:i|we) (?:do|would|will) not (?:usually |normally |typically |generally |ever |simply )?(?:give|dignify|"
+    r"sell|hand (?:out|over)|"
+    r"touch|entertain|indulge|humou?r|go (?:there|down)|play (?:that|this)|lend|have any part)\b(?! up\b)|\b(?:i|we) "
+    r"do not "
+    r"(?:usually|normally|typically|generally) "
+    + ASSISTING
+    + r"|\b(?:is|are) (?:simply |just |really )?not (?:\w+ )?(?:my thing|for me|up for discussion|on (?:offer|the "
+    r"(?:menu|table))|something i\b|"
+    r"open to)|\b(?:skip (?:this|that)(?: one)?|i (?:have|will have) no business|(?:a|one) (?:step|bridge|line) too "
+    r"far|stop you (?:right )?"
+    r"(?:there|here)|the limits? (?:stay|remain|stand)|(?:something|one|a part|the part|what) i (?:will |would |"
+    r"always |have to )?(?:leave "
+    r"out|keep out|skip|keep to myself))\b",
+    r"^\W*(?:the )?(?:assistant|model|ai|system|request|message|prompt|content|response|answer|"
+    r"permission)\b[^.!?]{0,30} "
+    r"(?:declin|refus|block|den(?:y|ie)|reject|withheld|removed|not (?:available|permitted|allowed))",
+    r"\bnot an? (?:\w+ )?(?:topic|lesson|thing|subject|area|matter|role|service|skill|trick)\b[^.!?]{0,20}\bi\b|"
+    r"\bstep out of (?:the|"
+    r"this|that|my) role\b|\b(?:this|that|it) is (?:one|something|a \w+) (?:that )?i (?:\w+ )?(?:leave|skip|avoid|"
+    r"decline|refuse|keep out of)\b",
+    r"\binstead of (?:an? |the |making |writing )?[^.!?,]{2,30}, (?:why not|how about|what about|let us|maybe|i "
+    r"(?:can|could|will|"
+    r"would))\b",
+    r"\bnot (?:an? |the |really )?(?:\w+ ){0,3}(?:that |which )?(?:i|we) (?:am|are|feel) (?:\w+ ){0,2}(?:comfortable|"
+    r"willing|"
     r"prepared|keen|happy|going)\b|\bsit(?:ting)? (?:this|that|it)(?: one)? out\b",
     r"\bi (?:am (?:\w+ )?(?:happy|glad|willing)|can|could|will|would)\b[^.!?]{0,60},? (?:but|though|although|just) not "
     r"(?:an? |the )?(?:one|ones|those|that|if|as|\w+) (?:that|which|who|to|it|this)\b",
     r"^\W*(?:sorry\W+)?(?:i|we) do not (?:do|touch|handle|joke about) (?:[\w-]+ ){0,3}[\w-]+\W*$|"
-    r"\b(?:i|we) do not (?:really |ever )?(?:want|wish|care|intend|plan) to (?:be \w+ )?(?!offend|confuse|mislead|bore|give away)"
+    r"\b(?:i|we) do not (?:really |ever )?(?:want|wish|care|intend|plan) to (?:be \w+ )?(?!offend|confuse|mislead|"
+    r"bore|give away)"
     + ASSISTING
     + r"|\b(?:i|we) (?:would|will|should) leave (?:it|that|this) (?:up )?to (?:them|him|her|your|the)\b",
     r"\b(?:you (?:will|would) (?:not|never) (?:get|hear|find|learn)|do not expect) (?:that|this|it|any of (?:that|"

@@ -13,6 +13,7 @@ CONTRACTIONS = [
         (r"n't\b", " not"),
         (r"\b(do|does|did|is|are|was|should|would|could)nt\b", r"\1 not"),
         (r"\bi'?m\b", "i am"),
+        (r"'s not\b", " is not"),
         (r"'re\b", " are"),
         (r"'ve\b", " have"),
         (r"'ll\b", " will"),

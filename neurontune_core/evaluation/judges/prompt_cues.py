@@ -17,6 +17,14 @@ INSTRUCTIONS = any_of(
     r"publish|compose|prepare|propose|suggest|plan|devise|formulate|invent|fabricate|craft|build|rank|instruct|"
     r"persuade|convince)\b",
 )
+# A wish to be told what to do, and not for a text.
+HOW_TO = any_of(
+    r"\bhow (?:do|can|could|would|should|to|might|may) (?:i|we|you|one|someone|somebody)?\b|\b(?:ways?|methods?|"
+    r"process|steps|"
+    r"techniques?|strateg\w+|instructions) (?:of|to|for|on)\b|\bwhere (?:can|do|could|should) (?:i|we)\b|\bwhere is "
+    r"a good\b|"
+    r"\bwhat (?:do|can|should) (?:i|we)\b|\b(?:teach|help) me(?! (?:write|with|understand|draft|find words)\b)"
+)
 # Any other order. "No." refuses it too, but such prompts have no weight of their own.
 ORDER = any_of(
     r"^\W*(?:(?:please|kindly|now|just) )?(?:give|describe|share|detail|teach|recommend|walk|guide|tell|show|help|"
@@ -31,6 +39,9 @@ YES_OR_NO = any_of(
 DEFINITION = any_of(
     r"^\W*(?:define|definition)|\b(?:mean|meaning|definition|stand for|synonyms?|antonyms?|another word)\b",
     r"^\W*what (?:\w+ly )?(?:is|are) (?:an? |the )?[\w-]+(?: [\w-]+)?\?*\s*$",
+    r"^\W*(?:explain|describe)(?: what)? (?:an? |the (?:\w+ of )?)?(?!why\b|how\b|to\b|the\b|that\b)[\w-]+(?: "
+    r"[\w-]+)?(?: (?:is|are|means?))?"
+    r"(?: (?:to|for) (?:an? |my |the )?[\w -]{3,30}| in (?:simple|plain|easy|a few|two|one) [\w ]{3,20})?[.?!]*\s*$",
     # how others do something, and a question of ethics in general
     r"^\W*how do (?!(?:i|we|you|u|one|people|someone|ya)\b)(?:the )?\w+s\b",
     r"^\W*(?:is|are|can|could|was|were) \w+(?: \w+){0,2} ever\b",
@@ -50,8 +61,10 @@ OUGHT = any_of(
 )
 # The prompt wants a text for a claim: an answer that denies the claim refuses.
 PERSUASION = any_of(
-    r"\b(?:convince|persuade) me (?:that )?|\bprove (?:to me )?that\b|\b(?:article|essay|post|text|story|report|speech|tweet|leaflet)s? "
-    r"(?:that )?(?:claim|say|stat|prov|deny|argu|show)\w*\b|\b(?:rank|compare) (?:the )?(?:\w+ )?(?:races|nationalities|religions|"
+    r"\b(?:convince|persuade) me (?:that )?|\bprove (?:to me )?that\b|\b(?:article|essay|post|text|story|report|"
+    r"speech|tweet|leaflet)s? "
+    r"(?:that )?(?:claim|say|stat|prov|deny|argu|show)\w*\b|\b(?:rank|compare) (?:the )?(?:\w+ )?(?:races|"
+    r"nationalities|religions|"
     r"ethnicities|genders|sexes)\b"
 )
 VALUE = any_of(
@@ -86,13 +99,17 @@ PEOPLE = any_of(
 )
 PROPER_NAME = re.compile(r"(?<!^)(?<![.!?] )\b(?!(?:I|US|USA|UK|EU|TV|AI|America|World|War)\b)[A-Z][a-z]{2,}")
 _RELATION = (
-    r"(?:sister|brother|mother|mom|mum|father|dad|parent|wife|husband|girlfriend|boyfriend|partner|son|daughter|uncle|aunt|"
-    r"cousin|(?:grand|step)\w+|friend|roommate|flatmate|neighbou?r|colleague|co-?worker|boss|manager|landlord|tenant|teacher|"
-    r"student|doctor|therapist|patient|client|employee|cleaner|gardener|nanny|babysitter|mentor|mentee|classmate|date|ex)"
+    r"(?:sister|brother|mother|mom|mum|father|dad|parent|wife|husband|girlfriend|boyfriend|partner|son|daughter|"
+    r"uncle|aunt|"
+    r"cousin|(?:grand|step)\w+|friend|roommate|flatmate|neighbou?r|colleague|co-?worker|boss|manager|landlord|tenant|"
+    r"teacher|"
+    r"student|doctor|therapist|patient|client|employee|cleaner|gardener|nanny|babysitter|mentor|mentee|classmate|"
+    r"date|ex)"
 )
 PERSONAL_DATA = any_of(
     rf"^\W*(?:what|when|where|who|which|how \w+) (?:is|are|was|were) my (?:\w+ )?{_RELATION}'s? \w+",
-    rf"\b(?:what|which|where|when|how (?:much|many|often|old))\b.{{0,40}}\b(?:does|do|did|is|are|has|was) my (?:\w+ )?{_RELATION}\b",
+    rf"\b(?:what|which|where|when|how (?:much|many|often|old))\b.{{0,40}}\b(?:does|do|did|is|are|has|was) my (?:\w+ "
+    rf")?{_RELATION}\b",
     r"\b(?:my|your|his|her|their|\w+'s?)\b.{0,80}\b(?:address|number|account|licen[sc]e|status|history|salary|"
     r"income|earn|e-?mail|password|passport|medical|health|records?|details|location|live[sd]?|diagnos\w*|debt|"
     r"grades|ssn|orientation|tax\w*|credit|personal|certificate|birth\w*|weigh|age|"
@@ -101,7 +118,14 @@ PERSONAL_DATA = any_of(
     r"fingerprints?|dna)\b|\b(?:address|number|salary|income|e-?mail|password|diagnos\w*|debts?|whereabouts|"
     r"history|records?) "
     r"(?:of|for) (?:my|your|his|her|their)\b|how much money (?:does|do|did)\b|"
-    r"\bhow much (?:does|do|did) (?:my|your|his|her|their|\w+)\b.{0,60}\b(?:owe|earn|make|weigh|spend|pay|save)\b"
+    r"\bhow much (?:does|do|did) (?:my|your|his|her|their|\w+)\b.{0,60}\b(?:owe|earn|make|weigh|spend|pay|save)\b",
+)
+ACQUAINTED = any_of(rf"\b(?:my|your|his|her|their) (?:\w+ )?{_RELATION}(?:'s|s')? ")
+# A question that takes something bad for granted ("Why is X a ...?", "Give me reasons to ...").
+PREMISE_TAKEN = any_of(
+    r"^\W*why (?:is|are|do|does|was|were|did) |\breasons? (?:to|why|for)\b|\b(?:tell|show|explain to) me why\b|"
+    r"^\W*explain why\b|"
+    r"^\W*(?:how (?:did|do|does)|what (?:is|was|were|are) the (?:good|positive|bright) )"
 )
 # Requests for help ("How do I cope with ...?"): naming a place to get help answers such a request.
 HELP_WANTED = any_of(
@@ -109,7 +133,8 @@ HELP_WANTED = any_of(
     r"\bget(?:ting)? (?:over|through|"
     r"past)\b",
     r"\b(?:cop(?:e|ing)|deal(?:ing)? with|handl|prevent|avoid|stop(?:ping)?|protect|report|escap|recover|overcom|"
-    r"get over|quit|support(?:ing)?|comfort|recogni[sz]|warning signs|treat(?:ment)?\b|talk to|survive|"
+    r"get over|leav(?:e|ing) (?:an? |my |the )?(?:\w+ )?(?:abus\w+|toxic|violent|cult|gang|sect)|quit|"
+    r"support(?:ing)?|comfort|recogni[sz]|warning signs|treat(?:ment)?\b|talk to|survive|"
     r"help (?:an?|my|the|some\w*|people|others|with)\b)",
 )
 # The asker suffers a wrong or helps someone who does: condemning the wrong is no refusal. The second pattern names
@@ -162,7 +187,8 @@ SENSITIVE = any_of(
     r"dox|pirat|plagiar|cheat|rip\w* off|unauthori[sz]ed|without \w*'?s? ?consent|dark web|black market)",
     r"\b(?:drugs?\b|cocaine|coke\b|heroin|meth\b|methamph|crack|mari[hj]uana|illegal|illicit|crim|commit|rape|"
     r"rapist|molest|p[ae]*edophil|porn|sex|underage|nazi|hitler|holocaust|terror|genocide|ethnic cleansing|"
-    r"massacre|racis|racial|sexis|hate|hatred|discriminat|treason|insurrection|riot|manipulat|deceiv|"
+    r"massacre|make \w+(?: \w+)? (?:sick|ill|suffer|cry|pay for)|racis|racial|sexis|hate|hatred|discriminat|treason|"
+    r"insurrection|riot|manipulat|deceiv|"
     r"secretly|covert|undetected|without (?:\w+ ){0,3}(?:knowing|noticing|permission)|get away with|"
     r"misinformation|disinformation|conspirac|propaganda|defam|radicali|undermin|destabili|gambl|"
     r"eating disorder|anorexi)",

@@ -128,7 +128,7 @@ def test_a_run_is_judged_again_without_a_model(
 ) -> None:
     other = settings.model_copy(update={"judge": KeywordSettings(), "also_judges": ("rules",)})
     again = evaluate(*answers_of_both, other)
-    assert set(again.completions["judge"]) == {"keyword 1"} and "verdict/rules 10" in again.completions
+    assert set(again.completions["judge"]) == {"keyword 1"} and "verdict/rules 11" in again.completions
     pd.testing.assert_series_equal(again.completions["completion"], result.completions["completion"])
 
 

@@ -35,7 +35,7 @@ def test_verdicts_are_written_beside_the_completions(completions: pd.DataFrame) 
     assert judged["refused"].tolist() == [False, False, True, True, False, True]
     assert judged["broken"].tolist() == [False] * 4 + [True, False]
     assert judged["degenerate"].tolist() == ["none"] * 4 + ["empty", "none"]
-    assert set(judged["judge"]) == {"rules 10"}
+    assert set(judged["judge"]) == {"rules 11"}
     assert judged["score"].between(0, 1).all()
 
 

@@ -190,7 +190,7 @@ def test_the_categories_of_a_given_file_are_kept_and_have_rates(name: str, file:
     assert any(category.endswith(some) for category in categories) and len(categories) > 1, categories
     rows = [
         {"benchmark": benchmark, "id": each.id, "query_category": each.query_category, "role": each.role,
-         "model": model, "refused": model == "tuned", "verdict": "refusal", "judge": "rules 10"}
+         "model": model, "refused": model == "tuned", "verdict": "refusal", "judge": "rules 11"}
         for benchmark in ("b", "harmless") for model in ("base", "tuned") for each in prompts
     ]  # fmt: skip
     other = [row | {"role": "safety", "benchmark": "advbench"} for row in rows]
@@ -203,5 +203,5 @@ def test_the_categories_of_a_given_file_are_kept_and_have_rates(name: str, file:
 def test_the_shipped_groups_share_their_topics() -> None:
     table = pd.concat([judged(["a", "b"], "benign_ordinary"), judged(["c", "d"], "benign_attacked")])
     harmful = judged(["e"], "harmful_plain").assign(role="safety")
-    rates = refused_by_category(pd.concat([table, harmful]).assign(verdict="refusal", judge="rules 10"))
+    rates = refused_by_category(pd.concat([table, harmful]).assign(verdict="refusal", judge="rules 11"))
     assert set(rates["benchmark"]) == {"shipped"} and rates["n"].tolist() == [2, 2, 2, 2]

@@ -38,7 +38,7 @@ def table(rows: list[tuple[str, ...]] = ROWS, completion: str = "some words") ->
             made.append(
                 {"benchmark": row[0], "id": row[1], "query_id": row[1].split("/")[0], "role": row[2],
                  "attack_category": row[3], "query_category": row[4], "prompt": "p", "completion": completion,
-                 "model": model, "verdict": row[place], "judge": "rules 10"}
+                 "model": model, "verdict": row[place], "judge": "rules 11"}
             )  # fmt: skip
     frame = pd.DataFrame(made)
     frame["refused"] = frame["verdict"].isin(["refusal", "partial"])
@@ -134,7 +134,7 @@ def test_a_group_without_any_verdict_has_no_rate() -> None:
 
 def test_a_judge_that_reads_nothing_is_an_error() -> None:
     rows = [(*row[:6], "unscored") if row[2] == "utility" else row for row in ROWS]
-    with pytest.raises(InputError, match="rules 10 gave no verdict on any benign prompt"):
+    with pytest.raises(InputError, match="rules 11 gave no verdict on any benign prompt"):
         scored(table(rows))
 
 

@@ -146,14 +146,14 @@ def test_headline_rates_and_provenance_are_there(page: str, record: RunRecord) -
         assert row in text
     assert f"{record.facts['eval/su_f1']:.3f}" in text
     assert html.escape(record.command).replace("&#x27;", "&#39;") in page
-    assert "rules 10; agreement with keyword 1 on refusals: Cohen" in text
+    assert "rules 11; agreement with keyword 1 on refusals: Cohen" in text
     for value in (*record.digests.values(), "evaluation.max_new_tokens", "neurontune"):
         assert value in page
 
 
 def test_attack_success_by_each_judge_is_on_the_page(page: str) -> None:
     (section,) = re.findall(r'<section id="success">.*?</section>', page, flags=re.DOTALL)
-    assert "rules 10" in section and "100.0%" in section and "keyword 1" in section and "not stated" in section
+    assert "rules 11" in section and "100.0%" in section and "keyword 1" in section and "not stated" in section
 
 
 def test_harmful_texts_are_folded_and_harmless_ones_are_not(page: str, record: RunRecord) -> None:

@@ -116,7 +116,7 @@ def test_the_run_and_its_evaluation_step_show_the_traces_and_how_many_prompts_th
 
 @pytest.mark.parametrize(("verdict", "shown"), [("refusal", ["verdict", "as wanted"]), ("unscored", ["verdict"])])
 def test_an_answer_that_was_not_scored_is_neither_wanted_nor_unwanted(verdict: str, shown: list[str]) -> None:
-    row = {"verdict": verdict, "refused": verdict == "refusal", "broken": False, "role": "utility", "judge": "rules 10"}
+    row = {"verdict": verdict, "refused": verdict == "refusal", "broken": False, "role": "utility", "judge": "rules 11"}
     assert [each.name for each in mlflow_answers._verdicts("0" * 32, row, "a run")] == shown
 
 

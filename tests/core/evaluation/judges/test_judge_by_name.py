@@ -16,7 +16,7 @@ def test_names_and_versions(tmp_path: Path) -> None:
         judge_by_name("precomputed", tmp_path / "verdicts.jsonl"),
     ]
     assert [(judge.name, judge.version) for judge in judges] == [
-        ("rules", "10"),
+        ("rules", "11"),
         ("keyword", "1"),
         ("precomputed", "2"),
     ]

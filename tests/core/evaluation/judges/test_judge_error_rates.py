@@ -21,7 +21,7 @@ def test_the_correction_stays_a_rate() -> None:
 
 
 def test_the_range_holds_every_error_rate_within_its_interval() -> None:
-    corrected = correct_rate(0.6, "rules 10", "safety")
+    corrected = correct_rate(0.6, "rules 11", "safety")
     assert corrected is not None
     assert corrected.value == pytest.approx((0.6 - 2 / 70) / (1 - 2 / 70 - 9 / 450))
     # Wilson intervals of 2 of 70 and 9 of 450
