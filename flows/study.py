@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Literal
 
 from prefect import flow, tags
@@ -83,8 +83,8 @@ def study(
         variants: Of `own`, or to replace a study's: a name and its settings for each variant, e.g.
             `{"20 steps": ["scaling.steps=20"]}`.
         trials: Number of trials on validation data, 0 for none: of numbers of neurons in `automatic-count` (8 by
-            default), of step sizes or strengths for each other method in `baselines` (8), of MAML's settings in
-            `scaling-methods` (8).
+            default), of step sizes or strengths for each other method in `baselines` (8) and `robustness` (0), of
+            MAML's settings in `scaling-methods` (8).
         only: Run only the variants whose name contains one of these texts, e.g. `seed 0`; all if it is empty.
 
     Returns:
@@ -111,12 +111,15 @@ def study(
             tuned = _chosen(configs, best)
             configs |= tuned
             models |= dict.fromkeys(tuned, describe(best.model))
-        ran = {}
+        ran: dict[str, Variant] = {}
+        computed: list[float] = []  # seconds of each variant of which not everything was reused
         for name, config in configs.items():
-            started = time.monotonic()
+            started = time.time()
             with of_variant(name):
                 ran[name] = Variant(config, FLOWS[chosen.through](config), models[name])
-            _tell_progress(study, len(ran), len(configs), time.monotonic() - started)
+            if _made_since(started, ran[name].made):
+                computed.append(time.time() - started)
+            _tell_progress(study, len(ran), len(configs), computed)
         trials = chosen.trials if chosen.searched else None
         command = reproduce.study_command(study, preset, settings, variants or {}, trials, only)
         title = typed_name() or f"study {study} {common.runtime.preset}"
@@ -143,12 +146,21 @@ def _fitting(study: Study, common: PipelineConfig) -> Study:
     return fitting
 
 
-def _tell_progress(study: str, done: int, variants: int, seconds: float) -> None:
-    """Log how many variants are done, and how long the others would take if each took as long as the last one."""
-    if done < variants:
-        minutes = seconds * (variants - done) / 60
-        told = "study %s: %d of %d variants done, the last in %.0f s; at this rate the others take %.0f minutes"
-        logger.info(told, study, done, variants, seconds, minutes)
+def _made_since(started: float, made: Mapping[str, Artifact]) -> bool:
+    """Whether any of a variant's artifacts was computed since a moment, and not reused."""
+    return any(artifacts.read_manifest(artifact)["started"] >= started for artifact in made.values())
+
+
+def _tell_progress(study: str, done: int, variants: int, computed: Sequence[float]) -> None:
+    """Log how many variants are done, and how long the others take at the mean time of those that were computed."""
+    if done == variants:
+        return
+    told = f"study {study}: {done} of {variants} variants done, {done - len(computed)} of them reused"
+    if computed:
+        mean = sum(computed) / len(computed)
+        told += f"; the computed ones took {mean:.0f} s each, at this rate the others take"
+        told += f" {mean * (variants - done) / 60:.0f} minutes"
+    logger.info("%s", told)
 
 
 def _config(study: Study, preset: str, settings: tuple[str, ...], changes: tuple[str, ...]) -> PipelineConfig:

@@ -57,7 +57,7 @@ def write_study(
     if searches:
         every_trial = pd.concat([one.assign(variant=name) for name, one in searches.items()])
     search_note = page.trial_rows(trials) if trials else ""
-    if study.searched == "baselines":
+    if study.searched == "baselines" and (searches or study.through == "evaluation"):
         search_note = budget.section(common, searches, _preferred(variants))
     engines = {name: answered_by(dict(leaves(one.config))) for name, one in variants.items()}
     engine_note = page.answer_note(engines) if study.through == "evaluation" else ""

@@ -165,7 +165,7 @@ def study(
             max=1000,
             metavar="N",
             help="Settings tried on validation data: 8 by default in automatic-count, in scaling-methods and, for each "
-            "other method, in baselines.",
+            "other method, in baselines; none by default in robustness.",
         ),
     ] = None,
     to: Annotated[str | None, typer.Option("--to", metavar="FOLDER", help="Also write page and drawing there.")] = None,

@@ -162,7 +162,12 @@ def test_what_selection_is_worth_with_the_numbers_of_a_small_model(
     assert "--only 'seed 0'" in page and (folder / "plot.svg").exists()
     told = [record.getMessage() for record in caplog.records]
     assert "the model has few neurons, so at most 12 safety and 12 utility neurons are compared" in told
-    assert any(line.startswith("study selection-worth: 6 of 7 variants done, the last in ") for line in told)
+    rate = "study selection-worth: 6 of 7 variants done, 0 of them reused; the computed ones took "
+    assert any(line.startswith(rate) for line in told)
+    caplog.clear()
+    study("selection-worth", "tiny", common, only=("seed 0",))
+    told = [record.getMessage() for record in caplog.records]
+    assert "study selection-worth: 6 of 7 variants done, 6 of them reused" in told, "no rate from reused variants"
 
 
 def test_a_missing_package_is_told_before_any_variant_is_run(

@@ -35,8 +35,8 @@ class GuardJudge:
         # Imported here: the other judges must not wait for torch.
         import transformers
 
-        source = str(path or self.preset.hub)
-        common: dict[str, Any] = {"trust_remote_code": False, "local_files_only": os.path.isdir(source)}
+        source = folder_of(name, str(path or self.preset.hub))
+        common: dict[str, Any] = {"trust_remote_code": False, "local_files_only": True}
         try:
             self.tokenizer: Any = transformers.AutoTokenizer.from_pretrained(source, **common)
             model: Any = transformers.AutoModelForCausalLM.from_pretrained(source, use_safetensors=True, **common)
@@ -96,6 +96,24 @@ class GuardJudge:
             written[:, encoded["input_ids"].shape[1] :], skip_special_tokens=True
         )
         return texts
+
+
+def folder_of(name: str, source: str) -> str:
+    """A judge's folder: the given one, or a hub model's, which is downloaded if the hub's cache does not have it.
+
+    Raises:
+        InputError: neither a folder nor a model on the hub, or the hub cannot be reached.
+    """
+    if os.path.isdir(source):
+        return source
+    from neurontune_core.model.hub import commit_of, snapshot
+    from neurontune_core.model.settings import ModelConfig
+
+    try:
+        return str(snapshot(source, commit_of(ModelConfig(name=source))))
+    except InputError as error:
+        reason = str(error).removeprefix("model.name: ")
+        raise InputError(f"judge {name}: {reason}; evaluation.judge.path or --path names the folder") from error
 
 
 def combined(rules: Verdict, reading: Reading, text: str) -> Verdict:

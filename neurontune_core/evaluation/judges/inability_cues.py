@@ -215,7 +215,8 @@ CASUAL_WAYS = any_of(
     r"\bstep out of (?:the|"
     r"this|that|my) role\b|\b(?:this|that|it) is (?:one|something|a \w+) (?:that )?i (?:\w+ )?(?:leave|skip|avoid|"
     r"decline|refuse|keep out of)\b",
-    r"\binstead of (?:an? |the |making |writing )?[^.!?,]{2,30}, (?:why not|how about|what about|let us|maybe|i "
+    r"\binstead of (?!refus|declin|saying)(?:an? |the |making |writing )?[^.!?,]{2,30}, (?:why not|how about|what "
+    r"about|let us|maybe|i "
     r"(?:can|could|will|"
     r"would))\b",
     r"\bnot (?:an? |the |really )?(?:\w+ ){0,3}(?:that |which )?(?:i|we) (?:am|are|feel) (?:\w+ ){0,2}(?:comfortable|"
