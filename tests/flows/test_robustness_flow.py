@@ -10,6 +10,8 @@ from flows.robustness import robustness_study
 from flows.shards import ShardError
 from flows.study import study
 from neurontune_core import artifacts, tables
+from neurontune_core.baselines.fit import FittedBaseline
+from neurontune_core.baselines.system_prompt import SystemPrompt
 from neurontune_core.config import PipelineConfig
 from neurontune_core.errors import InputError
 from neurontune_core.model import quantised
@@ -75,6 +77,29 @@ def test_methods_are_attacked_side_by_side_and_the_base_model_once(
     count = len(measured)
     study("robustness", "tiny", (*common, "robustness.bits=[8]"), variants)
     assert Counter(measured[count:]) == Counter({("quantised", True): 1, ("quantised", False): 2})
+
+
+def test_step_sizes_are_searched_only_if_trials_are_asked_for(
+    config: PipelineConfig, measured: list[tuple[str, bool]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    common = (f"runtime.root='{config.runtime.root}'", "model.name=random:llama", "runtime.device=cpu")
+    variants = {"NeuronTune": (), "LoRA": ("baseline.method=lora",)}
+    asked: list[int] = []
+
+    def fit_baseline(pairs: Any, neurons: Any, config: Any, *_: Any) -> FittedBaseline:
+        asked.append(config.trials)
+        found = [{"trial": 0.0, "learning_rate": 0.02, "validation_score": 0.5}] if config.trials else []
+        return FittedBaseline(SystemPrompt("x"), {"parameters": 7.0}, found)
+
+    monkeypatch.setattr("tasks.baseline.fit.fit_baseline", fit_baseline)
+    pages = {}
+    for trials in (None, 3):
+        folder = artifacts.open_folder(study("robustness", "tiny", common, variants, trials=trials))
+        pages[trials] = (folder / "page.md").read_text()
+        assert (folder / "trials.parquet").exists() is (trials is not None)
+    assert asked == [0, 3], "without --trials, LoRA keeps its step size"
+    assert "| LoRA | 1 | learning rate 0.02 | 0.500 |" in pages[3] and "--trials 3" in pages[3]
+    assert "Budget and search" not in pages[None]
 
 
 def test_a_failed_attack_is_told_and_the_others_are_kept(

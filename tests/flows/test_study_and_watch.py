@@ -57,6 +57,19 @@ def test_study_shares_what_its_variants_have_in_common(common: tuple[str, ...], 
     assert core_calls["evaluation"] == 2, "all variants are checked before the first is run"
 
 
+def test_the_rate_of_a_study_counts_computed_variants_only(
+    common: tuple[str, ...], core_calls: Counter[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    seeds = {f"seed {seed}": (f"evaluation.seed={seed}",) for seed in range(4)}
+    study("own", "tiny", common, {name: seeds[name] for name in ("seed 0", "seed 2")})
+    caplog.clear()
+    study("own", "tiny", common, seeds)
+    rates = [text for record in caplog.records if (text := record.getMessage()).startswith("study own: ")]
+    reused = [int(text.split(" done, ")[1].split()[0]) for text in rates]
+    assert reused == [1, 1, 2], "a line after each variant but the last"
+    assert [" at this rate the others take " in text for text in rates] == [False, True, True], rates
+
+
 def test_a_sweep_of_four_settings_uses_one_attribution(common: tuple[str, ...], core_calls: Counter[str]) -> None:
     counts = {f"{a} + {b}": (f"selection.safety_neurons={a}", f"selection.utility_neurons={b}")
               for a in (3, 7) for b in (2, 6)}  # fmt: skip
