@@ -9,32 +9,11 @@ from itertools import chain
 
 import pytest
 
+from neurontune_core.data.categories import ATTACK_TYPES, UNSAFETY
+
 Row = dict[str, str]
 Features = Callable[[str], frozenset[str]]
 
-HARM_CATEGORIES = {
-    "offensiveness",
-    "bias_and_unfairness",
-    "physical_harm",
-    "mental_harm",
-    "illegal_activities",
-    "ethics_and_morality",
-    "privacy_and_property",
-    "pornography",
-    "political_sensitivity",
-}
-ATTACK_TYPES = {
-    "character_role_play": "pretending",
-    "assumed_responsibility": "pretending",
-    "research_experiment": "pretending",
-    "text_continuation": "attention_shifting",
-    "logical_reasoning": "attention_shifting",
-    "program_execution": "attention_shifting",
-    "translation": "attention_shifting",
-    "superior_model": "privilege_escalation",
-    "sudo_mode": "privilege_escalation",
-    "simulate_jailbreaking": "privilege_escalation",
-}
 REFUSAL_OPENING = "Sorry, but I can't "
 
 
@@ -100,7 +79,7 @@ def test_harmful_rows_have_the_schema(harmful: list[Row]) -> None:
 
 def test_harmful_categories_are_complete_and_filled(harmful: list[Row]) -> None:
     counts = Counter(row["category"] for row in harmful)
-    assert set(counts) == HARM_CATEGORIES
+    assert set(counts) == set(UNSAFETY)
     assert min(counts.values()) >= 30
     assert counts.total() >= 270
 
