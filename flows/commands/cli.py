@@ -138,7 +138,7 @@ def _exit_code() -> int:
             memory_watch.told()
             return fail(memory_watch.PROBLEM, 1)
         if why := problem(error):
-            return fail(f"{getattr(error, 'filename', None) or 'a file'}: {why}", 1)
+            return fail(f"{getattr(error, 'filename', None) or 'the output or a file'}: {why}", 1)
         return fail(f"{type(error).__name__}: {error} (run again with --debug to see where)", 1)
     if result == INTERRUPTED:
         return fail("interrupted; finished stages are kept and will be reused", INTERRUPTED)

@@ -89,7 +89,7 @@ def headline(made: Mapping[str, Artifact]) -> list[str]:
 def publish(made: Mapping[str, Artifact], report: Artifact, record: Tracking) -> None:
     """Show a run's result on its page in the Prefect UI: headline, effect of silencing, links, then the table.
 
-    The same lines are the last ones of the run's log, which the page shows first.
+    The run's log ends with the same lines.
     """
     evaluation = made["evaluation"]
     rows, lines = result_rows(made), headline(made)

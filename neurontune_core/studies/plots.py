@@ -2,8 +2,10 @@
 
 import io
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import cast
+from warnings import catch_warnings, filterwarnings
 
 import matplotlib
 import numpy as np
@@ -11,12 +13,14 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 
 from neurontune_core.causal.cells import SAFETY as SAFETY_SET
 from neurontune_core.causal.cells import ZERO
 from neurontune_core.causal.drawing import draw_responses, label_logarithmic
 from neurontune_core.label_places import Box, place_labels
 from neurontune_core.robustness.drawing import draw_attacks
+from neurontune_core.shown_text import printable
 from neurontune_core.studies.catalogue import Layout
 from neurontune_core.studies.results import pareto_front
 
@@ -30,6 +34,12 @@ def draw(table: pd.DataFrame, layout: Layout, title: str) -> str:
 
 def figure_of(table: pd.DataFrame, layout: Layout, title: str) -> Figure:
     """Return the drawing as a figure: names stay in its frame and do not cover each other."""
+    names = {name: table[name].map(printable) for name in ("variant", "tested on", "group") if name in table}
+    with _names_as_text():
+        return _figure_of(table.assign(**names), layout, title)
+
+
+def _figure_of(table: pd.DataFrame, layout: Layout, title: str) -> Figure:
     if layout == "causal":
         return draw_responses(table, title)
     if layout == "robustness":
@@ -40,6 +50,14 @@ def figure_of(table: pd.DataFrame, layout: Layout, title: str) -> Figure:
     figure.suptitle(_wrapped(title, 70), x=0.01, ha="left", fontsize=11)
     _DRAWINGS[layout](axes, table)
     return figure
+
+
+@contextmanager
+def _names_as_text() -> Iterator[None]:
+    """Inside this context what stands between dollar signs is no formula, and letters that no font has are no fault."""
+    with matplotlib.rc_context({"text.parse_math": False}), catch_warnings():
+        filterwarnings("ignore", "Glyph .* missing from font")  # the viewer's fonts may have them
+        yield
 
 
 def _size(table: pd.DataFrame, layout: Layout) -> tuple[float, float]:
@@ -64,7 +82,9 @@ def _wrapped(text: str, width: int = 30) -> str:
 def as_svg(figure: Figure) -> str:
     """Return a figure as SVG text, the same for the same figure: with fixed names inside the file and no date."""
     text = io.StringIO()
-    with matplotlib.rc_context({"svg.hashsalt": "neurontune", "svg.fonttype": "none"}):
+    for each in figure.findobj(Text):
+        cast(Text, each).set_parse_math(False)
+    with _names_as_text(), matplotlib.rc_context({"svg.hashsalt": "neurontune", "svg.fonttype": "none"}):
         figure.savefig(text, format="svg", metadata={"Date": None})
     return text.getvalue()
 

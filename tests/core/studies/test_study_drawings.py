@@ -1,6 +1,7 @@
 """Names in the drawings of studies stay in the frame and do not cover each other."""
 
 from itertools import combinations
+from xml.etree import ElementTree
 
 import numpy as np
 import pandas as pd
@@ -13,6 +14,7 @@ from neurontune_core.causal.drawing import draw_panels
 from neurontune_core.causal.summary import causal_table
 from neurontune_core.records import NeuronId, NeuronSet
 from neurontune_core.robustness.summary import success_table
+from neurontune_core.shown_text import printable
 from neurontune_core.studies import page, plots, results
 from neurontune_core.studies.catalogue import STUDIES, Study
 
@@ -71,6 +73,18 @@ def test_names_of_shipped_variants_are_legible(name: str) -> None:
 @pytest.mark.parametrize("names", [["one"], LONG, [f"v{number}" for number in range(40)]])
 def test_names_of_any_variants_are_legible(layout: str, names: list[str]) -> None:
     check_legible(plots.figure_of(comparison(names), layout, "A title " * 12))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("layout", ["methods", "plane", "attack_types"])
+@pytest.mark.filterwarnings("error")
+def test_a_name_is_drawn_as_the_text_it_is(layout: str) -> None:
+    names = ["$5_ to $", "a $\\frac$ b^2", "<b>&amp;</b>", "\x1b[31mred", "\x00", "漢字"]
+    both = results.attack_type_table(dict.fromkeys(names, GOOD)) if layout == "attack_types" else comparison(names)
+    drawn = ElementTree.fromstring(plots.draw(both, layout, "costs $1_ to $"))  # type: ignore[arg-type]
+    texts = " ".join("".join(text.itertext()) for text in drawn.iter("{http://www.w3.org/2000/svg}text"))
+    assert "costs $1_ to $" in texts
+    for name in names if layout == "methods" else []:
+        assert printable(name) in texts
 
 
 @pytest.mark.parametrize(("safety", "utility"), [(0.0, 1.0), (0.97, 0.02)])

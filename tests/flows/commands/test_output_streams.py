@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import subprocess
 import sys
 
@@ -38,6 +39,17 @@ def test_signs_that_the_output_cannot_show_end_no_command(monkeypatch: pytest.Mo
     plain, as_json = shown.read().splitlines()
     assert plain == name.encode(encoding, errors="replace").decode(encoding)
     assert json.loads(as_json) == name
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="the system has no device that is always full")
+@pytest.mark.parametrize("arguments", [["presets"], ["settings", "--json"], ["--help"]], ids=" ".join)
+def test_a_full_disk_below_the_output_is_one_line(arguments: list[str]) -> None:
+    program = "import sys; from flows.commands.cli import main; main()"
+    with open("/dev/full", "w") as full:
+        command = [sys.executable, "-c", program, *arguments]
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr == "neurontune: error: the output or a file: No space left on device: make room there\n"
 
 
 @pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
