@@ -226,7 +226,7 @@ def run_study(
     started = time.monotonic()
     if to is not None:
         check_folder("--to", to)
-    given = dict(_variant(text) for text in variants)
+    given = _variants(variants)
     config = load_config(preset, settings)
     chosen = choose(name, given, trials, only)
     with embedded(config, preset, debug):
@@ -242,11 +242,24 @@ def run_study(
     echo(f"{folder}\n{time.monotonic() - started:.0f} s in all")
 
 
-def _variant(text: str) -> tuple[str, tuple[str, ...]]:
-    name, colon, changes = text.partition(":")
-    if not colon or not name.strip():
-        raise InputError(f"--variant: {text!r} is not of the form 'NAME: SECTION.FIELD=VALUE ...'")
-    return name.strip(), tuple(shlex.split(changes))
+def _variants(texts: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """Return the changes of every variant by its name.
+
+    Raises:
+        InputError: a text that is not `NAME: SECTION.FIELD=VALUE ...`, or two of the same name.
+    """
+    variants: dict[str, tuple[str, ...]] = {}
+    for text in texts:
+        name, colon, changes = (part.strip() for part in text.partition(":"))
+        if not colon or not name:
+            raise InputError(f"--variant: {text!r} is not of the form 'NAME: SECTION.FIELD=VALUE ...'")
+        if name in variants:
+            raise InputError(f"--variant: two are named {name!r}; give each a name of its own")
+        try:
+            variants[name] = tuple(shlex.split(changes))
+        except ValueError as error:
+            raise InputError(f"--variant: {text!r} has a quote that is not closed; close it") from error
+    return variants
 
 
 @contextmanager

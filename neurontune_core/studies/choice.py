@@ -5,7 +5,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from neurontune_core.errors import InputError, nearest_first
+from neurontune_core.shown_text import quoted
 from neurontune_core.studies.catalogue import STUDIES, Study
+
+OTHER_ROWS = ("base model", "mean", "standard deviation")
+"""Rows of a study's table that are no variants."""
 
 
 def choose(
@@ -19,9 +23,12 @@ def choose(
     `only` keeps the variants whose name contains one of these texts as whole words: `50 + 50` is not in `150 + 150`.
 
     Raises:
-        InputError: unknown study, `own` without variants, trials for a study that searches nothing, or a text of `only`
-            that is in no variant's name.
+        InputError: unknown study, `own` without variants, a variant's name that a table could not show or that has
+            another meaning there, trials for a study that searches nothing, or a text of `only` that is in no variant's
+            name.
     """
+    for name in variants or ():
+        _check_name(name)
     if study == "own" and not variants:
         raise InputError(f"--variant: the study 'own' has none; give one or more, or choose {', '.join(STUDIES)}")
     if study not in (*STUDIES, "own"):
@@ -43,6 +50,13 @@ def choose(
         chosen = replace(chosen, variants={name: chosen.variants[name] for name in kept})
     # without the variant that trials would change, there is nothing to search
     return replace(chosen, searched="", tried="") if chosen.tried not in ("", *chosen.variants) else chosen
+
+
+def _check_name(name: str) -> None:
+    if name in OTHER_ROWS:
+        raise InputError(f"variant: {name!r} is the name of a row that every study has; choose another name")
+    if not name.isprintable() or not name.strip():
+        raise InputError(f"variant: {quoted(name)} cannot be shown in a table; choose a name in one plain line")
 
 
 def _contains(name: str, text: str) -> bool:

@@ -81,3 +81,9 @@ def test_without_the_variant_that_trials_change_nothing_is_searched() -> None:
     assert choose("scaling-methods", kept, 3).searched == "maml"
     assert choose("scaling-methods", {"other": ()}, 3).searched == ""
     assert choose("baselines", {"other": ()}, 3).searched == "baselines"
+
+
+@pytest.mark.parametrize("name", ["base model", "mean", "standard deviation", "", " ", "a\nb", "a\x1b[2J"])
+def test_a_variant_has_a_name_that_a_table_can_show(name: str) -> None:
+    with pytest.raises(InputError, match=r"variant: .*; choose"):
+        choose("own", {name: ("scaling.steps=2",), "other": ()})

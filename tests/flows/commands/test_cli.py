@@ -82,9 +82,15 @@ def test_every_command_s_help_fits_the_terminal_and_cuts_no_name(
         (["plan", "pairs.harmful=a b.csv"], ["not a model", "--set 'pairs.harmful=a b.csv'"]),
         (["run", "tiny"], ["'tiny' is a preset, not a model", "--preset tiny"]),
         (["coverage", "smollm2"], ["'smollm2' is a preset, not a model"]),
+        (["study", "own", "--variant", "a"], ["--variant", "'a'", "NAME: SECTION.FIELD=VALUE"]),
+        (["study", "own", "--variant", "a: k=1", "--variant", " a : k=2"], ["--variant", "two are named 'a'"]),
+        (["study", "own", "--variant", "a: model.name='my model"], ["--variant", "quote that is not closed"]),
+        (["study", "own", "--variant", "base model: k=1"], ["'base model'", "choose another name"]),
     ],
     ids=lambda value: (
-        " ".join(value) if isinstance(value, list) and value[0] in ("run", "judge", "bogus", "plan", "coverage") else ""
+        " ".join(value)
+        if isinstance(value, list) and value[0] in ("run", "judge", "bogus", "plan", "coverage", "study")
+        else ""
     ),
 )
 def test_bad_input_is_one_line_and_exit_code_2(
