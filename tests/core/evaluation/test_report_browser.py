@@ -11,7 +11,7 @@ from headless import Browser
 from report_sample import material
 
 from neurontune_core.causal.drawing import draw_panels
-from neurontune_core.evaluation.report import RunRecord, render_report
+from neurontune_core.evaluation.report import EarlierRun, RunRecord, render_report
 from neurontune_core.records import PromptPair, ScalingFactors
 from neurontune_core.studies.plots import as_svg
 
@@ -70,7 +70,8 @@ def large(pairs: list[PromptPair], scaling: ScalingFactors) -> RunRecord:
     completions = pd.concat(parts, ignore_index=True).sort_values("model", kind="stable", ignore_index=True)
     curves = {name: as_svg(figure).encode() for name, figure in draw_panels(responses()).items()}
     shown = {"triggers": pd.DataFrame(words), "weights": "f" * 64, "causal": curves}
-    return dataclasses.replace(record, completions=completions, **shown)
+    earlier = [*record.earlier, EarlierRun("x" * 300, 0.5, 0.5)]
+    return dataclasses.replace(record, completions=completions, earlier=earlier, **shown)
 
 
 def responses() -> pd.DataFrame:
@@ -83,7 +84,7 @@ def responses() -> pd.DataFrame:
     return pd.DataFrame(rows, columns=columns).assign(random=0.7, random_low=0.6, random_high=0.8)
 
 
-@pytest.mark.parametrize(("width", "height"), [(390, 844), (1280, 900)])
+@pytest.mark.parametrize(("width", "height"), [(360, 800), (390, 844), (768, 1024), (920, 900), (1280, 900)])
 def test_nothing_is_wider_than_the_window(
     browser: Browser, pairs: list[PromptPair], scaling: ScalingFactors, tmp_path: Path, width: int, height: int
 ) -> None:
@@ -103,6 +104,9 @@ def test_nothing_is_wider_than_the_window(
         return box.width && (box.right > window.innerWidth + 1 || box.left < -1);
     }).map((each) => each.outerHTML.slice(0, 200))"""
     assert browser.run(cut) == []
+    narrow = """return [...document.querySelectorAll('td.name, .beside td.faint')].map(
+        (each) => each.getBoundingClientRect().width).filter((width) => width && width < 60)"""
+    assert browser.run(narrow) == [], "no word is broken for want of room"
     small = """return [...document.querySelectorAll('main *')].filter((each) => each.childNodes.length
         && [...each.childNodes].some((node) => node.nodeType == 3 && node.data.trim())
         && each.checkVisibility() && !each.closest('template')).map((each) => {

@@ -22,7 +22,7 @@ from neurontune_core.shown_text import markdown_table
 from neurontune_core.studies.catalogue import Study
 from neurontune_core.studies.page import render_page
 
-HOSTILE = "\x1b]0;owned\x07\x1b[2J\x9b31m\u202e\rx\nforged"
+HOSTILE = "\x1b]0;owned\x07\x1b[2J\x9b31m\u202e\rx"
 STYLES = re.compile(r"\x1b\[[0-9;]*m")
 
 
@@ -67,7 +67,7 @@ COMMANDS = (
 def test_no_command_sends_it_raw(
     config: PipelineConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    name = f"a{HOSTILE}"
+    name = f"a{HOSTILE}\nforged"
     record_run(config, name, seed=HOSTILE)
     record_run(config, "other", refused=("h0", "h1"), seed=HOSTILE)
     own = tmp_path / "own.toml"
