@@ -83,7 +83,7 @@ def as_svg(figure: Figure) -> str:
     """Return a figure as SVG text, the same for the same figure: with fixed names inside the file and no date."""
     text = io.StringIO()
     for each in figure.findobj(Text):
-        cast(Text, each).set_parse_math(False)
+        each.set_parse_math(False)
     with _names_as_text(), matplotlib.rc_context({"svg.hashsalt": "neurontune", "svg.fonttype": "none"}):
         figure.savefig(text, format="svg", metadata={"Date": None})
     return text.getvalue()
