@@ -187,10 +187,9 @@ def plan(
 def _converting(converted: Conversion, process: int) -> StageCost:
     """Return the row of the conversion of a model, done once before the first stage that loads it.
 
-    It holds the converted weights, and the pages of the file that it reads.
+    Its memory is what it was measured to hold: FP8 weights, above all of experts, take more than is read and written.
     """
-    memory = process + converted.stored_bytes + converted.read_bytes
-    row = _row(CONVERSION, converted.seconds, (memory, 0), converted.stored_bytes, 0)
+    row = _row(CONVERSION, converted.seconds, (process + converted.memory_bytes, 0), converted.stored_bytes, 0)
     return replace(row, temporary_bytes=converted.temporary_bytes)
 
 

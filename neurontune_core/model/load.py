@@ -1,5 +1,7 @@
 """Load a model's weights and tokenizer."""
 
+import resource
+import sys
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
@@ -7,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
+import psutil
 import torch
 from transformers import (
     AutoModelForCausalLM,
@@ -165,13 +168,14 @@ class Conversion:
     Attributes:
         seconds: how long it took.
         stored_bytes: size of the folder.
-        read_bytes: size of the files that were converted.
+        memory_bytes: the most memory that the process held meanwhile, less what it held before; if it had held more
+            memory earlier, up to that much too high.
         temporary_bytes: size of the copies of its file that were on disk meanwhile.
     """
 
     seconds: float
     stored_bytes: int
-    read_bytes: int
+    memory_bytes: int
     temporary_bytes: int
 
 
@@ -182,8 +186,9 @@ def conversion(reference: ModelReference, root: str) -> Conversion | None:
     _folder(reference, root)
     manifest = artifacts.read_manifest(artifacts.at(root, CONVERSION, conversion_key(reference.weights)))
     stored = sum(int(file["bytes"]) for file in manifest["files"].values())
-    read, temporary = (int(manifest["facts"].get(name, 0)) for name in ("read_bytes", "temporary_bytes"))
-    return Conversion(float(manifest["seconds"]), stored, read, temporary)
+    facts = manifest["facts"]  # those of conversions by an earlier version are empty
+    memory, temporary = int(facts.get("memory_bytes", stored)), int(facts.get("temporary_bytes", 0))
+    return Conversion(float(manifest["seconds"]), stored, memory, temporary)
 
 
 def load_files(
@@ -233,7 +238,7 @@ def _needs_conversion(reference: ModelReference) -> bool:
 
 
 def _convert_file(reference: ModelReference, folder: Path) -> dict[str, int]:
-    """Convert a GGUF model into a folder; return the bytes that were read, and those of copies on disk meanwhile."""
+    """Convert a GGUF model into a folder; return the bytes of copies on disk meanwhile."""
     _, packaged, name = reference.name.rpartition("packaged:")
     with joined_file(name, folder.parent) if packaged else nullcontext(Path(reference.name)) as file:
         header = gguf.read_header(file)
@@ -241,14 +246,14 @@ def _convert_file(reference: ModelReference, folder: Path) -> dict[str, int]:
         convert_to_folder(header, folder)
         copies = 2 if packaged else 1  # the joined file, and the one that transformers reads
         size = sum(each.stat().st_size for each in header.files)
-        return {"read_bytes": size, "temporary_bytes": copies * size}
+        return {"temporary_bytes": copies * size}
 
 
 def _convert_folder(reference: ModelReference, source: Path, folder: Path) -> dict[str, int]:
     """Convert a folder of quantised weights into an ordinary one; return as `_convert_file`, without copies."""
     _check_unchanged(reference.revision or folder_digest(source), reference)
     dequantise_folder(source, folder, reference.dequantised.lower())
-    return {"read_bytes": sum(file.stat().st_size for file in source.glob("*.safetensors")), "temporary_bytes": 0}
+    return {"temporary_bytes": 0}
 
 
 def _check_unchanged(digest: str, reference: ModelReference) -> None:
@@ -261,9 +266,11 @@ def _converted(reference: ModelReference, root: str, convert: Callable[[Path], d
     key = conversion_key(reference.weights)
 
     def fill(folder: Path) -> dict[str, Any]:
+        before = psutil.Process().memory_info().rss
         sizes = convert(folder)
+        most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
         check_model_folder(folder, ModelConfig(name=reference.name, system_prompt=reference.system_prompt))
-        return sizes
+        return {**sizes, "memory_bytes": max(0, most - before)}
 
     settings = {"dequantised": reference.dequantised}
     there = artifacts.at(root, CONVERSION, key)

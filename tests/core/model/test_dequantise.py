@@ -1,9 +1,12 @@
 """Folders of MXFP4 and FP8 weights: dequantised once, exactly, into a folder that is not quantised again."""
 
 import json
+import resource
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import psutil
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
@@ -11,6 +14,7 @@ from torch import Tensor
 
 from neurontune_core.errors import InputError
 from neurontune_core.export.folder import write_folder
+from neurontune_core.model import load as loading
 from neurontune_core.model import tiny
 from neurontune_core.model.load import conversion, load
 from neurontune_core.model.settings import ModelConfig
@@ -148,12 +152,27 @@ def test_what_the_conversion_took_is_known_afterwards(tmp_path: Path) -> None:
     (copy,) = (tmp_path / "root" / "model").iterdir()
     files = [file for file in copy.rglob("*") if file.name != "manifest.json"]
     assert found and (found.stored_bytes, found.temporary_bytes) == (sum(file.stat().st_size for file in files), 0)
-    assert found.read_bytes == (tmp_path / "model" / "model.safetensors").stat().st_size
     assert found.seconds > 0 and conversion(reference, root) == found  # not converted again
     tiny.model("llama").save_pretrained(tmp_path / "plain")
     tiny.tokenizer().save_pretrained(tmp_path / "plain")
     for name in (str(tmp_path / "plain"), "random:llama"):
         assert conversion(describe(ModelConfig(name=name)), root) is None
+
+
+def test_the_memory_of_a_conversion_is_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fp8(tmp_path / "model")
+    reference, own = describe(ModelConfig(name=str(tmp_path / "model"))), loading.dequantise_folder
+    held: list[int] = []
+
+    def greedy(source: Path, folder: Path, stored: str) -> None:
+        most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+        held.append(most - psutil.Process().memory_info().rss + (64 << 20))
+        assert len(b"x" * held[0]) == held[0]  # more than this process ever held
+        own(source, folder, stored)
+
+    monkeypatch.setattr(loading, "dequantise_folder", greedy)
+    found = conversion(reference, str(tmp_path / "root"))
+    assert found and held[0] - (8 << 20) <= found.memory_bytes <= held[0] + (64 << 20)
 
 
 def test_a_folder_that_changes_under_a_run_is_refused(tmp_path: Path) -> None:

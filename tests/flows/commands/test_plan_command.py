@@ -68,7 +68,7 @@ def test_plan_prints_what_every_stage_would_take(
 def test_a_plan_begins_with_the_conversion_of_the_model(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    """A GGUF file becomes a folder of 900 MiB, with two copies of its 100 MiB on disk meanwhile."""
+    """A GGUF file becomes a folder of 900 MiB; meanwhile 1300 MiB of memory and 200 MiB of copies are held."""
     tables.save_pairs(tmp_path, planned_pairs())
     manifest = {"seconds": 3.0, "files": {"pairs.parquet": {"bytes": 2**20}}}
     monkeypatch.setattr("flows.commands.plan.embedded", lambda *_: nullcontext())
@@ -76,7 +76,7 @@ def test_a_plan_begins_with_the_conversion_of_the_model(
     monkeypatch.setattr("neurontune_core.artifacts.open_folder", lambda artifact: tmp_path)
     monkeypatch.setattr("neurontune_core.artifacts.read_manifest", lambda artifact: manifest)
     rows = {}
-    for made in (None, Conversion(41.5, 900 << 20, 100 << 20, 200 << 20)):
+    for made in (None, Conversion(41.5, 900 << 20, 1300 << 20, 200 << 20)):
         monkeypatch.setattr("neurontune_core.model.load.conversion", lambda model, root, made=made: made)
         options = ["--json", "--set", "attribution.pairs_per_role=2", "--set", "runtime.device=cpu"]
         code, out, _ = call(monkeypatch, capsys, "plan", "--preset", "tiny", *options)
@@ -86,7 +86,7 @@ def test_a_plan_begins_with_the_conversion_of_the_model(
     assert [row["stage"] for row in others] == [row["stage"] for row in without] and without[0]["stage"] == "pairs"
     assert (first["stage"], first["seconds"]) == ("model", 41.5)
     assert (first["disk_bytes"], first["temporary_bytes"]) == (900 << 20, 200 << 20)
-    assert first["memory_bytes"] - (1000 << 20) >= 1200 << 20
+    assert first["memory_bytes"] - (1300 << 20) >= 1200 << 20
 
 
 def test_a_plan_shows_what_lies_on_disk_for_a_while_once() -> None:
