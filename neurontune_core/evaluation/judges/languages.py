@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 
 MAX_CHARACTERS = 2000
@@ -14,6 +15,7 @@ PROSE_WORDS = 12
 SHORT_PROSE_WORDS, SHORT_WORDS_A_PIECE, FOREIGN_ENDINGS = 5, 2.5, 0.4
 LEAST_LEAD = 2  # by so many words a language that is not read must lead over one that is
 LEAST_SHARE = 0.05
+LEAST_OTHER, LEAST_PROSE = 0.2, 0.25  # of letters in another script, of common words among those in Latin letters
 WORDS_A_PIECE = 5
 OTHER = "another language"
 
@@ -28,28 +30,38 @@ WORDS: dict[str, dict[str, str]] = {
         "while where then than into about after before over under through these those some more such what how who no "
         "up out only also just each most like use make add get any",
         "Spanish": "el la los las de que y en un una es por con para no se su del lo como más pero puedo este esta al "
-        "si muy eso mi tu le te",
+        "si muy eso mi tu le te "
+        "sí claro gracias hola",
         "French": "le la les de des et un une est dans pour que qui ne pas je vous il elle sur avec ce cette du au en "
-        "mais peux sont votre plus à l d n",
+        "mais peux sont votre plus à l d n "
+        "oui non merci bien sûr",
         "Portuguese": "o a os as de que e em um uma é por com para não se do da no na mas posso este esta ao mais isso "
-        "seu sua você dos das",
+        "seu sua você dos das "
+        "sim claro obrigado",
         "German": "der die das und ist in zu den mit nicht ein eine ich sie es auf für von dem im kann aber dass wie "
         "sich "
-        "auch bei sind du nach leider oder wenn",
+        "auch bei sind du nach leider oder wenn "
+        "ja nein natürlich danke",
         "Indonesian": "yang dan di ke dari untuk dengan ini itu tidak saya adalah pada dalam akan bisa dapat atau anda "
-        "kami juga oleh lalu maaf hal sudah karena tetapi namun secara lebih sebagai mereka seorang",
+        "kami juga oleh lalu maaf hal sudah karena tetapi namun secara lebih sebagai mereka seorang "
+        "ya tentu bukan",
         "Italian": "il lo la i gli le di che e in un una è per con non si del della sono ma posso questo questa al più "
-        "come da mi ti nel",
+        "come da mi ti nel "
+        "sì certo grazie",
         "Dutch": "de het een en van is in te dat op met niet ik je voor zijn er aan maar die om ook kan naar dit daar "
-        "spijt mee bij u",
+        "spijt mee bij u "
+        "ja nee natuurlijk",
         "Turkish": "ve bir bu için ile de da çok ama ne gibi daha olarak var değil ben size sonra kadar olan üzgünüm "
         "ya "
-        "konuda mi",
+        "konuda mi "
+        "evet hayır tabii",
         "Vietnamese": "là và của không có cho tôi bạn được trong một với các này để những người khi đó về xin thể rất "
-        "từ đến nhưng hãy rồi",
+        "từ đến nhưng hãy rồi "
+        "vâng đúng",
         "Polish": "i w na z do nie to się jest że o jak ale po co dla przez oraz jeśli mogę tym od który czy może "
         "proszę "
-        "być są przykro",
+        "być są przykro "
+        "tak oczywiście",
         "Swedish": "och att det som en är på för med av inte jag den till kan har om ett men du tyvärr ska från så",
         "Danish": "og at det som en er på for med af ikke jeg den til kan har om et men du desværre skal fra hvordan",
         "Norwegian": "og at det som en er på for med av ikke jeg den til kan har om et men du dessverre skal fra "
@@ -58,7 +70,8 @@ WORDS: dict[str, dict[str, str]] = {
         "Finnish": "ja on ei se että en voi mutta ole tämä kun niin joka myös minä hän sitä valitettavasti voit sen en "
         "pysty auttamaan tuossa tässä asiassa auta",
         "Icelandic": "og að það er sem ekki ég í á við með til um en því",
-        "Czech": "a je v se na to že s z do pro ale jak by jsem nemohu bohužel aby když nebo tím které lze si ve jsou",
+        "Czech": "a je v se na to že s z do pro ale jak by jsem nemohu bohužel aby když nebo tím které lze si ve jsou "
+        "nebudu tohle",
         "Slovak": "a je v sa na to že s z do pre ale ako by som nemôžem bohužiaľ aby keď alebo tým sú ktoré",
         "Hungarian": "a az és nem hogy egy is van meg ez de ha sajnálom tudok ezt vagy mint csak sajnos majd",
         "Romanian": "și de în nu la cu pe că un o este din pentru sunt mai dar pot acest această vă îmi rău să care",
@@ -74,9 +87,11 @@ WORDS: dict[str, dict[str, str]] = {
         "Swahili": "ya wa na kwa ni katika la za hii siwezi lakini kama ili hiyo yako samahani cha au kuwa hilo",
         "Malay": "yang dan di ke dari untuk dengan ini itu tidak saya adalah pada dalam boleh atau anda kami juga oleh "
         "kerana minta",
-        "Afrikaans": "die en van is in nie dat ek jy met vir om te op wat het kan ongelukkig hierdie maar jou",
+        "Afrikaans": "die en van is in nie dat ek jy met vir om te op wat het kan ongelukkig hierdie maar jou "
+        "n by baie",
         "Hausa": "da na a ba ta ya wannan zan iya ka ni amma don kuma yi ina hakan",
-        "Yoruba": "ni ti mo kò lè fún náà àti pé yìí sí mi o wọn emi jẹ nípa èyí ọ ràn",
+        "Yoruba": "ni ti mo kò lè fún náà àti pé yìí sí mi o wọn emi jẹ nípa èyí ọ ràn "
+        "ko fun naa ati pe yii si won nipa eyi ran lowo binu ma lati yin le",
         "Somali": "waa iyo in ma ka ku ee oo aan waxaan kuu karo",
         "Zulu": "ukuthi futhi ngiyaxolisa kodwa angikwazi ukukusiza lokhu noma uma",
         "Xhosa": "ukuba kodwa ndiyaxolisa andikwazi kule le ngoko kunye ukukunceda",
@@ -88,7 +103,8 @@ WORDS: dict[str, dict[str, str]] = {
         "Irish": "an na agus ar is ní le go sé mé seo ach ag bhfuil",
         "Hindi in Latin letters": "hai nahi nahin main kar ke ka ki aur mein hoon kya aap ko se yeh sakta sakti lekin "
         "par "
-        "mujhe iske hain",
+        "mujhe iske hain "
+        "phir thoda aur",
         "Haitian": "mwen pa ka li ou nan ak yon sa pou se yo men ede",
         "Latin": "et est non in ad cum quod ut sed sunt hoc possum ex qui",
         "Galician": "sentímolo sinto moito non podo podemos axudar axudarche unha isto esta este petición con de que e "
@@ -112,7 +128,8 @@ WORDS: dict[str, dict[str, str]] = {
     },
     "CYRILLIC": {
         "Russian": "и в не на что я с как это по но вы к у из за для так от он мы вас если или бы этого могу этот с "
-        "тем",
+        "тем "
+        "да нет можно все они он её его было есть быть при до конечно",
         "Ukrainian": "і в не на що я з як це по але ви до у за для від він ми вас якщо або та цим можу цього вибачте "
         "й є",
         "Bulgarian": "и в не на че аз с как това по но вие за от той ние ако или да се съм мога тази този ви е са",
@@ -136,7 +153,8 @@ WORDS: dict[str, dict[str, str]] = {
         "Sindhi": "جي ۾ آهي جو ۽ نه مان آهن ڪري",
     },
     "DEVANAGARI": {
-        "Hindi": "है के में की का से को और नहीं यह पर हैं इस कर ने आप तो हूँ हूं एक लिए भी मैं मुझे इसमें सकता फिर",
+        "Hindi": "है के में की का से को और नहीं यह पर हैं इस कर ने आप तो हूँ हूं एक लिए भी मैं मुझे इसमें सकता फिर "
+        "हो हाँ जी था थी थे गया गई करें",
         "Marathi": "आहे आणि मी या तो हे नाही ते की मला करू शकत तुम्ही आपण च्या साठी माफ करा व आहेत",
         "Nepali": "छ र को मा म यो गर्न सक्दिन तपाईं हो छैन लाई माफ गर्नुहोस् पनि हुन्छ",
         "Sanskrit": "अस्ति च न इति अहं तत् एव भवति",
@@ -152,8 +170,18 @@ READ = frozenset(
 VOCABULARY = {
     script: {name: frozenset(words.split()) for name, words in languages.items()} for script, languages in WORDS.items()
 }
+READ_WORDS = frozenset[str]().union(*(words for name, words in VOCABULARY["LATIN"].items() if name in READ))
+SHARED = ("a", "i", "ja")  # of languages that are read and of many that are not
 ARABIC_LETTERS = {"Urdu": "ٹڈڑںےہھ", "Persian": "پچژگ", "Pashto": "ټډړښځڅۍې", "Sindhi": "ڄڃڇڙڳڻ", "Kurdish": "ێۆڵڕە"}
-CYRILLIC_LETTERS = {"Ukrainian": "іїєґ", "Serbian": "ђјљњћџ", "Belarusian": "ў", "Kazakh": "әғқңұһ", "Mongolian": "өү"}
+CYRILLIC_LETTERS: dict[str, Sequence[str]] = {
+    "Ukrainian": "іїєґ",
+    "Serbian": "ђјљњћџ",
+    "Belarusian": "ў",
+    "Kazakh": "әғқңұһ",
+    "Mongolian": "өү",
+    # in Russian, a vowel follows this letter
+    "Bulgarian": [f"ъ{letter}" for letter in "бвгджзклмнпрстхцчшщ"],
+}
 LATIN_LETTERS = {
     "Vietnamese": "ăđơưạảấầẩẫậắằẳẵặẹẻẽếềểễệỉịọỏốồổỗộớờởỡợụủứừửữựỳỵỷỹ",
     "Polish": "ąęłśźżćń",
@@ -168,7 +196,12 @@ LATIN_LETTERS = {
     "Hausa": "ɗƙɓ",
     "Maltese": "ħġ",
 }
-LETTERS = {"LATIN": LATIN_LETTERS, "CYRILLIC": CYRILLIC_LETTERS, "ARABIC": ARABIC_LETTERS}
+LETTERS: dict[str, Mapping[str, Sequence[str]]] = {
+    "LATIN": LATIN_LETTERS,
+    "CYRILLIC": CYRILLIC_LETTERS,
+    "ARABIC": ARABIC_LETTERS,
+    "DEVANAGARI": {"Marathi": "\u0933"},
+}
 CODE = re.compile(r"```.*?(?:```|\Z)|`[^`\n]+`|https?://\S+", re.S)
 SENTENCE = re.compile(r"[a-z][.!?](?:\s|$)")
 FOREIGN_WORD = re.compile(r".*(?:[aiouäöõ]\Z|[^\x00-\x7f])")
@@ -188,18 +221,30 @@ def language_of(text: str) -> str:
     distinguished by their commonest words and by letters that only one of them has.
     """
     text = CODE.sub(" ", text[:MAX_CHARACTERS])
-    counts = Counter(script_of(character) for character in text if character.isalpha())
+    # vowel signs of Indic and Thai scripts are marks (category M) and count as letters
+    counts = Counter(script_of(character) for character in text if unicodedata.category(character)[0] in "LM")
     if not counts:
         return "English"
     # one Chinese character stands for several letters
     weights = {script: count * (3 if script in ("CJK", *KANA) else 1) for script, count in counts.items()}
     script = max(weights, key=lambda name: weights[name])
+    if script == "LATIN" and len(weights) > 1 and not _is_prose(text):
+        # names and code stand in Latin letters in an answer of any language
+        others = {name: weight for name, weight in weights.items() if name != "LATIN"}
+        other = max(others, key=lambda name: others[name])
+        script = other if others[other] >= LEAST_OTHER * sum(weights.values()) else script
     if script in ("CJK", *KANA):
         kana = sum(counts[name] for name in KANA)
         return "Japanese" if kana * 8 > counts["CJK"] + kana else "Chinese"
     if script in SCRIPTS:
         return SCRIPTS[script]
     return by_words(text.lower(), script) if script in VOCABULARY else OTHER
+
+
+def _is_prose(text: str) -> bool:
+    """Whether enough of the words in Latin letters are common words of a language that is read."""
+    words = re.findall(r"[^\W\d_]+", text.lower())
+    return sum(1 for word in words if word in READ_WORDS) >= LEAST_PROSE * len(words)
 
 
 def by_words(text: str, script: str) -> str:
@@ -220,14 +265,22 @@ def by_words(text: str, script: str) -> str:
     if hits[best] > hits[read]:
         # a single word may be a name or a loan word, especially among English words
         leads = hits[best] - hits[read] >= LEAST_LEAD or lettered.get(best, 0) > 0
-        certain = leads or len(words) <= 3
-        return best if certain and hits[best] > 2 * hits.get("English", 0) else read
+        only_english = VOCABULARY[script].get("English", frozenset()) - VOCABULARY[script][best]
+        if (leads or len(words) <= 3) and hits[best] > 2 * sum(present[word] for word in only_english):
+            return best
+        if hits.get("English", 0) or hits[read] > 1:
+            return read
     pieces = [piece for piece in PIECE.split(text) if piece.strip()]
     if not SENTENCE.search(text):
         return read
     foreign = sum(1 for word in words if FOREIGN_WORD.match(word))
     short_prose = len(words) >= max(SHORT_PROSE_WORDS, SHORT_WORDS_A_PIECE * len(pieces))
-    if short_prose and not hits[read] and foreign >= FOREIGN_ENDINGS * len(words):
+    vocabulary = VOCABULARY[script]
+    own = [
+        hits[name] - sum(present[word] for word in SHARED if word in vocabulary[name]) for name in hits if name in READ
+    ]
+    unknown = hits[best] > hits[read] or not max(own)
+    if short_prose and unknown and foreign >= FOREIGN_ENDINGS * len(words):
         return OTHER
     prose = len(words) >= PROSE_WORDS and len(words) >= WORDS_A_PIECE * len(pieces)
     return OTHER if prose and hits[read] < LEAST_SHARE * len(words) else read
