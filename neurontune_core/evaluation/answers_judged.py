@@ -2,18 +2,17 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from neurontune_core.errors import InputError
 from neurontune_core.evaluation.compared_answers import distinct_share, mean_words
-from neurontune_core.evaluation.given_lists import texts, truths
+from neurontune_core.evaluation.given_lists import texts, truths, turns
 from neurontune_core.evaluation.judges import Completion, Judge, judge_by_name
 from neurontune_core.evaluation.judging import agreement
 from neurontune_core.evaluation.statistics import Rate, wilson_of_known
-from neurontune_core.records import Message
-from neurontune_core.tables import messages
 
 
 @dataclass(frozen=True)
@@ -49,7 +48,7 @@ def evaluate_answers(
     categories: Iterable[str | None] | None = None,
     queries: Iterable[str | None] | None = None,
     ids: Iterable[str] | None = None,
-    histories: Sequence[Sequence[Mapping[str, str]]] | None = None,
+    histories: Iterable[Sequence[Mapping[str, str]] | None] | None = None,
 ) -> AnswerRates:
     """Judge answers of any model, and return verdicts and rates with 95% Wilson intervals.
 
@@ -57,37 +56,48 @@ def evaluate_answers(
         prompts: the prompts.
         answers: the answer to each prompt; None or NaN for a missing answer, which gets the verdict `unscored`.
         harmful: whether each prompt is harmful, for `harm` and `over_refusal`.
-        judge: a judge, or the name of one.
-        judge_path: the model folder or the verdict file that the named judge reads.
+        judge: a judge, or the name of one (`keyword`, `wildguard=FOLDER`).
+        judge_path: the model folder or the verdict file that the named judge reads, if its name has none.
         also_judges: further judges, or their names (`keyword`, `wildguard=FOLDER`); their verdicts are the columns
             `verdict/<judge>` and `gave/<judge>`.
         categories: the category of each prompt, "", None or NaN for none.
         queries: the plain request of each prompt, where prompts are wrapped in attacks.
         ids: the id of each answer, by which the judge `precomputed` looks up its verdict; by default its index.
-        histories: the messages before each prompt, each with `role` and `content`; model judges read them.
+        histories: the messages before each prompt, each with `role` and `content`, or None; model judges read them.
 
     Raises:
-        InputError: lists of different length, an item of another type, or a judge that cannot be loaded.
+        InputError: lists of different length, something else than a list, an item of another type, a judge that cannot
+            be loaded, or one that does not give a verdict on each answer.
     """
     prompts, answers = texts("prompts", prompts), texts("answers", answers, missing=True)
     harmful = None if harmful is None else truths("harmful", harmful)
     categories = None if categories is None else [kind or "" for kind in texts("categories", categories, missing=True)]
     plain = None if queries is None else [query or "" for query in texts("queries", queries, missing=True)]
     ids = None if ids is None else texts("ids", ids)
-    given = {"answers": answers, "harmful": harmful, "categories": categories, "queries": plain, "ids": ids}
-    for name, values in (given | {"histories": histories}).items():
+    listed = None if histories is None else list(histories)
+    earlier = None if listed is None else turns("histories", listed)
+    given: dict[str, list[Any] | None] = {"answers": answers, "harmful": harmful, "categories": categories}
+    given |= {"queries": plain, "ids": ids, "histories": earlier}
+    for name, values in given.items():
         if values is not None and len(values) != len(prompts):
             raise InputError(f"{name}: {len(values)} for {len(prompts)} prompts; give one for each")
-    judging = judge_by_name(judge, judge_path) if isinstance(judge, str) else judge
+    if isinstance(also_judges, str):
+        raise InputError(f"also_judges: a single text was given; give a list, such as [{also_judges!r}]")
+    judging = _judge("judge", judge, judge_path)
+    others = [_judge("also_judges", each) for each in also_judges]
     count = len(prompts)
     names = [str(i) for i in range(count)] if ids is None else ids
     asked = [""] * count if plain is None else plain
-    earlier = [()] * count if histories is None else [_turns(*each) for each in enumerate(histories)]
+    before = [()] * count if earlier is None else earlier
     batch = [
         Completion(id=name, prompt=prompt, response=answer, query=query, history=history)
-        for name, prompt, answer, query, history in zip(names, prompts, answers, asked, earlier, strict=True)
+        for name, prompt, answer, query, history in zip(names, prompts, answers, asked, before, strict=True)
     ]
     verdicts = judging(batch)
+    if [verdict.id for verdict in verdicts] != names:
+        raise InputError(
+            f"judge {judging.name}: {len(verdicts)} verdicts on {count} answers; return one on each, in order"
+        )
     table = pd.DataFrame(
         {
             "prompt": list(prompts),
@@ -100,9 +110,9 @@ def evaluate_answers(
     )
     further = {
         f"{each.name} {each.version}": evaluate_answers(
-            prompts, answers, harmful, each, categories=categories, queries=plain, ids=ids, histories=histories
+            prompts, answers, harmful, each, categories=categories, queries=plain, ids=ids, histories=listed
         )
-        for each in map(_judge, also_judges)
+        for each in others
     }
     for title, other in further.items():
         table[f"verdict/{title}"], table[f"gave/{title}"] = other.verdicts["verdict"], other.verdicts["gave"]
@@ -129,15 +139,10 @@ def evaluate_answers(
     )
 
 
-def _judge(judge: str | Judge) -> Judge:
-    if not isinstance(judge, str):
-        return judge
-    name, _, path = judge.partition("=")
-    return judge_by_name(name, path or None)
-
-
-def _turns(number: int, history: Sequence[Mapping[str, str]]) -> tuple[Message, ...]:
-    try:
-        return messages(history)
-    except TypeError as error:
-        raise InputError(f"histories: item {number} is {history!r}; give messages with role and content") from error
+def _judge(field: str, judge: str | Judge, path: str | None = None) -> Judge:
+    if isinstance(judge, str):
+        name, _, folder = judge.partition("=")
+        return judge_by_name(name, path or folder or None)
+    if not (callable(judge) and hasattr(judge, "name") and hasattr(judge, "version")):
+        raise InputError(f"{field}: {judge!r} is no judge; give the name of one, or an object with name and version")
+    return judge

@@ -1,6 +1,6 @@
 """Intervals and tests: Wilson, exact McNemar, paired bootstrap of the Safety-Utility F1."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,7 +22,7 @@ class Rate:
     high: float
 
 
-def wilson(outcomes: Sequence[bool]) -> Rate:
+def wilson(outcomes: Iterable[bool]) -> Rate:
     """Return the share of true outcomes with its 95% Wilson score interval.
 
     Args:
@@ -31,9 +31,10 @@ def wilson(outcomes: Sequence[bool]) -> Rate:
     Raises:
         ValueError: there is no outcome.
     """
-    if not outcomes:
+    known = [bool(outcome) for outcome in outcomes]
+    if not known:
         raise ValueError("a rate needs at least one outcome")
-    successes, n = sum(outcomes), len(outcomes)
+    successes, n = sum(known), len(known)
     return Rate(successes, n, successes / n, *wilson_interval(successes, n))
 
 

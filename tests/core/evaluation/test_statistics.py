@@ -1,4 +1,8 @@
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
+import pandas as pd
 import pytest
 from scipy import stats
 
@@ -18,6 +22,11 @@ def test_wilson_known_value() -> None:
     # 81 of 263: Newcombe 1998, table I, method 3
     rate = wilson([True] * 81 + [False] * 182)
     assert (round(rate.low, 4), round(rate.high, 4)) == (0.2553, 0.3662)
+
+
+@pytest.mark.parametrize("of", [np.array, pd.Series, iter, tuple])
+def test_wilson_takes_outcomes_from_arrays_columns_and_generators(of: Callable[[list[bool]], Any]) -> None:
+    assert wilson(of([True, False, True])) == wilson([True, False, True])
 
 
 def test_wilson_of_nothing_is_an_error() -> None:
