@@ -90,6 +90,8 @@ def _text(value: Any) -> str:
     if isinstance(value, str) and (own := own_data(value)) and os.path.isabs(own.place):
         role, attacks = (f"{own.role}:" if own.role else ""), (f"/{own.attacks}" if own.attacks else "")
         return f"{role}{os.path.basename(own.place)}{attacks}"
+    if isinstance(value, str) and os.path.isabs((parts := value.partition("="))[2]):  # a judge with its folder
+        return f"{parts[0]}={os.path.basename(parts[2].rstrip('/'))}"
     if isinstance(value, str):
         return os.path.basename(value.rstrip("/")) if os.path.isabs(value) else " ".join(value.split())
     return "none" if value is None else json.dumps(value)

@@ -28,6 +28,12 @@ from neurontune_core.run_name import changes, changes_in_words, run_name
             None,
             "llama · tiny · benchmarks=shipped,mine.csv/heldout,benign:fine.csv",
         ),
+        (
+            "tiny",
+            ['evaluation.also_judges=["harmbench=/models/guard/", "keyword"]'],
+            None,
+            "llama · tiny · also_judges=harmbench=guard,keyword",
+        ),
         ("tiny", ["scaling.method=maml"], None, "llama · tiny · scaling.method=maml"),
         (
             "tiny",
