@@ -205,7 +205,8 @@ def core_calls(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
         completions = pd.DataFrame(
             [
                 {"benchmark": f"{role}_plain", "id": role, "query_id": role, "role": role, "prompt": "p",
-                 "attack_category": "", "model": model, "completion": f"{settings.seed}", "verdict": "refusal",
+                 "query_category": "", "attack_category": "", "model": model, "completion": f"{settings.seed}",
+                 "verdict": "refusal",
                  "refused": True, "broken": False, "judge": "rules"}
                 for role in ("safety", "utility")
                 for model in ("base", "tuned")

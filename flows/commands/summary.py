@@ -17,6 +17,7 @@ from flows.services.environment import own_prefect_home
 from flows.services.login import FILE as FILE_OF_LOGIN
 from neurontune_core import artifacts, tables
 from neurontune_core.config import RuntimeConfig
+from neurontune_core.evaluation.rates import over_refusal_in_words
 from neurontune_core.records import Artifact
 from neurontune_core.selection.knockout import silencing_statement
 from neurontune_core.shown_text import group_in_words, markdown_code, markdown_table, printable
@@ -127,6 +128,8 @@ def show(made: Mapping[str, Artifact], runtime: RuntimeConfig, console: Console)
     for number, row in enumerate(rows):
         table.add_row(*row.values(), end_section=number == above)
     console.print(table)
+    for line in _over_refusal(made):
+        console.print(printable(line), highlight=False)
     kept = {stage: made[stage].uri for stage in ("scaling", "baseline", "evaluation") if stage in made}
     for name, uri in (kept | {"report": f"{made['report'].uri}/{FILE}"}).items():
         console.print(printable(f"{name + ':':<12} {uri.removeprefix('file://')}"), soft_wrap=True, highlight=False)
@@ -134,6 +137,12 @@ def show(made: Mapping[str, Artifact], runtime: RuntimeConfig, console: Console)
         console.print(printable(f"{name + ':':<12} {command}"), soft_wrap=True, highlight=False)
     for name, command in ui_commands(runtime).items():
         console.print(f"{name + ':':<12} {command}", soft_wrap=True, highlight=False)
+
+
+def _over_refusal(made: Mapping[str, Artifact]) -> list[str]:
+    completions = tables.load_table(artifacts.open_folder(made["evaluation"]), "completions")
+    words = tables.load_table(artifacts.open_folder(made["triggers"]), "words") if "triggers" in made else None
+    return over_refusal_in_words(completions, words)
 
 
 def next_commands(made: Container[str], runtime: RuntimeConfig) -> dict[str, str]:

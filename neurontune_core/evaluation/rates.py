@@ -17,6 +17,8 @@ from neurontune_core.evaluation.statistics import bootstrap_su_f1, mcnemar_p, su
 from neurontune_core.records import Role
 
 TOTALS: dict[Role, str] = {"safety": "harmful", "utility": "benign"}
+MOST_WORDS = 12
+"""The most words that a terminal lists."""
 
 
 def scored(completions: pd.DataFrame) -> pd.DataFrame:
@@ -92,6 +94,37 @@ def refused_by_category(completions: pd.DataFrame) -> pd.DataFrame:
             )
     columns = ["benchmark", "category", "model", "n", "refused", "rate", "low", "high"]
     return pd.DataFrame(rows, columns=columns)
+
+
+def over_refusal_in_words(completions: pd.DataFrame, words: pd.DataFrame | None = None) -> list[str]:
+    """Return the refused categories of each benchmark but the shipped ones, and the words that trigger false refusals.
+
+    A line a benchmark with two categories or more, the category that the tuned model refuses most first; then a line
+    with the words, each with the number of prompts whose refusal it triggers.
+
+    Args:
+        completions: judged completions of both models.
+        words: the table of `over_refusal.measure_triggers`.
+    """
+    lines = []
+    rates = refused_by_category(completions)
+    for benchmark, table in rates[rates["benchmark"] != SHIPPED].groupby("benchmark", sort=False):
+        base = dict(table.loc[table["model"] == "base", ["category", "refused"]].itertuples(index=False))
+        tuned = table[table["model"] == "tuned"].sort_values("rate", ascending=False, kind="stable")
+        shown = [
+            f"{row['category'].rpartition('/')[2].replace('_', ' ')} {base[row['category']]} to {row['refused']} "
+            f"of {row['n']}"
+            for row in tuned.to_dict("records")
+        ]
+        if len(shown) > 1:
+            name = str(benchmark).replace("_", " ")
+            lines.append(f"{name}, harmless prompts refused, base to tuned: {', '.join(shown)}")
+    if words is not None and len(words):
+        found = words.loc[(words["word"] != "") & ~words["refused"].astype(bool), "word"].str.lower()
+        if len(found):
+            most = found.value_counts(sort=True).head(MOST_WORDS)
+            lines.append("words that set off false refusals: " + ", ".join(f"{word} ({n})" for word, n in most.items()))
+    return lines
 
 
 def headline_metrics(completions: pd.DataFrame, config: EvaluationConfig) -> dict[str, float]:

@@ -24,7 +24,7 @@ from neurontune_core.evaluation.over_refusal import (
     without_each_word,
 )
 from neurontune_core.evaluation.public_sets import public_prompts
-from neurontune_core.evaluation.rates import refused_by_category
+from neurontune_core.evaluation.rates import over_refusal_in_words, refused_by_category
 from neurontune_core.evaluation.settings import EvaluationConfig, PrecomputedSettings
 from neurontune_core.model.load import ChatModel
 from neurontune_core.records import ScalingFactors
@@ -85,6 +85,26 @@ def test_false_refusals_are_the_tuned_models_of_plain_harmless_prompts_in_turn_b
     assert len(found) == PROMPTS and set(found["model"]) == {"tuned"}
     assert not {"q2", "q4", "q6"} & set(found["id"])
     assert found["query_category"].value_counts().tolist() == [PROMPTS / 2, PROMPTS / 2]
+
+
+def test_categories_and_trigger_words_in_lines_for_a_terminal() -> None:
+    kinds = (("or_bench", "deception"), ("or_bench", "harmful"), ("mine", "all"), ("benign_borderline", "a"),
+             ("benign_borderline", "b"), ("harmful_plain", "fraud"))  # fmt: skip
+    rows = [
+        {"id": f"{benchmark}{kind}{number}", "benchmark": benchmark, "model": model, "judge": "rules",
+         "role": "safety" if benchmark == "harmful_plain" else "utility", "query_category": f"borderline/{kind}",
+         "verdict": "refusal" if refused else "compliance", "refused": refused}
+        for benchmark, kind in kinds for number in range(2) for model in ("base", "tuned")
+        for refused in [model == "tuned" and kind == "harmful"]
+    ]  # fmt: skip
+    words = pd.DataFrame({"word": ["", "kill", "Kill", "attack", "it"], "refused": [True, False, False, False, True]})
+    assert over_refusal_in_words(pd.DataFrame(rows), words) == [
+        "or bench, harmless prompts refused, base to tuned: harmful 0 to 2 of 2, deception 0 to 0 of 2",
+        "words that set off false refusals: kill (2), attack (1)",
+    ]
+    assert len(over_refusal_in_words(pd.DataFrame(rows), words.head(1))) == len(
+        over_refusal_in_words(pd.DataFrame(rows))
+    )
 
 
 def test_what_sets_off_the_refusals_of_a_tuned_model(
