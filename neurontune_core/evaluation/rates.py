@@ -109,7 +109,9 @@ def over_refusal_in_words(completions: pd.DataFrame, words: pd.DataFrame | None 
     lines = []
     rates = refused_by_category(completions)
     for benchmark, table in rates[rates["benchmark"] != SHIPPED].groupby("benchmark", sort=False):
-        base = dict(table.loc[table["model"] == "base", ["category", "refused"]].itertuples(index=False))
+        base: dict[str, int] = dict(
+            table.loc[table["model"] == "base", ["category", "refused"]].itertuples(index=False)
+        )
         tuned = table[table["model"] == "tuned"].sort_values("rate", ascending=False, kind="stable")
         shown = [
             f"{row['category'].rpartition('/')[2].replace('_', ' ')} {base[row['category']]} to {row['refused']} "
