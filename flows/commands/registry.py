@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from flows.commands.console import echo
 from flows.services import environment
 from neurontune_core.errors import InputError
+from neurontune_core.shown_text import one_line
 
 
 def register_run(run: str, name: str, alias: str, settings: Sequence[str], debug: bool) -> None:
@@ -24,7 +25,7 @@ def register_run(run: str, name: str, alias: str, settings: Sequence[str], debug
     if alias == CHAMPION:
         raise InputError(f"--alias: {CHAMPION} is given by a promotion; run `neurontune promote {run}`")
     made = register(run, name, alias, runtime)
-    echo(f"models:/{made.name}@{alias} is version {made.version}, of run {made.run_id}")
+    echo(f"models:/{one_line(made.name)}@{one_line(alias)} is version {made.version}, of run {made.run_id}")
 
 
 def promote_run(run: str, name: str, settings: Sequence[str], debug: bool) -> None:
@@ -52,4 +53,4 @@ def promote_run(run: str, name: str, settings: Sequence[str], debug: bool) -> No
     echo(f"to approve, press Resume on the page of the flow run, at {address}")
     with temporary_settings(found):
         made = promotion(run, name, tuple(settings))
-    echo(f"models:/{made['name']}@champion is version {made['version']}, of run {made['run_id']}")
+    echo(f"models:/{one_line(made['name'])}@champion is version {made['version']}, of run {made['run_id']}")

@@ -104,4 +104,4 @@ def test_attention_that_cannot_be_followed_is_told_at_once(
     more = [] if command == "coverage" else ["--set", f"runtime.root={tmp_path / 'root'}"]
     code, told = ended(monkeypatch, capsys, command, str(model), *more)
     assert code == 2 and len(told.splitlines()) == 1
-    assert "layers [0, 1] of BloomForCausalLM did not call" in told and "attribution.method=gradient" in told
+    assert "BloomForCausalLM cannot be run with a shared prefix" in told and "attribution.method=gradient" in told

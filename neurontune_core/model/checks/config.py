@@ -131,8 +131,8 @@ def check_run(skeleton: PreTrainedModel) -> None:
         )
     skeleton.to(torch.bfloat16)  # type: ignore[arg-type]  # the one format in which torch knows the shape of experts' outputs
     ids = torch.zeros(2, 5, dtype=torch.long, device="meta")
-    cache = DynamicCache(config=skeleton.config)
     try:
+        cache = DynamicCache(config=skeleton.config)
         read = skeleton.eval().base_model(input_ids=ids[:1], past_key_values=cache, use_cache=True)
     except (RuntimeError, NotImplementedError):
         return  # this kind of model cannot be run without weights; loading shows errors

@@ -14,6 +14,7 @@ SEARCHING = {name: study for name, study in STUDIES.items() if study.searched}
 def test_only_a_study_that_searches_has_trials_and_it_says_what_it_tries() -> None:
     assert {name: study.trials for name, study in SEARCHING.items()} == {
         "baselines": 8,
+        "robustness": 0,
         "automatic-count": 8,
         "scaling-methods": 8,
     }
@@ -72,7 +73,7 @@ def test_a_given_number_of_trials_is_taken(name: str, trials: int) -> None:
 def test_trials_of_a_study_that_searches_nothing_are_an_error(name: str) -> None:
     variants = {"one": ()} if name == "own" else None
     assert choose(name, variants, 0).trials == 0
-    with pytest.raises(InputError, match=f"trials: 3, but study '{name}' searches nothing; .* baselines, automatic-"):
+    with pytest.raises(InputError, match=f"trials: 3, but study '{name}' searches nothing; .* robustness, automatic-"):
         choose(name, variants, 3)
 
 

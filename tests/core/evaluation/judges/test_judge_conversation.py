@@ -127,7 +127,7 @@ def test_histories_of_a_list_of_answers() -> None:
     turns = [asdict(message) for message in HISTORY]
     evaluate_answers(["Hi", "Hi"], ["Hello", "Hello"], judge=judge, also_judges=[judge], histories=[turns, []])
     assert judge.read == [HISTORY, (), HISTORY, ()]
-    with pytest.raises(InputError, match=r"histories: item 0 is \['Hi'\]; give messages with role and content"):
+    with pytest.raises(InputError, match=r"histories: item 0 is \['Hi'\]; give a list of messages, each with role"):
         evaluate_answers(["Hi"], ["Hello"], histories=[["Hi"]])  # type: ignore[list-item]
 
 
