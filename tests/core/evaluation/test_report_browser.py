@@ -84,7 +84,7 @@ def responses() -> pd.DataFrame:
     return pd.DataFrame(rows, columns=columns).assign(random=0.7, random_low=0.6, random_high=0.8)
 
 
-@pytest.mark.parametrize(("width", "height"), [(390, 844), (768, 1024), (920, 900), (1280, 900)])
+@pytest.mark.parametrize(("width", "height"), [(360, 740), (390, 844), (768, 1024), (920, 900), (1280, 900)])
 def test_nothing_is_wider_than_the_window(
     browser: Browser, pairs: list[PromptPair], scaling: ScalingFactors, tmp_path: Path, width: int, height: int
 ) -> None:
