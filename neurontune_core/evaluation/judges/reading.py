@@ -8,8 +8,8 @@ from functools import lru_cache
 
 from . import giving_cues, inability_cues, prompt_cues, response_cues
 from .language import expand, split_sentences
+from .leading_away import only_leads_away
 from .normalise import plain_prompt
-from .steps import only_leads_away
 
 MAX_CHARACTERS = 3000  # refusals stand at the start of an answer; reading more takes time and rarely finds one
 LONG_PROMPT = 1000
