@@ -8,6 +8,7 @@ import pandas as pd
 
 from neurontune_core.errors import InputError
 from neurontune_core.records import Message
+from neurontune_core.tables import messages
 
 
 def texts(name: str, values: Iterable[Any], missing: bool = False) -> list[Any]:
@@ -55,7 +56,7 @@ def turns(name: str, values: Iterable[Any]) -> list[tuple[Message, ...]]:
                 f"{name}: item {number} is {history!r}; give a list of messages, each with role (user or assistant) "
                 "and content (text)"
             )
-        found.append(tuple(Message(row["role"], row["content"]) for row in rows))
+        found.append(messages(rows))
     return found
 
 
