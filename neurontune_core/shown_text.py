@@ -19,7 +19,7 @@ def printable(text: str, keep: str = "\n\t") -> str:
 
 
 def one_line(text: str) -> str:
-    """Return a text with everything that is no plain sign spelled out, also ends of lines."""
+    """Return a text in one line: control characters and ends of lines are written as escapes."""
     return printable(text, keep="")
 
 

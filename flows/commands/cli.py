@@ -101,9 +101,9 @@ def main() -> None:
 
 
 def _ready_streams() -> None:
-    """Let output go on where a stream is closed, or cannot show a sign: that sign is then shown as `?`."""
+    """Open closed standard streams on the null device, and write `?` for a character that the output cannot show."""
     if None in (sys.stdin, sys.stdout, sys.stderr):
-        while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:  # the lowest that is closed
+        while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:  # `open` takes the lowest closed descriptor
             pass
         os.close(descriptor)
         sys.stdin, sys.stdout, sys.stderr = (

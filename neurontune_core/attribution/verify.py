@@ -20,8 +20,8 @@ TOLERANCE = {torch.float64: 1e-5, torch.float32: 1e-3, torch.bfloat16: 0.1, torc
 def check_attention(model: PreTrainedModel) -> None:
     """Check on a model without weights (on torch's meta device) that a shared prefix can be captured in all layers.
 
-    A model that cannot be run without weights is believed what its class says of its attention. The model's number
-    format is changed.
+    If a model cannot be run without weights, the check uses only what its class declares about its attention. The
+    model's number format is changed.
 
     Raises:
         InputError: a layer's attention does not go through transformers' interface, or cannot run on a shared prefix.

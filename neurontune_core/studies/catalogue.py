@@ -46,8 +46,8 @@ class Study:
 
     `through` is the last stage that is run. `searched` says what trials on validation data search (`SEARCHED`), and
     `trials` is their number. Trials of counts or of MAML change the variant `tried`, and the best of them becomes an
-    additional variant; the best of MAML is also run in second order, if a variant is. A search of 0 trials is one
-    that only `--trials` asks for. Without a search a study runs only its variants.
+    additional variant; the best of MAML is also run in second order, if a variant is. With 0 trials, a study searches
+    only if `--trials` asks for it. Without a search a study runs only its variants.
     """
 
     title: str

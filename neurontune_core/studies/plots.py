@@ -54,7 +54,7 @@ def _figure_of(table: pd.DataFrame, layout: Layout, title: str) -> Figure:
 
 @contextmanager
 def _names_as_text() -> Iterator[None]:
-    """Inside this context what stands between dollar signs is no formula, and letters that no font has are no fault."""
+    """Inside this context, text between dollar signs is no formula, and a missing letter of a font gives no warning."""
     with matplotlib.rc_context({"text.parse_math": False}), catch_warnings():
         filterwarnings("ignore", "Glyph .* missing from font")  # the viewer's fonts may have them
         yield
