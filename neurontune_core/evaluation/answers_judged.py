@@ -71,12 +71,11 @@ def evaluate_answers(
     """
     prompts, answers = texts("prompts", prompts), texts("answers", answers, missing=True)
     harmful = None if harmful is None else truths("harmful", harmful)
-    categories = None if categories is None else [kind or "" for kind in texts("categories", categories, missing=True)]
+    kinds = None if categories is None else [kind or "" for kind in texts("categories", categories, missing=True)]
     plain = None if queries is None else [query or "" for query in texts("queries", queries, missing=True)]
     ids = None if ids is None else texts("ids", ids)
-    listed = None if histories is None else list(histories)
-    earlier = None if listed is None else turns("histories", listed)
-    given: dict[str, list[Any] | None] = {"answers": answers, "harmful": harmful, "categories": categories}
+    earlier = None if histories is None else turns("histories", histories)
+    given: dict[str, list[Any] | None] = {"answers": answers, "harmful": harmful, "categories": kinds}
     given |= {"queries": plain, "ids": ids, "histories": earlier}
     for name, values in given.items():
         if values is not None and len(values) != len(prompts):
@@ -93,31 +92,37 @@ def evaluate_answers(
         Completion(id=name, prompt=prompt, response=answer, query=query, history=history)
         for name, prompt, answer, query, history in zip(names, prompts, answers, asked, before, strict=True)
     ]
-    verdicts = judging(batch)
-    if [verdict.id for verdict in verdicts] != names:
+    return _rates(batch, judging, others, harmful, kinds)
+
+
+def _rates(
+    batch: Sequence[Completion],
+    judge: Judge,
+    others: Sequence[Judge],
+    harmful: Sequence[bool] | None,
+    categories: Sequence[str] | None,
+) -> AnswerRates:
+    """Return verdicts and rates by a judge, and by each of the other judges."""
+    verdicts = judge(batch)
+    if [verdict.id for verdict in verdicts] != [completion.id for completion in batch]:
         raise InputError(
-            f"judge {judging.name}: {len(verdicts)} verdicts on {count} answers; return one on each, in order"
+            f"judge {judge.name}: {len(verdicts)} verdicts on {len(batch)} answers; return one on each, in order"
         )
     table = pd.DataFrame(
         {
-            "prompt": list(prompts),
-            "completion": list(answers),
+            "prompt": [completion.prompt for completion in batch],
+            "completion": [completion.response for completion in batch],
             "verdict": [verdict.label for verdict in verdicts],
             "refused": [verdict.refused for verdict in verdicts],
             "gave": pd.array([verdict.gave for verdict in verdicts], dtype="boolean"),
             "explanation": [verdict.explanation for verdict in verdicts],
         }
     )
-    further = {
-        f"{each.name} {each.version}": evaluate_answers(
-            prompts, answers, harmful, each, categories=categories, queries=plain, ids=ids, histories=listed
-        )
-        for each in others
-    }
+    further = {f"{each.name} {each.version}": _rates(batch, each, (), harmful, categories) for each in others}
     for title, other in further.items():
         table[f"verdict/{title}"], table[f"gave/{title}"] = other.verdicts["verdict"], other.verdicts["gave"]
     scored = table["verdict"] != "unscored"
-    known = [answer for answer in answers if answer is not None]
+    known = [completion.response for completion in batch if completion.response is not None]
     unsafe = np.array([] if harmful is None else harmful, dtype=bool)
     kinds = np.array([] if categories is None else categories, dtype=str)
     return AnswerRates(
