@@ -160,3 +160,19 @@ def test_printing_gives_the_highlights(
     browser.open(file.as_uri())
     printed = base64.b64decode(browser.call("POST", f"{browser.session}/print", {}))
     assert 1 <= len(re.findall(rb"/Type\s*/Page[^s]", printed)) <= 6
+
+
+def test_the_chart_stands_on_the_first_printed_page(
+    browser: Browser, pairs: list[PromptPair], scaling: ScalingFactors, tmp_path: Path
+) -> None:
+    """A chart is never broken, so one that does not fit below the tiles would leave half of the page empty."""
+    file = tmp_path / "report.html"
+    file.write_text(render_report(large(pairs, scaling)), encoding="utf-8")
+    browser.open(file.as_uri())
+    page = {"width": 718, "height": 1047, "deviceScaleFactor": 1, "mobile": False}  # A4 with margins of 1 cm
+    for command, parameters in {
+        "Emulation.setEmulatedMedia": {"media": "print"},
+        "Emulation.setDeviceMetricsOverride": page,
+    }.items():
+        browser.call("POST", f"{browser.session}/goog/cdp/execute", {"cmd": command, "params": parameters})
+    assert browser.run("return document.querySelector('.beside figure').getBoundingClientRect().bottom") < page["height"]
