@@ -22,7 +22,7 @@ def test_counts_go_from_a_two_hundredth_to_a_third_of_the_attributed_neurons() -
 
 
 def test_settings_of_maml_are_searched_around_what_is_set() -> None:
-    space = search_space(maml("scaling.utility_weight=0.5"), [10], "maml")
+    space = search_space(maml("scaling.utility_weight=0.5", "scaling.steps=40"), [10], "maml")
     rate = space["scaling.outer_learning_rate"]
     assert (rate.low, rate.high, rate.first, rate.whole) == (0.01, 1.0, 0.1, False)
     assert space["scaling.utility_weight"].first == 0.5
