@@ -175,4 +175,5 @@ def test_the_chart_stands_on_the_first_printed_page(
         "Emulation.setDeviceMetricsOverride": page,
     }.items():
         browser.call("POST", f"{browser.session}/goog/cdp/execute", {"cmd": command, "params": parameters})
-    assert browser.run("return document.querySelector('.beside figure').getBoundingClientRect().bottom") < page["height"]
+    chart = "return document.querySelector('.beside figure').getBoundingClientRect().bottom"
+    assert browser.run(chart) < page["height"]
