@@ -75,10 +75,18 @@ class Browser:
 
     def screenshot(self, file: Path) -> None:
         """Write the whole page as a picture, for a person to look at."""
-        shot = self.call("POST", f"{self.session}/goog/cdp/execute", {
-            "cmd": "Page.captureScreenshot", "params": {"captureBeyondViewport": True},
-        })  # fmt: skip
+        shot = self.devtools("Page.captureScreenshot", captureBeyondViewport=True)
         file.write_bytes(base64.b64decode(shot["data"]))
+
+    def resize(self, width: int, height: int, mobile: bool = False) -> None:
+        """Give the window this size in CSS pixels, or show the page as a phone of this size does."""
+        self.devtools(
+            "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=mobile
+        )
+
+    def devtools(self, command: str, **parameters: Any) -> Any:
+        """Carry out a command of Chromium's DevTools protocol."""
+        return self.call("POST", f"{self.session}/goog/cdp/execute", {"cmd": command, "params": parameters})
 
     def close(self) -> None:
         self.call("DELETE", self.session)

@@ -1,8 +1,6 @@
 """Counted operations against torch's counter; planned time, memory and disk against a run."""
 
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import pytest
 import torch
@@ -17,13 +15,14 @@ from neurontune_core.attribution.attention import attend
 from neurontune_core.attribution.encode import EncodedPair
 from neurontune_core.attribution.flops import check_flops, one_pass_flops, pair_flops, sizes_of
 from neurontune_core.attribution.mask import PASSES
-from neurontune_core.attribution.plan import estimate
+from neurontune_core.attribution.plan import Estimate, estimate
 from neurontune_core.attribution.settings import AttributionConfig
-from neurontune_core.attribution.shard import attribute_shard, in_shard
+from neurontune_core.attribution.shard import ShardScores, attribute_shard, in_shard
 from neurontune_core.attribution.split import cut
 from neurontune_core.errors import InputError
 from neurontune_core.model import tiny
 from neurontune_core.model.load import ChatModel
+from neurontune_core.records import PromptPair
 
 
 def tolerance(family: str) -> float:
@@ -78,24 +77,28 @@ def test_operations_grow_linearly_in_pairs_and_not_with_their_number_in_a_batch(
     assert counts == [counts[0], 2 * counts[0], 4 * counts[0]]
 
 
-@contextmanager
-def operations_as_clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Inside this context a billion floating point operations are a second, so no machine's speed fails the test."""
+def planned_and_run(
+    config: AttributionConfig, chat: ChatModel, pairs: list[PromptPair], monkeypatch: pytest.MonkeyPatch
+) -> tuple[Estimate, list[ShardScores]]:
+    """Return the plan and the three shards of a run, after a check that the run takes about the planned time.
+
+    A billion counted floating point operations are a second here, so no machine's speed fails the test.
+    """
     with FlopCounterMode(display=False) as counter, monkeypatch.context() as patched:
         patched.setattr(time, "perf_counter", lambda: counter.get_total_flops() / 1e9)
-        yield
+        plan = estimate(config, chat, pairs)
+        started = time.perf_counter()
+        shards = [attribute_shard(in_shard(pairs, shard, 3), config, chat) for shard in range(3)]
+        seconds = time.perf_counter() - started
+    assert 1 / 1.2 < plan.seconds / seconds < 1.2
+    return plan, shards
 
 
 def test_estimate_is_near_a_run(monkeypatch):
     chat = tiny_chat("llama", torch.float32, layers=2)
     pairs = [prompt_pair(number, role) for role in ("safety", "utility") for number in range(20)]
     config = AttributionConfig(shards=3)
-    with operations_as_clock(monkeypatch):
-        plan = estimate(config, chat, pairs)
-        started = time.perf_counter()
-        shards = [attribute_shard(in_shard(pairs, shard, 3), config, chat) for shard in range(3)]
-        seconds = time.perf_counter() - started
-    assert 1 / 1.2 < plan.seconds / seconds < 1.2
+    plan, shards = planned_and_run(config, chat, pairs, monkeypatch)
     assert (plan.pairs, plan.shards) == (40, 3)
     rows = sum(len(shard.table) for shard in shards)
     assert plan.disk_bytes == pytest.approx(rows * 20)
@@ -109,12 +112,7 @@ def test_estimate_of_the_other_methods_is_near_a_run(method, monkeypatch):
     chat = ChatModel(model, tiny.tokenizer(), torch.device("cpu"))
     pairs = [prompt_pair(number, role) for role in ("safety", "utility") for number in range(20)]
     config = AttributionConfig(method=method, shards=3)
-    with operations_as_clock(monkeypatch):
-        plan = estimate(config, chat, pairs)
-        started = time.perf_counter()
-        shards = [attribute_shard(in_shard(pairs, shard, 3), config, chat) for shard in range(3)]
-        seconds = time.perf_counter() - started
-    assert 1 / 1.2 < plan.seconds / seconds < 1.2
+    plan, shards = planned_and_run(config, chat, pairs, monkeypatch)
     assert (plan.pairs, plan.shards) == (40, 3) and plan.flops > 0 and plan.memory_bytes > 500 << 20
     assert plan.disk_bytes == pytest.approx(sum(len(shard.table) for shard in shards) * 20)
     assert estimate(config, chat, pairs[:1]).pairs == 1

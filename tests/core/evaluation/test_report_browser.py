@@ -18,12 +18,18 @@ from neurontune_core.studies.plots import as_svg
 pytestmark = pytest.mark.browser
 
 
+def open_report(browser: Browser, record: RunRecord, folder: Path) -> str:
+    """Write the report of a run, open it, and return its page."""
+    file, page = folder / "report.html", render_report(record)
+    file.write_text(page, encoding="utf-8")
+    browser.open(file.as_uri())
+    return page
+
+
 def test_the_report_works_in_a_browser(
     browser: Browser, pairs: list[PromptPair], scaling: ScalingFactors, tmp_path: Path
 ) -> None:
-    file = tmp_path / "report.html"
-    file.write_text(render_report(material(pairs, scaling)), encoding="utf-8")
-    browser.open(file.as_uri())
+    open_report(browser, material(pairs, scaling), tmp_path)
     shown = "return [...document.querySelectorAll('article.pair')].filter((row) => row.checkVisibility()).length"
 
     assert browser.run("return document.title") == "A run <b>with</b> markup in its name", (
@@ -88,15 +94,8 @@ def responses() -> pd.DataFrame:
 def test_nothing_is_wider_than_the_window(
     browser: Browser, pairs: list[PromptPair], scaling: ScalingFactors, tmp_path: Path, width: int, height: int
 ) -> None:
-    file = tmp_path / "report.html"
-    file.write_text(render_report(large(pairs, scaling)), encoding="utf-8")
-    window = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 500}
-    browser.call(
-        "POST",
-        f"{browser.session}/goog/cdp/execute",
-        {"cmd": "Emulation.setDeviceMetricsOverride", "params": window},
-    )
-    browser.open(file.as_uri())
+    browser.resize(width, height, mobile=width < 500)
+    open_report(browser, large(pairs, scaling), tmp_path)
     assert browser.run("return window.innerWidth") == width
     browser.run("for (const each of document.querySelectorAll('details')) each.open = true")
     cut = """return [...document.querySelectorAll('main *')].filter((each) => {
@@ -126,10 +125,7 @@ def test_nothing_is_wider_than_the_window(
 def test_answers_come_as_one_scrolls_and_a_search_opens_what_it_finds(
     browser: Browser, pairs: list[PromptPair], scaling: ScalingFactors, tmp_path: Path
 ) -> None:
-    file = tmp_path / "report.html"
-    page = render_report(large(pairs, scaling))
-    file.write_text(page, encoding="utf-8")
-    browser.open(file.as_uri())
+    page = open_report(browser, large(pairs, scaling), tmp_path)
     count = "return document.querySelectorAll('article.pair').length"
     assert browser.run(count) < 100 and browser.run("return shown.textContent") == "200 of 200"
     # a slow machine loads later than it scrolls, so scroll until all are there
@@ -155,9 +151,7 @@ def test_answers_come_as_one_scrolls_and_a_search_opens_what_it_finds(
 def test_printing_gives_the_highlights(
     browser: Browser, pairs: list[PromptPair], scaling: ScalingFactors, tmp_path: Path
 ) -> None:
-    file = tmp_path / "report.html"
-    file.write_text(render_report(large(pairs, scaling)), encoding="utf-8")
-    browser.open(file.as_uri())
+    open_report(browser, large(pairs, scaling), tmp_path)
     printed = base64.b64decode(browser.call("POST", f"{browser.session}/print", {}))
     assert 1 <= len(re.findall(rb"/Type\s*/Page[^s]", printed)) <= 6
 
@@ -166,14 +160,9 @@ def test_the_chart_stands_on_the_first_printed_page(
     browser: Browser, pairs: list[PromptPair], scaling: ScalingFactors, tmp_path: Path
 ) -> None:
     """A chart is never broken, so one that does not fit below the tiles would leave half of the page empty."""
-    file = tmp_path / "report.html"
-    file.write_text(render_report(large(pairs, scaling)), encoding="utf-8")
-    browser.open(file.as_uri())
-    page = {"width": 718, "height": 1047, "deviceScaleFactor": 1, "mobile": False}  # A4 with margins of 1 cm
-    for command, parameters in {
-        "Emulation.setEmulatedMedia": {"media": "print"},
-        "Emulation.setDeviceMetricsOverride": page,
-    }.items():
-        browser.call("POST", f"{browser.session}/goog/cdp/execute", {"cmd": command, "params": parameters})
+    open_report(browser, large(pairs, scaling), tmp_path)
+    width, height = 718, 1047  # A4 with margins of 1 cm
+    browser.devtools("Emulation.setEmulatedMedia", media="print")
+    browser.resize(width, height)
     chart = "return document.querySelector('.beside figure').getBoundingClientRect().bottom"
-    assert browser.run(chart) < page["height"]
+    assert browser.run(chart) < height
