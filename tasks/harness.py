@@ -14,6 +14,7 @@ from neurontune_core.model.source import ModelReference
 from neurontune_core.records import Artifact
 from tasks.ability import asked_model
 from tasks.models import loaded
+from tasks.progress import tracker
 from tasks.stage import StageRun, carry_out, stage_task
 
 BASE, STAGE = "base-harness", "harness"
@@ -39,7 +40,7 @@ def score_base(asked: HarnessTasks, data: Sequence[str], model: ModelReference, 
 
     def fill(folder: Path) -> Mapping[str, float]:
         with loaded(model, run.runtime, working=True) as chat:
-            scores, rows = harness.model_scores(chat, asked)
+            scores, rows = harness.model_scores(chat, asked, tracker(BASE))
         _save(folder, scores, rows)
         return {"rows": float(len(rows))}
 
@@ -62,7 +63,7 @@ def score_tuned(
         before = tables.load_table(known, SCORES), tables.load_table(known, ROWS)
         changing = load_change(artifacts.open_folder(change))
         with loaded(model, run.runtime, working=True) as chat, changing.applied(chat) as changed:
-            after = harness.model_scores(changed, asked)
+            after = harness.model_scores(changed, asked, tracker(STAGE))
         table, facts = harness.compare_scores(asked.tasks, before, after)
         _save(folder, table, after[1])
         return facts

@@ -1,7 +1,9 @@
 """General ability by lm-evaluation-harness: published tasks, or the user's tasks from a folder of YAML files."""
 
+import logging
+import math
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from importlib import metadata
@@ -9,19 +11,24 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import transformers
+from tqdm import tqdm
 
 from neurontune_core.artifacts import file_digest, text_digest
 from neurontune_core.errors import InputError, nearest_first
 from neurontune_core.evaluation.statistics import paired_difference
 from neurontune_core.model.load import ChatModel
+from neurontune_core.progress import Track, silent
 from neurontune_core.records import Conversation
 
 VERSION = 1
 INSTALL = "pip install 'neurontune[harness]'"
 TOKENS_OF_A_ROW = 512
 """Assumed tokens of a row of a task, for the batch size."""
-RESAMPLES = 1000
-"""Resamples of the harness's own bootstrap, for metrics that are not means over rows."""
+SEED = 1234
+"""Seed of the examples in prompts, and of tasks that sample their answers; the harness's own default."""
+MOST_PARTS = 100
+"""Most parts in which the requests of one kind are answered; progress is told after each."""
 ENDS = ("", "_base", "_difference", "_difference_low", "_difference_high", "_n")
 """Suffixes of a metric's facts: tuned, base, difference with its interval, number of rows."""
 
@@ -74,38 +81,40 @@ def task_digests(asked: HarnessTasks) -> list[str]:
     return [*found, text_digest(lines)]
 
 
-def model_scores(chat: ChatModel, asked: HarnessTasks) -> tuple[pd.DataFrame, pd.DataFrame]:
+def model_scores(chat: ChatModel, asked: HarnessTasks, track: Track = silent) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return a model's scores: `result_table` (a row a task and metric) and `row_table` (one for each row of a task).
 
-    Prompts are written in the model's chat format, with its system message.
+    Prompts are written in the model's chat format, with its system message. Tasks without a number of examples in the
+    prompt get none.
 
     Raises:
         InputError: the data of a task cannot be loaded.
     """
-    from lm_eval import simple_evaluate
-    from lm_eval.models.huggingface import HFLM
+    import datasets
+    from lm_eval import evaluate
 
-    model = HFLM(
-        pretrained=chat.model,
-        tokenizer=deepcopy(chat.tokenizer),  # the harness changes the padding of its tokenizer
-        batch_size=max(1, chat.batch_tokens // TOKENS_OF_A_ROW),
-        enable_thinking=False,
-    )
+    datasets.disable_progress_bars()
+    transformers.set_seed(SEED)
     try:
-        results = simple_evaluate(
-            model,
-            tasks=list(asked.tasks),
-            task_manager=_manager(asked.folder),
-            limit=asked.limit,
-            bootstrap_iters=RESAMPLES,
-            system_instruction=chat.system_message(Conversation("")) or None,
-            apply_chat_template=chat.tokenizer.chat_template is not None,
-        )
+        loaded = _manager(asked.folder).load(list(asked.tasks))
     except FileNotFoundError as error:
         raise InputError(
             f"--tasks: the data of {', '.join(asked.tasks)} cannot be loaded ({error}); check the task's files and the "
             f"network"
         ) from error
+    for task in loaded["tasks"].values():
+        if task.get_config("num_fewshot") is None:
+            task.set_config(key="num_fewshot", value=0)
+        task.set_fewshot_seed(seed=SEED)
+    # `simple_evaluate` would do the same, and ask git and the machine for facts that nothing here shows
+    results = evaluate(
+        _tracked_model(chat, track),
+        loaded,
+        limit=asked.limit,
+        bootstrap_iters=0,  # intervals are those of the paired difference, over rows
+        system_instruction=chat.system_message(Conversation("")) or None,
+        apply_chat_template=chat.tokenizer.chat_template is not None,
+    )
     assert results is not None
     return result_table(results), row_table(results)
 
@@ -188,6 +197,42 @@ def spoken_difference(values: Mapping[str, float]) -> str:
     if "_difference_low" in values:
         interval = f" ({values['_difference_low']:+.1%} to {values['_difference_high']:+.1%})"
     return f"difference {values['_difference']:+.1%}{interval}, n = {values['_n']:.0f}"
+
+
+def _tracked_model(chat: ChatModel, track: Track) -> Any:
+    """Return the model as the harness asks it; `track` shows its progress in place of the harness's own bars."""
+    from lm_eval.api import model, task
+    from lm_eval.models import huggingface
+
+    for module in (model, task, huggingface):
+        vars(module)["tqdm"] = _no_bar
+    logging.getLogger("lm_eval.models.huggingface").setLevel(logging.ERROR)  # it warns of every model that is loaded
+
+    class TrackedModel(huggingface.HFLM):
+        def loglikelihood(self, requests: list[Any], disable_tqdm: bool = True) -> list[Any]:
+            return self._in_parts(super().loglikelihood, requests, "scoring options")
+
+        def loglikelihood_rolling(self, requests: list[Any], disable_tqdm: bool = True) -> list[Any]:
+            return self._in_parts(super().loglikelihood_rolling, requests, "scoring texts")
+
+        def generate_until(self, requests: list[Any], disable_tqdm: bool = True) -> list[Any]:
+            return self._in_parts(super().generate_until, requests, "generating")
+
+        def _in_parts(self, answer: Callable[[list[Any]], list[Any]], requests: list[Any], doing: str) -> list[Any]:
+            size = max(8 * int(self.batch_size), math.ceil(len(requests) / MOST_PARTS))
+            parts = [requests[start : start + size] for start in range(0, len(requests), size)]
+            return [each for part in track(parts, doing, len(parts)) for each in answer(part)]
+
+    return TrackedModel(
+        pretrained=chat.model,
+        tokenizer=deepcopy(chat.tokenizer),  # the harness changes the padding of its tokenizer
+        batch_size=max(1, chat.batch_tokens // TOKENS_OF_A_ROW),
+        enable_thinking=False,
+    )
+
+
+def _no_bar(*arguments: Any, **settings: Any) -> Any:
+    return tqdm(*arguments, **{**settings, "disable": True})
 
 
 def _metric(name: str) -> str:

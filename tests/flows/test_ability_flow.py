@@ -25,7 +25,7 @@ def asked(monkeypatch: pytest.MonkeyPatch, core_calls: Counter[str]) -> list[boo
     """Replace the harness by a fake; return, for every time a model was asked, whether it had been changed."""
     times: list[bool] = []
 
-    def ask(chat: Any, wanted: Any) -> tuple[pd.DataFrame, pd.DataFrame]:
+    def ask(chat: Any, wanted: Any, track: Any) -> tuple[pd.DataFrame, pd.DataFrame]:
         times.append(hasattr(chat, "changed"))
         right = 0.25 if times[-1] else 0.5
         rows = pd.DataFrame(

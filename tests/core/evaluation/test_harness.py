@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -144,24 +144,33 @@ def test_the_files_of_a_task_are_found_and_enter_its_digest(
     assert len(set(map(tuple, found))) == 4
 
 
-def write_task(folder: Path) -> None:
+KINDS = {
+    "counting": "output_type: multiple_choice\ndoc_to_choice: choices\ndoc_to_target: answer\n"
+    "metric_list: [{metric: acc}]\n",
+    "writing": "output_type: generate_until\ndoc_to_target: '{{choices[0]}}'\ngeneration_kwargs: {max_gen_toks: 2}\n"
+    "metric_list: [{metric: exact_match}]\n",
+    "surprise": "output_type: loglikelihood_rolling\ndoc_to_target: '{{question}}'\n"
+    "metric_list: [{metric: word_perplexity}]\n",
+}
+"""Tasks of each kind of request, by name."""
+
+
+def write_tasks(folder: Path) -> None:
     folder.mkdir()
     rows = [
         {"question": f"What comes after {number}?", "choices": [str(number + 1), "stone", "blue"], "answer": 0}
         for number in range(5)
     ]
     (folder / "rows.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
-    (folder / "counting.yaml").write_text(
-        "task: counting\n"
-        "dataset_path: json\n"
-        f"dataset_kwargs: {{data_files: {{test: {folder / 'rows.jsonl'}}}}}\n"
-        "test_split: test\n"
-        "output_type: multiple_choice\n"
-        "doc_to_text: '{{question}}'\n"
-        "doc_to_choice: choices\n"
-        "doc_to_target: answer\n"
-        "metric_list: [{metric: acc}]\n"
-    )
+    for name, kind in KINDS.items():
+        asked = "" if name == "surprise" else "{{question}}"
+        (folder / f"{name}.yaml").write_text(
+            f"task: {name}\n"
+            "dataset_path: json\n"
+            f"dataset_kwargs: {{data_files: {{test: {folder / 'rows.jsonl'}}}}}\n"
+            "test_split: test\n"
+            f"doc_to_text: '{asked}'\n{kind}"
+        )
 
 
 @pytest.mark.slow
@@ -170,7 +179,7 @@ def test_a_task_of_ones_own_is_asked_of_a_tiny_model(
 ) -> None:
     pytest.importorskip("lm_eval")
     monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path / "cache"))
-    write_task(tmp_path / "own")
+    write_tasks(tmp_path / "own")
     asked = HarnessTasks(("counting",), str(tmp_path / "own"), limit=4)
     harness.check_tasks(asked)
     chat = tiny_chat()
@@ -182,3 +191,32 @@ def test_a_task_of_ones_own_is_asked_of_a_tiny_model(
     assert again[1].equals(rows) and chat.tokenizer.padding_side == side
     with pytest.raises(InputError, match="unknown task 'countin'; the nearest are counting"):
         harness.check_tasks(HarnessTasks(("countin",), str(tmp_path / "own")))
+
+
+@pytest.mark.slow
+def test_every_kind_of_request_is_tracked_and_no_other_output_is_seen(
+    tiny_chat: Callable[..., ChatModel],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    pytest.importorskip("lm_eval")
+    monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)  # no git repository
+    monkeypatch.setattr(harness, "MOST_PARTS", 2)
+    write_tasks(tmp_path / "own")
+    seen: list[tuple[str, int]] = []
+
+    def track(items: Iterable[Any], description: str, total: int) -> Iterator[Any]:
+        for item in items:
+            seen.append((description, total))
+            yield item
+
+    asked = HarnessTasks(tuple(KINDS), str(tmp_path / "own"))
+    chat = replace(tiny_chat(), batch_tokens=1)
+    capfd.readouterr()
+    scores, _ = harness.model_scores(chat, asked, track)
+    shown = capfd.readouterr()
+    assert set(seen) == {("scoring options", 2), ("generating", 1), ("scoring texts", 1)} and len(seen) == 4
+    assert set(scores["task"]) == set(KINDS) and scores["value"].notna().all()
+    assert not shown.out and "%|" not in shown.err and "git" not in shown.err and "pretrained" not in shown.err
