@@ -113,8 +113,9 @@ def _answer(
             asked.histories = before[1]
         earlier = [conversation_text(history) for history in asked.histories]
         said = ("", "")
+        yield *said, "", "", *earlier, before
         for said in asked.answers(message.strip()):
-            yield *said, "", "", *earlier, before
+            yield *said, *[gradio.skip()] * 5
     except InputError as error:
         raise gradio.Error(str(error).replace("/new", "New conversation")) from error
     base, tuned = asked.verdicts(message.strip(), said)
