@@ -17,7 +17,8 @@ SETS = {
 }
 LEGEND = (
     "A rate has its 95% Wilson interval. A row of random sets has their mean rate and, in brackets, their lowest and "
-    "highest rate, and the largest p of the exact McNemar tests of the row above against each random set."
+    "highest rate; over all prompts of a group, also the largest p of the exact McNemar tests of the row above against "
+    "each random set."
 )
 KL_LEGEND = (
     "KL from the model without a change on its own answers to ordinary harmless prompts, in nats a token. In brackets: "
@@ -78,6 +79,10 @@ def rate_rows(table: pd.DataFrame) -> Rows:
         if any(row["restored_n"] for row in by_share.values()):
             first = {"prompts": f"of these, refused plain and not attacked (n = {part['restored_n'].max()})"}
             rows.append(first | {"neurons": SETS[str(neurons)]} | _columns(shares, by_share, _restored))
+            drawn = table[(table["matched"] == neurons) & (table["group"] == group) & table["restored"].notna()]
+            if len(drawn):
+                by_draw = {share: each["restored"] for share, each in drawn.groupby("share")}
+                rows.append(first | {"neurons": SETS[RANDOM]} | _columns(shares, by_draw, _restored_by_random))
     return rows
 
 
@@ -92,7 +97,7 @@ def kl_rows(table: pd.DataFrame) -> Rows:
     ]
 
 
-def _columns(shares: Sequence[float], by_share: dict[Any, dict[Any, Any]], show: Any) -> dict[str, str]:
+def _columns(shares: Sequence[float], by_share: dict[Any, Any], show: Any) -> dict[str, str]:
     return {f"{share:.2%}": show(by_share[share]) if share in by_share else "" for share in shares}
 
 
@@ -118,3 +123,7 @@ def _restored(row: dict[Any, Any]) -> str:
     if not row["restored_n"]:
         return ""
     return f"{row['restored']:.0%} [{100 * row['restored_low']:.0f}, {100 * row['restored_high']:.0f}]"
+
+
+def _restored_by_random(shares: pd.Series) -> str:
+    return f"{shares.mean():.0%} ({100 * shares.min():.0f} to {100 * shares.max():.0f})"

@@ -13,6 +13,7 @@ import torch
 from neurontune_core.causal import measure
 from neurontune_core.causal.cells import plan_cells
 from neurontune_core.causal.measure import CausalStudy, mean_activations, measure_cells, plain_group
+from neurontune_core.causal.page import rate_rows
 from neurontune_core.causal.prompts import kind_of
 from neurontune_core.causal.sets import Sets
 from neurontune_core.causal.settings import CausalConfig
@@ -278,5 +279,9 @@ def test_restored_counts_prompts_refused_plain_and_not_under_the_attack() -> Non
     assert row["random"] == pytest.approx(1.5 / 6) and (row["random_low"], row["random_high"]) == (1 / 6, 2 / 6)
     assert row["base_p"] == pytest.approx(0.25), "three prompts gained, none lost: 2 * 0.5^3"
     assert row["random_p"] == pytest.approx(0.5), "against the second draw two gained, none lost: 2 * 0.5^2"
+    shown = {(line["prompts"], line["neurons"]): line["10.00%"] for line in rate_rows(table)}
+    taken = "of these, refused plain and not attacked (n = 4)"
+    assert shown[(taken, "carry refusal")] == "50% [15, 85]"
+    assert shown[(taken, "random, matched by layer")] == "12% (0 to 25)", "none, and prompt 1"
     facts = causal_facts(table, answers)
     assert facts["restored/harmful_attacked/0.1"] == 0.5 and facts["refused/harmful_attacked"] == pytest.approx(1 / 6)
