@@ -28,7 +28,7 @@ from tasks.scores import shard_manifests
 
 STAGE = "study"
 TABLE, TRIALS, OVERLAP, VARIANTS, PAGE, PLOT = "table", "trials", "overlap", "variants", "page.md", "plot.svg"
-VERSION = 6
+VERSION = 7
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ def write_study(
         # `neurontune run` makes neither the causal table nor the table of attacks
         repeatable = {} if study.through in ("causal", "robustness") else variants
         commands = {variant: reproduce.command(one.config) for variant, one in repeatable.items()}
-        body = page.comparison_body(table, study, f"{name}.svg")
+        body = page.comparison_body(table, study, PLOT)
         if study.layout == "layers":
             shared = overlap.overlap_table({variant: _strengths(one) for variant, one in variants.items()})
             tables.save_table(folder, OVERLAP, shared)

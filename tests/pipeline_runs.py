@@ -1,5 +1,6 @@
 """What tests of whole runs of the pipeline share."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,14 @@ def changed(config: PipelineConfig, section: str, **values: Any) -> PipelineConf
 
 def folder(artifact: Artifact) -> Path:
     return Path(artifact.uri.removeprefix("file://"))
+
+
+def page_of(folder: Path) -> str:
+    """Return the page in the folder of a study; every file that it links to or shows lies beside it."""
+    page = (folder / "page.md").read_text(encoding="utf-8")
+    files = {target for target in re.findall(r"\]\(([^)]*)\)", page) if "://" not in target}
+    assert files and all((folder / file).is_file() for file in files), f"{files} are not all in the folder"
+    return page
 
 
 def newest_run() -> FlowRun:

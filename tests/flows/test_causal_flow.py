@@ -5,6 +5,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from pipeline_runs import page_of
 
 from flows.causal import causal, causal_study
 from flows.pipeline import pipeline
@@ -66,7 +67,7 @@ def test_the_neurons_of_a_recorded_run_are_studied_in_parts(
     assert len(earlier_runs(place, other)) == 1 and earlier == [[]], "a run is not earlier than itself"
     table = tables.load_table(folder, "table")
     assert set(table["neurons"]) >= {"no change", "empty set", "safety", "opposing", "random 2"}
-    assert "Cause and effect" in (folder / "page.md").read_text() and (folder / "plot.svg").is_file()
+    assert "Cause and effect" in page_of(folder)
     assert len(measured) == 3 and core_calls == before, "nothing of the pipeline runs again"
     assert causal("latest", settings)["causal"] == result["causal"] and len(measured) == 3
     causal("latest", (*settings, "causal.tokens=5"))
@@ -114,6 +115,6 @@ def test_rankings_are_compared_by_what_silencing_does(
         "two": ("causal.interventions=[zero]", "selection.statistic=t"),
     }
     folder = artifacts.open_folder(study("rankings", "tiny", common, variants))
-    page = (folder / "page.md").read_text()
+    page = page_of(folder)
     assert "| one | carry refusal | 50% |" in page and "| two | work against refusal | 50% |" in page
     assert core_calls["attribution"] == 2, "both rank the same scores"

@@ -5,6 +5,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from pipeline_runs import page_of
 
 from flows.robustness import robustness_study
 from flows.shards import ShardError
@@ -71,9 +72,9 @@ def test_methods_are_attacked_side_by_side_and_the_base_model_once(
     assert set(table["variant"]) == {"base model", "NeuronTune", "system prompt"}
     plain = table[table["attack"] == "no attack"].set_index("variant")["asr"]
     assert plain.to_dict() == {"base model": 0.75, "NeuronTune": 0.25, "system prompt": 0.25}
-    page = (folder / "page.md").read_text()
+    page = page_of(folder)
     assert "| no attack: the request alone |  | 75% [41, 93] | 25% [7, 59] | 25% [7, 59] | 8 |" in page
-    assert "![Attacks with knowledge of the model](robustness.svg)" in page and (folder / "plot.svg").is_file()
+    assert "![Attacks with knowledge of the model](plot.svg)" in page
     count = len(measured)
     study("robustness", "tiny", (*common, "robustness.bits=[8]"), variants)
     assert Counter(measured[count:]) == Counter({("quantised", True): 1, ("quantised", False): 2})
@@ -95,7 +96,7 @@ def test_step_sizes_are_searched_only_if_trials_are_asked_for(
     pages = {}
     for trials in (None, 3):
         folder = artifacts.open_folder(study("robustness", "tiny", common, variants, trials=trials))
-        pages[trials] = (folder / "page.md").read_text()
+        pages[trials] = page_of(folder)
         assert (folder / "trials.parquet").exists() is (trials is not None)
     assert asked == [0, 3], "without --trials, LoRA keeps its step size"
     assert "| LoRA | 1 | learning rate 0.02 | 0.500 |" in pages[3] and "--trials 3" in pages[3]

@@ -8,6 +8,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
+from pipeline_runs import page_of
 from prefect.client.schemas.objects import State
 from prefect.states import Crashed, Pending, Running
 
@@ -48,7 +49,7 @@ def test_study_shares_what_its_variants_have_in_common(common: tuple[str, ...], 
     assert counts == {"pairs": 1, "attribution": 2, "scaling": 1, "evaluation": 2}
     assert study("own", "tiny", common, own) == result
     assert core_calls["evaluation"] == 2
-    page = (artifacts.open_folder(result) / "page.md").read_text()
+    page = page_of(artifacts.open_folder(result))
     assert "neurontune study own --preset tiny --set" in page and "--variant 'one: evaluation.seed=1'" in page
     with pytest.raises(InputError, match="baselines"):
         study("own", "tiny")
@@ -86,7 +87,7 @@ def test_layers_are_looked_at_without_learning(common: tuple[str, ...], core_cal
     assert (table["safety"].sum(), table["utility"].sum()) == (5, 4) and table["neurons"].tolist() == [48, 48]
     assert core_calls == {"pairs": 1, "attribution": 2}
     assert set(tables.load_table(folder, "overlap")["neurons"]) >= {1}
-    assert "How far the two sets overlap" in (folder / "page.md").read_text()
+    assert "How far the two sets overlap" in page_of(folder)
 
 
 def test_counts_are_chosen_on_validation_data(common: tuple[str, ...], core_calls: Counter[str]) -> None:
@@ -95,7 +96,7 @@ def test_counts_are_chosen_on_validation_data(common: tuple[str, ...], core_call
     trials = tables.load_table(folder, "trials")
     assert trials.loc[0, ["safety_neurons", "utility_neurons"]].tolist() == [5, 4]
     best = trials.loc[trials["validation_score"].idxmax()]
-    assert f"selection.safety_neurons={int(best['safety_neurons'])}" in (folder / "page.md").read_text()
+    assert f"selection.safety_neurons={int(best['safety_neurons'])}" in page_of(folder)
     assert variants_of(result) == ["base model", "fixed default", "chosen by trials"]
     tried = trials[["safety_neurons", "utility_neurons"]].drop_duplicates()
     assert core_calls["scaling"] == len(tried) > 2, "each pair of counts is learned once"
@@ -114,7 +115,7 @@ def test_settings_of_maml_are_chosen_on_validation_data(common: tuple[str, ...],
     assert tables.load_table(folder, "table")["variant"].tolist() == ["base model", *variants, *tuned]
     assert core_calls["scaling"] == 6, "three trials, margin_fit, second order as set and as chosen"
     assert core_calls["evaluation"] <= 5, "trials look at no test prompt"
-    assert "--trials 3" in (folder / "page.md").read_text()
+    assert "--trials 3" in page_of(folder)
 
 
 def test_a_study_of_other_variants_searches_nothing(common: tuple[str, ...], core_calls: Counter[str]) -> None:
@@ -143,7 +144,7 @@ def test_rivals_have_a_search_each_and_the_page_tells_it(
     found = tables.load_table(folder, "trials")
     assert found["variant"].tolist() == ["LoRA", "LoRA", "DPO", "DPO"]
     assert found["validation_score"].tolist() == [0.25, 0.5] * 2
-    page = (folder / "page.md").read_text()
+    page = page_of(folder)
     for part in ("## Budget and search", "2 steps of 2 harmful and 2 harmless ones, 8 draws at most", "--trials 5",
                  "| LoRA | 2 | learning rate 0.02 | 0.500 | 0.250 |", "| DPO | 1 | learning rate 0.02 | 0.500 |",
                  "DPO needs a chosen and a rejected answer", "leaves out 3 of its 8 training prompts: 2 harmful",
@@ -170,9 +171,9 @@ def test_what_selection_is_worth_with_the_numbers_of_a_small_model(
     assert every["parameters"].tolist() == [0, *[24] * 6, 96], "random sets are as large as the attributed one"
     names = every["variant"].tolist()
     assert len(names) == 8 and {"attributed, 12 + 12, seed 0", "(IA)3, all neurons, seed 0"} < set(names)
-    page = (folder / "page.md").read_text()
+    page = page_of(folder)
     assert page.index("**Verdict: with 24 neurons") < page.index("## Every variant")
-    assert "--only 'seed 0'" in page and (folder / "plot.svg").exists()
+    assert "--only 'seed 0'" in page
     told = [record.getMessage() for record in caplog.records]
     assert "the model has few neurons, so at most 12 safety and 12 utility neurons are compared" in told
     rate = "study selection-worth: 6 of 7 variants done, 0 of them reused; the computed ones took "
