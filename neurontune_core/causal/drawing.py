@@ -3,6 +3,7 @@
 import math
 import textwrap
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -76,9 +77,11 @@ def _panel(axes: Axes, name: str, part: pd.DataFrame, base: float) -> None:
         axes.errorbar(own["share"], own["refused"], yerr=spans, color=colour, marker="o", ms=3, capsize=2, lw=1.2,
                       label=SETS[neurons])  # fmt: skip
     random = part[part["random"].notna()].sort_values("share")
-    if not random.empty:
-        axes.fill_between(random["share"], random["random_low"], random["random_high"], color="#999999", alpha=0.4,
-                          label="random, matched by layer")  # fmt: skip
+    band: dict[str, Any] = {"color": "#999999", "alpha": 0.4, "label": "random, matched by layer"}
+    if random["share"].nunique() == 1:  # a band between two sizes would have no width
+        axes.axhspan(random["random_low"].min(), random["random_high"].max(), **band)
+    elif not random.empty:
+        axes.fill_between(random["share"], random["random_low"], random["random_high"], **band)
     axes.axhline(base, color="black", ls="--", lw=0.8, label="no change")
     label_logarithmic(axes, sorted(part["share"].unique()), 150)
     axes.set_ylim(-0.03, 1.03)

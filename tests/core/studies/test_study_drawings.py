@@ -141,6 +141,16 @@ def test_dose_response_curves_are_legible(copies: int) -> None:
             assert panel.get_figwidth() * 96 < 390, "a phone shows it without making it smaller"
 
 
+@pytest.mark.parametrize("sizes", [1, 2])
+def test_the_band_of_random_sets_is_seen_at_one_size_too(sizes: int) -> None:
+    one = causal_table(answers())
+    kept = sorted(one.loc[one["random"].notna(), "share"].unique())[:sizes]
+    (panel, *_) = draw_panels(one[one["share"].isin([0.0, *kept])]).values()
+    (axes,) = panel.axes
+    (band,) = [each for each in (*axes.patches, *axes.collections) if each.get_label() == "random, matched by layer"]
+    assert band.get_window_extent().width > 0.1 * axes.get_window_extent().width
+
+
 def test_rankings_are_legible() -> None:
     names = list(STUDIES["rankings"].variants)
     table = results.causal_tables({name: causal_table(answers()) for name in names}, dict.fromkeys(names, 3.0))
