@@ -2,8 +2,7 @@
 
 import json
 import os
-from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from neurontune_core.artifacts import text_digest
@@ -54,16 +53,13 @@ def changes(config: PipelineConfig) -> dict[str, str]:
 
 
 def changes_in_words(changed: dict[str, str]) -> str:
-    """Return changes in one line, with the field's name if it is unambiguous; a long list ends with its digest."""
+    """Return changes in one line, with the shortest names that are unambiguous; a long list ends with its digest."""
     changed = dict(changed)
     counts = [changed.get(name) for name in COUNTS]
     if counts[0] is not None and counts[0] == counts[1]:
         changed = {"k": str(counts[0])} | {name: value for name, value in changed.items() if name not in COUNTS}
-    fields = Counter(name.split(".")[-1] for name in ALL_FIELDS)
-    words = [
-        f"{field if fields[field := name.split('.')[-1]] <= 1 else name}={_cut(value)}"
-        for name, value in changed.items()
-    ]
+    names = {*ALL_FIELDS, *changed}
+    words = [f"{_shortest(name, names)}={_cut(value)}" for name, value in changed.items()]
     if len(words) > SHOWN_CHANGES:
         rest = text_digest(json.dumps(list(changed.items())))[:4]
         words = [*words[: SHOWN_CHANGES - 1], f"{len(words) - SHOWN_CHANGES + 1} more ({rest})"]
@@ -81,6 +77,13 @@ def leaves(config: PipelineConfig, with_defaults: bool = True) -> Iterator[tuple
                 yield f"{prefix}{name}", value
 
     return walk(config.model_dump(mode="json", exclude={"runtime"}, exclude_defaults=not with_defaults), "")
+
+
+def _shortest(name: str, names: Collection[str]) -> str:
+    """Return the last parts of a setting's name, as few as tell it from the others: `steps`, or `advbench.path`."""
+    parts = name.split(".")
+    endings = (".".join(parts[-count:]) for count in range(2 if ".sources." in name else 1, len(parts)))
+    return next((one for one in endings if sum(f".{other}".endswith(f".{one}") for other in names) == 1), name)
 
 
 def _text(value: Any) -> str:

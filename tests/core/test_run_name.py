@@ -42,7 +42,19 @@ from neurontune_core.run_name import changes, changes_in_words, run_name
             "llama · tiny · scaling.method=maml · inner_steps=3",
         ),
         ("tiny", ["baseline.method=lora"], None, "llama · tiny · baseline.method=lora"),
-        ("tiny", ["pairs.sources.mine.path=x.csv"], None, "llama · tiny · path=x.csv"),
+        ("tiny", ["pairs.sources.mine.path=x.csv"], None, "llama · tiny · mine.path=x.csv"),
+        (
+            "tiny",
+            ["pairs.sources.mine.path=/d/x.csv", "pairs.sources.more.path=/d/y.csv"],
+            None,
+            "llama · tiny · mine.path=x.csv · more.path=y.csv",
+        ),
+        (
+            "tiny",
+            ["pairs.sources.mine.path=x.csv", "evaluation.sources.mine.path=y.csv"],
+            None,
+            "llama · tiny · pairs.sources.mine.path=x.csv · evaluation.sources.mine.path=y.csv",
+        ),
         ("tiny", ["scaling.steps=20", "runtime.name=my name"], None, "my name"),
     ],
 )
