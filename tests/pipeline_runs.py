@@ -1,12 +1,12 @@
 """What tests of whole runs of the pipeline share."""
 
-import re
 from pathlib import Path
 from typing import Any
 
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import FlowRun
 from prefect.client.schemas.sorting import FlowRunSort
+from test_document_links import broken
 
 from neurontune_core.config import PipelineConfig
 from neurontune_core.records import Artifact
@@ -23,12 +23,13 @@ def folder(artifact: Artifact) -> Path:
     return Path(artifact.uri.removeprefix("file://"))
 
 
-def page_of(folder: Path) -> str:
-    """Return the page in the folder of a study; every file that it links to or shows lies beside it."""
-    page = (folder / "page.md").read_text(encoding="utf-8")
-    files = {target for target in re.findall(r"\]\(([^)]*)\)", page) if "://" not in target}
-    assert files and all((folder / file).is_file() for file in files), f"{files} are not all in the folder"
-    return page
+def page_of(study: Path) -> str:
+    """Return the page in the folder of a study; it shows the drawing, and every file that it links to is there."""
+    page = study / "page.md"
+    assert broken(page) == []
+    text = page.read_text(encoding="utf-8")
+    assert "](plot.svg)" in text
+    return text
 
 
 def newest_run() -> FlowRun:
