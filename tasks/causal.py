@@ -27,7 +27,7 @@ from tasks.stage import StageRun, carry_out, stage_task, with_parts
 
 PART, STAGE = "causal-part", "causal"
 TABLE, PAGE, PLOT = "table", "page.md", "plot.svg"
-PART_VERSION, VERSION = 3, 4
+PART_VERSION, VERSION = 3, 5
 
 
 @dataclass(frozen=True)

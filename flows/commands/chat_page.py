@@ -115,7 +115,7 @@ def _answer(
         said = ("", "")
         yield *said, "", "", *earlier, before
         for said in asked.answers(message.strip()):
-            yield *said, *[gradio.skip()] * 5
+            yield *said, *[gradio.skip()] * 5  # the rest of the page stays as it is
     except InputError as error:
         raise gradio.Error(str(error).replace("/new", "New conversation")) from error
     base, tuned = asked.verdicts(message.strip(), said)

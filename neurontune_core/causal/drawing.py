@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from neurontune_core.causal.cells import BASE, OPPOSING, SAFETY, UTILITY
+from neurontune_core.causal.cells import BASE, OPPOSING, RANDOM, SAFETY, UTILITY
 from neurontune_core.causal.page import SETS
 from neurontune_core.shown_text import group_in_words
 
@@ -77,7 +77,7 @@ def _panel(axes: Axes, name: str, part: pd.DataFrame, base: float) -> None:
         axes.errorbar(own["share"], own["refused"], yerr=spans, color=colour, marker="o", ms=3, capsize=2, lw=1.2,
                       label=SETS[neurons])  # fmt: skip
     random = part[part["random"].notna()].sort_values("share")
-    band: dict[str, Any] = {"color": "#999999", "alpha": 0.4, "label": "random, matched by layer"}
+    band: dict[str, Any] = {"color": "#999999", "alpha": 0.4, "label": SETS[RANDOM]}
     if random["share"].nunique() == 1:  # a band between two sizes would have no width
         axes.axhspan(random["random_low"].min(), random["random_high"].max(), **band)
     elif not random.empty:
