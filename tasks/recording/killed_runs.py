@@ -23,6 +23,7 @@ from prefect.states import Crashed
 
 from neurontune_core import artifacts
 from neurontune_core.config import RuntimeConfig
+from tasks.recording.held_signals import signals_held
 from tasks.recording.mlflow_models import withdraw
 from tasks.recording.mlflow_spool import waiting
 from tasks.recording.mlflow_store import Tracking, client_of, is_named, store_name, tracking_uri
@@ -75,7 +76,8 @@ def end_killed(runtime: RuntimeConfig) -> int:
     ended = 0
     for lock, note in _abandoned(runtime):
         try:
-            known = _end_in_mlflow(note, runtime)
+            with signals_held(tracking_uri(runtime)):
+                known = _end_in_mlflow(note, runtime)
             with get_client(sync_client=True) as client:
                 _end_in_prefect(note, client)
         except Exception as error:

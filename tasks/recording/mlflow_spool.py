@@ -27,6 +27,7 @@ from neurontune_core.config import RuntimeConfig
 from neurontune_core.errors import ArtifactError
 from neurontune_core.records import Artifact
 from neurontune_core.storage import problem
+from tasks.recording.held_signals import signals_held
 from tasks.recording.mlflow_store import (
     BESIDE,
     StoreError,
@@ -162,24 +163,35 @@ def best_effort(
         started = time.monotonic()
         if started < _paused_until or KEPT in json.dumps([record.tracking, record.arguments]):
             return _keep(tracking, record)
-        try:
+        with signals_held(tracking.uri):
             try:
-                with _as_current(record):
-                    return function(tracking, *args, **kwargs)
+                return _recorded(record, function, tracking, *args, **kwargs)
             except Exception as error:
-                if "UNIQUE constraint" not in str(error):
-                    raise
-            # another process inserted the same row at the same moment; a second call finds it
-            with _as_current(replace(record, repeated=True)):
-                return function(tracking, *args, **kwargs)
-        except Exception as error:
-            if time.monotonic() - started > SLOW_SECONDS:
-                _paused_until = time.monotonic() + PAUSE_SECONDS
-            if not waiting(tracking.root):
-                logger.warning("MLflow: could not %s: %s; the run goes on", record.words, _told(error))
-            return _keep(tracking, record)
+                if time.monotonic() - started > SLOW_SECONDS:
+                    _paused_until = time.monotonic() + PAUSE_SECONDS
+                if not waiting(tracking.root):
+                    logger.warning("MLflow: could not %s: %s; the run goes on", record.words, _told(error))
+                return _keep(tracking, record)
 
     return recorded
+
+
+def _recorded(
+    record: Record,
+    function: Callable[Concatenate[Tracking, Arguments], Result],
+    tracking: Tracking,
+    *args: Arguments.args,
+    **kwargs: Arguments.kwargs,
+) -> Result:
+    """Call a recording function, twice if another process inserted the same row at the same moment."""
+    try:
+        with _as_current(record):
+            return function(tracking, *args, **kwargs)
+    except Exception as error:
+        if "UNIQUE constraint" not in str(error):
+            raise
+    with _as_current(replace(record, repeated=True)):  # finds the row of the other process
+        return function(tracking, *args, **kwargs)
 
 
 def waiting(root: str) -> list[str]:
@@ -213,7 +225,8 @@ def _send(runtime: RuntimeConfig, of_every_store: bool) -> Sent:
             left.append(record.words)
             continue
         try:
-            _repeat(record, uri, runtime)
+            with signals_held(uri):
+                _repeat(record, uri, runtime)
             sent += 1
         except Exception as error:
             if not _is_refusal(error):

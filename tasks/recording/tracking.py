@@ -19,6 +19,7 @@ from neurontune_core.evaluation.answered_by import answered_by, mark
 from neurontune_core.records import Artifact
 from neurontune_core.run_name import changes, changes_in_words
 from tasks.recording import mlflow_view
+from tasks.recording.held_signals import signals_held
 from tasks.recording.mlflow_answers import describe_run, masked, record_answers
 from tasks.recording.mlflow_entities import (
     curve_of,
@@ -166,8 +167,9 @@ def earlier_runs(tracking: Tracking, evaluation: Artifact) -> list[tuple[str, fl
     made_or_reused = f"tags.`step.cache_key` = '{evaluation.key}'"
     try:
         search = client_of(tracking.uri).search_runs
-        found = search([tracking.experiment_id], evaluated, max_results=EARLIER_RUNS)
-        same = {step.data.tags["mlflow.parentRunId"] for step in search([tracking.experiment_id], made_or_reused)}
+        with signals_held(tracking.uri):
+            found = search([tracking.experiment_id], evaluated, max_results=EARLIER_RUNS)
+            same = {step.data.tags["mlflow.parentRunId"] for step in search([tracking.experiment_id], made_or_reused)}
     except Exception as error:
         logger.info("MLflow: the report lacks earlier runs: %s", reason_of(error))
         return []
