@@ -8,9 +8,10 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import FrameType
 
-HELD = (signal.SIGINT, signal.SIGTERM, signal.SIGALRM)
-"""Ctrl-C, the end asked for by a worker or a system, and Prefect's time limit of a stage."""
+HELD = (signal.SIGALRM, signal.SIGTERM, signal.SIGINT)
+"""Prefect's time limit of a stage, the end asked for by a worker or a system, and Ctrl-C."""
 
 
 @contextmanager
@@ -25,19 +26,19 @@ def signals_held(uri: str) -> Iterator[None]:
     before = {number: handler for number in HELD if callable(handler := signal.getsignal(number))}
     waiting: list[int] = []
 
-    def hold(number: int, frame: object) -> None:
+    def hold(number: int, frame: FrameType | None) -> None:
         if not waiting:
             waiting.append(number)
             return
         waiting.clear()
-        before[number](number, frame)  # type: ignore[operator, arg-type]
+        before[signal.Signals(number)](number, frame)
 
     try:
-        for number in before:
-            signal.signal(number, hold)
+        for held in before:
+            signal.signal(held, hold)
         yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        for held, handler in before.items():
+            signal.signal(held, handler)
         for number in waiting:
-            before[number](number, None)  # type: ignore[operator]
+            before[signal.Signals(number)](number, None)
