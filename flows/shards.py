@@ -20,7 +20,7 @@ from neurontune_core.model.source import ModelReference
 from neurontune_core.records import Artifact
 from tasks import attribution, progress, retries
 from tasks.recording import step_runs
-from tasks.recording.mlflow_spool import is_kept
+from tasks.recording.kept_records import is_kept
 from tasks.recording.runs import places
 from tasks.stage import configured, with_key
 

@@ -23,8 +23,8 @@ from neurontune_core.selection.knockout import silencing_statement
 from neurontune_core.storage import check_root
 from tasks import caching, progress
 from tasks.recording import step_runs, tracking
+from tasks.recording.kept_records import is_kept
 from tasks.recording.killed_runs import at_work, end_killed
-from tasks.recording.mlflow_spool import is_kept
 from tasks.recording.mlflow_store import Tracking
 from tasks.stage import configured, with_key
 

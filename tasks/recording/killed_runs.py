@@ -24,8 +24,8 @@ from prefect.states import Crashed
 from neurontune_core import artifacts
 from neurontune_core.config import RuntimeConfig
 from tasks.recording.held_signals import signals_held
+from tasks.recording.kept_records import waiting
 from tasks.recording.mlflow_models import withdraw
-from tasks.recording.mlflow_spool import waiting
 from tasks.recording.mlflow_store import Tracking, client_of, is_named, store_name, tracking_uri
 
 if TYPE_CHECKING:

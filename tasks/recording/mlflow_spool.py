@@ -6,7 +6,6 @@ name `kept-<record>` stands for a run that could not be created; records that na
 calls in their order with their first time stamps, so that metric points that had arrived are not stored twice.
 """
 
-import glob
 import json
 import logging
 import time
@@ -14,7 +13,7 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from functools import wraps
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
@@ -26,8 +25,8 @@ from neurontune_core import artifacts
 from neurontune_core.config import RuntimeConfig
 from neurontune_core.errors import ArtifactError
 from neurontune_core.records import Artifact
-from neurontune_core.storage import problem
 from tasks.recording.held_signals import signals_held
+from tasks.recording.kept_records import KEPT, Record, keep, kept, waiting
 from tasks.recording.mlflow_store import (
     BESIDE,
     StoreError,
@@ -42,8 +41,6 @@ from tasks.recording.mlflow_store import (
     uri_beside,
 )
 
-FOLDER = ".unrecorded"
-KEPT = "kept-"
 RECORD_TAG = "neurontune.record"
 SLOW_SECONDS = 5.0
 PAUSE_SECONDS = 60.0
@@ -56,26 +53,9 @@ _DELETED = "must be in the 'active' state"
 logger = logging.getLogger("neurontune")
 _functions: dict[str, Callable[..., Any]] = {}
 _paused_until = 0.0
-_lost: set[str] = set()
-"""Roots that cannot store records; the user has been warned about each."""
 
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
-
-
-@dataclass(frozen=True)
-class Record:
-    """One call of a recording function: `at` is its time in ms, `tags` have the ids of its Prefect runs."""
-
-    id: str
-    at: int
-    call: str
-    words: str
-    store: str
-    tags: dict[str, str]
-    tracking: dict[str, str]
-    arguments: Any
-    repeated: bool = False
 
 
 _current: ContextVar[Record | None] = ContextVar("current", default=None)
@@ -118,11 +98,6 @@ def is_repeated() -> bool:
     return record is not None and record.repeated
 
 
-def is_kept(run_id: str) -> bool:
-    """Tell whether an id stands for a run that MLflow does not have yet (`kept-...`)."""
-    return run_id.startswith(KEPT)
-
-
 def create_run(tracking: Tracking, name: str, tags: Mapping[str, str]) -> str:
     """Create an MLflow run within a recording function and return its id; a repeated call finds the same run."""
     record = _current.get()
@@ -162,7 +137,7 @@ def best_effort(
         record = _describe(function.__name__, tracking, args, kwargs)
         started = time.monotonic()
         if started < _paused_until or KEPT in json.dumps([record.tracking, record.arguments]):
-            return _keep(tracking, record)
+            return keep(tracking, record)
         with signals_held(tracking.uri):
             try:
                 return _recorded(record, function, tracking, *args, **kwargs)
@@ -171,7 +146,7 @@ def best_effort(
                     _paused_until = time.monotonic() + PAUSE_SECONDS
                 if not waiting(tracking.root):
                     logger.warning("MLflow: could not %s: %s; the run goes on", record.words, _told(error))
-                return _keep(tracking, record)
+                return keep(tracking, record)
 
     return recorded
 
@@ -194,11 +169,6 @@ def _recorded(
         return function(tracking, *args, **kwargs)
 
 
-def waiting(root: str) -> list[str]:
-    """Return in words the kept records of an artifact root, which MLflow does not have yet."""
-    return [record.words for _, record in _kept(root)]
-
-
 def send(runtime: RuntimeConfig, of_every_store: bool = False) -> Sent:
     """Send the kept records of an artifact root to its MLflow store, until MLflow fails again.
 
@@ -216,7 +186,7 @@ def _send(runtime: RuntimeConfig, of_every_store: bool) -> Sent:
     sent, refused, left = 0, [], []
     away, elsewhere, reason = False, set(), ""
     filesystem, _ = fsspec.url_to_fs(runtime.root)
-    for path, record in _kept(runtime.root):
+    for path, record in kept(runtime.root):
         moved = not is_named(record.store, uri, runtime.root)
         address = uri_beside(runtime.root) if record.store == BESIDE else record.store
         if moved and not of_every_store:
@@ -292,39 +262,6 @@ def _describe(call: str, tracking: Tracking, args: Any, kwargs: Any) -> Record:
     where = tracking.model_dump(exclude={"uri", "root"})  # an address may contain a password, and a root can be moved
     store = store_name(tracking.uri, tracking.root)
     return Record(uuid.uuid4().hex, now(), call, " ".join(words), store, prefect_tags(), where, arguments)
-
-
-def _keep(tracking: Tracking, record: Record) -> str:
-    filesystem, base = fsspec.url_to_fs(tracking.root)
-    target = f"{base}/{FOLDER}/{time.time_ns():020d}-{record.id}.json"
-    try:
-        filesystem.makedirs(f"{base}/{FOLDER}", exist_ok=True)
-        filesystem.pipe_file(f"{target}.part", json.dumps(asdict(record)).encode())
-        filesystem.mv(f"{target}.part", target)
-    except Exception as error:
-        if tracking.root not in _lost:
-            _lost.add(tracking.root)
-            why = problem(error) or f"{type(error).__name__}: {error}"
-            logger.warning(
-                "MLflow: %s and what follows cannot even be kept in %s: %s", record.words, tracking.root, why
-            )
-    return f"{KEPT}{record.id}"
-
-
-def _kept(root: str) -> Iterator[tuple[str, Record]]:
-    """Yield the kept records of a root with their files, oldest first; files that vanish meanwhile are skipped."""
-    filesystem, base = fsspec.url_to_fs(root)
-    for path in sorted(filesystem.glob(f"{glob.escape(base)}/{FOLDER}/*.json")):
-        try:
-            record = Record(**json.loads(filesystem.cat_file(path)))
-            _, _ = record.arguments
-        except FileNotFoundError:
-            continue
-        except (ValueError, TypeError, RecursionError):  # an incomplete file, e.g. after a power failure
-            logger.warning("MLflow: %s is not a readable record; it is set aside", path)
-            filesystem.mv(path, f"{path}.damaged")
-            continue
-        yield path, record
 
 
 @contextmanager

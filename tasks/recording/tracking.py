@@ -20,6 +20,7 @@ from neurontune_core.records import Artifact
 from neurontune_core.run_name import changes, changes_in_words
 from tasks.recording import mlflow_view
 from tasks.recording.held_signals import signals_held
+from tasks.recording.kept_records import FOLDER, is_kept, waiting
 from tasks.recording.mlflow_answers import describe_run, masked, record_answers
 from tasks.recording.mlflow_entities import (
     curve_of,
@@ -31,18 +32,7 @@ from tasks.recording.mlflow_entities import (
 )
 from tasks.recording.mlflow_links import NOTE
 from tasks.recording.mlflow_models import finish_model, model_of, open_model
-from tasks.recording.mlflow_spool import (
-    FOLDER,
-    Sent,
-    best_effort,
-    create_run,
-    experiment_of,
-    is_kept,
-    now,
-    prefect_tags,
-    send,
-    waiting,
-)
+from tasks.recording.mlflow_spool import Sent, best_effort, create_run, experiment_of, now, prefect_tags, send
 from tasks.recording.mlflow_store import Tracking, client_of, is_beside, reason_of, tracking_uri
 from tasks.recording.step_runs import close_step, log_metrics, record_parameters
 

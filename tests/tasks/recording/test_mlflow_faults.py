@@ -18,8 +18,9 @@ from flows.pipeline import pipeline
 from neurontune_core.config import PipelineConfig, RuntimeConfig
 from neurontune_core.errors import InputError
 from tasks import scores
-from tasks.recording import killed_runs, mlflow_spool, mlflow_store, new_database, step_runs, tracking
-from tasks.recording.mlflow_spool import send, waiting
+from tasks.recording import kept_records, killed_runs, mlflow_spool, mlflow_store, new_database, step_runs, tracking
+from tasks.recording.kept_records import waiting
+from tasks.recording.mlflow_spool import send
 from tasks.recording.mlflow_store import Tracking, client_of, tracking_uri
 from tasks.recording.runs import find_run
 
@@ -144,7 +145,7 @@ def test_a_damaged_database_is_told_in_one_line_and_gets_its_records_later(
     spoil(database_of(config))
     place = Tracking(uri=tracking_uri(config.runtime), root=config.runtime.root, experiment="neurontune")
     name = tracking.open_run(place, "run", {tracking.FLOW_TAG: tracking.PIPELINE})
-    assert mlflow_spool.is_kept(str(name))
+    assert kept_records.is_kept(str(name))
     tracking.record_configuration(place.model_copy(update={"run_id": name}), config.model_dump(mode="json"))
     (said,) = warnings(caplog)
     assert "the run goes on" in said and ("mlflow.db" in said or "MLflow's database" in said)
@@ -230,7 +231,7 @@ def test_a_lock_that_nobody_gives_back_is_not_waited_for(config: PipelineConfig)
 
 @pytest.mark.parametrize("content", ["", "[]", "null", "7", "[" * 100_000, '{"id": 1}'])
 def test_a_damaged_record_is_put_aside(config: PipelineConfig, content: str) -> None:
-    place = Path(config.runtime.root) / mlflow_spool.FOLDER
+    place = Path(config.runtime.root) / kept_records.FOLDER
     place.mkdir()
     (place / "1.json").write_text(content)
     assert waiting(config.runtime.root) == []
@@ -245,7 +246,7 @@ def test_records_that_cannot_even_be_kept_are_told_once(
     write = LocalFileSystem.pipe_file
 
     def full(self: LocalFileSystem, path: str, *arguments: Any, **options: Any) -> Any:
-        if mlflow_spool.FOLDER in path:
+        if kept_records.FOLDER in path:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         return write(self, path, *arguments, **options)
 

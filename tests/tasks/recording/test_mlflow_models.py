@@ -9,7 +9,7 @@ from sqlalchemy import Engine, event
 
 from neurontune_core.config import PipelineConfig
 from neurontune_core.records import Artifact
-from tasks.recording import mlflow_answers, mlflow_models, mlflow_spool, mlflow_store, step_runs, tracking
+from tasks.recording import kept_records, mlflow_answers, mlflow_models, mlflow_spool, mlflow_store, step_runs, tracking
 from tasks.recording.mlflow_models import mlflow_model_name
 from tasks.recording.mlflow_store import Tracking, client_of, tracking_uri
 from tasks.recording.registry import register
@@ -153,7 +153,7 @@ def test_records_sent_later_give_the_same_and_nothing_twice(
     away["now"] = True
     record = tracking.start_run(config, "late", "model")
     tracking.finish_run(record, made, None)
-    kept = list(mlflow_spool._kept(config.runtime.root))
+    kept = list(kept_records.kept(config.runtime.root))
     away["now"] = False
     assert mlflow_spool.send(config.runtime).left == []
     first = _state(config)

@@ -14,7 +14,7 @@ from flows.pipeline import pipeline
 from neurontune_core.config import PipelineConfig
 from neurontune_core.records import Artifact
 from tasks import scores
-from tasks.recording import mlflow_spool, mlflow_store, step_runs, tracking
+from tasks.recording import kept_records, mlflow_spool, mlflow_store, step_runs, tracking
 from tasks.recording.mlflow_store import Tracking, client_of, tracking_uri
 from tasks.recording.runs import find_run
 
@@ -44,11 +44,11 @@ def test_what_mlflow_missed_is_kept_and_sent_later_as_if_it_had_not_been_away(
     assert "records: record artifact scores, " in caplog.text and "`neurontune sync`" in caplog.text
     pipeline(config)
     started = [run.info.start_time for run in runs_of(config)[0]]
-    assert len(started) == 1 and len(mlflow_spool.waiting(config.runtime.root)) > 25
+    assert len(started) == 1 and len(kept_records.waiting(config.runtime.root)) > 25
 
     away["now"] = False
     sent = mlflow_spool.send(config.runtime)
-    assert sent.sent > 25 and not sent.left and not sent.refused and not mlflow_spool.waiting(config.runtime.root)
+    assert sent.sent > 25 and not sent.left and not sent.refused and not kept_records.waiting(config.runtime.root)
     (first, second), steps = runs_of(config)
     assert sorted(below(first, steps)) == sorted(RECORDED)
     assert sorted(below(second, steps)) == sorted(f"{stage} [cached]" for stage in RECORDED)
@@ -98,11 +98,11 @@ def test_after_a_slow_failure_records_are_kept_at_once(
             record_it(Tracking(uri=uri, root=root, run_id="1"), stage)
         record_it(Tracking(uri="http://me:secret@elsewhere", root=root, run_id="1"), "selection")
     assert calls == ["pairs"]
-    assert mlflow_spool.waiting(root) == [f"record it {name}" for name in ("pairs", "scores", "scaling", "selection")]
+    assert kept_records.waiting(root) == [f"record it {name}" for name in ("pairs", "scores", "scaling", "selection")]
     kept = "".join(file.read_text() for file in Path(root).glob(".unrecorded/*"))
     assert "secret" not in kept and "elsewhere" in kept
     assert mlflow_spool.send(config.runtime) == mlflow_spool.Sent(
-        0, [], mlflow_spool.waiting(root), ("http://elsewhere",)
+        0, [], kept_records.waiting(root), ("http://elsewhere",)
     )
     assert calls == ["pairs", "pairs"], "the first failed again, so the others were not tried"
 
@@ -116,7 +116,7 @@ def test_what_can_never_be_recorded_is_dropped_with_its_reason(
     sent = mlflow_spool.send(config.runtime)
     assert sent.sent == 0 and not sent.left
     assert len(sent.refused) == 1 and sent.refused[0].startswith("record artifact pairs (ArtifactError: ")
-    assert not mlflow_spool.waiting(root)
+    assert not kept_records.waiting(root)
 
 
 def keep_something(config: PipelineConfig, monkeypatch: pytest.MonkeyPatch, uri: str = "") -> None:
@@ -147,10 +147,10 @@ def test_a_record_that_another_sends_or_that_is_damaged_stops_nothing(
     config: PipelineConfig, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     keep_something(config, monkeypatch)
-    folder = Path(config.runtime.root) / mlflow_spool.FOLDER
+    folder = Path(config.runtime.root) / kept_records.FOLDER
     (folder / "0-damaged.json").touch()
     (folder / "9-gone.json").symlink_to(folder / "elsewhere")
-    assert mlflow_spool.waiting(config.runtime.root) == ["open run kept"]
+    assert kept_records.waiting(config.runtime.root) == ["open run kept"]
     assert "0-damaged.json is not a readable record; it is set aside" in caplog.text
     assert mlflow_spool.send(config.runtime).sent == 1
 
@@ -170,4 +170,4 @@ def test_a_server_that_fails_now_and_then_stops_no_run(config: PipelineConfig, m
     assert tracking.run_link(record) == ""
     tracking.finish_run(record, [], None)
     assert [run.info.status for run in runs_of(config)[0]] == ["FINISHED"]
-    assert not mlflow_spool.waiting(config.runtime.root)
+    assert not kept_records.waiting(config.runtime.root)

@@ -3,7 +3,7 @@
 import pytest
 
 from neurontune_core.config import PipelineConfig
-from tasks.recording import mlflow_spool, step_runs, tracking
+from tasks.recording import kept_records, mlflow_spool, step_runs, tracking
 from tasks.recording.mlflow_store import Tracking, client_of, tracking_uri
 
 AWAY = "http://127.0.0.1:9"
@@ -22,9 +22,9 @@ def keep_a_run(config: PipelineConfig, monkeypatch: pytest.MonkeyPatch, run: str
 def test_all_of_a_run_goes_to_the_other(config: PipelineConfig, monkeypatch: pytest.MonkeyPatch) -> None:
     keep_a_run(config, monkeypatch)
     root, uri = config.runtime.root, tracking_uri(config.runtime)
-    assert mlflow_spool.send(config.runtime).elsewhere == (AWAY,) and len(mlflow_spool.waiting(root)) == 2
+    assert mlflow_spool.send(config.runtime).elsewhere == (AWAY,) and len(kept_records.waiting(root)) == 2
     assert mlflow_spool.send(config.runtime, of_every_store=True) == mlflow_spool.Sent(2, [], [])
-    assert not mlflow_spool.waiting(root)
+    assert not kept_records.waiting(root)
     client = client_of(uri)
     experiment = client.get_experiment_by_name("neurontune")
     assert experiment is not None
@@ -39,4 +39,4 @@ def test_what_belongs_to_a_run_of_its_own_store_is_kept(
     keep_a_run(config, monkeypatch)
     sent = mlflow_spool.send(config.runtime, of_every_store=True)
     assert (sent.sent, sent.refused, len(sent.left), sent.elsewhere) == (2, [], 1, (AWAY,))
-    assert len(mlflow_spool.waiting(config.runtime.root)) == 1
+    assert len(kept_records.waiting(config.runtime.root)) == 1
