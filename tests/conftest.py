@@ -50,6 +50,24 @@ def own_environment() -> Iterator[None]:
     os.environ.update(before)
 
 
+@pytest.fixture(autouse=True)
+def no_server_left(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Stop the servers that commands have started in this process; they would run beside all other tests."""
+    from flows.services import server
+
+    start, started = server.start_server, []
+
+    def noted(*args: Any, **named: Any) -> Any:
+        started.append(start(*args, **named))
+        return started[-1]
+
+    monkeypatch.setattr(server, "start_server", noted)
+    yield
+    for each in started:
+        each.process.kill()
+        each.process.wait()
+
+
 @pytest.fixture
 def browser(tmp_path: Path) -> Iterator[Browser]:
     """A page in headless Chromium."""
