@@ -98,7 +98,7 @@ def up(settings: Sequence[str], port: int, mlflow_port: int, show_password: bool
         with environment.announced(home, noted):
             addresses = (without_password(uri), root, deployments, home / login.FILE)
             _print_addresses(prefect, *addresses, show_password, own_mlflow)
-            _watch(prefect, kept + workers, lambda: server.start_server(home, prefect.log, port))
+            _watch(prefect, [*kept, workers], lambda: server.start_server(home, prefect.log, port))
 
 
 def _start_workers(
@@ -106,8 +106,8 @@ def _start_workers(
     prefect: server.EmbeddedServer,
     api: httpx.Client,
     shared: dict[str, str],
-) -> tuple[list[Service], str]:
-    """Start a worker for each pool and register the deployments when Prefect answers; return workers and deployments.
+) -> tuple[Service, str]:
+    """Start the workers and register the deployments when Prefect answers; return the workers and the deployments.
 
     Raises:
         ServiceError: the deployments could not be registered.
@@ -118,7 +118,7 @@ def _start_workers(
     _say("Prefect answers")
     work_pools.limit_gpus(api)
     work_pools.make_pools(api)
-    workers = [start(f"worker {pool}", _worker(pool), shared) for pool in work_pools.work_pools()]
+    workers = start("workers", [sys.executable, "-P", "-m", "flows.services.workers", *work_pools.work_pools()], shared)
     deployments = _deploy(deployer)  # while MLflow and the workers start
     _say("deployments are registered")
     return workers, deployments
@@ -173,10 +173,6 @@ def _mlflow_server(root: str, uri: str, port: int, password: str) -> tuple[list[
 
 def _place(folder: str) -> str:
     return Path(folder).as_uri() if Path(folder).is_absolute() else folder
-
-
-def _worker(pool: str) -> list[str]:
-    return [sys.executable, "-m", "prefect", "worker", "start", "--pool", pool, "--type", "process", "--name", "local"]
 
 
 def _check_free(option: str, port: int) -> None:
